@@ -1,0 +1,29 @@
+"""Errors that a user can act on.
+
+Every message is one sentence: what is wrong, where, what was found, what would be right.
+The command line prints it without a traceback and exits with 1 (see `cli.py`).
+"""
+
+
+class SgPipelineError(Exception):
+    """Base of every error that is meant for the user's eyes."""
+
+
+class ConfigurationError(SgPipelineError):
+    """A parameter is unknown, has an impossible value, or contradicts another."""
+
+
+class DataError(SgPipelineError):
+    """A game, panel, trajectory file or other input is missing, truncated or not what it claims to be."""
+
+
+class CheckpointError(SgPipelineError):
+    """A policy checkpoint is missing, incomplete or not loadable."""
+
+
+class EnvironmentFailure(SgPipelineError):
+    """An environment (or its worker process) failed more often than it may."""
+
+
+class RunIdentityError(SgPipelineError):
+    """Outputs of another configuration lie under this run's name."""
