@@ -1,0 +1,51 @@
+"""The protocol behind which every sampling engine stands.
+
+A session holds growing token sequences, one per episode ("row"). A trajectory only ever grows, so an engine
+may keep its key-value cache from one turn to the next; rows that are no longer asked for are dropped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the policy wrote in one turn.
+
+    Attributes:
+        ids: sampled token ids, the stop token included where one was sampled.
+        logprobs: log pi(id) at the sampling temperature, same length.
+        stopped: a stop token was sampled (False: the token limit cut the completion).
+    """
+
+    ids: list[int]
+    logprobs: list[float]
+    stopped: bool
+
+
+class Session(Protocol):
+    """A batch of episodes being sampled."""
+
+    def extend(
+        self, rows: Sequence[int], contexts: Sequence[Sequence[int]], stop_ids: Sequence[int], max_new_tokens: int
+    ) -> list[Completion]:
+        """Append `contexts[i]` to row `rows[i]`, sample until a stop token or `max_new_tokens`, append the sample.
+
+        Rows may only shrink from call to call: one that is left out is dropped for good. The answer is in the order of `rows`.
+        """
+        ...
+
+    def length(self, row: int) -> int:
+        """Tokens that row `row` holds now."""
+        ...
+
+
+class Sampler(Protocol):
+    """An engine that samples from one policy."""
+
+    def open(self, streams: Sequence[np.random.Generator], max_length: int) -> Session:
+        """Start `len(streams)` empty rows of at most `max_length` tokens; row i draws its chance from `streams[i]` alone."""
+        ...
