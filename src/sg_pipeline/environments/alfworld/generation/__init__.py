@@ -1,0 +1,1 @@
+"""Unlimited ALFWorld games from the floor plans that the alfworld package ships."""
