@@ -1,1 +1,1 @@
-"""Trajectories: their types, their table form and the schema that guards it. The ground floor: imports no other room."""
+"""Trajectories: their types, their table form and the schema that guards it. The ground floor."""

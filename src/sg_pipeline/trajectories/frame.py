@@ -83,7 +83,9 @@ def to_frame(trajectories: Iterable[Trajectory]) -> pl.DataFrame:
 def from_frame(frame: pl.DataFrame) -> list[Trajectory]:
     """Read trajectories back, ordered by (step, group, item); turns ordered by `turn`."""
     trajectories = []
-    for (step, group, item), rows in frame.sort([*TRAJECTORY_KEY, "turn"]).group_by(TRAJECTORY_KEY, maintain_order=True):
+    for (step, group, item), rows in frame.sort([*TRAJECTORY_KEY, "turn"]).group_by(
+        TRAJECTORY_KEY, maintain_order=True
+    ):
         first = rows.row(0, named=True)
         task = Task(
             task_id=first["task_id"],

@@ -40,7 +40,9 @@ def gate(frame: pl.DataFrame, group_size: int, config: GateConfig) -> tuple[pl.D
     """
     faults = turn_faults()
     reasons = [pl.when(fault).then(pl.lit(reason)) for reason, fault in faults.items()]
-    reasons += [pl.when(fault.over(TRAJECTORY_KEY)).then(pl.lit(reason)) for reason, fault in trajectory_faults().items()]
+    reasons += [
+        pl.when(fault.over(TRAJECTORY_KEY)).then(pl.lit(reason)) for reason, fault in trajectory_faults().items()
+    ]
     judged = frame.with_columns(reason=pl.coalesce(*reasons, pl.lit(None, dtype=pl.String)))
     judged = judged.with_columns(reason=pl.col("reason").drop_nulls().first().over(TRAJECTORY_KEY))
     judged = _judge_groups(judged, group_size, config)
@@ -51,7 +53,7 @@ def gate(frame: pl.DataFrame, group_size: int, config: GateConfig) -> tuple[pl.D
     if total and bad / total > config.max_quarantined_share:
         worst = quarantined.group_by("reason").len().sort("len", "reason", descending=[True, False]).row(0)[0]
         raise DataError(
-            f"{bad} of {total} trajectories of step {frame['step'].min()} are unsound (most often: {worst}), more than "
+            f"{bad} of {total} trajectories of step {frame['step'][0]} are unsound (most often: {worst}), more than "
             f"validate.max_quarantined_share = {config.max_quarantined_share} allows; look at the step's trajectories, "
             f"or raise the limit."
         )
@@ -63,7 +65,9 @@ def _judge_groups(judged: pl.DataFrame, group_size: int, config: GateConfig) -> 
     sound = pl.col("item").filter(pl.col("reason").is_null()).n_unique().over("step", "group")
     wanted = group_size if config.incomplete_groups == "drop" else min(2, group_size)
     reason = pl.format("group incomplete: {} of {} trajectories are sound", sound, pl.lit(group_size))
-    return judged.with_columns(reason=pl.when(pl.col("reason").is_null() & (sound < wanted)).then(reason).otherwise("reason"))
+    return judged.with_columns(
+        reason=pl.when(pl.col("reason").is_null() & (sound < wanted)).then(reason).otherwise("reason")
+    )
 
 
 def _trajectories(frame: pl.DataFrame) -> int:

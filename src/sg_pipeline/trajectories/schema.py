@@ -88,7 +88,9 @@ def trajectory_faults() -> dict[str, pl.Expr]:
     turn = pl.col("turn")
     last = turn == turn.max()
     return {
-        "steps are not contiguous from 0": (turn.min() != 0) | (turn.n_unique() != pl.len()) | (turn.max() + 1 != pl.len()),
+        "steps are not contiguous from 0": (turn.min() != 0)
+        | (turn.n_unique() != pl.len())
+        | (turn.max() + 1 != pl.len()),
         "not exactly one terminal step, at the end": (pl.col("terminal").sum() != 1)
         | ~(pl.col("terminal") & last).any(),
         "an environment's end is not the terminal step": (pl.col("done") & ~last).any(),

@@ -1,0 +1,1 @@
+"""The internal reward: polarity to step reward, trust schedule, returns, advantages, and dials that show abuse."""

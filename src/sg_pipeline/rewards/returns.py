@@ -1,0 +1,61 @@
+"""From turns to returns: one row a trajectory.
+
+r_t^sg  = value of the polarity of z_t              (+0.1 / 0 / -0.1)
+R_sg    = sum over t of r_t^sg
+R       = scale * R_env + lambda(u) * R_sg           (Self-Guide, arXiv 2604.03098)
+"""
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from sg_pipeline.trajectories.schema import TRAJECTORY_KEY
+from sg_pipeline.trajectories.types import Polarity
+
+
+class PolarityValues(BaseModel):
+    """What each verdict is worth as a step reward."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    positive: float = Field(0.1, allow_inf_nan=False)
+    neutral: float = Field(0.0, allow_inf_nan=False)
+    negative: float = Field(-0.1, allow_inf_nan=False)
+
+
+def trajectory_returns(
+    turns: pl.DataFrame, values: PolarityValues, trust: float, environment_scale: float
+) -> pl.DataFrame:
+    """Sum a table of turns up to one row a trajectory.
+
+    Args:
+        turns: a table that satisfies `ValidTable`.
+        values: step reward of each polarity; a turn without guidance is worth 0.
+        trust: lambda(u) of this step.
+        environment_scale: what a win is worth beside the internal reward; the paper has 1.
+
+    Returns:
+        Sorted by (step, group, item): the key, task_id, task_type, `turns`, `tokens` (policy tokens), `won`, `score`,
+        `truncated`, `r_env` (unscaled), `r_sg`, `trust`, `r_total`, and the counts `positive`, `neutral`, `negative`,
+        `unparsed_guidance`, `unparsed_actions`, `invalid_actions`.
+    """
+    polarity = pl.col("polarity")
+    worth = polarity.replace_strict(
+        {p.value: getattr(values, p.value) for p in Polarity}, default=0.0, return_dtype=pl.Float64
+    )
+    returns = turns.group_by(TRAJECTORY_KEY).agg(
+        pl.col("task_id", "task_type").first(),
+        turns=pl.len().cast(pl.Int64),
+        tokens=pl.col("completion_ids").list.len().sum().cast(pl.Int64),
+        won=pl.col("won").first(),
+        score=pl.col("score").first(),
+        truncated=pl.col("truncated").first(),
+        r_env=pl.col("reward").sum(),
+        r_sg=worth.sum(),
+        **{p.value: (polarity == p.value).sum().cast(pl.Int64) for p in Polarity},
+        unparsed_guidance=(polarity.is_not_null() & ~pl.col("guidance_parsed")).sum().cast(pl.Int64),
+        unparsed_actions=(~pl.col("action_parsed")).sum().cast(pl.Int64),
+        invalid_actions=(~pl.col("action_valid")).sum().cast(pl.Int64),
+    )
+    return returns.with_columns(
+        trust=pl.lit(trust, dtype=pl.Float64), r_total=environment_scale * pl.col("r_env") + trust * pl.col("r_sg")
+    ).sort(TRAJECTORY_KEY)

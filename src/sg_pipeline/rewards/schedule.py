@@ -1,0 +1,102 @@
+"""The trust schedule lambda(u): how much the internal reward counts at co-evolution step u.
+
+"Trust follows competence" (Self-Guide, arXiv 2604.03098): an immature internal reward is worse than none, so it
+is not believed at first (warm-up), then gradually (activation), then fully, and at the end no more
+(annealing), because this shaping is not potential-based and would bias the final policy.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Trapezoid(BaseModel):
+    """The paper's schedule, its borders as fractions of training.
+
+        lambda(u) = 0                                u <  b1      phase 1, warm-up
+                  = peak (u - b1) / (b2 - b1)  b1 <= u <  b2      phase 2, activation
+                  = peak                       b2 <= u <  b3      phase 3, full
+                  = peak (N - u) / (N - b3)    b3 <= u <= N       phase 4, annealing
+
+    with b_k = fraction_k * N and N the number of steps; u = 0 .. N-1 are trained on and lambda(N) = 0. The
+    paper has N = 80 and borders 40, 50, 70.
+
+    Attributes:
+        activation, full, annealing: the fractions at which phases 2, 3 and 4 begin, in this order.
+        peak: lambda in phase 3.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["trapezoid"] = "trapezoid"
+    activation: float = Field(0.5, ge=0.0, le=1.0)
+    full: float = Field(0.625, ge=0.0, le=1.0)
+    annealing: float = Field(0.875, ge=0.0, le=1.0)
+    peak: float = Field(1.0, ge=0.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Trapezoid":
+        if not self.activation <= self.full <= self.annealing:
+            raise ValueError(
+                f"the phases must begin in order, activation <= full <= annealing, "
+                f"found {self.activation}, {self.full}, {self.annealing}"
+            )
+        return self
+
+    def trust(self, step: int, steps: int) -> float:
+        """lambda at `step` of `steps`."""
+        begin, full, annealing = (fraction * steps for fraction in (self.activation, self.full, self.annealing))
+        if step < begin:
+            return 0.0
+        if step < full:
+            return self.peak * (step - begin) / (full - begin)
+        if step < annealing:
+            return self.peak
+        return self.peak * (steps - step) / (steps - annealing) if step < steps else 0.0
+
+    def borders(self) -> tuple[float, float, float]:
+        """The fractions of training at which phases 2, 3 and 4 begin."""
+        return self.activation, self.full, self.annealing
+
+
+class Constant(BaseModel):
+    """The same trust throughout: lambda(u) = value. The ablation "immediate full reward" is value = 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["constant"] = "constant"
+    value: float = Field(1.0, ge=0.0, allow_inf_nan=False)
+
+    def trust(self, step: int, steps: int) -> float:
+        """lambda at `step` of `steps`."""
+        return self.value
+
+    def borders(self) -> tuple[float, float, float]:
+        """The paper's borders: a constant schedule has none of its own, and runs are compared phase by phase."""
+        return Trapezoid().borders()
+
+
+class Off(BaseModel):
+    """No internal reward: lambda(u) = 0. With guidance on this is "GRPO w/ SG", without it plain GRPO."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["off"] = "off"
+
+    def trust(self, step: int, steps: int) -> float:
+        """lambda at `step` of `steps`."""
+        return 0.0
+
+    def borders(self) -> tuple[float, float, float]:
+        """The paper's borders, as for `Constant`."""
+        return Trapezoid().borders()
+
+
+TrustSchedule = Annotated[Trapezoid | Constant | Off, Field(discriminator="kind")]
+
+PHASES = ("phase_1_warmup", "phase_2_activation", "phase_3_full", "phase_4_annealing")
+
+
+def phase_of(schedule: Trapezoid | Constant | Off, step: int, steps: int) -> str:
+    """Name of the phase that `step` of `steps` belongs to."""
+    return PHASES[sum(step >= fraction * steps for fraction in schedule.borders())]

@@ -1,0 +1,129 @@
+"""Golden numbers, computed by hand."""
+
+import math
+
+import polars as pl
+import pytest
+
+from sg_pipeline.rewards.advantages import EPSILON, add_advantages
+from sg_pipeline.rewards.dials import step_dials
+from sg_pipeline.rewards.returns import PolarityValues, trajectory_returns
+from sg_pipeline.trajectories.frame import to_frame
+from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
+
+P, Z, N = Polarity.POSITIVE, Polarity.NEUTRAL, Polarity.NEGATIVE
+
+
+def trajectory(group: int, item: int, polarities: list[Polarity | None], won: bool) -> Trajectory:
+    last = len(polarities) - 1
+    turns = tuple(
+        Turn(
+            observation="o", context_ids=[1], completion_ids=[2, 3], logprobs=[-0.5, -0.25],
+            segments=[Segment.GUIDANCE, Segment.ACTION], guidance="g", polarity=polarity,
+            guidance_parsed=polarity is not None, action="look", action_parsed=True, action_valid=t != 0,
+            reward=float(won and t == last), done=won and t == last,
+        )
+        for t, polarity in enumerate(polarities)
+    )  # fmt: skip
+    task = Task(f"task-{group}", "alfworld", "train", "pick", "p", "s")
+    return Trajectory(task, group, item, 7, turns, won, not won, float(won))
+
+
+@pytest.fixture
+def turns() -> pl.DataFrame:
+    return to_frame(
+        [
+            trajectory(0, 0, [Z, P, P], won=True),  # R_sg = +0.2
+            trajectory(0, 1, [N, N, Z, P], won=False),  # R_sg = -0.1
+            trajectory(1, 0, [Z, N], won=False),  # R_sg = -0.1
+            trajectory(1, 1, [P, P], won=False),  # R_sg = +0.2
+        ]
+    )
+
+
+def returns(turns, trust=0.5, scale=1.0):
+    return trajectory_returns(turns, PolarityValues(), trust=trust, environment_scale=scale)
+
+
+def test_returns(turns):
+    table = returns(turns)
+    assert table["r_env"].to_list() == [1, 0, 0, 0]
+    assert table["r_sg"].to_list() == pytest.approx([0.2, -0.1, -0.1, 0.2])
+    assert table["r_total"].to_list() == pytest.approx([1.1, -0.05, -0.05, 0.1])
+    assert returns(turns, trust=1.0, scale=10.0)["r_total"].to_list() == pytest.approx([10.2, -0.1, -0.1, 0.2])
+    assert table["tokens"].to_list() == [6, 8, 4, 4]
+    assert table["negative"].to_list() == [0, 2, 1, 0]
+
+
+def test_a_turn_without_guidance_is_worth_nothing():
+    table = returns(to_frame([trajectory(0, 0, [None, None], won=True)]))
+    assert table["r_sg"].to_list() == [0.0]
+    assert table["unparsed_guidance"].to_list() == [0]
+
+
+def test_group_is_the_papers_form(turns):
+    # Of two numbers a < b the sample deviation is (b - a) / sqrt 2, so A = +-(d/2) / (d / sqrt 2 + eps).
+    advantages = add_advantages(returns(turns), "group", 1.0)["advantage"].to_list()
+    first = (1.15 / 2) / (1.15 / math.sqrt(2) + EPSILON)
+    second = (0.15 / 2) / (0.15 / math.sqrt(2) + EPSILON)
+    assert advantages == pytest.approx([first, -first, -second, second])
+
+
+def test_batch_keeps_the_scale_between_groups(turns):
+    # Centred returns: +-0.575 and -+0.075; their sample deviation is sqrt((2 * 0.575^2 + 2 * 0.075^2) / 3).
+    deviation = math.sqrt((2 * 0.575**2 + 2 * 0.075**2) / 3)
+    advantages = add_advantages(returns(turns), "batch", 1.0)["advantage"].to_list()
+    assert advantages == pytest.approx([x / (deviation + EPSILON) for x in (0.575, -0.575, -0.075, 0.075)])
+
+
+def test_apart_weights_guidance_by_lambda(turns):
+    environment = 0.5 / (1 / math.sqrt(2) + EPSILON)
+    guidance = 0.15 / (0.3 / math.sqrt(2) + EPSILON)
+    advantages = add_advantages(returns(turns, trust=0.5), "apart", 1.0)["advantage"].to_list()
+    expected = [environment + 0.5 * guidance, -environment - 0.5 * guidance, -0.5 * guidance, 0.5 * guidance]
+    assert advantages == pytest.approx(expected)
+
+
+def test_none_only_centres(turns):
+    assert add_advantages(returns(turns), "none", 1.0)["advantage"].to_list() == pytest.approx(
+        [0.575, -0.575, -0.075, 0.075]
+    )
+
+
+def test_the_normalisation_trap(turns):
+    """In a group without wins, "group" makes any lambda a full-strength update; "batch" and "apart" do not."""
+    tiny = returns(turns, trust=0.01)
+    failed = pl.col("group") == 1
+    size = {
+        n: add_advantages(tiny, n, 1.0).filter(failed)["advantage"].abs().max() for n in ("group", "batch", "apart")
+    }
+    assert size["group"] > 0.6
+    assert size["batch"] < 0.01
+    assert size["apart"] < 0.01
+
+
+def test_a_group_of_one_or_without_variance_has_no_advantage():
+    one = to_frame([trajectory(0, 0, [P], won=True), trajectory(1, 0, [P], won=True), trajectory(1, 1, [P], won=True)])
+    for normalisation in ("group", "batch", "apart", "none"):
+        assert add_advantages(returns(one), normalisation, 1.0)["advantage"].to_list() == [0, 0, 0]
+
+
+def test_dials(turns):
+    dials = step_dials(returns(turns))
+    assert dials["success_rate"] == 0.25
+    assert dials["turns"] == 11
+    assert dials["positive_share"] == pytest.approx(5 / 11)
+    assert dials["negative_share"] == pytest.approx(3 / 11)
+    assert dials["invalid_action_share"] == pytest.approx(4 / 11)
+    assert dials["r_sg_gap"] == pytest.approx(0.2 - 0.0)
+    assert dials["guidance_only_groups"] == 0.5
+    assert dials["groups_without_gradient"] == 0.0
+    # turns 3, 4, 2, 2 and R_sg 0.2, -0.1, -0.1, 0.2: sum of products -0.15, sums of squares 2.75 and 0.09
+    assert dials["corr_r_sg_turns"] == pytest.approx(-0.15 / math.sqrt(2.75 * 0.09))
+
+
+def test_dials_of_a_step_without_losses_leave_the_gap_open():
+    dials = step_dials(returns(to_frame([trajectory(0, 0, [P], won=True), trajectory(0, 1, [P], won=True)])))
+    assert dials["r_sg_gap"] is None
+    assert dials["corr_r_sg_won"] is None
+    assert dials["groups_without_gradient"] == 1.0
