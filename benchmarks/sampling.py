@@ -1,0 +1,102 @@
+"""How much faster is the sampler than `generate()`? Rows of many turns, on the tiny policy.
+
+    python benchmarks/sampling.py [--rows 64] [--turns 10] [--new 10] [--context 12] [--threads 1] [--repeats 3]
+
+All sample the same number of tokens: one warm-up, then alternating repeats, the best of each by processor time.
+Prints sampled tokens per processor second and the ratio to `generate()` afresh each turn, and to `generate()` with
+the cache kept (which cannot drop rows or serve ragged ones, so its rows are all alike).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from sg_pipeline.policies.policy import Policy
+from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+from sg_pipeline.policies.tokenizer import build_tokenizer
+from sg_pipeline.policies.vocabulary import alfworld_vocabulary
+from sg_pipeline.randomness import stream
+from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+
+
+def contexts_of(arguments: argparse.Namespace) -> list[list[list[int]]]:
+    """Return the contexts of each turn and row; the first turn's are longer, as a room's description is."""
+    return [
+        [
+            stream(0, turn, row).integers(100, 1000, arguments.context * (3 if turn == 0 else 1)).tolist()
+            for row in range(arguments.rows)
+        ]
+        for turn in range(arguments.turns)
+    ]
+
+
+def with_sampler(policy: Policy, contexts: list[list[list[int]]], new: int) -> None:
+    """Sample with `TransformersSampler`."""
+    rows = range(len(contexts[0]))
+    session = TransformersSampler(policy.model).open([stream(1, row) for row in rows], 2048)
+    for turn in contexts:
+        session.extend(rows, turn, [], new)
+
+
+def with_generate(policy: Policy, contexts: list[list[list[int]]], new: int, keep_cache: bool = False) -> None:
+    """Sample with `generate()`, afresh each turn or handing the cache on."""
+    model: Any = policy.model
+    options = {
+        "do_sample": True,
+        "top_k": 0,
+        "min_new_tokens": new,
+        "max_new_tokens": new,
+        "return_dict_in_generate": True,
+    }
+    tokens = torch.empty(len(contexts[0]), 0, dtype=torch.long)
+    cache = None
+    for turn in contexts:
+        tokens = torch.cat([tokens, torch.tensor(turn)], dim=1)
+        result = model.generate(
+            tokens, attention_mask=torch.ones_like(tokens), past_key_values=cache if keep_cache else None, **options
+        )
+        tokens, cache = result.sequences, result.past_key_values
+
+
+def seconds(run: Callable[[], None]) -> float:
+    """Return the processor seconds that `run` takes."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in {"rows": 64, "turns": 10, "new": 10, "context": 12, "threads": 1, "repeats": 3}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    policy = build_tiny(TinyConfig(), build_tokenizer(alfworld_vocabulary()), seed=0)
+    policy.model.eval()
+    contexts = contexts_of(arguments)
+    runs: dict[str, Callable[[], None]] = {
+        "sampler": lambda: with_sampler(policy, contexts, arguments.new),
+        "generate afresh": lambda: with_generate(policy, contexts, arguments.new),
+        "generate, cache kept": lambda: with_generate(policy, contexts, arguments.new, keep_cache=True),
+    }
+    best = dict.fromkeys(runs, float("inf"))
+    for repeat in range(arguments.repeats + 1):
+        for name, run in runs.items():
+            spent = seconds(run)
+            if repeat:
+                best[name] = min(best[name], spent)
+    sampled = arguments.rows * arguments.turns * arguments.new
+    print(f"{policy.parameter_count() / 1e6:.2f} M weights, {sampled} sampled tokens, {arguments.threads} thread(s)")
+    for name, spent in best.items():
+        ratio = best["generate afresh"] / spent
+        print(f"{name:22s} {sampled / spent:8.0f} tokens per processor second, {ratio:.2f} x generate afresh")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How an agent talks: prompts, chat template, guidance and action parsing (`format.py`)."""

@@ -1,0 +1,200 @@
+"""Text and tokens of a turn, both ways.
+
+    opening ─► completion ─► following ─► completion ─► …        (contexts: `Segment.ENVIRONMENT`)
+    completion = <guidance>polarity: text</guidance><action>command</action> + end of turn
+
+Works on any tokenizer with a chat template: tags may be one token or spread over many.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sg_pipeline.agents.chat import chat_pieces
+from sg_pipeline.agents.prompts import Prompts
+from sg_pipeline.errors import CheckpointError
+from sg_pipeline.trajectories.types import Polarity, Segment
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+RAW_ACTION_CHARACTERS = 200
+"""An unparseable action is handed to the environment cut to this length."""
+
+_GUIDANCE_OPEN, _GUIDANCE_CLOSE, _ACTION_OPEN = "<guidance>", "</guidance>", "<action>"
+_TAG = r"</?(?:guidance|action)>"
+_GUIDANCE = re.compile(rf"<guidance>((?:(?!{_TAG}).)*)</guidance>", re.DOTALL)
+_ACTION = re.compile(rf"<action>((?:(?!{_TAG}).)*)</action>", re.DOTALL)
+_VERDICT = re.compile(r"\s*(positive|neutral|negative)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedTurn:
+    """What a completion says; the fields are those of `trajectories.types.Turn`.
+
+    Attributes:
+        guidance: its text without tags; None where guidance is off or was not found.
+        polarity: None where guidance is off; NEUTRAL where it was not parseable.
+        guidance_parsed: a guidance that starts with a polarity stands before the action.
+        action: the text for the environment, on one line; the raw text where it was not parseable.
+        action_parsed: a non-empty action was found in its tags.
+        segments: `Segment` of each token of the completion.
+    """
+
+    guidance: str | None
+    polarity: Polarity | None
+    guidance_parsed: bool
+    action: str
+    action_parsed: bool
+    segments: list[int]
+
+
+class AgentFormat:
+    """Puts observations into tokens and takes completions apart, for one tokenizer, prompt set and mode."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, guidance: bool) -> None:
+        """Read the tokenizer's chat template.
+
+        Args:
+            tokenizer: with a chat template.
+            prompts: see `agents.prompts`.
+            guidance: the policy writes guidance before each action.
+
+        Raises:
+            CheckpointError: the template is missing or cannot be used append-only, or nothing ends a turn.
+        """
+        self.guidance = guidance
+        self._tokenizer = tokenizer
+        self._prompts = prompts
+        self._pieces = chat_pieces(tokenizer, prompts.guided if guidance else prompts.plain)
+        self._end, self._end_length = self._end_of_turn()
+        eos = tokenizer.eos_token_id
+        self._stop_ids = tuple(sorted({self._end} | ({eos} if isinstance(eos, int) else set())))
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end a completion."""
+        return self._stop_ids
+
+    def opening(self, observation: str, commands: tuple[str, ...] | None = None) -> list[int]:
+        """Return the tokens before the first completion: system prompt, first observation (task included), prompt.
+
+        Args:
+            observation: what the environment showed.
+            commands: admissible commands to show with it, None for none.
+        """
+        user = self._prompts.user_message(observation, commands)
+        return self._encode(self._pieces.before + user + self._pieces.first_prompt)
+
+    def following(
+        self, completion_ids: Sequence[int], observation: str, commands: tuple[str, ...] | None = None
+    ) -> list[int]:
+        """Return the tokens to append after `completion_ids`: end of the turn if it is missing, observation, prompt."""
+        user = self._prompts.user_message(observation, commands)
+        ids = self._encode(self._pieces.between + user + self._pieces.prompt)
+        ended = len(completion_ids) > 0 and completion_ids[-1] == self._end
+        if ended:
+            return ids[self._end_length :]
+        return ids if self._end_length else [self._end, *ids]
+
+    def encode_reply(self, polarity: Polarity | None, guidance_text: str, action: str) -> list[int]:
+        """Return the tokens that the policy should write, stop token included (for demonstrations).
+
+        Args:
+            polarity: None where guidance is off (`guidance_text` is ignored then).
+            guidance_text: what follows the polarity, e.g. "find mug".
+            action: the command.
+        """
+        text = f"<action>{action}</action>"
+        if self.guidance:
+            if polarity is None:
+                raise ValueError("a guided reply needs a polarity")
+            text = f"<guidance>{polarity.value}: {guidance_text}</guidance>{text}"
+        ids = self._encode(text)
+        return ids if ids[-1] == self._end else [*ids, self._end]
+
+    def parse(self, completion_ids: Sequence[int]) -> ParsedTurn:
+        """Take a completion apart. Never raises: what is not understood is counted by the flags."""
+        ids = [int(token) for token in completion_ids]
+        text = self._decode(self._without_end(ids))
+        action = _ACTION.search(text)
+        # Guidance steers the action only from before it.
+        boundary = self._boundary(text, action.start() if action else text.find(_ACTION_OPEN))
+        guidance = _GUIDANCE.search(text, 0, boundary) if self.guidance else None
+        verdict = _VERDICT.match(guidance[1]) if guidance else None
+        command = _one_line(action[1]) if action else ""
+        return ParsedTurn(
+            guidance=" ".join(guidance[1].split()) if guidance else None,
+            polarity=None if not self.guidance else Polarity(verdict[1].lower()) if verdict else Polarity.NEUTRAL,
+            guidance_parsed=verdict is not None,
+            action=command or _one_line(text[boundary:]) or _one_line(text),
+            action_parsed=bool(command),
+            segments=self._segments(ids, boundary),
+        )
+
+    def _end_of_turn(self) -> tuple[int, int]:
+        """Return the token that ends a completion and how many tokens of `following` it makes superfluous.
+
+        It is what the template puts after a completion (white space apart), or else the tokenizer's own end.
+        """
+        tokenizer = self._tokenizer
+        special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+        after = self._encode(self._pieces.between)
+        for position, token in enumerate(after):
+            if token in special:
+                return token, position + 1
+            if self._decode([token]).strip():
+                break
+        if isinstance(tokenizer.eos_token_id, int):
+            return tokenizer.eos_token_id, 0
+        raise CheckpointError(
+            f"nothing ends a turn in the tokenizer '{tokenizer.name_or_path}': its chat template puts no special "
+            "token after an assistant message and it has no eos_token; set one of them."
+        )
+
+    def _boundary(self, text: str, action_start: int) -> int:
+        """Return the character at which guidance ends and action begins."""
+        if not self.guidance:
+            return 0
+        if action_start >= 0:
+            return action_start
+        close = text.rfind(_GUIDANCE_CLOSE)
+        if close >= 0:
+            return close + len(_GUIDANCE_CLOSE)
+        # Cut off inside the guidance; without any tag it is all action.
+        return len(text) if _GUIDANCE_OPEN in text else 0
+
+    def _segments(self, ids: list[int], boundary: int) -> list[int]:
+        """Return each token's segment: a token belongs to where it begins."""
+        if boundary == 0:
+            return [int(Segment.ACTION)] * len(ids)
+        # The smallest number of tokens whose text reaches the boundary, by bisection over decoded prefixes.
+        low, high = 0, len(ids)
+        while low < high:
+            middle = (low + high) // 2
+            if len(self._decode(ids[:middle])) >= boundary:
+                high = middle
+            else:
+                low = middle + 1
+        return [int(Segment.GUIDANCE)] * low + [int(Segment.ACTION)] * (len(ids) - low)
+
+    def _without_end(self, ids: list[int]) -> list[int]:
+        """Leave out the stop token, unless it is a tag itself."""
+        if ids and ids[-1] in self._stop_ids and not re.fullmatch(_TAG, self._decode(ids[-1:]).strip()):
+            return ids[:-1]
+        return ids
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text = self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:RAW_ACTION_CHARACTERS].rstrip()

@@ -1,0 +1,88 @@
+"""The shape of a run: how many steps, which phase each belongs to, where the policy is written down."""
+
+import re
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid, phase_of
+
+
+class RunConfig(BaseModel):
+    """Who this run is.
+
+    Attributes:
+        name: names the run's folders; letters, digits, '.', '_' and '-'.
+        seed: of everything random in the run.
+        threads: torch threads on CPU. Another number may change the last bits of a result.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "default"
+    seed: int = Field(0, ge=0)
+    threads: int = Field(2, ge=1)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError(
+                "a run's name may have letters, digits, '.', '_' and '-' and starts with one of the first two"
+            )
+        return name
+
+
+class CoevolveConfig(BaseModel):
+    """How long co-evolution lasts.
+
+    Attributes:
+        steps: N; a step is one rollout of `rollout.tasks_per_step` groups and the updates on it.
+        checkpoint_every: after every so many steps the policy is written down; a killed run goes on from there.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(80, ge=1, le=100_000)
+    checkpoint_every: int = Field(10, ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the unrolled graph.
+
+    Attributes:
+        index: u.
+        namespace: "phase_2_activation.step_041".
+        policy_in, policy_out: dataset names of the policy before and after.
+    """
+
+    index: int
+    namespace: str
+    policy_in: str
+    policy_out: str
+
+
+BASE_POLICY = "base_policy"
+FINAL_POLICY = "final_policy"
+
+
+def unroll(config: CoevolveConfig, schedule: Trapezoid | Constant | Off) -> list[Step]:
+    """Return the steps of a run, each linked to the next by its policy.
+
+    The name of the link says what it is: "….policy" lives in memory, "….checkpoint" is also written to the disk.
+    """
+    steps = []
+    policy_in = BASE_POLICY
+    width = max(3, len(str(config.steps - 1)))
+    for index in range(config.steps):
+        namespace = f"{phase_of(schedule, index, config.steps)}.step_{index:0{width}d}"
+        if index == config.steps - 1:
+            policy_out = FINAL_POLICY
+        elif (index + 1) % config.checkpoint_every == 0:
+            policy_out = f"{namespace}.checkpoint"
+        else:
+            policy_out = f"{namespace}.policy"
+        steps.append(Step(index, namespace, policy_in, policy_out))
+        policy_in = policy_out
+    return steps

@@ -1,0 +1,112 @@
+"""Parquet, JSON, text and binary files that are written atomically.
+
+Kedro decides by `exists()` what a resumed run may skip; a file that exists must therefore be whole. What
+cannot be read is reported in one sentence with the way on.
+"""
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+from kedro.io import AbstractDataset
+
+from sg_pipeline.errors import DataError
+from sg_pipeline.files import atomic_write
+
+
+class AtomicDataset(AbstractDataset[Any, Any]):
+    """A file that is either whole or not there; subclasses say how it is encoded."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):
+        self._filepath = PurePosixPath(filepath)
+        self.metadata = metadata
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return Path(self._filepath)
+
+    def write(self, path: Path, data: Any) -> None:
+        """Write `data` to `path`."""
+        raise TypeError(f"{type(self).__name__} cannot be saved")
+
+    def read(self, path: Path) -> Any:
+        """Read what `write` wrote."""
+        raise TypeError(f"{type(self).__name__} cannot be loaded")
+
+    def load(self) -> Any:
+        """Read the file, or say in one sentence why it cannot be read."""
+        if not self.path.exists():
+            raise DataError(f"{self.path} does not exist; run the pipeline that writes it first")
+        try:
+            return self.read(self.path)
+        except Exception as error:
+            raise DataError(
+                f"{self.path} is not a readable {type(self).__name__.removesuffix('Dataset')} file ({_first_line(error)}); "
+                f"delete it and run again with --only-missing-outputs to have it made anew"
+            ) from error
+
+    def save(self, data: Any) -> None:
+        """Write the file and then put it in its place."""
+        with atomic_write(self.path) as temporary:
+            self.write(temporary, data)
+
+    def _exists(self) -> bool:
+        return self.path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class ParquetDataset(AtomicDataset):
+    """A polars data frame."""
+
+    def write(self, path: Path, data: pl.DataFrame) -> None:
+        """Write the frame, compressed with zstd."""
+        data.write_parquet(path, compression="zstd")
+
+    def read(self, path: Path) -> pl.DataFrame:
+        """Read the whole frame."""
+        return pl.read_parquet(path, memory_map=False)
+
+
+class JSONDataset(AtomicDataset):
+    """JSON of plain values, readable by people: sorted as given, indented."""
+
+    def write(self, path: Path, data: Any) -> None:
+        """Write strict JSON: a figure that is not finite is a defect upstream and refused here."""
+        path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    def read(self, path: Path) -> Any:
+        """Read the value."""
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+class TextDataset(AtomicDataset):
+    """A text file, such as a Markdown report."""
+
+    def write(self, path: Path, data: str) -> None:
+        """Write UTF-8."""
+        path.write_text(data, encoding="utf-8")
+
+    def read(self, path: Path) -> str:
+        """Read UTF-8."""
+        return path.read_text(encoding="utf-8")
+
+
+class BytesDataset(AtomicDataset):
+    """A binary file, such as a figure."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write the bytes."""
+        path.write_bytes(data)
+
+    def read(self, path: Path) -> bytes:
+        """Read the bytes."""
+        return path.read_bytes()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

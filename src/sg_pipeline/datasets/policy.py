@@ -1,0 +1,52 @@
+"""Policies in the catalog: durable on disk, live in memory."""
+
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset
+
+if TYPE_CHECKING:
+    from sg_pipeline.policies.policy import Policy
+
+
+class PolicyDataset(AbstractDataset[Any, Any]):
+    """A checkpoint folder (weights, tokenizer, optimizer state, manifest), written atomically.
+
+    Attributes:
+        live: the link between two co-evolution steps. What was saved in this process is handed on as it
+            is, so that nothing is read back; the next step then trains that very object. Without `live` every
+            load reads a fresh policy from the disk, which nobody else can change.
+    """
+
+    def __init__(self, *, filepath: str, live: bool = False, metadata: dict[str, Any] | None = None):
+        self._filepath = PurePosixPath(filepath)
+        self._live = live
+        self._held: Policy | None = None
+        self.metadata = metadata
+
+    def load(self) -> "Policy":
+        """Hand on the live policy, or read the checkpoint."""
+        if self._held is not None:
+            return self._held
+        from sg_pipeline.policies.checkpoint import load_policy
+
+        return load_policy(Path(self._filepath))
+
+    def save(self, data: "Policy") -> None:
+        """Write the checkpoint; keep the object where the link is live."""
+        from sg_pipeline.policies.checkpoint import save_policy
+
+        save_policy(data, Path(self._filepath))
+        if self._live:
+            self._held = data
+
+    def _exists(self) -> bool:
+        from sg_pipeline.policies.checkpoint import checkpoint_exists
+
+        return checkpoint_exists(Path(self._filepath))
+
+    def _release(self) -> None:
+        self._held = None
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "live": self._live}

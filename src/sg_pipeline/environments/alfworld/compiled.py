@@ -1,0 +1,108 @@
+"""A compiled game: everything the fast engine needs, translated once, and how it is kept on disk.
+
+One game = one file of about 40 KB, named by the digest of the game's bytes and of the versions of the
+libraries that translated it. A file that does not check out is translated again.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import zlib
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+_MAGIC = b"sg_pipeline compiled game\n"
+_LIBRARIES = ("alfworld", "textworld", "fast-downward-textworld", "tatsu")
+
+Symbol = list[Any]
+"""A parsed grammar symbol: [kind, ...] with the kinds of `fast_logic`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledGame:
+    """A game after translation and parsing.
+
+    Attributes:
+        sas: the planning task, as fast-downward reads it.
+        variables: (id, type) of every object that appears in a fact.
+        entities: display name of each object id.
+        actions: per action its placeholders as [name, type], its command template and its feedback rule.
+        facts: every proposition that can ever hold, in textworld's own order: [predicate, variable, ...].
+        initial: indices into `facts` of those that hold at the start.
+        rules: grammar rules: per name its alternatives as [condition, symbols].
+        starts: parsed symbols of each text that a derivation starts from.
+        queries: per query text its predicates as [predicate, placeholders as [name, type], type tuples it matches].
+    """
+
+    sas: bytes
+    variables: list[list[str]]
+    entities: dict[str, str]
+    actions: dict[str, dict[str, Any]]
+    facts: list[list[Any]]
+    initial: list[int]
+    rules: dict[str, list[list[Any]]]
+    starts: dict[str, list[Symbol]]
+    queries: dict[str, list[list[Any]]]
+
+    def to_bytes(self) -> bytes:
+        """Return the file content: magic, digest of the rest, compressed JSON and planning task."""
+        fields = asdict(self)
+        sas = fields.pop("sas")
+        text = json.dumps(fields, separators=(",", ":"), sort_keys=True, ensure_ascii=True)
+        body = zlib.compress(text.encode() + b"\0" + sas, 6)
+        return _MAGIC + hashlib.sha256(body).digest() + body
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "CompiledGame":
+        """Read what `to_bytes` wrote. Raises `ValueError` where the content is not whole."""
+        body = content[len(_MAGIC) + 32 :]
+        if content[: len(_MAGIC)] != _MAGIC or content[len(_MAGIC) : len(_MAGIC) + 32] != hashlib.sha256(body).digest():
+            raise ValueError("its digest does not match")
+        text, sas = zlib.decompress(body).split(b"\0", 1)
+        return cls(sas=sas, **json.loads(text))
+
+
+@lru_cache(maxsize=1)
+def toolchain() -> str:
+    """Return a short digest of our format and the versions of the libraries that take part in a translation."""
+    parts = [f"format {FORMAT}", *(f"{name} {version(name)}" for name in _LIBRARIES)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def cache_path(cache_dir: Path, sha256: str) -> Path:
+    """Return where the compiled form of the game with this digest is kept."""
+    return cache_dir / sha256[:2] / f"{sha256}.{toolchain()}.game"
+
+
+def load_cached(cache_dir: Path, sha256: str) -> CompiledGame | None:
+    """Return the compiled game from the cache; None where it is missing or not whole (which is logged)."""
+    path = cache_path(cache_dir, sha256)
+    try:
+        return CompiledGame.from_bytes(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, zlib.error) as error:
+        logger.warning("The compiled game %s is not usable (%s); it is made again.", path, error)
+        return None
+
+
+def store_cached(cache_dir: Path, sha256: str, game: CompiledGame) -> None:
+    """Write the compiled game; other processes see the old state or the whole file, never a part of it."""
+    path = cache_path(cache_dir, sha256)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(game.to_bytes())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,124 @@
+"""The two interchangeable engines that play a game, and the frame that both show.
+
+`stock` is what `AlfredTWEnv` builds: textworld's PddlEnv under alfworld's wrappers, untouched; it is the
+reference. `fast` (`fast_engine.py`) plays the same classes without their repeated work. Both show the same
+frames for the same commands.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from sg_pipeline.environments.alfworld.gamefile import GameFile
+from sg_pipeline.errors import DataError, SgPipelineError
+
+EngineName = Literal["fast", "stock"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What an engine shows after a reset or a command.
+
+    Attributes:
+        feedback: the text, as the engine wrote it.
+        won: the goal is reached now.
+        done: the engine calls the game over (ALFWorld ends a game only when it is won).
+        score: the engine's own score, 0 or 1.
+        valid: the command was one of those possible before it (True after a reset).
+        admissible: the commands possible now, sorted; None unless asked for.
+    """
+
+    feedback: str
+    won: bool
+    done: bool
+    score: int
+    valid: bool
+    admissible: tuple[str, ...] | None
+
+
+class Engine(Protocol):
+    """Plays one game at a time, any number of them one after another. Not thread-safe, not picklable."""
+
+    def start(self, game: GameFile) -> Frame:
+        """Load `game` and start it from the beginning. Raises `DataError` where its PDDL or grammar does not load."""
+        ...
+
+    def step(self, command: str) -> Frame:
+        """Play one command. Outer spaces do not count; anything but an exact command changes nothing."""
+        ...
+
+    def close(self) -> None:
+        """Free the engine's libraries; it is not used again."""
+        ...
+
+
+class StockEngine:
+    """The reference: exactly the environment that alfworld's `AlfredTWEnv` builds for one game."""
+
+    def __init__(self, admissible: bool = False) -> None:
+        self._admissible = admissible
+        self._env: Any = None
+        self._commands: frozenset[str] = frozenset()
+
+    def start(self, game: GameFile) -> Frame:
+        """See `Engine.start`."""
+        import textworld
+        from alfworld.agents.environment.alfred_tw_env import AlfredDemangler, AlfredInfos
+
+        with loading(game.path):
+            if self._env is None:
+                infos = textworld.EnvInfos(won=True, admissible_commands=True, extras=["gamefile"])
+                wrappers = [AlfredDemangler(shuffle=False), AlfredInfos]
+                self._env = textworld.start(str(game.path), infos, wrappers)
+            else:
+                # An environment loads any number of games; a new one would copy and keep another 34 MB library.
+                self._env.load(str(game.path))
+            state = self._env.reset()
+        return self._frame(state, score=0, done=bool(state["won"]), valid=True)
+
+    def step(self, command: str) -> Frame:
+        """See `Engine.step`."""
+        valid = command.strip() in self._commands
+        state, score, done = self._env.step(command)
+        return self._frame(state, score=int(score), done=bool(done), valid=valid)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        if self._env is not None:
+            import fast_downward
+
+            fast_downward.close_lib(self._env.unwrapped.downward_lib)
+            self._env = None
+
+    def _frame(self, state: Any, score: int, done: bool, valid: bool) -> Frame:
+        commands = tuple(state["admissible_commands"])
+        self._commands = frozenset(commands)
+        return Frame(
+            feedback=state["feedback"],
+            won=bool(state["won"]),
+            done=done,
+            score=score,
+            valid=valid,
+            admissible=commands if self._admissible else None,
+        )
+
+
+@contextmanager
+def loading(path: Path) -> Iterator[None]:
+    """Turn whatever the PDDL translator or the grammar throws into one sentence about the game `path`.
+
+    The translator reports some errors by `sys.exit` and sets `sys.argv`; neither may leak into the caller.
+    """
+    argv = sys.argv
+    try:
+        yield
+    except SgPipelineError:
+        raise
+    except (Exception, SystemExit) as error:
+        detail = " ".join(str(error).split())[:200] or "no message"
+        raise DataError(f"The game file {path} does not load: {type(error).__name__}: {detail}.") from error
+    finally:
+        sys.argv = argv

@@ -1,0 +1,138 @@
+"""A scripted player that knows only what it has read.
+
+Its sub-goal is always the command that completes the next part of the plan, named with everything it needs ("take
+mug 1 from shelf 2"); its action is that command, or what must come before it: going there, opening it. So the
+action follows from the sub-goal and the last observation alone, which is what a small policy can learn.
+
+    no item known      find mug in shelf 2          go to shelf 2 / open shelf 2
+    item known         take mug 1 from shelf 2      go to shelf 2 / open shelf 2 / take mug 1 from shelf 2
+    to be treated      clean mug 1 with sinkbasin 1 go to sinkbasin 1 / clean mug 1 with sinkbasin 1
+    ready              move mug 1 to desk 1         go to desk 1 / open desk 1 / move mug 1 to desk 1
+    under the lamp     use desklamp 1 at desk 1     go to desk 1 / use desklamp 1
+    wrong thing held   move pan 1 to shelf 2        as above
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sg_pipeline.environments.alfworld.memory import Memory, fits, kind_fits, kind_of
+
+# Kinds that start closed: looking into one costs two turns, so open places are searched first.
+OPENABLE_KINDS = frozenset({"cabinet", "drawer", "fridge", "microwave", "safe", "box"})
+APPLIANCE_KINDS = {"clean": "sinkbasin", "heat": "microwave", "cool": "fridge"}
+
+
+class Decision(NamedTuple):
+    """What the expert wants (in words, for the guidance) and does."""
+
+    subgoal: str
+    action: str
+
+
+NOTHING_LEFT = Decision("look around", "look")
+"""Everything is searched, or the hand holds what fits nowhere: only in a game that cannot be won."""
+
+
+class Expert:
+    """Decides one turn at a time; holds no state but its taste for variety.
+
+    Args:
+        rng: source of the variety.
+        whim: probability of searching in a random likely place instead of the first one listed.
+    """
+
+    def __init__(self, rng: np.random.Generator, whim: float = 0.1) -> None:
+        self._rng = rng
+        self._whim = whim
+
+    def decide(self, memory: Memory) -> Decision:
+        """Return the next sub-goal and action; depends on what was read, and on chance only where it searches."""
+        if memory.held is None:
+            item = self._choose_item(memory)
+            if item is None:
+                return self._search(memory, memory.wish.item_kind)
+            place = memory.where[item]
+            return _reach(memory, place, f"take {item} from {place}")
+        if kind_of(memory.held) != memory.wish.item_kind:
+            return self._put_away(memory, memory.held)
+        return self._use_lamp(memory) if memory.wish.needs_lamp else self._bring(memory, memory.held)
+
+    def _choose_item(self, memory: Memory) -> str | None:
+        """Return the wanted item to take: a treated one, then one that lies here, then the first discovered."""
+        items = memory.to_fetch()
+
+        def rank(item: str) -> tuple[bool, bool]:
+            return memory.wish.treatment is None or not memory.ready(item), memory.where[item] != memory.at
+
+        return min(items, key=rank) if items else None
+
+    def _bring(self, memory: Memory, held: str) -> Decision:
+        """Treat the wanted item where the task asks for it, then put it where it belongs."""
+        treatment, target = memory.wish.treatment, memory.target()
+        appliances = memory.of_kind(APPLIANCE_KINDS[treatment]) if treatment else []
+        if appliances and not memory.ready(held):
+            return _reach(memory, appliances[0], f"{treatment} {held} with {appliances[0]}", through_door=False)
+        return _reach(memory, target, f"move {held} to {target}") if target else NOTHING_LEFT
+
+    def _use_lamp(self, memory: Memory) -> Decision:
+        """Light the wanted item that is in the hand."""
+        lamps = memory.known(memory.wish.target_kind)
+        if not lamps:
+            return self._search(memory, memory.wish.target_kind)
+        place = memory.where[lamps[0]]
+        return _reach(memory, place, f"use {lamps[0]}", subgoal=f"use {lamps[0]} at {place}", through_door=False)
+
+    def _search(self, memory: Memory, kind: str) -> Decision:
+        """Look for something of a kind: open places that may hold it, closed ones, then the rest, each as listed."""
+        tiers: dict[tuple[bool, bool], list[str]] = {}
+        for name in memory.receptacles:
+            if name not in memory.searched:
+                unlikely = not _may_be_in(memory, kind, kind_of(name))
+                if name == memory.at and not unlikely:  # It is closed, or it would have been searched.
+                    return _reach(memory, name, f"open {name}", subgoal=f"find {kind} in {name}")
+                tiers.setdefault((unlikely, kind_of(name) in OPENABLE_KINDS), []).append(name)
+        if not tiers:
+            return NOTHING_LEFT
+        likely = tiers[min(tiers)]
+        choice = 0
+        if len(likely) > 1 and self._rng.random() < self._whim:
+            choice = int(self._rng.integers(len(likely)))
+        return _reach(memory, likely[choice], f"open {likely[choice]}", subgoal=f"find {kind} in {likely[choice]}")
+
+    def _put_away(self, memory: Memory, held: str) -> Decision:
+        """Free the hand: here if possible, else on the first open place that takes it, else in a closed one."""
+        here = memory.at
+        if here is not None and here not in memory.closed and fits(here, held):
+            return _reach(memory, here, f"move {held} to {here}")
+
+        def is_shut(name: str) -> bool:
+            return name in memory.closed or (kind_of(name) in OPENABLE_KINDS and name not in memory.searched)
+
+        places = [name for name in memory.receptacles if fits(name, held)]
+        place = min(places, key=is_shut, default=None)
+        return _reach(memory, place, f"move {held} to {place}") if place else NOTHING_LEFT
+
+
+def _may_be_in(memory: Memory, kind: str, place_kind: str) -> bool:
+    """Return whether common sense expects something of a kind in such a place.
+
+    Lamps are in no table of what may hold what: they stand on furniture. An item that only has to be brought somewhere
+    is not there yet, or the game would have been won before it began.
+    """
+    wish = memory.wish
+    if wish.needs_lamp and kind == wish.target_kind:
+        return True
+    if wish.treatment is None and wish.count == 1 and place_kind == wish.target_kind:
+        return False
+    return kind_fits(place_kind, kind)
+
+
+def _reach(memory: Memory, place: str, command: str, subgoal: str | None = None, through_door: bool = True) -> Decision:
+    """Return the command, or what must come before it at `place`: going there, opening it (where that matters)."""
+    subgoal = subgoal or command
+    if memory.at != place:
+        return Decision(subgoal, f"go to {place}")
+    if through_door and place in memory.closed:
+        return Decision(subgoal, f"open {place}")
+    return Decision(subgoal, command)

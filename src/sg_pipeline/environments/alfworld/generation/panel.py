@@ -1,0 +1,254 @@
+"""Makes panels of generated games and writes their game files from the recipe in the panel file.
+
+    panel file (committed, small) ──► write_panel_games ──► game files (`game.tw-pddl`), each checked by its sha256
+
+Each game is drawn from its own random stream, named by (seed, split, index, attempt): any one can be made alone.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from sg_pipeline.environments.alfworld.generation.goals import floor_plans_of
+from sg_pipeline.environments.alfworld.generation.panel_file import (
+    ENVIRONMENT,
+    FORMAT,
+    Panel,
+    load_panel,
+    read_panel,
+    save_panel,
+    seal,
+)
+from sg_pipeline.environments.alfworld.generation.problem import game_file
+from sg_pipeline.environments.alfworld.generation.proof import prove_all
+from sg_pipeline.environments.alfworld.generation.sampler import Difficulty, sample_scene
+from sg_pipeline.environments.alfworld.generation.scene import TASK_TYPES, Scene
+from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.files import atomic_write
+from sg_pipeline.randomness import stream
+
+__all__ = [
+    "DEFAULT_SIZES",
+    "GENERATOR",
+    "PANELS",
+    "create_panel_file",
+    "game_scene",
+    "load_panel",
+    "make_panel",
+    "panel_scenes",
+    "read_panel",
+    "signature",
+    "write_panel_games",
+]
+
+GENERATOR = 1
+"""Version of sampler and problem writer: raise it when the same recipe gives other bytes."""
+
+SPLITS = ("train", "valid_seen", "valid_unseen")
+DEFAULT_SIZES = {"train": 256, "valid_seen": 200, "valid_unseen": 200}
+PANELS = Path(__file__).resolve().parents[1] / "panels"
+"""The panels that come with the package."""
+
+_MAX_ATTEMPTS = 200
+_LOG = logging.getLogger(__name__)
+
+
+def game_scene(
+    place: tuple[int, str, int, int], difficulty: Difficulty, task_types: Sequence[str] = TASK_TYPES
+) -> Scene:
+    """Return the scene of one place in a panel. Task types take turns; the floor plan is drawn from the split's.
+
+    Args:
+        place: (seed of the panel, split, index within the split, attempt).
+        difficulty: size of the scene.
+        task_types: which task types take turns.
+    """
+    seed, split, index, attempt = place
+    task_type = task_types[index % len(task_types)]
+    rng = stream(seed, "alfworld panel", split, index, attempt)
+    plans = floor_plans_of(task_type, unseen=split == "valid_unseen")
+    return sample_scene(rng, plans[int(rng.integers(len(plans)))], task_type, difficulty)
+
+
+def signature(scene: Scene) -> str:
+    """Return a digest of what is to be done where: equal for games that differ in wording or floor plan number only."""
+    parts = [
+        scene.goal.task_type,
+        scene.goal.item_kind,
+        scene.goal.target_kind,
+        *(receptacle.name for receptacle in scene.receptacles),
+        *(f"{item.name} @ {item.receptacle}" for item in scene.items),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def make_panel(
+    seed: int,
+    sizes: Mapping[str, int] = DEFAULT_SIZES,
+    difficulty: Difficulty | None = None,
+    task_types: Sequence[str] = TASK_TYPES,
+) -> Panel:
+    """Draw a panel in which no two games are alike (`signature`), within a split or across splits.
+
+    Args:
+        seed: decides everything.
+        sizes: games per split; "valid_unseen" uses the four unseen floor plans only, the others never use them.
+        difficulty: size of the scenes; the small default where None.
+        task_types: which task types take turns.
+
+    Raises:
+        ConfigurationError: an unknown split or task type, or scenes too small for so many different games.
+    """
+    difficulty = difficulty or Difficulty()
+    _check_request(sizes, task_types)
+    known: set[str] = set()
+    splits: dict[str, list[dict[str, object]]] = {}
+    for split in SPLITS:
+        if split not in sizes:
+            continue
+        splits[split] = []
+        for index in range(sizes[split]):
+            for attempt in range(_MAX_ATTEMPTS):
+                scene = game_scene((seed, split, index, attempt), difficulty, task_types)
+                if signature(scene) not in known:
+                    break
+            else:
+                raise ConfigurationError(
+                    f"Split {split!r}: no new game found for place {index} of {sizes[split]} after {_MAX_ATTEMPTS} "
+                    "draws: ask for fewer games or for larger scenes (max_receptacles, max_items)."
+                )
+            known.add(signature(scene))
+            splits[split].append(
+                {
+                    "task_id": f"{split}-{index:04d}",
+                    "task_type": scene.goal.task_type,
+                    "path": f"{split}/{index:04d}.tw-pddl",
+                    "attempt": attempt,
+                    "sha256": hashlib.sha256(game_file(scene)).hexdigest(),
+                }
+            )
+    return seal(
+        {
+            "format": FORMAT,
+            "environment": ENVIRONMENT,
+            "generator": GENERATOR,
+            "alfworld": version("alfworld"),
+            "seed": seed,
+            "difficulty": difficulty.model_dump(mode="json"),
+            "task_types": list(task_types),
+            "splits": splits,
+        }
+    )
+
+
+def panel_scenes(panel: Panel, split: str) -> list[Scene]:
+    """Return the scenes of a split, in the panel's order.
+
+    Raises:
+        DataError: the panel was made by another version of the generator, or has no such split.
+    """
+    if panel.generator != GENERATOR:
+        raise DataError(
+            f"The panel was made by version {panel.generator} of the game generator, this is version {GENERATOR}: "
+            "install the sg_pipeline that made the panel, or regenerate the panel with create_panel_file."
+        )
+    if split not in panel.splits:
+        raise DataError(f"The panel has no split {split!r}: it has {', '.join(panel.splits)}.")
+    return [
+        game_scene((panel.seed, split, index, game.attempt), panel.difficulty, panel.task_types)
+        for index, game in enumerate(panel.splits[split])
+    ]
+
+
+def write_panel_games(panel: Panel, folder: Path, splits: Sequence[str] | None = None) -> int:
+    """Make sure that the game files of a panel lie in `folder`, right to the byte; write those that do not.
+
+    Args:
+        panel: as read by `read_panel`.
+        folder: the panel's data folder, to which `Task.path` is relative.
+        splits: which splits; all where None.
+
+    Returns:
+        How many files had to be written.
+
+    Raises:
+        DataError: a regenerated game differs from the panel's digest.
+    """
+    written = 0
+    for split in panel.splits if splits is None else splits:
+        games = panel.splits.get(split, ())
+        if games and all(_has_digest(folder / game.path, game.sha256) for game in games):
+            continue
+        for game, scene in zip(games, panel_scenes(panel, split), strict=True):
+            path = folder / game.path
+            if _has_digest(path, game.sha256):
+                continue
+            content = game_file(scene)
+            digest = hashlib.sha256(content).hexdigest()
+            if digest != game.sha256:
+                raise DataError(
+                    f"Game {game.task_id} comes out different from what the panel promises (sha256 {digest[:12]}… "
+                    f"instead of {game.sha256[:12]}…), probably because the panel was made with alfworld "
+                    f"{panel.alfworld} but alfworld {version('alfworld')} and numpy {version('numpy')} are installed: "
+                    "install the panel's versions or regenerate the panel."
+                )
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(content)
+            written += 1
+    return written
+
+
+def create_panel_file(
+    path: Path,
+    seed: int,
+    *,
+    sizes: Mapping[str, int] = DEFAULT_SIZES,
+    difficulty: Difficulty | None = None,
+    task_types: Sequence[str] = TASK_TYPES,
+    workers: int = 2,
+) -> Panel:
+    """Make a panel, prove on the real engine that each of its games can be won, and save it.
+
+    Args:
+        path: the panel file to write.
+        seed: decides everything.
+        sizes: games per split.
+        difficulty: size of the scenes; the small default where None.
+        task_types: which task types take turns.
+        workers: processes that play the proofs (started with spawn: call this from an importable main).
+
+    Raises:
+        ConfigurationError, DataError: as `make_panel`; or a game could not be won (nothing is written then).
+    """
+    panel = make_panel(seed, sizes, difficulty, task_types)
+    scenes = {
+        game.task_id: scene
+        for split, games in panel.splits.items()
+        for game, scene in zip(games, panel_scenes(panel, split), strict=True)
+    }
+    prove_all(scenes, workers)
+    save_panel(panel, path)
+    _LOG.info("Panel %s: %d games, each won on the engine, sha256 %s", path, len(scenes), panel.sha256)
+    return panel
+
+
+def _check_request(sizes: Mapping[str, int], task_types: Sequence[str]) -> None:
+    for split, size in sizes.items():
+        if split not in SPLITS:
+            raise ConfigurationError(f"Panel sizes name the split {split!r}: use {', '.join(SPLITS)}.")
+        if size < 0:
+            raise ConfigurationError(f"Panel size of split {split!r} is {size}: it must not be negative.")
+    if not task_types:
+        raise ConfigurationError("A panel needs at least one task type, but task_types is empty.")
+    for task_type in task_types:
+        if task_type not in TASK_TYPES:
+            raise ConfigurationError(f"Unknown ALFWorld task type {task_type!r}: use {', '.join(TASK_TYPES)}.")
+
+
+def _has_digest(path: Path, sha256: str) -> bool:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    except FileNotFoundError:
+        return False

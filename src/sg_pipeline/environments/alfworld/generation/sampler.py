@@ -1,0 +1,190 @@
+"""Draws scenes: a part of a floor plan, items in places where they may be, and a goal that is not yet reached."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sg_pipeline.environments.alfworld.generation import layouts
+from sg_pipeline.environments.alfworld.generation.goals import (
+    STATIONS,
+    floor_plans_of,
+    may_start,
+    possible_goals,
+    source_kinds,
+)
+from sg_pipeline.environments.alfworld.generation.naming import engine_order, shown_name
+from sg_pipeline.environments.alfworld.generation.scene import Goal, Item, Receptacle, Scene
+from sg_pipeline.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+class Difficulty(BaseModel):
+    """How large and how crowded the scenes are. The defaults are small: a tiny policy can learn them.
+
+    Attributes:
+        min_receptacles, max_receptacles: bounds on receptacles per scene; a floor plan with fewer gives all it has.
+        min_items, max_items: bounds on items per scene, lamps included; fewer where nothing else may be placed.
+        max_receptacles_per_kind: at most so many cabinets, drawers ... of one kind.
+        max_items_per_kind: at most so many mugs ... of one kind (at least two in pick_two_obj_and_place).
+        max_items_per_receptacle: at most so many items in one place at the start.
+        duplicate_probability: that a further item is one more of a kind already there.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_receptacles: int = Field(default=4, ge=3)
+    max_receptacles: int = Field(default=7, ge=3)
+    min_items: int = Field(default=5, ge=2)
+    max_items: int = Field(default=8, ge=2)
+    max_receptacles_per_kind: int = Field(default=3, ge=1)
+    max_items_per_kind: int = Field(default=2, ge=1, le=99)
+    max_items_per_receptacle: int = Field(default=4, ge=2)
+    duplicate_probability: float = Field(default=0.15, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Difficulty":
+        for what in ("receptacles", "items"):
+            low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if low > high:
+                raise ValueError(f"min_{what} is {low}, more than max_{what}, which is {high}")
+        return self
+
+
+WHOLE_FLOOR_PLAN = Difficulty(
+    min_receptacles=99,
+    max_receptacles=99,
+    min_items=25,
+    max_items=45,
+    max_receptacles_per_kind=99,
+    max_items_per_kind=3,
+    max_items_per_receptacle=12,
+    duplicate_probability=0.35,
+)
+"""Scenes of the size of the official games: every receptacle of the plan, 25 to 45 items."""
+
+
+def sample_scene(rng: np.random.Generator, floor_plan: int, task_type: str, difficulty: Difficulty) -> Scene:
+    """Draw one solvable scene that does not start solved.
+
+    Args:
+        rng: the only source of chance; the same stream gives the same scene.
+        floor_plan: AI2-THOR floor plan number.
+        task_type: one of `scene.TASK_TYPES`; must suit the floor plan (`goals.floor_plans_of`).
+        difficulty: size limits.
+
+    Returns:
+        A scene in the engine's order and with the engine's names.
+
+    Raises:
+        ConfigurationError: the floor plan cannot host the task type.
+    """
+    plan = layouts.floor_plan(floor_plan)
+    goals = possible_goals(plan, task_type)
+    if not goals:
+        raise ConfigurationError(
+            f"Floor plan {floor_plan} ({plan.scene_type}) cannot host a {task_type} task: "
+            f"use one of {sorted(floor_plans_of(task_type, unseen=False) + floor_plans_of(task_type, unseen=True))}."
+        )
+    item_kind = _pick(rng, sorted({item for item, _ in goals}))
+    target_kind = _pick(rng, [target for item, target in goals if item == item_kind])
+    goal = Goal(task_type, item_kind, target_kind)
+    receptacles = _draw_receptacles(rng, plan, goal, difficulty)
+    items = _draw_items(rng, plan, goal, receptacles, difficulty)
+    return Scene(
+        floor_plan=floor_plan,
+        receptacles=tuple(sorted(receptacles, key=lambda receptacle: engine_order(receptacle.kind, receptacle.name))),
+        items=tuple(sorted(items, key=lambda item: engine_order(item.kind, item.name))),
+        goal=goal,
+        task_text=_task_text(rng, goal),
+    )
+
+
+def _draw_receptacles(
+    rng: np.random.Generator, plan: layouts.FloorPlan, goal: Goal, difficulty: Difficulty
+) -> list[Receptacle]:
+    """Draw what the goal needs, then others: first a kind, then one of it, so that drawers do not fill every room."""
+    available = {kind: min(count, difficulty.max_receptacles_per_kind) for kind, count in plan.receptacles}
+    kinds = sorted(available)
+    if goal.task_type == "look_at_obj_in_light":
+        needed = {_pick(rng, [kind for kind in kinds if layouts.may_hold(kind, goal.target_kind)])}
+    else:
+        needed = {goal.target_kind}
+    if goal.task_type in STATIONS:
+        needed.add(STATIONS[goal.task_type])
+    needed.add(_pick(rng, source_kinds(kinds, goal)))
+    chosen = Counter(needed)
+    size = int(rng.integers(difficulty.min_receptacles, difficulty.max_receptacles + 1))
+    while chosen.total() < size:
+        rest = [kind for kind in kinds if chosen[kind] < available[kind]]
+        if not rest:
+            break
+        chosen[_pick(rng, rest)] += 1
+    return [
+        Receptacle(shown_name(kind, number), kind, kind in layouts.OPENABLE)
+        for kind in sorted(chosen)
+        for number in range(1, chosen[kind] + 1)
+    ]
+
+
+def _draw_items(
+    rng: np.random.Generator,
+    plan: layouts.FloorPlan,
+    goal: Goal,
+    receptacles: Sequence[Receptacle],
+    difficulty: Difficulty,
+) -> list[Item]:
+    """Place the goal's items and lamp, then others until the scene is full."""
+    items: list[Item] = []
+    counts: Counter[str] = Counter()
+    load: Counter[str] = Counter()
+
+    def places(kind: str) -> list[str]:
+        return [
+            receptacle.name
+            for receptacle in receptacles
+            if layouts.may_hold(receptacle.kind, kind)
+            and (kind != goal.item_kind or may_start(receptacle.kind, goal))
+            and load[receptacle.name] < difficulty.max_items_per_receptacle
+        ]
+
+    def put(kind: str) -> None:
+        place = _pick(rng, places(kind))
+        counts[kind] += 1
+        load[place] += 1
+        items.append(Item(shown_name(kind, counts[kind]), kind, place, portable=kind not in layouts.LAMPS))
+
+    size = int(rng.integers(difficulty.min_items, difficulty.max_items + 1))
+    if goal.task_type == "look_at_obj_in_light":
+        put(goal.target_kind)
+    for _ in range(2 if goal.task_type == "pick_two_obj_and_place" else 1):
+        put(goal.item_kind)
+    while len(items) < size:
+        again = [
+            kind
+            for kind in sorted(counts)
+            if kind not in layouts.LAMPS and counts[kind] < difficulty.max_items_per_kind and places(kind)
+        ]
+        fresh = [kind for kind in plan.items + plan.lamps if kind not in counts and places(kind)]
+        if not again and not fresh:
+            break
+        repeat = rng.random() < difficulty.duplicate_probability
+        put(_pick(rng, again if again and (repeat or not fresh) else fresh))
+    return items
+
+
+def _task_text(rng: np.random.Generator, goal: Goal) -> str:
+    """Return the task sentence: one of the engine's own templates."""
+    from alfworld.gen.goal_library import gdict
+
+    template = _pick(rng, gdict[goal.task_type]["templates"])
+    item, target = goal.item_kind.lower(), goal.target_kind.lower()
+    return template.format(obj=item, recep=target, toggle=target) + "."
+
+
+def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """Return one of the options, each equally likely."""
+    return options[int(rng.integers(len(options)))]

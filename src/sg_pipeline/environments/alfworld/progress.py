@@ -1,0 +1,99 @@
+"""The judge of a turn: did the last action bring the task nearer, do nothing for it, or set it back?
+
+The verdicts rest on a count of milestones reached (`milestones`) and, where that does not change, on whether the
+action served anything. They are the polarity of a demonstration's guidance: what a guidance at turn t says of the
+action at turn t-1.
+
+    positive   a milestone: wanted item or lamp found, item taken, cleaned / heated / cooled, placed, lamp switched on,
+               the container opened that holds what is wanted
+    negative   not possible; a milestone lost; or wasted: a place searched before or not needed, the wrong item,
+               looking around, closing
+    neutral    the rest: searching a new place, going where the plan goes on, putting a wrong item away
+"""
+
+from sg_pipeline.environments.alfworld.expert import APPLIANCE_KINDS
+from sg_pipeline.environments.alfworld.memory import Memory, kind_of
+from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS
+from sg_pipeline.trajectories.types import Polarity
+
+
+def milestones(memory: Memory) -> int:
+    """Return how many milestones of the task are reached, as far as the player can know.
+
+    Per wanted item (the best ones; two for pick_two_obj_and_place): found 1, in the hand 1, treated 1; 4 once it lies
+    in the target. Per lamp: found 1, switched on 1.
+    """
+    wish = memory.wish
+    stages = []
+    target = None if wish.needs_lamp else memory.target()
+    items = memory.known(wish.item_kind)
+    if memory.held is not None and kind_of(memory.held) == wish.item_kind:
+        items.append(memory.held)
+    for item in items:
+        ready = memory.ready(item)
+        if target is not None and ready and memory.where.get(item) == target:
+            stages.append(4)
+        else:
+            stages.append(1 + (item == memory.held) + (wish.treatment is not None and ready))
+    total = sum(sorted(stages)[-wish.count :])
+    if wish.needs_lamp:
+        lamps = memory.known(wish.target_kind)
+        total += bool(lamps) + any(lamp in memory.state["use"] for lamp in lamps)
+    return total
+
+
+class Progress:
+    """Judges one episode, turn by turn; `memory` is what the player knows by then."""
+
+    def __init__(self, first_observation: str) -> None:
+        self.memory = Memory(first_observation)
+        self._reached = milestones(self.memory)
+
+    def judge(self, command: str, observation: str, won: bool = False) -> Polarity:
+        """Take in one command and its answer, and return what it did for the task."""
+        if observation.startswith(NOTHING_HAPPENS):
+            return Polarity.NEGATIVE
+        verdict = self._purpose(command.strip())
+        before = self._reached
+        self.memory.read(command, observation)
+        self._reached = milestones(self.memory)
+        return Polarity.POSITIVE if won or self._reached > before else verdict
+
+    def _purpose(self, command: str) -> Polarity:
+        """Judge a possible command that reaches no milestone, by what was known before it.
+
+        What loses a milestone (putting a wanted item down elsewhere, warming what was cooled) has no purpose either.
+        """
+        memory = self.memory
+        verb, _, rest = command.partition(" ")
+        if verb == "go":
+            place = rest.removeprefix("to ")
+            useful = place in self._needed() or (place not in memory.searched and self._something_missing())
+            return Polarity.NEUTRAL if useful else Polarity.NEGATIVE
+        if verb == "open":
+            if memory.held is None and rest in self._needed():
+                return Polarity.POSITIVE
+            useful = rest in self._needed(doors=True) or (rest not in memory.searched and self._something_missing())
+            return Polarity.NEUTRAL if useful else Polarity.NEGATIVE
+        if verb == "move" and memory.held is not None and kind_of(memory.held) != memory.wish.item_kind:
+            return Polarity.NEUTRAL
+        return Polarity.NEGATIVE
+
+    def _something_missing(self) -> bool:
+        """Return whether there is still something to search for."""
+        memory, wish = self.memory, self.memory.wish
+        items = len(memory.known(wish.item_kind)) + (memory.held is not None and kind_of(memory.held) == wish.item_kind)
+        return items < wish.count or (wish.needs_lamp and not memory.known(wish.target_kind))
+
+    def _needed(self, doors: bool = False) -> set[str]:
+        """Return the places where the plan can go on now; with `doors`, only those whose inside is needed."""
+        memory, wish = self.memory, self.memory.wish
+        if memory.held is None:
+            return {memory.where[item] for item in memory.to_fetch()}
+        if kind_of(memory.held) != wish.item_kind:
+            return set(memory.receptacles)  # Any place may be where the wrong thing is put away.
+        if wish.needs_lamp:
+            return set() if doors else {memory.where[lamp] for lamp in memory.known(wish.target_kind)}
+        if wish.treatment is not None and not memory.ready(memory.held):
+            return set() if doors else set(memory.of_kind(APPLIANCE_KINDS[wish.treatment]))
+        return set(memory.of_kind(wish.target_kind))

@@ -1,0 +1,235 @@
+"""Compiling a game: textworld's own parsers and translator, run once per game instead of at every step.
+
+What `PddlEnv.load` and `reset` derive from a game file is collected here into a `CompiledGame`: the planning
+task (one translation; the second one that textworld makes serves its planner, which nobody asks here), the
+facts, the parsed grammar and queries, and the names that alfworld's demangler gives to the objects.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+from sg_pipeline.environments.alfworld.compiled import CompiledGame, Symbol
+from sg_pipeline.environments.alfworld.engine import loading
+from sg_pipeline.environments.alfworld.gamefile import GameFile
+from sg_pipeline.environments.alfworld.library import give_back_library, take_library
+from sg_pipeline.errors import DataError
+
+INTRO = "#intro#"
+_LIST_RULES = ("list_empty", "list_separator", "list_last_separator")
+
+# The one rule of the grammar that differs from game to game.
+_TASK_RULE = re.compile(r'("task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*)("(?:[^"\\\n]|\\.)*")')
+_SAS_VALUE = re.compile(r"^(?:Negated)?Atom .*$", re.MULTILINE)
+
+# (name, arguments as (id, type)): a proposition of textworld without its class.
+_Fact = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def translate(game: GameFile) -> CompiledGame:
+    """Compile a game; 0.1 to 0.6 CPU seconds.
+
+    Raises:
+        DataError: the PDDL or the grammar does not load, or the goal can never be reached.
+    """
+    with loading(game.path):
+        import fast_downward
+
+        task, sas = fast_downward.pddl2sas(game.data["pddl_domain"], game.data["pddl_problem"])
+    if "Atom dummy(val1)" in sas:  # What the translator writes for a task without a solution.
+        raise DataError(f"The game file {game.path} is not playable: its goal can never be reached.")
+    with loading(game.path):
+        return _compile(task, sas, game.data["grammar"])
+
+
+def _compile(task: Any, sas: str, grammar_text: str) -> CompiledGame:
+    from textworld.envs.pddl.logic import Atom
+
+    types = {item.name: item.type_name for item in task.objects}
+    initial = set(_initial_facts(task, types)) | set(_initial_values(sas, types))
+    possible = set(initial)
+    values = sorted(set(_SAS_VALUE.findall(sas)))
+    for value, atom in zip(values, (Atom * len(values))(), strict=True):
+        atom._name = value.encode("cp1252")
+        proposition = atom.get_fact(types)
+        # An effect adds the one of the two and removes the other.
+        possible |= {_as_fact(proposition), _as_fact(proposition.negate())}
+    facts = sorted(possible)  # As textworld's propositions compare: by name, then by the arguments' (id, type).
+
+    logic_actions, rules = _parse_grammar(grammar_text)
+    actions = {
+        action.name: {
+            # Those after the external ones were added by the translator; operators' names leave them out.
+            "parameters": [
+                [parameter.name.strip("?"), parameter.type_name]
+                for parameter in action.parameters[: action.num_external_parameters]
+            ],
+            "template": logic_actions[action.name][0],
+            "feedback": logic_actions[action.name][1],
+        }
+        for action in task.actions
+        if action.name in logic_actions
+    }
+    starts = {text: parse_symbols(text) for text in _start_texts(actions)}
+    variables = sorted({variable for _, arguments in facts for variable in arguments})
+    index = {variable: number for number, variable in enumerate(variables)}
+    signatures = {(name, tuple(kind for _, kind in arguments)) for name, arguments in facts}
+    position = {fact: number for number, fact in enumerate(facts)}
+    return CompiledGame(
+        sas=sas.encode(),
+        variables=[list(variable) for variable in variables],
+        entities=_display_names(initial),
+        actions=actions,
+        facts=[[name, *(index[variable] for variable in arguments)] for name, arguments in facts],
+        initial=sorted(position[fact] for fact in initial),
+        rules=rules,
+        starts=starts,
+        queries=_queries(task, rules, starts, signatures),
+    )
+
+
+def _as_fact(proposition: Any) -> _Fact:
+    return proposition.name, tuple((argument.name, argument.type) for argument in proposition.arguments)
+
+
+def _initial_facts(task: Any, types: dict[str, str]) -> Iterable[_Fact]:
+    """Yield the facts of the problem's `:init`, by the rules of textworld's `PddlState`."""
+    from fast_downward.translate.pddl.conditions import Atom
+    from fast_downward.translate.pddl.f_expression import Assign
+
+    for item in task.init:
+        if isinstance(item, Atom) and item.predicate != "=":
+            yield item.predicate, tuple((argument, types[argument]) for argument in item.args)
+        elif isinstance(item, Assign) and item.fluent.symbol != "total-cost":
+            name = str(item.expression.value)
+            if not name.isdigit():  # Whole numbers are distances, which textworld leaves out.
+                yield name, tuple((argument, types[argument]) for argument in item.fluent.args)
+
+
+def _initial_values(sas: str, types: dict[str, str]) -> Iterable[_Fact]:
+    """Yield the facts that hold in the planning task's first state (its axioms evaluated by the library)."""
+    from textworld.envs.pddl.logic import Atom
+
+    library = take_library()
+    try:
+        library.load_sas(sas.encode())
+        atoms = (Atom * library.get_state_size())()
+        library.get_state(atoms)
+        propositions = [atom.get_fact(types) for atom in atoms]
+    finally:
+        give_back_library(library)
+    return [_as_fact(proposition) for proposition in propositions if not proposition.is_negation]
+
+
+def _display_names(facts: Iterable[_Fact]) -> dict[str, str]:
+    """Return the name that alfworld's demangler gives to each object that appears in a fact."""
+    from alfworld.agents.utils.misc import Demangler
+    from textworld.generator.game import EntityInfo
+
+    objects = {name: kind for _, arguments in facts for name, kind in arguments}
+    infos = {name: EntityInfo(name, objects[name]) for name in sorted(objects)}
+    demangler = Demangler(game_infos=infos, shuffle=False)
+    return {name: demangler.demangle_alfred_name(name) for name in infos}
+
+
+def _start_texts(actions: dict[str, Any]) -> list[str]:
+    texts = {INTRO}
+    for action in actions.values():
+        texts |= {action["template"], action["feedback"]}
+    return sorted(texts)
+
+
+def _parse_grammar(text: str) -> tuple[dict[str, tuple[str, str]], dict[str, list[list[Any]]]]:
+    """Return the actions' (template, feedback rule) and the rules of a game's grammar.
+
+    Parsing takes 0.1 s and the games of a panel differ in one rule only, so the rest is parsed once per process.
+    """
+    found = _TASK_RULE.findall(text)
+    if len(found) != 1:
+        return _parse_whole_grammar(text)
+    actions, rules = _parse_whole_grammar(_TASK_RULE.sub(r'\1"UNKNOWN GOAL"', text))
+    return actions, {**rules, "task": [["", parse_symbols(json.loads(found[0][1]))]]}
+
+
+@lru_cache(maxsize=8)
+def _parse_whole_grammar(text: str) -> tuple[dict[str, tuple[str, str]], dict[str, list[list[Any]]]]:
+    from textworld.envs.pddl.logic import GameLogic
+
+    logic = GameLogic(domain="", grammar=text)
+    actions = {name: (action.template, action.feedback_rule) for name, action in logic.actions.items()}
+    rules = {
+        name: [[rule.condition, [_plain(symbol) for symbol in rule.rhs]] for rule in alternatives]
+        for name, alternatives in logic.grammar._rules.items()
+    }
+    return actions, rules
+
+
+@lru_cache(maxsize=4096)
+def parse_symbols(text: str) -> list[Symbol]:
+    """Return the symbols of a grammar text, parsed by textworld; see `fast_logic` for their kinds."""
+    from textworld.envs.pddl import textgen
+
+    return [_plain(symbol) for symbol in textgen._parse_and_convert(text, rule_name="symbols")]
+
+
+def _plain(symbol: Any) -> Symbol:
+    """Return a textworld symbol as a list."""
+    from textworld.envs.pddl import textgen
+
+    if isinstance(symbol, textgen.ListSymbol):
+        return ["list", _plain(symbol.symbol)]
+    if isinstance(symbol, textgen.ConditionalSymbol):
+        return ["each", _plain(symbol.expression), symbol.given or ""]
+    if isinstance(symbol, textgen.EvalSymbol):
+        return ["eval", symbol.expression]
+    if isinstance(symbol, textgen.NonterminalSymbol):
+        return ["rule", symbol.symbol]
+    return ["text", symbol.symbol]
+
+
+def _queries(
+    task: Any, rules: dict[str, list[list[Any]]], starts: dict[str, list[Symbol]], signatures: set[tuple[str, tuple]]
+) -> dict[str, list[list[Any]]]:
+    """Parse every query of the grammar and look up which kinds of facts each of its predicates can match."""
+    from textworld.logic import Type, TypeHierarchy
+
+    hierarchy = TypeHierarchy()
+    for kind in task.types:
+        with suppress(ValueError):  # A type that is declared twice counts once, as in `PddlState`.
+            hierarchy.add(Type(kind.name, kind.supertype_names))
+    texts = {condition for alternatives in rules.values() for condition, _ in alternatives if condition}
+    for symbols in [*starts.values(), *(rhs for alternatives in rules.values() for _, rhs in alternatives)]:
+        texts |= set(_given_texts(symbols))
+    parsed: dict[str, list[list[Any]]] = {}
+    for text in sorted(texts):
+        parsed[text] = []
+        for name, placeholders in _parse_query(text):
+            wanted = [hierarchy.get(kind) for _, kind in placeholders]
+            matches = [[kind.name for kind in kinds] for kinds in hierarchy.multi_subtypes(wanted)]
+            kept = [kinds for kinds in matches if (name, tuple(kinds)) in signatures]
+            parsed[text].append([name, [list(placeholder) for placeholder in placeholders], kept])
+    return parsed
+
+
+def _given_texts(symbols: Iterable[Symbol]) -> Iterable[str]:
+    for symbol in symbols:
+        if symbol[0] == "list":
+            yield from _given_texts([symbol[1]])
+        elif symbol[0] == "each":
+            if symbol[2]:
+                yield symbol[2]
+            yield from _given_texts([symbol[1]])
+
+
+@lru_cache(maxsize=4096)
+def _parse_query(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    from textworld.logic import Rule
+
+    rule = Rule.parse_conjunctive_query(text)
+    return [
+        (predicate.name, [(placeholder.name, placeholder.type) for placeholder in predicate.parameters])
+        for predicate in rule.preconditions
+    ]

@@ -1,0 +1,40 @@
+"""Which environment a run plays in, and how its workers are run."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from sg_pipeline.environments.pool import EnvironmentPool, PoolConfig, shared_pool
+from sg_pipeline.environments.registry import EnvironmentSpec, locate
+from sg_pipeline.errors import ConfigurationError
+
+
+class EnvironmentConfig(BaseModel):
+    """An environment by name.
+
+    Attributes:
+        name: of `registry.ENVIRONMENTS`, or "package.module:Class" for one of your own.
+        arguments: keyword arguments of its class, beside `data_root` and `cache_dir`, which every run adds.
+        pool: worker processes; does not change results.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "alfworld"
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    pool: PoolConfig = Field(default_factory=PoolConfig)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            locate(name)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
+        return name
+
+    def open_pool(self, data_root: Path, cache_dir: Path) -> EnvironmentPool:
+        """Return this process's pool for games under `data_root`; its workers live on from step to step."""
+        arguments = {**self.arguments, "data_root": str(data_root), "cache_dir": str(cache_dir)}
+        return shared_pool(EnvironmentSpec(self.name, arguments), self.pool)

@@ -1,0 +1,341 @@
+"""Many episodes at once, in worker processes that may die.
+
+    rows 0..n-1 ──► workers (one message per worker and turn) ──► slots (one reusable environment each)
+
+Every episode is recorded as (task, seed, actions, answers). When a worker dies or hangs it is replaced, and its
+episodes are played again from the record as they are needed; an environment is deterministic, so a replay that
+answers anything else is an error. What comes back never depends on the number of workers or on their speed.
+"""
+
+import atexit
+import json
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sg_pipeline.environments.base import StepResult
+from sg_pipeline.environments.episode import Episode
+from sg_pipeline.environments.registry import EnvironmentSpec, locate
+from sg_pipeline.environments.worker import CLOSE_GRACE_S, READY, Answer, Host, Order, WorkerProcess
+from sg_pipeline.errors import EnvironmentFailure, SgPipelineError
+from sg_pipeline.trajectories.types import Task
+
+logger = logging.getLogger(__name__)
+
+
+class PoolConfig(BaseModel):
+    """How environments are run; nothing here changes a result.
+
+    Attributes:
+        workers: processes; 0 plays in the caller's own process, for debugging: a crash or hang is then the caller's.
+        step_timeout_s: a worker that takes longer for one action hangs, and is replaced.
+        reset_timeout_s: the same for the start of an episode, compiling its game included.
+        start_timeout_s: the same for a new worker's start.
+        max_restarts: how often one episode may take its worker down before it counts as failed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workers: int = Field(default=2, ge=0)
+    step_timeout_s: float = Field(default=60.0, gt=0)
+    reset_timeout_s: float = Field(default=180.0, gt=0)
+    start_timeout_s: float = Field(default=180.0, gt=0)
+    max_restarts: int = Field(default=2, ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCounters:
+    """What a pool has done since it was made.
+
+    Attributes:
+        resets: episodes begun.
+        steps: actions played, replayed ones not counted.
+        restarts: workers replaced.
+        replays: episodes played again after a failure.
+        wait_s: wall seconds that the caller waited for answers.
+        cpu_s: processor seconds spent in environments.
+    """
+
+    resets: int = 0
+    steps: int = 0
+    restarts: int = 0
+    replays: int = 0
+    wait_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: WorkerProcess
+    ready: bool = False
+    starts: int = 1  # attempts since one was last ready
+    since: float = field(default_factory=time.monotonic)  # when it last began something new
+    pending: deque[tuple[int, Order]] = field(default_factory=deque)
+
+
+class EnvironmentPool:
+    """Plays any number of episodes of one kind of environment; use it as a context manager or `close` it."""
+
+    def __init__(self, spec: EnvironmentSpec, config: PoolConfig | None = None) -> None:
+        locate(spec.name)  # an unknown name is told here rather than by a worker
+        self._spec = spec
+        self._config = config or PoolConfig()
+        self._counters = PoolCounters()
+        self._episodes: list[Episode] = []
+        self._answers: dict[int, StepResult | SgPipelineError] = {}
+        self._host = Host(spec) if self._config.workers == 0 else None
+        self._workers = [_Worker(WorkerProcess(spec)) for _ in range(self._config.workers)]
+        self.closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def counters(self) -> PoolCounters:
+        """A snapshot; subtract an earlier one to see what happened in between."""
+        return self._counters
+
+    def pids(self) -> list[int]:
+        """Process ids of the workers."""
+        return [worker.process.pid for worker in self._workers]
+
+    def reset(
+        self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int] | None = None
+    ) -> list[StepResult]:
+        """Begin `len(tasks)` episodes, rows 0, 1, ..., in place of those before.
+
+        Args:
+            tasks: what each row plays.
+            seeds: the environment's seed of each row.
+            groups: rows with the same number go to the same worker, so that they share a compiled game; None: no bond.
+
+        Returns:
+            The first observation of each row.
+
+        Raises:
+            SgPipelineError: as for `step`; the other rows can be played on.
+        """
+        self._refuse_if_closed()
+        groups = range(len(tasks)) if groups is None else groups
+        width = max(1, len(self._workers))
+        load, slots = [0] * width, [0] * width
+        sizes = Counter(groups)
+        home: dict[int, int] = {}
+        self._episodes = []
+        for task, seed, group in zip(tasks, seeds, groups, strict=True):
+            if group not in home:
+                home[group] = min(range(width), key=load.__getitem__)
+                load[home[group]] += sizes[group]
+            self._episodes.append(Episode(task, seed, home[group], slots[home[group]]))
+            slots[home[group]] += 1
+        self._counters = replace(self._counters, resets=self._counters.resets + len(tasks))
+        return self._play(range(len(tasks)))
+
+    def step(self, rows: Sequence[int], actions: Sequence[str]) -> list[StepResult]:
+        """Play `actions[i]` in row `rows[i]`; the answers come in the order of `rows`.
+
+        Raises:
+            SgPipelineError: what the first of `rows` that failed has to say: the environment's own error (`DataError`
+                for a game that does not load), or `EnvironmentFailure` where replays did not help. That row is over,
+                every other one can be played on.
+            ValueError: a row occurs twice or has ended.
+        """
+        self._refuse_if_closed()
+        for row in rows:
+            if self._episodes[row].over:
+                raise ValueError(f"row {row} takes no action: its episode is over")
+        if len(set(rows)) != len(rows):
+            raise ValueError(f"a row occurs twice in {list(rows)}")
+        for row, action in zip(rows, actions, strict=True):
+            self._episodes[row].asked = action
+        self._counters = replace(self._counters, steps=self._counters.steps + len(rows))
+        return self._play(rows)
+
+    def close(self) -> None:
+        """End every worker; nothing of them is left. One that is still starting is not waited for."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._host is not None:
+            self._host.close()
+        for worker in self._workers:
+            worker.process.stop()
+        for worker in self._workers:
+            worker.process.bury(CLOSE_GRACE_S if worker.ready else 0.0)
+
+    def _play(self, rows: Sequence[int]) -> list[StepResult]:
+        """Send the orders of `rows` and wait for their answers."""
+        began = time.monotonic()
+        try:
+            self._send(rows)
+            while any(worker.pending for worker in self._workers):
+                self._listen()
+        except BaseException:
+            self._abandon()
+            raise
+        self._counters = replace(self._counters, wait_s=self._counters.wait_s + time.monotonic() - began)
+        answers = [self._answers.pop(row) for row in rows]
+        for answer in answers:
+            if isinstance(answer, SgPipelineError):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, StepResult)]
+
+    def _abandon(self) -> None:
+        """End an interrupted call: what is under way, maybe half a message, must not answer the next one."""
+        for index, worker in enumerate(self._workers):
+            if worker.pending:
+                worker.process.bury(grace_s=0.0)
+                self._workers[index] = _Worker(WorkerProcess(self._spec))
+        for episode in self._episodes:
+            episode.over = True
+        self._answers.clear()
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise ValueError("the environment pool is closed")
+
+    def _send(self, rows: Sequence[int]) -> None:
+        """Give every worker the orders of its rows, in one message."""
+        batches: dict[int, list[tuple[int, Order]]] = {}
+        for row in rows:
+            episode = self._episodes[row]
+            batches.setdefault(episode.worker, []).append((row, episode.order()))
+        for index, batch in batches.items():
+            if self._host is not None:
+                for row, order in batch:
+                    self._take(row, self._host.play(order))
+                continue
+            worker = self._workers[index]
+            if not worker.pending and worker.ready:
+                worker.since = time.monotonic()
+            worker.pending.extend(batch)
+            worker.process.send([order for _, order in batch])
+
+    def _listen(self) -> None:
+        """Wait until a worker answers, dies or is overdue, and deal with it."""
+        busy = {worker.process.connection: worker for worker in self._workers if worker.pending}
+        patience = min(worker.since + self._limit(worker) for worker in busy.values()) - time.monotonic()
+        heard = wait(list(busy), max(0.0, patience))
+        for connection, worker in busy.items():
+            if connection not in heard:
+                if time.monotonic() > worker.since + self._limit(worker):
+                    worker.process.bury(grace_s=0.0)
+                    self._replace(worker, f"its worker process did not answer within {self._limit(worker):g} s")
+                continue
+            try:
+                message = connection.recv()
+            except (EOFError, OSError):
+                self._replace(worker, worker.process.bury(grace_s=1.0))
+                continue
+            worker.since = time.monotonic()
+            if message == READY:
+                worker.ready, worker.starts = True, 0
+            else:
+                row, _ = worker.pending.popleft()
+                self._take(row, message)
+
+    def _limit(self, worker: _Worker) -> float:
+        """Seconds that `worker` may take for what it is doing now."""
+        if not worker.ready:
+            return self._config.start_timeout_s
+        order = worker.pending[0][1]
+        begin = self._config.reset_timeout_s if order.start is not None else 0.0
+        return begin + self._config.step_timeout_s * len(order.actions)
+
+    def _take(self, row: int, answer: Answer) -> None:
+        """Record what came of a row's order."""
+        episode = self._episodes[row]
+        self._counters = replace(self._counters, cpu_s=self._counters.cpu_s + answer.cpu_s)
+        if answer.error is not None:
+            self._give_up(row, answer.error)
+        elif answer.failure is not None:
+            episode.live = False
+            episode.exceptions += 1
+            # The same text twice is a defect, not an accident: an exception gets one more try, whatever a death gets.
+            if episode.exceptions > min(1, self._config.max_restarts):
+                self._give_up(row, self._failure(row, f"it raised {answer.failure}"))
+            else:
+                self._replay([row])
+        else:
+            wrong = episode.take(answer.results)
+            if wrong:
+                self._give_up(row, self._failure(row, wrong))
+            else:
+                self._answers[row] = episode.results[-1]
+
+    def _replace(self, worker: _Worker, reason: str) -> None:
+        """Put a new worker in the place of a dead one and play its unanswered episodes again, the suspect last."""
+        index = self._workers.index(worker)
+        for episode in self._episodes:
+            if episode.worker == index:
+                episode.live = False
+        rows = [row for row, _ in worker.pending]
+        logger.warning(
+            "environment worker %d is replaced (%s) in task %s", index, reason, self._episodes[rows[0]].task.task_id
+        )
+        self._counters = replace(self._counters, restarts=self._counters.restarts + 1)
+        self._workers[index] = _Worker(WorkerProcess(self._spec), starts=worker.starts + 1)
+        if worker.ready:
+            suspect = self._episodes[rows[0]]
+            suspect.deaths += 1
+            if suspect.deaths > self._config.max_restarts:
+                self._give_up(rows[0], self._failure(rows[0], reason))
+                del rows[0]
+            else:
+                rows.append(rows.pop(0))
+        elif worker.starts > self._config.max_restarts:
+            for row in rows:
+                self._give_up(row, self._failure(row, f"before it was ready {reason}"))
+            return
+        self._replay(rows)
+
+    def _replay(self, rows: Sequence[int]) -> None:
+        self._counters = replace(self._counters, replays=self._counters.replays + len(rows))
+        self._send(rows)
+
+    def _give_up(self, row: int, error: SgPipelineError) -> None:
+        episode = self._episodes[row]
+        episode.live, episode.over = False, True
+        self._answers[row] = error
+
+    def _failure(self, row: int, reason: str) -> EnvironmentFailure:
+        episode = self._episodes[row]
+        tries = max(episode.deaths + episode.exceptions, 1)
+        return EnvironmentFailure(
+            f"environment {self._spec.name!r} failed in {episode.describe()} {tries} time(s): {reason}"
+        )
+
+
+_shared: dict[str, EnvironmentPool] = {}
+
+
+def shared_pool(spec: EnvironmentSpec, config: PoolConfig | None = None) -> EnvironmentPool:
+    """Return this process's pool for `spec` and `config`, made at the first call and closed at exit.
+
+    Its workers, and the games that they have compiled, stay alive from one training step to the next.
+    """
+    config = config or PoolConfig()
+    if not _shared:
+        atexit.register(_close_shared)
+    key = json.dumps([spec.name, dict(spec.arguments), config.model_dump()], sort_keys=True, default=str)
+    if key not in _shared or _shared[key].closed:
+        _shared[key] = EnvironmentPool(spec, config)
+    return _shared[key]
+
+
+def _close_shared() -> None:
+    for pool in _shared.values():
+        pool.close()
+    _shared.clear()

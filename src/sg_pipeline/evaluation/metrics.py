@@ -1,0 +1,129 @@
+"""What a policy achieves on a panel: from evaluation episodes to JSON-ready scores."""
+
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sg_pipeline.errors import DataError
+from sg_pipeline.evaluation.calibration import guidance_calibration
+from sg_pipeline.evaluation.intervals import success_interval
+
+WITH_GUIDANCE, WITHOUT_GUIDANCE = "with_guidance", "without_guidance"
+"""The two modes in which a policy is evaluated."""
+
+
+class EvaluationConfig(BaseModel):
+    """How policies are evaluated.
+
+    Attributes:
+        splits: panels to play.
+        temperature: of sampling. 1.0 is the policy that GRPO trains and whose success the learning curve shows; field
+            practice on ALFWorld is 0.4, which usually wins more.
+        episodes_per_game: repetitions of each game; above 1 the intervals are bootstrapped by game.
+        guided: play with guidance before each action.
+        plain: play without guidance.
+        games: the first so many games of each split; None: all.
+        max_turns: an episode that has not ended by then is truncated; None: as in the rollouts.
+        batch_rows: episodes played at once; memory grows with it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    splits: tuple[str, ...] = Field(default=("valid_seen", "valid_unseen"), min_length=1)
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    episodes_per_game: int = Field(default=1, ge=1)
+    guided: bool = True
+    plain: bool = True
+    games: int | None = Field(default=None, ge=1)
+    max_turns: int | None = Field(default=None, ge=1)
+    batch_rows: int = Field(default=128, ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "EvaluationConfig":
+        if not (self.guided or self.plain):
+            raise ValueError("guided and plain are both false, so nothing would be evaluated: set one of them to true")
+        if len(set(self.splits)) < len(self.splits):
+            raise ValueError(f"splits names a split twice: {', '.join(self.splits)}")
+        return self
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes to play, in order."""
+        return (WITH_GUIDANCE,) * self.guided + (WITHOUT_GUIDANCE,) * self.plain
+
+
+def evaluate_table(frame: pl.DataFrame, seed: int) -> dict[str, dict[str, Any]]:
+    """Score an evaluation table of one policy in one mode: split -> `score_episodes`, in the order of the names."""
+    splits = sorted(set(frame["split"]))
+    return {split: score_episodes(frame.filter(pl.col("split") == split), seed) for split in splits}
+
+
+def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
+    """Score the episodes of one policy on one split in one mode.
+
+    Args:
+        frame: a trajectory table of evaluation episodes: `group` is the game's index in the split, `item` the
+            repetition.
+        seed: the run's seed, for bootstrapped intervals.
+
+    Returns:
+        JSON-ready: `success_rate`, `ci95` [low, high], `interval` (its method), `episodes`, `games`, `score`,
+        `mean_turns`, `mean_turns_won`, `truncated_share` (of episodes), `invalid_action_share`,
+        `unparsed_action_share`, `unparsed_guidance_share` (of turns); `task_types`: type -> success_rate, ci95,
+        interval, episodes; `calibration`: `guidance_calibration`; `per_game`: task_id -> [wins, episodes]. What is
+        undefined is None.
+
+    Raises:
+        DataError: the table mixes splits or policies.
+    """
+    for column, what in (("split", "splits"), ("step", "policies (steps)")):
+        values = sorted(set(frame[column]))
+        if len(values) > 1:
+            raise DataError(
+                f"An evaluation table mixes {what} in its column {column} ({', '.join(map(str, values))}), "
+                f"but a score belongs to one: filter the table first."
+            )
+    episodes = frame.group_by("group", "item").agg(
+        pl.col("task_id", "task_type", "won", "truncated", "score").first(), turns=pl.len()
+    )
+    split = frame["split"][0] if frame.height else ""
+    guided = frame.filter(pl.col("polarity").is_not_null())
+    return {
+        **_success(episodes, seed, split),
+        "games": episodes["task_id"].n_unique(),
+        "score": _mean(episodes["score"]),
+        "mean_turns": _mean(episodes["turns"]),
+        "mean_turns_won": _mean(episodes.filter("won")["turns"]),
+        "truncated_share": _mean(episodes["truncated"]),
+        "invalid_action_share": _mean(~frame["action_valid"]),
+        "unparsed_action_share": _mean(~frame["action_parsed"]),
+        "unparsed_guidance_share": _mean(~guided["guidance_parsed"]),
+        "task_types": {
+            kind: _success(episodes.filter(pl.col("task_type") == kind), seed, split, kind)
+            for kind in sorted(set(episodes["task_type"]))
+        },
+        "calibration": guidance_calibration(frame),
+        "per_game": _per_game(episodes),
+    }
+
+
+def _success(episodes: pl.DataFrame, seed: int, *names: str) -> dict[str, Any]:
+    interval, method = success_interval(_per_game(episodes), seed, *names)
+    return {
+        "success_rate": _mean(episodes["won"]),
+        "ci95": None if interval is None else list(interval),
+        "interval": method,
+        "episodes": episodes.height,
+    }
+
+
+def _per_game(episodes: pl.DataFrame) -> dict[str, list[int]]:
+    games = episodes.group_by("task_id").agg(pl.col("won").sum(), episodes=pl.len()).sort("task_id")
+    return {task_id: [int(wins), int(played)] for task_id, wins, played in games.iter_rows()}
+
+
+def _mean(values: pl.Series) -> float | None:
+    """Mean as a float, sorted first: a sum's last bit depends on its order, and group_by's order is not fixed."""
+    values = values.cast(pl.Float64).drop_nulls().drop_nans().sort()
+    return float(values.mean()) if len(values) else None  # type: ignore[arg-type]

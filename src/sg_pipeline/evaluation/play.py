@@ -1,0 +1,81 @@
+"""Plays a policy on frozen panels. The chance is the same for every policy, so that two of them can be paired by game."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, EvaluationConfig
+from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.rollouts.play import panel_tasks, play
+from sg_pipeline.trajectories.frame import to_frame
+
+if TYPE_CHECKING:
+    from sg_pipeline.policies.policy import Policy
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    policy: "Policy",
+    panel: dict[str, Any],
+    mode: str,
+    config: EvaluationConfig,
+    environment: EnvironmentConfig,
+    rollout: RolloutConfig,
+    *,
+    data_root: Path,
+    cache_dir: Path,
+    seed: int,
+) -> pl.DataFrame:
+    """Play every game of the evaluation splits.
+
+    Args:
+        policy: its weights are not changed.
+        panel: the prepared panel.
+        mode: `metrics.WITH_GUIDANCE` or `metrics.WITHOUT_GUIDANCE`.
+        config: splits, temperature, repetitions.
+        environment, rollout: as in training; the evaluation's own settings take precedence.
+        data_root, cache_dir: where games and compiled games lie.
+        seed: the run's seed.
+
+    Returns:
+        A trajectory table: `group` is the game's index in its split, `item` the repetition.
+    """
+    settings = rollout.model_copy(
+        update={
+            "group_size": config.episodes_per_game,
+            "temperature": config.temperature,
+            "max_turns": config.max_turns or rollout.max_turns,
+            "guidance": mode == WITH_GUIDANCE,
+        }
+    )
+    tables = []
+    for split in config.splits:
+        if split not in panel["splits"]:
+            raise ConfigurationError(f"evaluate.splits names {split!r}, but the panel has {', '.join(panel['splits'])}")
+        tasks = panel_tasks(panel, split)[: config.games]
+        for groups in _chunks(len(tasks), max(1, config.batch_rows // config.episodes_per_game)):
+            result = play(
+                policy,
+                [tasks[group] for group in groups],
+                environment,
+                settings,
+                data_root=data_root,
+                cache_dir=cache_dir,
+                seed=seed,
+                step=0,
+                purpose=f"evaluate {split} {mode}",
+                groups=groups,
+            )
+            tables.append(to_frame(result.trajectories))
+    return pl.concat(tables)
+
+
+def _chunks(count: int, size: int) -> Iterator[range]:
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))

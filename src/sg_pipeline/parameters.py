@@ -1,0 +1,117 @@
+"""Every parameter of the project in one typed tree, checked before anything runs.
+
+One section per file `conf/<env>/parameters_<section>.yml`. An unknown key is an error that names the nearest known one.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sg_pipeline.coevolution import CoevolveConfig, RunConfig
+from sg_pipeline.environments.alfworld.tasks import TasksConfig
+from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.evaluation.metrics import EvaluationConfig
+from sg_pipeline.policies.base import BaseModelConfig
+from sg_pipeline.rewards.aggregate import RewardConfig
+from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.training.config import TrainConfig
+from sg_pipeline.trajectories.quarantine import GateConfig
+
+
+class Parameters(BaseModel):
+    """The whole tree; each attribute is a section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    run: RunConfig
+    environment: EnvironmentConfig
+    tasks: TasksConfig
+    base_model: BaseModelConfig
+    coevolve: CoevolveConfig
+    rollout: RolloutConfig
+    gate: GateConfig = Field(alias="validate")
+    aggregate: RewardConfig
+    train: TrainConfig
+    evaluate: EvaluationConfig
+
+
+def check_parameters(raw: Mapping[str, Any]) -> Parameters:
+    """Return the typed parameters.
+
+    Args:
+        raw: as Kedro read and merged them, runtime parameters included.
+
+    Raises:
+        ConfigurationError: one sentence for each parameter that is unknown or impossible.
+    """
+    try:
+        parameters = Parameters.model_validate(dict(raw))
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_sentence(detail, raw) for detail in error.errors())) from None
+    _check_together(parameters)
+    return parameters
+
+
+def _check_together(parameters: Parameters) -> None:
+    """Refuse what is sound alone and impossible together."""
+    rollout, train = parameters.rollout, parameters.train
+    if rollout.group_size < 2:
+        raise ConfigurationError(
+            f"rollout.group_size is {rollout.group_size}, but advantages compare the trajectories of a group: "
+            f"it must be 2 or more"
+        )
+    size = rollout.group_size * rollout.tasks_per_step
+    if train.minibatch > size:
+        raise ConfigurationError(
+            f"train.minibatch is {train.minibatch}, but a step has only {size} trajectories "
+            f"(rollout.tasks_per_step {rollout.tasks_per_step} x rollout.group_size {rollout.group_size})"
+        )
+
+
+def _sentence(detail: Any, raw: Mapping[str, Any]) -> str:
+    """One pydantic complaint in the words of the configuration files."""
+    path = [str(part) for part in detail["loc"]]
+    # A discriminated union names its branch in the path; the file does not.
+    path = [part for index, part in enumerate(path) if not _is_branch(raw, path[:index], part)]
+    name = ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        nearest = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.0)
+        hint = f"did you mean {'.'.join([*path[:-1], nearest[0]])}?" if nearest else "remove it"
+        return f"unknown parameter {name} (found {detail['input']!r}): {hint}"
+    if detail["type"] == "missing":
+        return f"parameter {name} is missing: {_home(path)} must set it"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if isinstance(detail["input"], Mapping):
+        return f"parameter {name}: {message}"
+    return f"parameter {name}: {message[0].lower()}{message[1:]} (found {detail['input']!r})"
+
+
+def _is_branch(raw: Mapping[str, Any], path: list[str], part: str) -> bool:
+    node: Any = raw
+    for key in path:
+        if isinstance(node, Mapping) and key in node:
+            node = node[key]
+    return isinstance(node, Mapping) and part not in node and node.get("kind") == part
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    """The keys that the section at `path` may have."""
+    models: list[Any] = [Parameters]
+    for key in path:
+        fields = [field for model in models for name, field in model.model_fields.items() if key in (name, field.alias)]
+        models = [model for field in fields for model in _models_in(field.annotation)]
+    return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _home(path: list[str]) -> str:
+    return f"conf/base/parameters_{path[0]}.yml"

@@ -1,0 +1,20 @@
+"""Base policy."""
+
+from kedro.pipeline import Node, Pipeline
+
+from sg_pipeline.coevolution import BASE_POLICY
+from sg_pipeline.pipelines.base_model.nodes import load_base_policy
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline that writes the base policy."""
+    return Pipeline(
+        [
+            Node(
+                load_base_policy,
+                ["params:base_model", "params:tasks", "project_folder", "params:run"],
+                BASE_POLICY,
+                name="load_base_policy",
+            )
+        ]
+    )

@@ -1,0 +1,37 @@
+"""The loop is the graph: one `step` pipeline, namespaced `phase_k_name.step_NNN` and linked by the policy."""
+
+from kedro.pipeline import Pipeline, pipeline
+
+from sg_pipeline.coevolution import CoevolveConfig, unroll
+from sg_pipeline.pipelines import step
+from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
+
+SHARED_INPUTS = {"panel", "games", "compiled_games", "base_policy_folder"}
+SHARED_PARAMETERS = {
+    f"params:{name}" for name in ("run", "environment", "rollout", "validate", "aggregate", "train", "coevolve")
+}
+
+
+def create_pipeline(config: CoevolveConfig, schedule: Trapezoid | Constant | Off) -> Pipeline:
+    """Unroll the co-evolution.
+
+    Args:
+        config: number of steps, and how often the policy is written down.
+        schedule: gives the phases their borders.
+
+    Returns:
+        4 * steps nodes from `base_policy` to `final_policy`.
+    """
+    one = step.create_pipeline()
+    return Pipeline(
+        [
+            pipeline(
+                one,
+                namespace=place.namespace,
+                inputs={"policy": place.policy_in, **{name: name for name in SHARED_INPUTS}},
+                outputs={"trained_policy": place.policy_out},
+                parameters={name: name for name in SHARED_PARAMETERS},
+            )
+            for place in unroll(config, schedule)
+        ]
+    )

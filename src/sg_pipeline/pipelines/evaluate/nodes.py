@@ -1,0 +1,68 @@
+"""Nodes of the evaluate pipeline."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig, evaluate_table
+from sg_pipeline.evaluation.play import evaluate
+from sg_pipeline.rollouts.collect import RolloutConfig
+
+
+def play_with_guidance(
+    policy: Any,
+    panel: dict[str, Any],
+    games: Path,
+    compiled: Path,
+    environment: EnvironmentConfig,
+    rollout: RolloutConfig,
+    config: EvaluationConfig,
+    run: RunConfig,
+) -> pl.DataFrame:
+    """Play the evaluation panels; the policy writes guidance before each action.
+
+    Args:
+        policy: a checkpoint of its own, not the live policy.
+        panel, games, compiled: what to play.
+        environment, rollout, config, run: parameters.
+
+    Returns:
+        Trajectories, one row a turn.
+    """
+    return evaluate(
+        policy, panel, WITH_GUIDANCE, config, environment, rollout,
+        data_root=games / panel["data_root"], cache_dir=compiled, seed=run.seed,
+    )  # fmt: skip
+
+
+def play_without_guidance(
+    policy: Any,
+    panel: dict[str, Any],
+    games: Path,
+    compiled: Path,
+    environment: EnvironmentConfig,
+    rollout: RolloutConfig,
+    config: EvaluationConfig,
+    run: RunConfig,
+) -> pl.DataFrame:
+    """Play the evaluation panels; the policy writes actions only. Arguments as for `play_with_guidance`."""
+    return evaluate(
+        policy, panel, WITHOUT_GUIDANCE, config, environment, rollout,
+        data_root=games / panel["data_root"], cache_dir=compiled, seed=run.seed,
+    )  # fmt: skip
+
+
+def score(run: RunConfig, **episodes: pl.DataFrame) -> dict[str, Any]:
+    """Score episodes by mode and split.
+
+    Args:
+        run: for the seed of bootstrapped intervals.
+        episodes: mode -> trajectories.
+
+    Returns:
+        mode -> split -> figures.
+    """
+    return {mode: evaluate_table(table, run.seed) for mode, table in episodes.items()}

@@ -1,0 +1,52 @@
+"""Evaluation: the same two or three nodes for the base policy and for the final one."""
+
+from kedro.pipeline import Node, Pipeline, pipeline
+
+from sg_pipeline.coevolution import BASE_POLICY, FINAL_POLICY
+from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, EvaluationConfig
+from sg_pipeline.pipelines.evaluate.nodes import play_with_guidance, play_without_guidance, score
+
+EVALUATED = {"base": BASE_POLICY, "final": FINAL_POLICY}
+"""What is evaluated: name in the report -> dataset of the policy."""
+
+
+def create_pipeline(config: EvaluationConfig) -> Pipeline:
+    """Return the evaluation of both policies, in the modes that the configuration asks for."""
+    one = _one_policy(config)
+    shared = {"panel", "games", "compiled_games"}
+    parameters = {"params:environment", "params:rollout", "params:evaluate", "params:run"}
+    return Pipeline(
+        [
+            pipeline(
+                one,
+                namespace=f"evaluate.{name}",
+                inputs={"policy": policy, **{dataset: dataset for dataset in shared}},
+                parameters={parameter: parameter for parameter in parameters},
+            )
+            for name, policy in EVALUATED.items()
+        ]
+    )
+
+
+def _one_policy(config: EvaluationConfig) -> Pipeline:
+    inputs = [
+        "policy",
+        "panel",
+        "games",
+        "compiled_games",
+        "params:environment",
+        "params:rollout",
+        "params:evaluate",
+        "params:run",
+    ]
+    nodes = [
+        Node(
+            play_with_guidance if mode == WITH_GUIDANCE else play_without_guidance,
+            inputs,
+            f"episodes_{mode}",
+            name=f"play_{mode}",
+        )
+        for mode in config.modes
+    ]
+    scored = {"run": "params:run", **{mode: f"episodes_{mode}" for mode in config.modes}}
+    return Pipeline([*nodes, Node(score, scored, "evaluation", name="score")])

@@ -1,0 +1,61 @@
+"""Node of the report pipeline."""
+
+from typing import Any
+
+import polars as pl
+
+from sg_pipeline import clock
+from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.reporting.figures import learning_curve
+from sg_pipeline.reporting.markdown import report_markdown
+from sg_pipeline.reporting.summary import build_summary
+from sg_pipeline.reporting.transcripts import pick_trajectories
+from sg_pipeline.rollouts.collect import RolloutConfig
+
+
+def write_report(
+    run: RunConfig,
+    environment: EnvironmentConfig,
+    rollout: RolloutConfig,
+    identity: dict[str, Any],
+    panel: dict[str, Any],
+    base: dict[str, Any],
+    final: dict[str, Any],
+    first_step: pl.DataFrame,
+    last_step: pl.DataFrame,
+    final_episodes: pl.DataFrame,
+    *metrics: dict[str, Any],
+) -> tuple[dict[str, Any], bytes, str]:
+    """Sum the run up.
+
+    Args:
+        run, environment, rollout: parameters.
+        identity: the run's fingerprint.
+        panel: the prepared panel.
+        base, final: evaluations of both policies.
+        first_step, last_step, final_episodes: trajectories to show.
+        metrics: figures of each step, in order.
+
+    Returns:
+        (summary.json, learning curve as PNG, report.md).
+    """
+    summary = build_summary(
+        run=run.name,
+        fingerprint=identity["fingerprint"],
+        environment=environment.name,
+        panel_sha256=panel["sha256"],
+        wall_seconds=clock.elapsed(),
+        metrics=metrics,
+        base=base,
+        final=final,
+        guidance=rollout.guidance,
+        seed=run.seed,
+    )
+    summary["panel"] = panel["source"]
+    shown = pick_trajectories(
+        {"First step of training": first_step, "Last step of training": last_step, "Final evaluation": final_episodes}
+    )
+    mode = summary["mode"]
+    curve = learning_curve(metrics, base.get(mode), final.get(mode), title=f"Run {run.name} on {panel['source']}")
+    return summary, curve, report_markdown(summary, metrics, shown)

@@ -1,0 +1,144 @@
+"""Nodes of one co-evolution step."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from sg_pipeline.coevolution import CoevolveConfig, RunConfig
+from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
+from sg_pipeline.rollouts.choose import choose_tasks
+from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.rollouts.play import panel_tasks, play
+from sg_pipeline.training.config import TrainConfig
+from sg_pipeline.trajectories.frame import to_frame
+from sg_pipeline.trajectories.quarantine import GateConfig, gate
+
+if TYPE_CHECKING:
+    from sg_pipeline.policies.policy import Policy
+
+
+def rollout(
+    policy: Any,
+    panel: dict[str, Any],
+    games: Path,
+    compiled: Path,
+    environment: EnvironmentConfig,
+    config: RolloutConfig,
+    run: RunConfig,
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Play self-guided episodes of this step's tasks.
+
+    Args:
+        policy: the live policy; how many steps it has been trained for says which step this is.
+        panel: the prepared panel; its train split is played.
+        games, compiled: folders of game files and of their compiled forms.
+        environment, config, run: parameters.
+
+    Returns:
+        (trajectories, one row a turn; where the time went and what was counted).
+    """
+    tasks = choose_tasks(panel_tasks(panel, "train"), run.seed, policy.step, config.tasks_per_step)
+    result = play(
+        policy,
+        tasks,
+        environment,
+        config,
+        data_root=games / panel["data_root"],
+        cache_dir=compiled,
+        seed=run.seed,
+        step=policy.step,
+    )
+    return to_frame(result.trajectories), {"timings": result.timings, "counters": result.counters}
+
+
+def validate(
+    trajectories: pl.DataFrame, config: GateConfig, rollout_config: RolloutConfig
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Let through what may be trained on, quarantine the rest with its reason.
+
+    Args:
+        trajectories: as rolled out.
+        config: how strict the gate is.
+        rollout_config: for the size that each group should have.
+
+    Returns:
+        (validated, quarantined with the column `reason`).
+    """
+    return gate(trajectories, rollout_config.group_size, config)
+
+
+def aggregate(
+    validated: pl.DataFrame, quarantined: pl.DataFrame, config: RewardConfig, coevolve: CoevolveConfig
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Turn polarities into internal rewards, weigh them by lambda(u), and compare within groups.
+
+    Args:
+        validated: sound trajectories of one step.
+        quarantined: what the gate held back, to be counted.
+        config: the reward's parameters.
+        coevolve: for the number of steps.
+
+    Returns:
+        (rewards, one row a trajectory; the step's dials).
+    """
+    step = int(pl.concat([validated["step"], quarantined["step"]]).max())  # type: ignore[arg-type]
+    rewards, dials = aggregate_step(validated, config, step, coevolve.steps)
+    return rewards, {**dials, "quarantined": quarantined.select("group", "item").n_unique()}
+
+
+def train(
+    policy: Any,
+    validated: pl.DataFrame,
+    rewards: pl.DataFrame,
+    dials: dict[str, Any],
+    rollout_report: dict[str, Any],
+    reference: Path,
+    config: TrainConfig,
+    rollout_config: RolloutConfig,
+    run: RunConfig,
+) -> tuple[dict[str, Any], Any]:
+    """Update the policy on the step's trajectories with GRPO, guidance and action tokens together.
+
+    Args:
+        policy: the live policy that rolled out these trajectories; updated in place.
+        validated, rewards: turns, and one row a trajectory with its advantage.
+        dials: the step's figures so far.
+        rollout_report: where the rollout's time went.
+        reference: folder of the base policy, from which `train.beta` > 0 measures the KL divergence.
+        config, rollout_config, run: parameters.
+
+    Returns:
+        (all figures of the step, the updated policy).
+    """
+    from sg_pipeline.training.experience import experience_table
+    from sg_pipeline.training.learner import train_step
+
+    step = dials["step"]
+    _check_link(policy, step)
+    training = train_step(
+        policy,
+        experience_table(validated, rewards),
+        config,
+        run.seed,
+        step,
+        temperature=rollout_config.temperature,
+        reference=reference,
+    )
+    timings = rollout_report["timings"]
+    seconds = {
+        "environment": timings["env_s"],
+        "sampling": timings["sampling_s"],
+        "format": timings["format_s"],
+        "training": training.pop("seconds"),
+    }
+    seconds["total"] = timings["total_s"] + seconds["training"]
+    metrics = {**dials, "rollout": rollout_report["counters"], "training": training, "seconds": seconds}
+    return metrics, policy
+
+
+def _check_link(policy: "Policy", step: int) -> None:
+    """The graph hands one live object on: a wrong wire would train a policy on somebody else's trajectories."""
+    if policy.step != step:
+        raise RuntimeError(f"trajectories of step {step} reached a policy that stands at step {policy.step}")

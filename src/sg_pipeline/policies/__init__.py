@@ -1,0 +1,1 @@
+"""Language-model policies: the live object, the tiny architecture with its word tokenizer, pretrained models."""

@@ -1,0 +1,43 @@
+"""Which policy a run begins with."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sg_pipeline.policies.tiny import TinyConfig
+from sg_pipeline.training.warm_start import WarmStartConfig
+
+
+class WarmStartStage(WarmStartConfig):
+    """One stage of a warm start: how it trains, and which demonstrations it sees.
+
+    Attributes:
+        noise: demonstrations differ in how often a mistake replaces the expert's action: each draws one of these shares.
+    """
+
+    noise: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.35), min_length=1)
+
+
+class BaseModelConfig(BaseModel):
+    """The base policy.
+
+    Attributes:
+        source: "checkpoint" takes a folder that this project wrote, "pretrained" any causal language model of transformers,
+            "warm_start" makes the tiny policy from scratch.
+        path: folder of the checkpoint, relative to the project; for "pretrained" also a hub id.
+        dtype, revision, local_only: of a pretrained model; `local_only: false` allows a download.
+        device: where the weights go: "cpu", "cuda", "cuda:1".
+        tiny: architecture of a warm start.
+        warm_start: its stages, one after the other.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Literal["checkpoint", "pretrained", "warm_start"] = "checkpoint"
+    path: str = "data/06_models/tiny-alfworld/base"
+    dtype: str = "auto"
+    revision: str | None = None
+    local_only: bool = True
+    device: str = "cpu"
+    tiny: TinyConfig = Field(default_factory=TinyConfig)
+    warm_start: tuple[WarmStartStage, ...] = ()

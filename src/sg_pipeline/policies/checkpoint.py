@@ -1,0 +1,191 @@
+"""Policies on disk: a transformers checkpoint with a manifest, written whole or not at all.
+
+    <folder>/  config.json, model*.safetensors, tokenizer files …   as `save_pretrained` writes them
+               optimizer.safetensors                                AdamW's memory, tensors by name
+               policy.json                                          the manifest: step, name, digest of every file
+
+Any user of transformers can `from_pretrained` the folder. What is loaded is bit for bit what was saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg_pipeline.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from sg_pipeline.policies.policy import Policy
+
+FORMAT_VERSION = 1
+MANIFEST = "policy.json"
+OPTIMIZER = "optimizer.safetensors"
+
+
+def save_policy(policy: Policy, folder: Path | str, notes: dict[str, Any] | None = None) -> None:
+    """Write `policy` to `folder`, replacing what is there.
+
+    The files are written to a sibling folder, flushed to the disk and renamed: a crash at any moment leaves
+    the old checkpoint or the new one, never a mixture.
+
+    Args:
+        policy: its model, tokenizer, step, name and optimizer state are kept.
+        folder: where to; parents are made.
+        notes: JSON values to keep beside them, see `read_manifest`.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    _finish_replacement(folder)
+    new, old = _siblings(folder)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    with _no_progress_bars():
+        policy.model.save_pretrained(new)
+        policy.tokenizer.save_pretrained(new)
+    if policy.optimizer_state:
+        save_file(policy.optimizer_state, new / OPTIMIZER)
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "step": policy.step,
+        "name": policy.name,
+        "parameters": policy.parameter_count(),
+        "files": {name: _digest(new / name) for name in _file_names(new)},
+        "notes": notes or {},
+    }
+    (new / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    for name in [*_file_names(new), MANIFEST]:
+        _flush(new / name)
+    _flush(new)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    _flush(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
+    """Return the policy in `folder`, after checking every file against the manifest.
+
+    Raises:
+        CheckpointError: the folder or a file is missing, truncated or changed, or of an unknown format.
+    """
+    from safetensors.torch import load_file
+
+    from sg_pipeline.policies.pretrained import load_pretrained
+
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    for name, digest in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(
+                f"The checkpoint '{folder}' is incomplete: '{name}' is missing; restore it, or delete the folder."
+            )
+        if (found := _digest(path)) != digest:
+            raise CheckpointError(
+                f"The checkpoint file '{path}' is damaged: its sha256 is {found[:12]}…, the manifest says "
+                f"{digest[:12]}…; restore it, or delete the folder."
+            )
+    with _no_progress_bars():
+        policy = load_pretrained(str(folder), device=device)
+    policy.step = manifest["step"]
+    policy.name = manifest["name"]
+    if OPTIMIZER in manifest["files"]:
+        policy.optimizer_state = load_file(folder / OPTIMIZER, device=device)
+    return policy
+
+
+def read_manifest(folder: Path | str) -> dict[str, Any]:
+    """Return the manifest of a checkpoint: step, name, parameters, files and the `notes` it was saved with.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or its manifest is not readable or of another format.
+    """
+    folder = Path(folder)
+    _finish_replacement(folder)
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"There is no policy checkpoint in '{folder}': '{MANIFEST}' is missing; "
+            "give a folder that `save_policy` wrote (for a plain transformers model use `load_pretrained`)."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"The manifest '{path}' is not readable as JSON: {error}.") from error
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"The checkpoint '{folder}' has format_version {version!r}, this program reads {FORMAT_VERSION}."
+        )
+    wanted = {"step": int, "name": str, "parameters": int, "files": dict, "notes": dict}
+    for key, kind in wanted.items():
+        if not isinstance(manifest.get(key), kind):
+            raise CheckpointError(
+                f"The manifest '{path}' has {manifest.get(key)!r} as '{key}', but it must be of type {kind.__name__}."
+            )
+    return manifest
+
+
+def checkpoint_exists(folder: Path | str) -> bool:
+    """Return whether a whole checkpoint was written to `folder`; its files' contents are not checked."""
+    folder = Path(folder)
+    _finish_replacement(folder)
+    return (folder / MANIFEST).is_file()
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _siblings(folder: Path) -> tuple[Path, Path]:
+    """Return where a new version is written, and where the old one waits while they are exchanged."""
+    return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+
+
+def _finish_replacement(folder: Path) -> None:
+    """Complete a replacement that a crash cut between its two renames.
+
+    The old version is set aside only when the new one is complete, so where the folder is missing and the old
+    one waits, the new one is whole.
+    """
+    new, old = _siblings(folder)
+    if not folder.exists() and old.exists():
+        (new if new.exists() else old).rename(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _file_names(folder: Path) -> list[str]:
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if name != MANIFEST)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's contents (or a folder's entries) are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,130 @@
+"""Policies that somebody else trained: any causal language model with a chat template, by folder or hub id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg_pipeline.errors import CheckpointError
+from sg_pipeline.policies.policy import Policy
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def load_pretrained(
+    path_or_id: str,
+    dtype: str = "auto",
+    revision: str | None = None,
+    device: str = "cpu",
+    local_only: bool = True,
+) -> Policy:
+    """Load a causal language model and its tokenizer.
+
+    Args:
+        path_or_id: a folder with a transformers model, or a hub id such as "Qwen/Qwen3-1.7B".
+        dtype: weights' type, one of `DTYPES`; "auto" takes that of the checkpoint.
+        revision: branch, tag or commit of the hub repository.
+        device: where the model goes, e.g. "cpu" or "cuda:0".
+        local_only: use only what lies on this machine; nothing is downloaded.
+
+    Raises:
+        CheckpointError: one sentence about what is missing or broken and what would be right.
+    """
+    weights_type = _dtype(dtype)
+    _check_folder(path_or_id)
+    options: dict[str, Any] = {"revision": revision, "local_files_only": local_only}
+    tokenizer = _load_tokenizer(path_or_id, local_only, options)
+    if not tokenizer.chat_template:
+        raise CheckpointError(
+            f"the tokenizer of '{path_or_id}' has no chat template (chat_template in tokenizer_config.json or "
+            "chat_template.jinja); use a chat model, or add one."
+        )
+    model = _load_model(path_or_id, weights_type, local_only, options)
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise CheckpointError(
+            f"the model '{path_or_id}' cannot be moved to device '{device}': {_line(error)}."
+        ) from error
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        raise CheckpointError(
+            f"the tokenizer of '{path_or_id}' has {len(tokenizer)} tokens, its model only "
+            f"{model.get_input_embeddings().weight.shape[0]} embeddings; they do not belong together."
+        )
+    return Policy(model=model, tokenizer=tokenizer, name=str(path_or_id))
+
+
+def _dtype(name: str) -> torch.dtype | str:
+    import torch
+
+    if name not in DTYPES:
+        raise CheckpointError(f"dtype '{name}' is not one of {', '.join(DTYPES)}.")
+    return name if name == "auto" else getattr(torch, name)
+
+
+def _check_folder(path_or_id: str) -> None:
+    """Say what is wrong with a folder before transformers says it in ten lines."""
+    path = Path(path_or_id)
+    if path.is_file():
+        raise CheckpointError(f"model path '{path_or_id}' is a file; it must be a folder with config.json and weights.")
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise CheckpointError(
+                f"model folder '{path_or_id}' has no config.json; it is not a transformers checkpoint."
+            )
+        if not any(path.glob("*.safetensors")) and not any(path.glob("*.bin")):
+            raise CheckpointError(f"model folder '{path_or_id}' has no weights (*.safetensors); it is incomplete.")
+        if not any((path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+            raise CheckpointError(
+                f"model folder '{path_or_id}' has no tokenizer (tokenizer.json); save the tokenizer beside the model."
+            )
+    elif path.is_absolute() or path_or_id.startswith((".", "~")) or path_or_id.count("/") > 1 or not path_or_id:
+        raise CheckpointError(
+            f"model path '{path_or_id}' does not exist; give a model folder or a hub id 'owner/name'."
+        )
+
+
+def _load_tokenizer(path_or_id: str, local_only: bool, options: dict[str, Any]) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path_or_id, **options)
+    except Exception as error:  # transformers, tokenizers and huggingface_hub raise every kind, bare Exception included
+        raise _explained(path_or_id, "tokenizer", local_only, error) from error
+
+
+def _load_model(path_or_id: str, dtype: torch.dtype | str, local_only: bool, options: dict[str, Any]) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(path_or_id, dtype=dtype, output_loading_info=True, **options)
+    except Exception as error:
+        raise _explained(path_or_id, "model", local_only, error) from error
+    # transformers would go on with random numbers in their place.
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        raise CheckpointError(
+            f"the model '{path_or_id}' lacks {len(missing)} of its weights (first: {missing[0]}); "
+            "the checkpoint is incomplete or belongs to another config.json."
+        )
+    return model
+
+
+def _explained(path_or_id: str, part: str, local_only: bool, error: Exception) -> CheckpointError:
+    if Path(path_or_id).is_dir():
+        return CheckpointError(f"the {part} in folder '{path_or_id}' cannot be loaded: {_line(error)}.")
+    if local_only:
+        return CheckpointError(
+            f"the {part} '{path_or_id}' is neither a folder nor in the local Hugging Face cache, and downloads are "
+            "off; download it first, or allow it with local_only: false."
+        )
+    return CheckpointError(f"the {part} '{path_or_id}' could not be fetched from the Hugging Face hub: {_line(error)}.")
+
+
+def _line(error: Exception) -> str:
+    """Return an error's type and the start of its text on one line."""
+    text = " ".join(str(error).split())[:300].rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,118 @@
+"""The tiny policy's tokenizer: words, and an instance such as "mug 2" is one token.
+
+A turn then costs about ten sampled tokens. It is an ordinary fast tokenizer (normalizer, pre-tokenizer,
+WordPiece): saved with `save_pretrained`, loaded by `AutoTokenizer` without custom code.
+
+What is dropped (articles, punctuation, set phrases of the engine) tells the policy nothing; every *command*
+survives `decode(encode(command)) == command`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sg_pipeline.policies.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PAD = "<|pad|>"
+UNKNOWN = "<unk>"
+GUIDED = "<|system-guided|>"
+PLAIN = "<|system-plain|>"
+OBSERVATION = "<|obs|>"
+GUIDANCE_TAGS = ("<guidance>", "</guidance>")
+ACTION_TAGS = ("<action>", "</action>")
+# One always follows the other: as one token they save a tenth of the sampling. (It begins in the guidance segment.)
+TURNOVER = GUIDANCE_TAGS[1] + ACTION_TAGS[0]
+SPECIAL_TOKENS = (PAD, UNKNOWN, GUIDED, PLAIN, OBSERVATION, *GUIDANCE_TAGS, TURNOVER, *ACTION_TAGS)
+
+# Several words that always go together and count as one token.
+PHRASES = ("go to", "pick up", "turn on", "turn off", "nothing happens", "not carrying anything")
+
+# (pattern, replacement) in order, on lower-cased text. Lookarounds keep what carries meaning.
+_DROPPED = (
+    (r"-= welcome to textworld, alfred! =-", " "),
+    (r"you are in the middle of a room\.\s*looking quickly around you,", " room "),
+    (r"your task is to:?", " task "),
+    # The place is named again by what follows: "You arrive at loc 27. On the cabinet 1, you see ...".
+    (r"you arrive at [^.\n]*\.(?=\s*\S)", " "),
+    (r"\bon the (?=[a-z]+ \d+, you see)", " "),
+    (r"\bin it, you see\b", " "),
+    (r"\bnext to it, you see\b", " next "),
+    (r"\bthere's\b", " "),
+    (r",\s*and\b", " "),
+    (r"\b(?:a|an|the|you|see|it|is|are)\b(?!['/-])", " "),
+    (r"[.,:;!?\"()\[\]{}=]", " "),
+    (r"\s+", " "),
+)
+_CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{%- if message['role'] == 'user' -%}" + OBSERVATION + "{{ message['content'] }}"
+    "{%- elif message['role'] == 'assistant' -%}"
+    # The closing action tag is the end of the turn: a completion that was cut gets it too.
+    "{{ message['content'] }}{%- if not message['content'].endswith('" + ACTION_TAGS[1] + "') -%}" + ACTION_TAGS[1] + ""
+    "{%- endif -%}"
+    "{%- else -%}{{ message['content'] }}{%- endif -%}"
+    "{%- endfor -%}"
+)
+
+
+def build_tokenizer(vocabulary: Vocabulary) -> PreTrainedTokenizerFast:
+    """Return the word-level tokenizer of `vocabulary`, chat template included.
+
+    The ids depend on the vocabulary's contents alone, not on its order. Words outside become `<unk>`; instance
+    numbers beyond the vocabulary's highest are spelt in pieces ("mug 1" + "##7") and decode exactly.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    ids = {token: index for index, token in enumerate(_tokens(vocabulary))}
+    tokenizer = Tokenizer(
+        models.WordPiece(ids, unk_token=UNKNOWN, continuing_subword_prefix="##", max_input_chars_per_word=60)
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            *(normalizers.Replace(Regex(pattern), content) for pattern, content in _DROPPED),
+            normalizers.Strip(),
+        ]
+    )
+    # The units themselves match; what lies between them is removed.
+    phrases = "|".join(re.escape(phrase).replace(r"\ ", " ") for phrase in PHRASES)
+    units = rf"(?:{phrases})(?!\S)|[a-z][a-z/'-]* \d+(?!\S)|\S+"
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(units), behavior="removed", invert=True)
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        eos_token=ACTION_TAGS[1],
+        additional_special_tokens=[token for token in SPECIAL_TOKENS if token not in (PAD, UNKNOWN, ACTION_TAGS[1])],
+        chat_template=_CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        padding_side="right",
+    )
+
+
+def instance_parts(token: str) -> tuple[str, str] | None:
+    """Return ("mug", "2") for the token "mug 2", None for any other token."""
+    match = re.fullmatch(r"([a-z][a-z/'-]*) (\d+)", token)
+    return (match[1], match[2]) if match else None
+
+
+def _tokens(vocabulary: Vocabulary) -> list[str]:
+    words = {*vocabulary.words, *vocabulary.receptacles, *vocabulary.items, *PHRASES}
+    instances = [
+        f"{noun} {number}"
+        for nouns, highest in (
+            (vocabulary.receptacles, vocabulary.receptacle_numbers),
+            (vocabulary.items, vocabulary.item_numbers),
+        )
+        for noun in sorted(set(nouns))
+        for number in range(1, highest + 1)
+    ]
+    digits = [str(digit) for digit in range(10)]
+    pieces = [*digits, *(f"## {digit}" for digit in digits), *(f"##{digit}" for digit in digits)]
+    return [*SPECIAL_TOKENS, *pieces, *sorted(words), *instances]

@@ -1,0 +1,1 @@
+"""Reporting: a run's summary, its learning-curve figure, and a report with whole trajectories to read."""

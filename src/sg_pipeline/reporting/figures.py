@@ -1,0 +1,231 @@
+"""The learning curve: success, trust, and the dials in which reward hacking shows first, over one axis of steps.
+
+A step's figures stand at x = step: they were measured on episodes of the policy that had been trained for so many
+steps. So the base policy's evaluation stands at 0 and the final one's at the number of steps.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sg_pipeline.reporting.summary import step_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE, GREY = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#8C8C8C"
+)  # fmt: skip
+LABELS = {"positive": SKY, "neutral": "#DDDDDD", "negative": RED}
+SPLITS = (BLUE, RED, GREEN, PURPLE)
+MARKERS = ("o", "s", "^", "D")
+PHASE_SHADES = ("#FFFFFF", "#F1F1F1", "#E4E4E4", "#F1F1F1")
+
+Curves = dict[str, np.ndarray]
+Scores = Mapping[str, Mapping[str, Any]]
+
+
+def learning_curve(
+    metrics: Sequence[Mapping[str, Any]],
+    base: Scores | None = None,
+    final: Scores | None = None,
+    *,
+    title: str = "Self-Guide: co-evolution of policy and internal reward",
+) -> bytes:
+    """Draw a run's learning curve.
+
+    Args:
+        metrics: one mapping per step (see `summary.build_summary`); missing figures leave gaps, a panel without any
+            figure is left out.
+        base: split -> score of the policy before training; entries without `success_rate` are passed over.
+        final: the same after training.
+        title: the one title.
+
+    Returns:
+        A PNG, the same bytes for the same figures.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    metrics = sorted(metrics, key=lambda step: step["step"])
+    curves = {
+        name: np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+        for name, values in step_curves(metrics).items()
+        if name != "phase"
+    }
+    steps = len(metrics)
+    phases = _phases(metrics)
+    panels: list[tuple[float, Callable[[Axes], None]]] = [(2.4, lambda ax: _success(ax, curves, steps, base, final))]
+    if _any(curves, "lambda"):
+        panels.append((1.0, lambda ax: _trust(ax, curves)))
+    if _any(curves, *(f"{label}_share" for label in LABELS)):
+        panels.append((1.4, lambda ax: _label_shares(ax, curves)))
+    if _any(curves, "r_sg_gap", "corr_r_sg_turns"):
+        panels.append((1.4, lambda ax: _hacking(ax, curves)))
+    if _any(curves, "training.entropy", "training.kl"):
+        panels.append((1.2, lambda ax: _training(ax, curves)))
+
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a user's matplotlibrc does not change the bytes
+        mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+        mpl.rcParams.update({"legend.edgecolor": "none", "legend.framealpha": 0.85, "legend.fontsize": 8})
+        heights = [height for height, _ in panels]
+        figure = Figure(figsize=(9, 1.3 + 1.45 * sum(heights)), dpi=120, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for ax, (_, draw) in zip(axes, panels, strict=True):
+            for index, (_, begin, end) in enumerate(phases):
+                ax.axvspan(begin, end, color=PHASE_SHADES[index % len(PHASE_SHADES)], linewidth=0, zorder=0)
+            for _, begin, _ in phases[1:]:
+                ax.axvline(begin, color="#555555", linewidth=0.6, linestyle=(0, (2, 2)), zorder=4)
+            draw(ax)
+        _name_phases(axes[0], phases)
+        margin = max(0.02 * steps, 0.1)
+        axes[-1].set_xlim(-margin, max(steps, 1) + margin)
+        axes[-1].xaxis.get_major_locator().set_params(integer=True)
+        axes[-1].set_xlabel("co-evolution step (policy updates so far)")
+        figure.align_ylabels(axes)
+        figure.suptitle(title, fontsize=12, fontweight="bold")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def moving_average(values: np.ndarray, window: int) -> np.ndarray:
+    """Centred mean over `window` (odd) values, fewer at the ends; NaN is passed over."""
+    half = window // 2
+    parts = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
+    return np.array([np.nanmean(part) if np.isfinite(part).any() else np.nan for part in parts])
+
+
+def _success(ax: "Axes", curves: Curves, steps: int, base: Scores | None, final: Scores | None) -> None:
+    if _any(curves, "success_rate"):
+        success = 100 * curves["success_rate"]
+        ax.plot(curves["step"], success, _dots(curves) + "-", color=GREY, linewidth=0.8, label="training episodes")
+        window = max(3, 2 * (steps // 20) + 1)
+        if steps > 2 * window:
+            smooth = moving_average(success, window)
+            ax.plot(curves["step"], smooth, color=BLACK, linewidth=2, label=f"… mean of {window} steps")
+    ends = [(0, base or {}), (steps, final or {})]
+    splits = sorted({split for _, scores in ends for split, score in scores.items() if _rate(score) is not None})
+    for index, split in enumerate(splits):
+        points = [(x, scores[split]) for x, scores in ends if split in scores and _rate(scores[split]) is not None]
+        rates = [100 * score["success_rate"] for _, score in points]
+        bounds = [score.get("ci95") or [score["success_rate"]] * 2 for _, score in points]
+        errors = [[r - 100 * low, 100 * high - r] for r, (low, high) in zip(rates, bounds, strict=True)]
+        shift = (index - (len(splits) - 1) / 2) * max(steps, 1) * 0.012  # bars of two splits side by side
+        ax.errorbar(
+            [x + shift for x, _ in points], rates, yerr=np.clip(np.array(errors).T, 0, None),
+            color=SPLITS[index % len(SPLITS)], marker=MARKERS[index % len(MARKERS)], markersize=6, capsize=3,
+            linewidth=0.8, linestyle=":", elinewidth=1.5, zorder=5,
+            label=f"{split}: {' → '.join(f'{rate:.1f}' for rate in rates)} % (95 % interval)",
+        )  # fmt: skip
+    ax.set_ylabel("success (%)")
+    ax.set_ylim(bottom=0)
+    ax.margins(y=0.12)
+    ax.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(ncols=2)
+
+
+def _trust(ax: "Axes", curves: Curves) -> None:
+    ax.step(curves["step"], curves["lambda"], _dots(curves) + "-", where="mid", color=BLACK, linewidth=1.8, label="λ")
+    if _any(curves, "guidance_only_groups"):
+        ax.plot(
+            curves["step"], curves["guidance_only_groups"], _dots(curves) + "-", color=ORANGE, linewidth=1.2,
+            label="share of groups whose gradient is guidance alone",
+        )  # fmt: skip
+    ax.set_ylabel("trust λ")
+    ax.set_ylim(-0.05, max(1.05, 1.05 * float(np.nanmax(curves["lambda"]))))
+    ax.legend()
+
+
+def _label_shares(ax: "Axes", curves: Curves) -> None:
+    shares = [100 * np.nan_to_num(curves.get(f"{label}_share", np.zeros(0))) for label in LABELS]
+    ax.stackplot(
+        curves["step"], *shares, colors=list(LABELS.values()), labels=list(LABELS), edgecolor="white", linewidth=0.4
+    )
+    ax.set_ylabel("guidance\nlabels (%)")
+    ax.set_ylim(0, 100)
+    ax.legend(loc="lower left", ncols=3)
+
+
+def _hacking(ax: "Axes", curves: Curves) -> None:
+    ax.axhline(0, color=GREY, linewidth=0.8)
+    _twin(ax, curves, ("r_sg_gap", "$R_{sg}$ of wins $-$ losses", BLUE), ("corr_r_sg_turns", "corr($R_{sg}$, T)", RED))
+    _symmetric(ax)
+
+
+def _training(ax: "Axes", curves: Curves) -> None:
+    _twin(ax, curves, ("training.entropy", "entropy (nats)", GREEN), ("training.kl", "KL", PURPLE))
+    ax.set_ylim(bottom=0)
+
+
+def _twin(ax: "Axes", curves: Curves, left: tuple[str, str, str], right: tuple[str, str, str]) -> None:
+    """Two figures of different units, each with an axis in its own colour."""
+    name, label, colour = left
+    if _any(curves, name):
+        ax.plot(curves["step"], curves[name], _dots(curves) + "-", color=colour, linewidth=1.4)
+    ax.set_ylabel(label, color=colour)
+    ax.tick_params(axis="y", colors=colour)
+    name, label, colour = right
+    if not _any(curves, name):
+        return
+    other = ax.twinx()
+    other.spines["right"].set_visible(True)
+    other.plot(curves["step"], curves[name], _dots(curves) + "--", color=colour, linewidth=1.4)
+    other.set_ylabel(label, color=colour)
+    other.tick_params(axis="y", colors=colour)
+    if name.startswith("corr"):
+        other.set_ylim(-1.05, 1.05)
+    else:
+        other.set_ylim(bottom=min(0.0, float(np.nanmin(curves[name]))))
+
+
+def _symmetric(ax: "Axes") -> None:
+    """Put 0 in the middle, where the correlation's axis has it."""
+    reach = max(0.1, *(abs(limit) for limit in ax.get_ylim()))
+    ax.set_ylim(-reach, reach)
+
+
+def _name_phases(ax: "Axes", phases: Sequence[tuple[str, float, float]]) -> None:
+    """Write the phases' names above the panel."""
+    style: dict[str, Any] = {
+        "textcoords": "offset points", "xytext": (0, 3), "va": "bottom", "fontsize": 8, "color": "#555555",
+    }  # fmt: skip
+    for name, begin, end in phases:
+        ax.annotate(name, ((begin + end) / 2, 1), xycoords=("data", "axes fraction"), ha="center", **style)
+    if phases:
+        ax.annotate("phase", (0, 1), xycoords="axes fraction", ha="right", **style)
+
+
+def _phases(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
+    """(name, begin, end) of each phase, in steps; "phase_1_warmup" is called "1 warmup"."""
+    phases: list[tuple[str, float, float]] = []
+    for index, step in enumerate(metrics):
+        name = str(step.get("phase") or "").removeprefix("phase_").replace("_", " ")
+        if not name:
+            continue
+        if phases and phases[-1][0] == name:
+            phases[-1] = (name, phases[-1][1], index + 1.0)
+        else:
+            phases.append((name, float(index), index + 1.0))
+    return phases
+
+
+def _dots(curves: Curves) -> str:
+    """Marker of a short run's points, since a line through one point is not to be seen; none in a longer one."""
+    return "" if len(curves["step"]) > 12 else "."
+
+
+def _rate(score: Any) -> float | None:
+    return score.get("success_rate") if isinstance(score, Mapping) else None
+
+
+def _any(curves: Curves, *names: str) -> bool:
+    """Whether there is anything to draw of one of these figures."""
+    return any(np.isfinite(curves[name]).any() for name in names if name in curves)

@@ -1,0 +1,131 @@
+"""summary.json: a run in figures.
+
+    {run, fingerprint, environment, panel_sha256, steps, wall_seconds, mode,
+     base, final:  {valid_seen: score, valid_unseen: score, <other mode>: {valid_seen: score, …}},
+     difference:   {valid_seen: final - base, …, <other mode>: {…}},
+     lambda: [one per step], quarantined, seconds: {…}, curve: {figure: [one per step]}}
+
+A score is `evaluation.metrics.score_episodes` without its list of games; `mode` names the mode of the top-level
+scores, which is the one that the run trains.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sg_pipeline.evaluation.intervals import paired_difference
+from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE
+
+Evaluation = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Mode -> split -> score."""
+
+PER_GAME = "per_game"
+"""What pairs two evaluations, and is too long for a summary."""
+
+
+def build_summary(
+    *,
+    run: str,
+    fingerprint: str,
+    environment: str,
+    panel_sha256: Any,
+    wall_seconds: float,
+    metrics: Sequence[Mapping[str, Any]],
+    base: Evaluation,
+    final: Evaluation,
+    guidance: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Sum a run up.
+
+    Args:
+        run: the run's name.
+        fingerprint: digest of the parameters that affect results.
+        environment: what was played.
+        panel_sha256: digest of the frozen panel, or one per split.
+        wall_seconds: duration of the run.
+        metrics: one mapping per step; a figure may be missing or None.
+        base: scores before training, from `evaluate_table`, per mode.
+        final: the same after training.
+        guidance: the run trains with guidance; decides which mode is at the top.
+        seed: the run's seed, for the paired intervals.
+
+    Returns:
+        JSON-ready (numbers that are not finite are None), see the module's docstring.
+    """
+    metrics = sorted(metrics, key=lambda step: step["step"])
+    mode, other = (WITH_GUIDANCE, WITHOUT_GUIDANCE) if guidance else (WITHOUT_GUIDANCE, WITH_GUIDANCE)
+    differences = {name: _differences(base.get(name, {}), final.get(name, {}), seed, name) for name in (mode, other)}
+    curve = step_curves(metrics)
+    summary = {
+        "run": run,
+        "fingerprint": fingerprint,
+        "environment": environment,
+        "panel_sha256": panel_sha256,
+        "steps": len(metrics),
+        "wall_seconds": wall_seconds,
+        "mode": mode,
+        "base": _by_mode(base, mode, other),
+        "final": _by_mode(final, mode, other),
+        "difference": {**differences[mode], **({other: differences[other]} if differences[other] else {})},
+        "lambda": curve.pop("lambda", []),
+        "quarantined": int(sum(step.get("quarantined") or 0 for step in metrics)),
+        "seconds": {
+            name.removeprefix("seconds."): sum(value or 0.0 for value in values)
+            for name, values in curve.items()
+            if name.startswith("seconds.")
+        },
+        "curve": curve,
+    }
+    return json_ready(summary)
+
+
+def step_curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Turn metrics of steps into one list per figure, nested ones as "training.loss"; None where a step has none."""
+    flat = [_flat(step) for step in metrics]
+    names: dict[str, None] = {}
+    for step in flat:
+        names.update(dict.fromkeys(step))
+    return {name: [json_ready(step.get(name)) for step in flat] for name in names}
+
+
+def json_ready(value: Any) -> Any:
+    """Copy of `value` of plain dicts, lists, strings, numbers and None: strict JSON knows no NaN and no infinity."""
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, str) or value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Sequence):
+        return [json_ready(item) for item in value]
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _by_mode(evaluation: Evaluation, mode: str, other: str) -> dict[str, Any]:
+    scores = {name: {split: _without_games(score) for split, score in evaluation.get(name, {}).items()} for name in
+              (mode, other)}  # fmt: skip
+    return {**scores[mode], **({other: scores[other]} if scores[other] else {})}
+
+
+def _without_games(score: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in score.items() if name != PER_GAME}
+
+
+def _differences(
+    base: Mapping[str, Mapping[str, Any]], final: Mapping[str, Mapping[str, Any]], seed: int, mode: str
+) -> dict[str, Any]:
+    differences = {}
+    for split in sorted(set(base) & set(final)):
+        low, high = base[split].get("ci95"), final[split].get("ci95")
+        apart = None if low is None or high is None else low[1] < high[0] or high[1] < low[0]
+        paired = paired_difference(base[split][PER_GAME], final[split][PER_GAME], seed, mode, split)
+        differences[split] = {**paired, "intervals_apart": apart}
+    return differences
+
+
+def _flat(step: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in step.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value})
+    return flat

@@ -1,0 +1,53 @@
+"""Figures as text: percentages, intervals, durations and Markdown tables."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+
+NONE = "–"  # noqa: RUF001
+"""How an undefined figure looks."""
+
+
+def percent(value: float | None) -> str:
+    """0.525 -> "52.5 %"."""
+    return NONE if value is None else f"{100 * value:.1f} %"
+
+
+def bare_percent(value: float | None) -> str:
+    """0.525 -> "52.5"."""
+    return NONE if value is None else f"{100 * value:.1f}"
+
+
+def points(value: float | None) -> str:
+    """0.125 -> "+12.5"."""
+    return NONE if value is None else f"{100 * value:+.1f}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """1.234 -> "1.23"."""
+    return NONE if value is None else f"{value:.{digits}f}"
+
+
+def interval(bounds: Sequence[float] | None, form: Callable[[float | None], str]) -> str:
+    """[low, high] with both ends in `form`; nothing for None."""
+    return "" if bounds is None else f"[{form(bounds[0])}, {form(bounds[1])}]"
+
+
+def duration(seconds: float | None) -> str:
+    """125.0 -> "2 min 5 s"; below a minute with a decimal."""
+    if seconds is None:
+        return NONE
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Mean of the defined ones; None if there are none."""
+    found = [float(value) for value in values if value is not None and math.isfinite(value)]
+    return fmean(found) if found else None
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column to the left, the others to the right."""
+    rule = [":---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))

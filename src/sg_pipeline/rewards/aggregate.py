@@ -1,0 +1,50 @@
+"""From validated turns to what the optimiser needs: one row a trajectory with its return and advantage, and the dials."""
+
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from sg_pipeline.rewards.advantages import Normalisation, add_advantages
+from sg_pipeline.rewards.dials import step_dials
+from sg_pipeline.rewards.returns import PolarityValues, trajectory_returns
+from sg_pipeline.rewards.schedule import Trapezoid, TrustSchedule, phase_of
+
+
+class RewardConfig(BaseModel):
+    """How a trajectory is rewarded.
+
+    Attributes:
+        schedule: the trust schedule lambda(u).
+        polarity: what each verdict is worth.
+        environment_scale: what a win is worth beside the internal reward.
+        normalisation: how R_env and lambda R_sg are normalised together, see `advantages`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schedule: TrustSchedule = Field(default_factory=lambda: Trapezoid())
+    polarity: PolarityValues = Field(default_factory=lambda: PolarityValues())
+    environment_scale: float = Field(1.0, gt=0.0, allow_inf_nan=False)
+    normalisation: Normalisation = "group"
+
+
+def aggregate_step(
+    turns: pl.DataFrame, config: RewardConfig, step: int, steps: int
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Reward one step's trajectories.
+
+    Args:
+        turns: a table that satisfies `ValidTable`, all of one step.
+        config: how to reward.
+        step: u, the index of the step within the run.
+        steps: N, how many steps the run has.
+
+    Returns:
+        (one row a trajectory with `advantage`, the step's dials with `step`, `phase` and `lambda`).
+    """
+    trust = config.schedule.trust(step, steps)
+    returns = trajectory_returns(turns, config.polarity, trust, config.environment_scale)
+    rewards = add_advantages(returns, config.normalisation, config.environment_scale)
+    dials = {"step": step, "phase": phase_of(config.schedule, step, steps), "lambda": trust, **step_dials(rewards)}
+    return rewards, dials

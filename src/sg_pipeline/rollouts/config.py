@@ -1,0 +1,32 @@
+"""What a rollout is, as a user sets it."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RolloutConfig(BaseModel):
+    """What a step's rollout is.
+
+    Attributes:
+        tasks_per_step: groups in a step.
+        group_size: episodes of each task, compared with each other by the advantages.
+        max_turns: an episode that has not ended by then is truncated.
+        max_new_tokens: tokens of one completion at most.
+        max_length: tokens of a whole trajectory at most; an episode that could exceed it is truncated.
+        max_observation_tokens: a longer context of a later turn loses its middle; None: never.
+        temperature: of sampling; the recorded log-probabilities include it (0: the likeliest token, for evaluations).
+            For the maker of the sampler.
+        guidance: the policy writes guidance before each action. For the maker of the agent format.
+        prompts: name or path of the prompt set. For the maker of the agent format.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tasks_per_step: int = Field(default=8, ge=1)
+    group_size: int = Field(default=8, ge=1)
+    max_turns: int = Field(default=50, ge=1)
+    max_new_tokens: int = Field(default=128, ge=1)
+    max_length: int = Field(default=4096, ge=2)
+    max_observation_tokens: int | None = Field(default=None, ge=2)
+    temperature: float = Field(default=1.0, ge=0)
+    guidance: bool = True
+    prompts: str = "tiny"

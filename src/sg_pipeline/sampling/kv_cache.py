@@ -1,0 +1,127 @@
+"""A key-value cache whose rows grow independently: row b's token at position p lies in slot [b, :, p].
+
+No row is padded, so rows of any lengths share a forward pass without holes: what lies beyond a row's length is
+masked and later overwritten. Memory is preallocated and grown by blocks; `update` returns views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+@dataclass
+class Placement:
+    """Where the next forward pass writes and reads; set before each pass, shared by all layers.
+
+    Attributes:
+        start: first cache row of the batch.
+        stop: end of the cache rows of the batch.
+        span: cached positions that the pass may see.
+        batch_index: (N,) row within the batch of each token to store.
+        query_index: (N,) index within the batch's query dimension of each token to store.
+        positions: (N,) the position where it is stored.
+        capacity: positions that the layers must have room for.
+        rows: rows that they must have room for.
+    """
+
+    start: int = 0
+    stop: int = 0
+    span: int = 0
+    batch_index: torch.Tensor | None = None
+    query_index: torch.Tensor | None = None
+    positions: torch.Tensor | None = None
+    capacity: int = 0
+    rows: int = 0
+
+
+class RowLayer(CacheLayerMixin):
+    """One attention layer's keys and values, (rows, key-value heads, capacity, head size) each."""
+
+    is_sliding = False
+    keys: torch.Tensor
+    values: torch.Tensor
+
+    def __init__(self, placement: Placement) -> None:
+        """Share `placement` with the other layers."""
+        super().__init__()
+        self._placement = placement
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Allocate for the heads, sizes, type and device of the first states."""
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self.keys = self._allocate(key_states)
+        self.values = self._allocate(value_states)
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store the new states (batch, heads, queries, size) and return views of all that the batch may see."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        place = self._placement
+        if self.keys.shape[2] < place.capacity:
+            self._grow()
+        keys = self.keys[place.start : place.stop]
+        values = self.values[place.start : place.stop]
+        keys[place.batch_index, :, place.positions] = key_states[place.batch_index, :, place.query_index]
+        values[place.batch_index, :, place.positions] = value_states[place.batch_index, :, place.query_index]
+        return keys[:, :, : place.span], values[:, :, : place.span]
+
+    def move(self, targets: Sequence[int], sources: Sequence[int], length: int) -> None:
+        """Copy rows `sources` to rows `targets` up to `length` positions."""
+        for table in (self.keys, self.values):
+            table[targets, :, :length] = table[sources, :, :length]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return what a mask must span (unused: the sampler passes whole masks)."""
+        return self._placement.span, 0
+
+    def get_seq_length(self) -> int:
+        """Return the positions in use."""
+        return self._placement.span if self.is_initialized else 0
+
+    def get_max_length(self) -> int:
+        """Return -1: the layer grows."""
+        return -1
+
+    def _allocate(self, states: torch.Tensor) -> torch.Tensor:
+        # Zeros, not `empty`: a masked NaN would still poison the attention (0 * NaN).
+        shape = (self._placement.rows, states.shape[1], self._placement.capacity, states.shape[3])
+        return torch.zeros(shape, dtype=states.dtype, device=states.device)
+
+    def _grow(self) -> None:
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = self._allocate(old)
+            rows = min(old.shape[0], new.shape[0])
+            new[:rows, :, : old.shape[2]] = old[:rows]
+            setattr(self, name, new)
+
+
+class RowCache(Cache):
+    """The cache of a whole model: one `RowLayer` a layer, created as the model asks for them."""
+
+    def __init__(self, rows: int, block: int) -> None:
+        """Prepare for `rows` rows; capacity grows in steps of `block` positions."""
+        self.placement = Placement(rows=rows)
+        self._block = block
+        # The base class only ever calls it, so a function that makes a layer does as well as a class.
+        super().__init__(layer_class_to_replicate=partial(RowLayer, self.placement))  # type: ignore[arg-type]
+
+    def reserve(self, positions: int, rows: int) -> None:
+        """Make room for `positions` positions in the first `rows` rows; the rest may be given up on that occasion."""
+        if positions > self.placement.capacity:
+            self.placement.capacity = -(-positions // self._block) * self._block
+            self.placement.rows = rows
+
+    def move(self, targets: Sequence[int], sources: Sequence[int], length: int) -> None:
+        """Permute rows: row `sources[i]` becomes row `targets[i]`."""
+        for layer in self.layers:
+            assert isinstance(layer, RowLayer)
+            layer.move(targets, sources, length)

@@ -1,0 +1,221 @@
+"""One GRPO step: recorded experience in, a better policy out.
+
+    experience ─► plan_updates (shuffle, cut) ─► ReplayTrainer (TRL) ─► weights, optimizer state, metrics
+
+The trainer is built anew for each step and AdamW's memory travels on the policy, so a step depends on the policy,
+the experience, the parameters, the seed and the step's number alone: a resumed run equals an
+uninterrupted one bit for bit on CPU.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.randomness import derive_seed, stream
+from sg_pipeline.training.config import TrainConfig
+from sg_pipeline.training.experience import ExperienceRow, UpdatePlan, plan_updates
+from sg_pipeline.training.optimizer_state import export_state, import_state
+
+if TYPE_CHECKING:
+    from sg_pipeline.policies.policy import Policy
+    from sg_pipeline.training.trl_trainer import ReplayTrainer
+
+_CLIP_SHARES = {
+    "clip_share_low": "clip_ratio/low_mean",
+    "clip_share_high": "clip_ratio/high_mean",
+    "clip_share_cispo": "cispo_clip_ratio",
+}
+"""Our names of TRL's metrics."""
+
+
+def train_step(
+    policy: Policy,
+    experience: Sequence[ExperienceRow],
+    config: TrainConfig,
+    seed: int,
+    step: int,
+    *,
+    temperature: float = 1.0,
+    reference: Path | str | None = None,
+) -> dict[str, float]:
+    """Train `policy` in place on one step's experience.
+
+    Every row counts as many times as `config.num_iterations` says, in minibatches shuffled by
+    (seed, step, iteration). Rows may be any number, their groups of any size: advantages are given.
+
+    Args:
+        policy: its weights, `optimizer_state` and `step` (by one) change.
+        experience: at least one row with a token to train on.
+        config: see there.
+        seed: the run's seed.
+        step: number of the co-evolution step, from 0: sets learning rate and shuffling.
+        temperature: at which the experience was sampled; the log-probabilities are taken at it.
+        reference: checkpoint folder of the reference policy; needed where `config.beta` > 0.
+
+    Returns:
+        loss (mean over optimizer steps); entropy (of the rows that were computed); surprisal (mean -log pi of the
+        sampled tokens of all rows, an estimate of the sampling policy's entropy); kl (where beta > 0);
+        clip_share_low and clip_share_high (cispo: clip_share_cispo), shares of tokens; grad_norm_mean and
+        grad_norm_max, before clipping; learning_rate; logp_gap_mean and logp_gap_max (|trainer - sampler| on tokens of
+        the first optimizer step, of all rows where sampler_correction is on); rows; rows_idle (without advantage);
+        tokens_trained; optimizer_steps; seconds.
+
+    Raises:
+        DataError: there is nothing to train on.
+        ConfigurationError: beta > 0 without a reference; or a loss or gradient is not finite, which no weight has
+            seen then.
+    """
+    started = time.perf_counter()
+    if not any(row.trained_tokens for row in experience):
+        raise DataError(
+            f"Step {step} has nothing to train on: of {len(experience)} rows of experience none holds a policy's token."
+        )
+    if config.beta > 0 and reference is None:
+        raise ConfigurationError(
+            f"beta is {config.beta:g}, but no reference policy is given; set beta to 0 or name one."
+        )
+    # Without a KL term a row without advantage has no gradient; it still counts in every mean.
+    idle = {i for i, row in enumerate(experience) if row.idle} if config.beta == 0 else set()
+    plan = plan_updates(
+        [row.length for row in experience],
+        minibatch=config.minibatch,
+        micro_batch_tokens=config.micro_batch_tokens,
+        orders=[stream(seed, step, "train", i).permutation(len(experience)) for i in range(config.num_iterations)],
+        idle=idle,
+    )
+    model = policy.model
+    own_forward = model.__dict__.get("forward")
+    name = model.config._name_or_path
+    try:
+        if reference is not None:
+            # TRL loads the reference from where the model says it comes from.
+            model.config._name_or_path = str(reference)
+        with tempfile.TemporaryDirectory(prefix="sg_train_") as folder:
+            trainer: Any = _build_trainer(policy, plan, config, step, seed=seed, temperature=temperature, folder=folder)
+            trainer.feed(experience, plan, config, policy.tokenizer.pad_token_id or 0)
+            # The trainer's loop starts with a full garbage collection: spare it the objects of everything else.
+            gc.freeze()
+            trainer.train()
+    finally:
+        gc.unfreeze()
+        model.config._name_or_path = name
+        # TRL wraps the model's forward anew for each trainer: take the wrapper off again.
+        if own_forward is None:
+            model.__dict__.pop("forward", None)
+        else:
+            model.forward = own_forward
+        model.eval()
+    metrics = _metrics(trainer, experience, plan)
+    policy.optimizer_state = export_state(trainer.optimizer, model)
+    policy.step += 1
+    metrics |= {
+        "learning_rate": config.rate(step),
+        "seconds": time.perf_counter() - started,
+    }
+    return metrics
+
+
+def _build_trainer(
+    policy: Policy, plan: UpdatePlan, config: TrainConfig, step: int, *, seed: int, temperature: float, folder: str
+) -> ReplayTrainer:
+    """Return a trainer for this step with the policy's optimizer state, which writes and prints nothing."""
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import GRPOConfig
+
+    from sg_pipeline.training.trl_trainer import ReplayTrainer
+
+    on_cpu = policy.model.device.type == "cpu"
+    arguments = GRPOConfig(
+        output_dir=folder,
+        use_cpu=on_cpu,
+        bf16=False,
+        activation_checkpointing=not on_cpu,
+        seed=derive_seed(seed, step, "train", bits=31),
+        max_steps=len(plan.micro_batches) // plan.accumulation,
+        gradient_accumulation_steps=plan.accumulation,
+        steps_per_generation=plan.accumulation * plan.updates_per_pass,
+        # Groups are ours: two only satisfies a check.
+        num_generations=2,
+        per_device_train_batch_size=2,
+        num_iterations=config.num_iterations,
+        temperature=temperature,
+        loss_type=config.loss_type,
+        importance_sampling_level=config.importance_sampling_level,
+        epsilon=config.epsilon,
+        epsilon_high=config.epsilon_high,
+        beta=config.beta,
+        max_completion_length=config.max_completion_length,
+        learning_rate=config.rate(step),
+        lr_scheduler_type="constant",
+        optim="adamw_torch_fused",
+        adam_beta1=config.adam_beta1,
+        adam_beta2=config.adam_beta2,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        dataloader_pin_memory=False,
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to=[],
+    )
+    trainer: Any = ReplayTrainer(
+        model=policy.model,
+        reward_funcs=_no_reward,
+        args=arguments,
+        train_dataset=Dataset.from_dict({"prompt": [""]}),
+        processing_class=policy.tokenizer,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.create_optimizer()
+    if policy.optimizer_state is not None:
+        import_state(trainer.optimizer, policy.model, policy.optimizer_state)
+    return trainer
+
+
+def _no_reward(completions: list[Any], **_: Any) -> list[float | None]:
+    """Stand where TRL wants a reward function; advantages come with the experience."""
+    return [0.0] * len(completions)
+
+
+def _metrics(trainer: ReplayTrainer, experience: Sequence[ExperienceRow], plan: UpdatePlan) -> dict[str, float]:
+    """Return the step's figures; those per token are weighted by the tokens of each micro-batch."""
+    import torch
+
+    noted = trainer._metrics["train"]
+    computed = sum(trainer.weights)
+    trained = sum(row.trained_tokens for row in experience)
+    updates = len(plan.micro_batches) // plan.accumulation
+    passes = updates // plan.updates_per_pass
+
+    def total(name: str) -> float:
+        return sum(value * weight for value, weight in zip(noted[name], trainer.weights, strict=True))
+
+    gaps = torch.cat(trainer.gaps)
+    metrics = {
+        "loss": sum(trainer.losses) / updates,
+        "entropy": total("entropy") / max(1, computed),
+        "surprisal": -sum(sum(row.logprobs) for row in experience) / max(1, trained),
+        "grad_norm_mean": sum(trainer.grad_norms) / len(trainer.grad_norms),
+        "grad_norm_max": max(trainer.grad_norms),
+        "logp_gap_mean": float(gaps.mean()) if len(gaps) else 0.0,
+        "logp_gap_max": float(gaps.max()) if len(gaps) else 0.0,
+        "optimizer_steps": updates,
+        "rows": len(experience),
+        "rows_idle": sum(row.idle for row in experience),
+        "tokens_trained": trained * passes,
+    }
+    if "kl" in noted:
+        metrics["kl"] = total("kl") / max(1, computed)
+    # Rows that were not computed have no advantage, and what has none is never clipped: they count as unclipped.
+    for key, name in _CLIP_SHARES.items():
+        if name in noted:
+            metrics[key] = total(name) / max(1, trained * passes)
+    return metrics

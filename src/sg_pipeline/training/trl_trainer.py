@@ -1,0 +1,226 @@
+"""The thin subclass of TRL's `GRPOTrainer` that is fed recorded experience instead of generating.
+
+What is TRL's: the loss with all its variants, clipping, KL, entropy and clip metrics, the reference model, the
+optimizer and its loop. What is ours: where the batches come from, and the weight of a micro-batch.
+
+The contract with TRL 1.16, pinned by `tests/training/test_trl_contract.py`:
+  - `get_train_dataloader` gives what `_prepare_inputs` gets; `_prepare_inputs` returns `_compute_loss`'s inputs;
+  - `_compute_loss(model, inputs)` divides by `current_gradient_accumulation_steps` (grpo, bnpo, dr_grpo) or by
+    inputs["num_items_in_batch"] / (steps_per_generation / accumulation) (dapo, cispo);
+  - `_get_per_token_logps_and_entropies` is the only place where the policy is evaluated;
+  - `_metrics["train"]` gets one value per micro-batch; `use_vllm` with `vllm_importance_sampling_correction` makes
+    the loss multiply by inputs["importance_sampling_ratio"].
+"""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+import torch
+from transformers import PreTrainedModel
+from trl import GRPOTrainer
+
+from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
+
+if TYPE_CHECKING:
+    from sg_pipeline.training.config import TrainConfig
+
+_LOGIT_TRANSFORMS = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "output_multiplier",
+    "lm_head_multiplier",
+    "logits_scaling",
+)
+"""Configuration entries by which some architectures transform logits behind the output layer."""
+
+
+class ReplayTrainer(GRPOTrainer):
+    """`GRPOTrainer` over given rows and advantages."""
+
+    def feed(self, rows: Sequence[ExperienceRow], plan: UpdatePlan, config: TrainConfig, pad_id: int) -> None:
+        """Set what `train()` learns from.
+
+        Args:
+            rows: the experience.
+            plan: its micro-batches.
+            config: see there.
+            pad_id: fills on the right.
+        """
+        self._rows, self._plan, self._config, self._pad_id = rows, plan, config, pad_id
+        self._trained_tokens = sum(row.trained_tokens for row in rows)
+        self.gaps: list[torch.Tensor] = []
+        self.losses: list[float] = []
+        self.weights: list[int] = []
+        self.grad_norms: list[float] = []
+        self._old: dict[int, torch.Tensor] = {}
+        # The loss applies the correction under this flag alone; vLLM itself plays no part in training.
+        self.use_vllm = config.sampler_correction != "none"
+        if self.use_vllm:
+            self._recompute_old()
+
+    def get_train_dataloader(self) -> Any:
+        """Return the planned micro-batches."""
+        return [{"micro_batch": micro} for micro in self._plan.micro_batches]
+
+    def _prepare_inputs(self, generation_batch: dict[str, Any]) -> dict[str, Any]:
+        """Return the inputs of `_compute_loss` for one micro-batch."""
+        micro: MicroBatch = generation_batch["micro_batch"]
+        inputs = self._tensors(micro.rows, filler=micro.filler)
+        inputs["num_items_in_batch"] = torch.tensor(float(self._trained_tokens), device=self.accelerator.device)
+        inputs["old_per_token_logps"] = inputs["sampling_per_token_logps"]
+        if self.use_vllm:
+            inputs["old_per_token_logps"] = self._stack_old(micro.rows, inputs["completion_ids"].size(1))
+            inputs["importance_sampling_ratio"] = self._sampler_ratio(inputs)
+        if self.beta != 0.0:
+            inputs["ref_per_token_logps"] = self._logps_of(self.ref_model, inputs)
+        self._current = micro
+        return inputs
+
+    def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return TRL's loss, weighted so that the cut into micro-batches does not show.
+
+        TRL averages micro-batches (and optimizer steps) as if they were equally large. The weight makes every
+        trajectory (grpo, dr_grpo) or every token (bnpo) of the step count the same wherever it falls; dapo and
+        cispo already do by their own normaliser.
+        """
+        loss = super()._compute_loss(model, inputs)
+        micros = len(self._plan.micro_batches) / self._config.num_iterations
+        trained = int(inputs["tool_mask"].sum())
+        if self.loss_type in {"grpo", "dr_grpo"}:
+            rows = 0 if self._current.filler else len(self._current.rows)
+            loss = loss * (rows * micros / len(self._rows))
+        elif self.loss_type == "bnpo":
+            loss = loss * (trained * micros / max(1, self._trained_tokens))
+        if self.state.global_step == 0 and not self.use_vllm:
+            # Before the first optimizer step the policy is still the sampler's: what differs is the engines' gap.
+            self._note_gap(self._evaluated, inputs)
+        self.losses.append(self._finite("loss", float(loss.detach())))
+        self.weights.append(trained)
+        return loss
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Evaluate as TRL does, at the policy's tokens alone where that is faster; keep the log-probabilities."""
+        if self._lean(model):
+            result = policy_token_logps(model, input_ids, self._wanted, self.temperature)
+        else:
+            result = super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
+        self._evaluated = result[0].detach()
+        return result
+
+    def _lean(self, model: Any) -> bool:
+        """Whether `policy_token_logps` may replace TRL's evaluation.
+
+        On CPU TRL's output layer runs at every position, padding and observations included, and takes 38 % of a
+        step (0.93 M parameters, a third of the tokens the policy's). On CUDA its Triton kernel is the better one.
+        """
+        head = model.config.get_text_config()
+        scaled = any(getattr(head, name, None) is not None for name in _LOGIT_TRANSFORMS)
+        return model.device.type == "cpu" and isinstance(model, PreTrainedModel) and not scaled
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self.grad_norms.append(self._finite("gradient norm", float(norm)))
+        return norm
+
+    def _finite(self, name: str, value: float) -> float:
+        """Stop before a broken gradient reaches the weights."""
+        if not math.isfinite(value):
+            raise ConfigurationError(
+                f"Training diverged: the {name} is {value} at optimizer step {self.state.global_step + 1}; "
+                f"lower learning_rate (now {self.args.learning_rate:g})."
+            )
+        return value
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Keep TRL's metrics in `_metrics`; print and report nothing."""
+
+    def _send_telemetry(self) -> None:
+        """Report nothing to anybody."""
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Return 0: not asked for, and the inputs are no tensors yet."""
+        return 0
+
+    def _tensors(self, rows: Sequence[int], *, filler: bool = False) -> dict[str, torch.Tensor]:
+        tensors = collate([self._rows[i] for i in rows], self._pad_id, filler=filler)
+        tensors = {name: tensor.to(self.accelerator.device) for name, tensor in tensors.items()}
+        self._wanted = tensors["tool_mask"].bool()
+        return tensors
+
+    def _note_gap(self, logps: torch.Tensor, inputs: dict[str, torch.Tensor]) -> None:
+        gap = (logps - inputs["sampling_per_token_logps"]).abs()
+        self.gaps.append(gap[inputs["tool_mask"].bool()].float().cpu())
+
+    def _logps_of(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return log-probabilities (B, T) under `model`, without gradient, by TRL's own function."""
+        with torch.no_grad():
+            return self._get_per_token_logps_and_entropies(
+                model,
+                torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
+                torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
+                inputs["completion_ids"].size(1),
+            )[0]
+
+    def _recompute_old(self) -> None:
+        """Evaluate the whole experience under the policy as it is before this step."""
+        seen: set[tuple[int, ...]] = set()
+        micros = self._plan.micro_batches[: len(self._plan.micro_batches) // self._config.num_iterations]
+        for micro in micros:
+            if micro.filler or micro.rows in seen:
+                continue
+            seen.add(micro.rows)
+            inputs = self._tensors(micro.rows)
+            logps = self._logps_of(self.model, inputs)
+            self._note_gap(logps, inputs)
+            for i, row in enumerate(micro.rows):
+                self._old[row] = logps[i, : self._rows[row].length - 1]
+
+    def _stack_old(self, rows: Sequence[int], width: int) -> torch.Tensor:
+        old = [torch.nn.functional.pad(self._old[row], (0, width - len(self._old[row]))) for row in rows]
+        return torch.stack(old)
+
+    def _sampler_ratio(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return pi_old / pi_sampler, truncated or masked: TRL's own correction, which lives in its generation code."""
+        gap = (inputs["old_per_token_logps"] - inputs["sampling_per_token_logps"]) * inputs["tool_mask"]
+        level, _, how = self._config.sampler_correction.partition("_")
+        if level == "sequence":
+            gap = gap.sum(dim=-1, keepdim=True)
+        ratio = gap.exp()
+        if how == "truncate":
+            return ratio.clamp(max=self._config.sampler_cap)
+        return ratio.masked_fill(ratio > self._config.sampler_cap, 0.0)
+
+
+def policy_token_logps(
+    model: PreTrainedModel, input_ids: torch.Tensor, wanted: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor, None]:
+    """Return log-probabilities and entropies of the wanted tokens; logits exist only there.
+
+    Args:
+        model: a causal language model without transformations behind its output layer.
+        input_ids: (B, 1 + T), padded on the right: causal attention needs no mask then.
+        wanted: (B, T) bool, which of `input_ids[:, 1:]` to evaluate.
+        temperature: divides the logits.
+
+    Returns:
+        (B, T) each, zero where not wanted, the entropies without gradient; and None, for TRL's auxiliary loss.
+    """
+    hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
+    logits = model.get_output_embeddings()(hidden[wanted]).float() / temperature
+    logps = logits.log_softmax(dim=-1)
+    chosen = logps.gather(-1, input_ids[:, 1:][wanted].unsqueeze(-1)).squeeze(-1)
+    with torch.no_grad():
+        entropy = -(logps.exp() * logps).sum(dim=-1)
+    blank = logits.new_zeros(wanted.shape)
+    # `masked_scatter` stays connected to the model when nothing is wanted.
+    return blank.masked_scatter(wanted, chosen), blank.masked_scatter(wanted, entropy), None

@@ -1,0 +1,238 @@
+"""Text <-> tokens of a turn, on the tiny tokenizer and on ordinary ones."""
+
+import pytest
+from chat_templates import ENDS, LAST_ONLY, NUMBERED, TEMPLATES, bpe_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sg_pipeline.agents.format import RAW_ACTION_CHARACTERS, AgentFormat
+from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.errors import CheckpointError
+from sg_pipeline.policies.tokenizer import build_tokenizer
+from sg_pipeline.policies.vocabulary import alfworld_vocabulary
+from sg_pipeline.trajectories.types import Polarity, Segment
+
+FIRST = "You are in the middle of a room. Looking quickly around you, you see a shelf 2.\n\nYour task is to: look."
+REPLY = "<guidance>positive: take mug 1</guidance><action>go to shelf 2</action>"
+ENVIRONMENT, GUIDANCE, ACTION = (int(segment) for segment in Segment)
+
+
+def make(kind, guidance=True):
+    if kind == "tiny":
+        return AgentFormat(TINY, load_prompts("tiny"), guidance), TINY
+    return AgentFormat(BPE[kind], load_prompts("self_guide"), guidance), BPE[kind]
+
+
+TINY = build_tokenizer(alfworld_vocabulary())
+BPE = {kind: bpe_tokenizer(kind) for kind in TEMPLATES}
+KINDS = ["tiny", *TEMPLATES]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("guidance", [True, False])
+def test_a_reply_is_read_as_it_was_written(kind, guidance):
+    format, tokenizer = make(kind, guidance)
+    ids = format.encode_reply(Polarity.NEGATIVE if guidance else None, "find mug", "go to shelf 2")
+    assert ids[-1] in format.stop_ids
+    assert sum(token in format.stop_ids for token in ids) == 1
+    turn = format.parse(ids)
+    assert (turn.action, turn.action_parsed) == ("go to shelf 2", True)
+    assert len(turn.segments) == len(ids)
+    if not guidance:
+        assert (turn.guidance, turn.polarity, turn.guidance_parsed) == (None, None, False)
+        assert set(turn.segments) == {ACTION}
+        return
+    assert (turn.polarity, turn.guidance_parsed) == (Polarity.NEGATIVE, True)
+    assert turn.guidance.replace(":", "") == "negative find mug"
+    border = turn.segments.index(ACTION)
+    assert turn.segments == [GUIDANCE] * border + [ACTION] * (len(ids) - border)
+    assert "find mug" in tokenizer.decode(ids[:border])
+    assert "go to shelf 2" in tokenizer.decode(ids[border:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_growing_equals_rendering_the_whole_conversation(kind):
+    """The context tokens are those that the template itself puts there, for stopped and for cut completions."""
+    format, tokenizer = make(kind)
+    reply = format.encode_reply(Polarity.POSITIVE, "take mug 1", "go to shelf 2")
+    grown = format.opening(FIRST) + reply + format.following(reply, "Nothing happens.")
+    cut = format.following(reply[:-1], "Nothing happens.")
+    # Llama 2 puts a space before the end of a turn; a policy that stopped by itself did not.
+    assert cut[int(kind == "llama2") :] == [reply[-1], *format.following(reply, "Nothing happens.")]
+    system = load_prompts("tiny" if kind == "tiny" else "self_guide").guided
+    merged = kind in ("gemma", "mistral")
+    messages = [
+        *([] if merged else [{"role": "system", "content": system}]),
+        {"role": "user", "content": f"{system}\n\n{FIRST}" if merged else FIRST},
+        {"role": "assistant", "content": REPLY},
+        {"role": "user", "content": "Nothing happens."},
+    ]
+    whole = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    text = tokenizer.decode(grown)
+    if kind == "tiny":
+        assert tokenizer.encode(whole, add_special_tokens=False) == grown
+    elif kind == "qwen3":
+        # The template would strip the empty thought of the first turn; what was sampled after it stays as it was.
+        first_prompt = "<|im_start|>assistant\n<think>\n\n</think>\n\n<guidance>"
+        assert text.replace(first_prompt, "<|im_start|>assistant\n<guidance>", 1) == whole
+        assert text.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    elif kind == "llama2":
+        # Its space before the answer belongs to no prompt: the policy may write it or not.
+        assert text.replace("</s>", " </s>") == whole.replace("[/INST] <guidance>", "[/INST]<guidance>")
+    elif kind == "mistral":
+        assert text == whole.replace("[/INST] <guidance>", "[/INST]<guidance>")
+    elif kind == "plain":
+        assert text == whole.replace(f"{REPLY}\n", f"{REPLY}</s>\n")
+    else:
+        assert text == whole
+
+
+@pytest.mark.parametrize("kind", sorted(TEMPLATES))
+def test_the_turn_ends_where_the_template_ends_it(kind):
+    format, tokenizer = make(kind)
+    assert format.stop_ids == (tokenizer.convert_tokens_to_ids(ENDS[kind]),)
+
+
+def test_another_end_of_sequence_stops_too_and_is_followed_by_the_templates_own():
+    tokenizer = bpe_tokenizer("qwen3", eos="<|endoftext|>")
+    format = AgentFormat(tokenizer, load_prompts("self_guide"), True)
+    end, eos = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    assert set(format.stop_ids) == {end, eos}
+    assert format.following([5, eos], "x")[0] == end
+    assert format.following([5, end], "x")[0] != end
+    assert format.parse([*tokenizer.encode(REPLY), eos]).action_parsed
+
+
+def test_what_follows_does_not_depend_on_what_was_written():
+    format, _ = make("qwen3")
+    reply = format.encode_reply(Polarity.NEUTRAL, "look", "look")
+    other = format.encode_reply(Polarity.POSITIVE, "x", "y")
+    assert format.following(reply, "a b") == format.following(other, "a b")
+
+
+@pytest.mark.parametrize("template", [NUMBERED, LAST_ONLY])
+def test_a_template_that_rewrites_history_is_refused(template):
+    tokenizer = bpe_tokenizer("qwen3", chat_template=template)
+    with pytest.raises(CheckpointError, match="cannot be used for trajectories that only grow"):
+        AgentFormat(tokenizer, load_prompts("self_guide"), True)
+
+
+def test_a_missing_template_or_end_is_refused():
+    with pytest.raises(CheckpointError, match=r"chat template .* is missing"):
+        AgentFormat(bpe_tokenizer("qwen3", chat_template=""), load_prompts("self_guide"), True)
+    endless = bpe_tokenizer("plain")
+    endless.eos_token = None
+    with pytest.raises(CheckpointError, match="nothing ends a turn"):
+        AgentFormat(endless, load_prompts("self_guide"), True)
+
+
+CASES = [
+    # text, guidance, polarity, guidance_parsed, action, action_parsed
+    (REPLY, "positive: take mug 1", "positive", True, "go to shelf 2", True),
+    (
+        " <guidance> NEGATIVE - wrong way </guidance>\n<action> look </action> ",
+        "NEGATIVE - wrong way",
+        "negative",
+        True,
+        "look",
+        True,
+    ),
+    ("<guidance>neutral</guidance><action>look</action>", "neutral", "neutral", True, "look", True),
+    ("<guidance>positively: x</guidance><action>look</action>", "positively: x", "neutral", False, "look", True),
+    ("<guidance>take it</guidance><action>look</action>", "take it", "neutral", False, "look", True),
+    ("<guidance></guidance><action>look</action>", "", "neutral", False, "look", True),
+    ("<action>look</action>", None, "neutral", False, "look", True),
+    ("<action>look</action><guidance>positive: x</guidance>", None, "neutral", False, "look", True),
+    ("<guidance>positive: x<action>look</action></guidance>", None, "neutral", False, "look", True),
+    ("<guidance>a<guidance>positive: x</guidance><action>look</action>", "positive: x", "positive", True, "look", True),
+    (
+        "<guidance>positive: x</guidance><guidance>negative: y</guidance><action>look</action>",
+        "positive: x",
+        "positive",
+        True,
+        "look",
+        True,
+    ),
+    (
+        "<guidance>positive: x</guidance><action>look</action><action>inventory</action> and more",
+        "positive: x",
+        "positive",
+        True,
+        "look",
+        True,
+    ),
+    ("<guidance>positive: x</guidance><action></action>", "positive: x", "positive", True, "<action></action>", False),
+    ("<guidance>positive: x</guidance>go to\nshelf 2", "positive: x", "positive", True, "go to shelf 2", False),
+    ("<guidance>positive: x</guidance><action>go to", "positive: x", "positive", True, "<action>go to", False),
+    ("<guidance>positive: x", None, "neutral", False, "<guidance>positive: x", False),
+    ("go to shelf 2", None, "neutral", False, "go to shelf 2", False),
+    ("", None, "neutral", False, "", False),
+    ("<action>a<action>look</action>", None, "neutral", False, "look", True),
+    ("<action>go to\n  shelf 2</action>", None, "neutral", False, "go to shelf 2", True),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_odd_completions(case):
+    text, guidance, polarity, guidance_parsed, action, action_parsed = case
+    format, tokenizer = make("qwen3")
+    ids = tokenizer.encode(text)
+    for completion in (ids, [*ids, format.stop_ids[0]]):
+        turn = format.parse(completion)
+        assert (turn.guidance, turn.polarity, turn.guidance_parsed) == (guidance, Polarity(polarity), guidance_parsed)
+        assert (turn.action, turn.action_parsed) == (action, action_parsed)
+        assert len(turn.segments) == len(completion)
+
+
+def test_segments_of_odd_completions():
+    format, tokenizer = make("qwen3")
+
+    def segments(text):
+        return set(format.parse(tokenizer.encode(text)).segments)
+
+    assert segments("go to shelf 2") == {ACTION}
+    assert segments("<guidance>positive: it goes on and on") == {GUIDANCE}
+    assert segments("<action>look</action><guidance>x</guidance>") == {ACTION}
+    assert segments("hm <action>look</action>") == {GUIDANCE, ACTION}
+
+
+def test_a_long_raw_action_is_cut():
+    format, tokenizer = make("qwen3")
+    turn = format.parse(tokenizer.encode("word " * 200))
+    assert not turn.action_parsed
+    assert len(turn.action) <= RAW_ACTION_CHARACTERS
+    assert "\n" not in turn.action
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 399), max_size=40), st.booleans())
+def test_any_tokens_are_parsed_without_an_error(ids, guidance):
+    for kind in ("qwen3", "tiny"):
+        turn = make(kind, guidance)[0].parse(ids)
+        assert len(turn.segments) == len(ids)
+        assert turn.segments == sorted(turn.segments)
+        assert set(turn.segments) <= {GUIDANCE, ACTION}
+        assert (turn.polarity is None) == (not guidance)
+        assert len(turn.action) <= RAW_ACTION_CHARACTERS
+        assert "\n" not in turn.action
+
+
+def test_commands_are_shown_where_they_are_given():
+    format, tokenizer = make("qwen3")
+    reply = format.encode_reply(Polarity.NEUTRAL, "x", "look")
+    text = tokenizer.decode(format.following(reply, "Nothing happens.", ("look", "go to shelf 2")))
+    assert "Nothing happens.\nPossible commands: look, go to shelf 2<|im_end|>" in text
+    assert "Possible" not in tokenizer.decode(format.following(reply, "Nothing happens."))
+    assert "Possible commands: look" in tokenizer.decode(format.opening(FIRST, ("look",)))
+
+
+def test_a_guided_reply_needs_a_polarity():
+    with pytest.raises(ValueError, match="polarity"):
+        make("tiny")[0].encode_reply(None, "x", "look")
+
+
+def test_the_tiny_policy_samples_few_tokens_a_turn():
+    format, _ = make("tiny")
+    assert len(format.encode_reply(Polarity.NEUTRAL, "find mug in cabinet 1", "go to cabinet 1")) == 10
+    assert len(format.encode_reply(Polarity.POSITIVE, "take mug 1 from shelf 1", "take mug 1 from shelf 1")) == 12
+    assert len(make("tiny", False)[0].encode_reply(None, "", "go to cabinet 1")) == 4

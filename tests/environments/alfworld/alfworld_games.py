@@ -1,0 +1,54 @@
+"""Games for the engine's tests: generated ones, and official ones where they are present."""
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sg_pipeline.environments.alfworld.generation.goals import floor_plans_of
+from sg_pipeline.environments.alfworld.generation.problem import game_file
+from sg_pipeline.environments.alfworld.generation.sampler import Difficulty, sample_scene
+from sg_pipeline.randomness import stream
+from sg_pipeline.trajectories.types import Task
+
+SMALL = Difficulty(min_receptacles=4, max_receptacles=5, min_items=4, max_items=5)
+
+
+def generated_task(root: Path, task_type: str, seed: int = 3) -> Task:
+    """Write a small generated game below `root` and return its task."""
+    plan = floor_plans_of(task_type, unseen=False)[seed]
+    content = game_file(sample_scene(stream(seed, task_type), plan, task_type, SMALL))
+    return write_task(root, f"{task_type}-{seed}", task_type, content)
+
+
+def write_task(root: Path, name: str, task_type: str, content: bytes) -> Task:
+    path = root / name / "game.tw-pddl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Task(name, "alfworld", "train", task_type, path.relative_to(root).as_posix(), sha256)
+
+
+def walkthrough(root: Path, task: Task) -> list[str]:
+    return json.loads((root / task.path).read_bytes())["walkthrough"]
+
+
+def official_archive() -> Path:
+    """Return the archive of official games; skips the test where it is not present."""
+    shared = os.environ.get("SG_SHARED_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data"
+    archive = Path(shared) / "alfworld" / "json_2.1.1.tar.xz"
+    if not archive.exists():
+        pytest.skip(f"the official ALFWorld games are not at {archive}")
+    return archive
+
+
+def extract_official(folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Unpack those game and trajectory files of the archive whose name is `wanted`."""
+    with tarfile.open(official_archive()) as archive:
+        for member in archive:
+            if member.isfile() and member.name.endswith(("game.tw-pddl", "traj_data.json")) and wanted(member.name):
+                archive.extract(member, folder, filter="data")

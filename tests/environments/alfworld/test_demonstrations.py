@@ -1,0 +1,109 @@
+"""The expert wins on what it has read, recovers from mistakes, and says what it does in few known words."""
+
+import re
+
+import pytest
+
+from sg_pipeline.environments.alfworld.demonstrations import demonstrate, mistake
+from sg_pipeline.environments.alfworld.expert import Expert
+from sg_pipeline.environments.alfworld.generation.goals import floor_plans_of
+from sg_pipeline.environments.alfworld.generation.sampler import WHOLE_FLOOR_PLAN, Difficulty, sample_scene
+from sg_pipeline.environments.alfworld.generation.scene import TASK_TYPES
+from sg_pipeline.environments.alfworld.memory import Memory
+from sg_pipeline.environments.alfworld.rules import RulesModel
+from sg_pipeline.environments.alfworld.words import GUIDANCE_WORDS, demo_vocabulary, item_kinds, receptacle_kinds
+from sg_pipeline.randomness import stream
+from sg_pipeline.trajectories.types import Polarity
+
+
+def sampled(task_type, number, difficulty=None):
+    rng = stream(11, "scene", task_type, number)
+    plans = floor_plans_of(task_type, False)
+    return sample_scene(rng, plans[int(rng.integers(len(plans)))], task_type, difficulty or Difficulty())
+
+
+@pytest.mark.parametrize("task_type", TASK_TYPES)
+def test_the_expert_wins_small_scenes(task_type):
+    games = [demonstrate(sampled(task_type, n), stream(11, n)) for n in range(60)]
+    assert sum(game.won for game in games) >= 57
+    turns = [turn for game in games for turn in game.turns]
+    assert not any(turn.is_noise for turn in turns)
+    assert Polarity.NEGATIVE not in {turn.polarity for turn in turns}
+
+
+def test_the_expert_wins_most_whole_floor_plans():
+    games = [
+        demonstrate(sampled(task_type, n, WHOLE_FLOOR_PLAN), stream(11, n), max_turns=50)
+        for task_type in TASK_TYPES
+        for n in range(8)
+    ]
+    assert sum(game.won for game in games) >= 45
+
+
+@pytest.mark.parametrize("task_type", TASK_TYPES)
+def test_the_expert_recovers_from_mistakes(task_type):
+    games = [demonstrate(sampled(task_type, n), stream(11, n), noise=0.25) for n in range(60)]
+    assert sum(game.won for game in games) >= 57
+    turns = [turn for game in games for turn in game.turns]
+    share = sum(turn.is_noise for turn in turns) / len(turns)
+    assert 0.15 < share < 0.3
+    after = [
+        late.polarity
+        for game in games
+        for early, late in zip(game.turns, game.turns[1:], strict=False)
+        if early.is_noise
+    ]
+    assert after.count(Polarity.NEGATIVE) > 0.6 * len(after)
+
+
+def test_a_demonstration_is_what_its_scene_and_stream_say():
+    scene = sampled(TASK_TYPES[2], 3)
+    first = demonstrate(scene, stream(5, "demo"), noise=0.3)
+    assert first == demonstrate(scene, stream(5, "demo"), noise=0.3)
+    assert any(first != demonstrate(scene, stream(5, "other", n), noise=0.3) for n in range(3))
+    model = RulesModel(scene)
+    observation = model.reset()
+    for turn in first.turns:
+        assert turn.observation == observation
+        observation, won, _ = model.step(turn.action)
+    assert (won, observation) == (first.won, first.last_observation)
+    assert first.turns[0].polarity is Polarity.NEUTRAL
+
+
+def test_the_guidance_is_the_experts_own_also_where_a_mistake_is_played():
+    scene = sampled(TASK_TYPES[5], 1)
+    game = demonstrate(scene, stream(5, "own"), noise=0.4, whim=0.0)
+    assert any(turn.is_noise for turn in game.turns)
+    memory, expert = Memory(game.turns[0].observation), Expert(stream(5, "unused"), whim=0.0)
+    answers = [turn.observation for turn in game.turns[1:]] + [game.last_observation]
+    for turn, answer in zip(game.turns, answers, strict=True):
+        decision = expert.decide(memory)
+        assert turn.guidance_text == decision.subgoal
+        assert turn.is_noise == (turn.action != decision.action)
+        memory.read(turn.action, answer)
+
+
+def test_a_lost_demonstration_stops_at_its_limit():
+    game = demonstrate(sampled(TASK_TYPES[5], 0), stream(5, "short"), max_turns=3)
+    assert (len(game.turns), game.won) == (3, False)
+
+
+def test_every_word_is_in_the_vocabulary():
+    known = set(demo_vocabulary())
+    kinds = {*item_kinds(), *receptacle_kinds()}
+    for task_type in TASK_TYPES:
+        for n in range(15):
+            scene = sampled(task_type, n)
+            game = demonstrate(scene, stream(13, n), noise=0.4, max_turns=20)
+            model, rng = RulesModel(scene), stream(13, "walk", n)
+            texts = [model.reset()]
+            for _ in range(30):
+                texts.append(mistake(model, rng))
+                texts.append(model.step(texts[-1]).observation)
+            for turn in game.turns:
+                texts += [turn.observation, turn.guidance_text, turn.action]
+                words = re.findall(r"[a-z]+ \d+|[a-z]+", turn.guidance_text)
+                assert len(words) <= 6, turn.guidance_text
+                assert {word.split()[0] for word in words} <= kinds | set(GUIDANCE_WORDS)
+            words = {word for text in texts for word in re.findall(r"[a-z']+", text.lower())}
+            assert words <= known

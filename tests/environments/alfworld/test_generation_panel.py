@@ -1,0 +1,166 @@
+"""Panels: deterministic, disjoint, rebuilt to the byte, and outspoken when something is wrong."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sg_pipeline.environments.alfworld.generation import layouts, panel_file
+from sg_pipeline.environments.alfworld.generation import panel as panel_module
+from sg_pipeline.environments.alfworld.generation.panel import (
+    PANELS,
+    create_panel_file,
+    game_scene,
+    load_panel,
+    make_panel,
+    panel_scenes,
+    read_panel,
+    signature,
+    write_panel_games,
+)
+from sg_pipeline.environments.alfworld.generation.sampler import Difficulty
+from sg_pipeline.environments.alfworld.generation.scene import TASK_TYPES
+from sg_pipeline.errors import ConfigurationError, DataError
+
+SIZES = {"train": 30, "valid_seen": 13, "valid_unseen": 12}
+
+
+@pytest.fixture(scope="module")
+def panel() -> panel_file.Panel:
+    return make_panel(11, SIZES)
+
+
+def _reseal(content: dict[str, object]) -> dict[str, object]:
+    """Give a changed panel the digest that fits it."""
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    return {**rest, "sha256": panel_file._digest(rest)}
+
+
+def test_same_seed_same_panel_other_seed_other_games(panel: panel_file.Panel) -> None:
+    assert make_panel(11, SIZES) == panel
+    games = {game.sha256 for split in panel.splits.values() for game in split}
+    others = {game.sha256 for split in make_panel(12, SIZES).splits.values() for game in split}
+    assert not games & others
+
+
+def test_splits_are_disjoint_and_balanced(panel: panel_file.Panel) -> None:
+    signatures: Counter[str] = Counter()
+    for split, size in SIZES.items():
+        scenes = panel_scenes(panel, split)
+        assert len(scenes) == size
+        signatures.update(signature(scene) for scene in scenes)
+        for scene in scenes:
+            assert (scene.floor_plan in layouts.UNSEEN_FLOOR_PLANS) == (split == "valid_unseen")
+        counts = Counter(game.task_type for game in panel.splits[split])
+        assert set(counts) == set(TASK_TYPES)
+        assert max(counts.values()) - min(counts.values()) <= 1
+    assert set(signatures.values()) == {1}
+
+
+def test_a_single_game_needs_no_other(panel: panel_file.Panel) -> None:
+    game = panel.splits["valid_seen"][4]
+    scene = game_scene((11, "valid_seen", 4, game.attempt), Difficulty())
+    assert scene == panel_scenes(panel, "valid_seen")[4]
+
+
+def test_crowded_panels_draw_again_and_give_up_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = Difficulty(min_receptacles=3, max_receptacles=3, min_items=2, max_items=2, max_receptacles_per_kind=1)
+    crowded = make_panel(0, {"valid_unseen": 120}, tiny, ["look_at_obj_in_light"])
+    assert any(game.attempt > 0 for game in crowded.splits["valid_unseen"])
+    assert len({signature(scene) for scene in panel_scenes(crowded, "valid_unseen")}) == 120
+    monkeypatch.setattr(panel_module, "_MAX_ATTEMPTS", 1)
+    with pytest.raises(ConfigurationError, match=r"no new game found .* ask for fewer games or for larger scenes"):
+        make_panel(0, {"valid_unseen": 120}, tiny, ["look_at_obj_in_light"])
+
+
+def test_games_are_written_once_and_repaired(panel: panel_file.Panel, tmp_path: Path) -> None:
+    assert write_panel_games(panel, tmp_path) == sum(SIZES.values())
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tw-pddl")}
+    assert len(before) == sum(SIZES.values())
+    assert write_panel_games(panel, tmp_path) == 0
+    damaged = tmp_path / panel.splits["train"][3].path
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:100])
+    (tmp_path / panel.splits["valid_seen"][0].path).unlink()
+    assert write_panel_games(panel, tmp_path, ["train"]) == 1
+    assert damaged.read_bytes() == content
+    assert write_panel_games(panel, tmp_path) == 1
+    changed = {path for path, mtime in before.items() if path.stat().st_mtime_ns != mtime}
+    assert changed == {damaged, tmp_path / panel.splits["valid_seen"][0].path}
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_panel_survives_file_and_reformatting(panel: panel_file.Panel, tmp_path: Path) -> None:
+    path = tmp_path / "panel.json"
+    panel_file.save_panel(panel, path)
+    assert read_panel(path) == panel
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=4, sort_keys=True))
+    assert read_panel(path) == panel
+    tasks = load_panel(path)
+    assert {split: len(games) for split, games in tasks.items()} == SIZES
+    first = tasks["valid_unseen"][0]
+    assert (first.environment, first.split, first.task_id) == ("alfworld", "valid_unseen", "valid_unseen-0000")
+    assert len({task.task_id for games in tasks.values() for task in games}) == sum(SIZES.values())
+
+
+def test_broken_panel_files_are_refused_in_one_sentence(panel: panel_file.Panel, tmp_path: Path) -> None:
+    path = tmp_path / "panel.json"
+    with pytest.raises(DataError, match="is missing"):
+        read_panel(path)
+    panel_file.save_panel(panel, path)
+    text = path.read_text()
+    good = json.loads(text)
+    twice = json.loads(text)
+    twice["splits"]["valid_seen"][0] = twice["splits"]["train"][0]
+    outside = json.loads(text)
+    outside["splits"]["train"][2]["path"] = "../escape.tw-pddl"
+    typed = json.loads(text)
+    typed["splits"]["train"][2]["attempt"] = "many"
+    for content, message in (
+        (text[: len(text) // 2], "cannot be read as JSON"),
+        (json.dumps([good]), "is no panel"),
+        (json.dumps({**good, "format": 9}), "field 'format' is 9, but this version reads format 1"),
+        (json.dumps({**good, "seed": 12}), "was changed after it was made"),
+        (json.dumps(_reseal(twice)), r"task_id 'train-0000' appears twice"),
+        (json.dumps(_reseal(outside)), r"splits.train.2.path.*'../escape.tw-pddl'.*leaves the games' folder"),
+        (json.dumps(_reseal(typed)), r"splits.train.2.attempt.*found 'many'"),
+        (json.dumps(_reseal({**good, "colour": "red"})), "colour"),
+    ):
+        path.write_text(content)
+        with pytest.raises(DataError, match=message) as caught:
+            read_panel(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_games_of_other_versions_are_refused(panel: panel_file.Panel, tmp_path: Path) -> None:
+    games = panel.splits["train"]
+    altered = panel.model_copy(
+        update={"splits": {"train": (games[0].model_copy(update={"sha256": "0" * 64}), *games[1:])}}
+    )
+    with pytest.raises(DataError, match=f"Game train-0000 comes out different .* made with alfworld {panel.alfworld}"):
+        write_panel_games(altered, tmp_path)
+    with pytest.raises(DataError, match="made by version 99 of the game generator"):
+        write_panel_games(panel.model_copy(update={"generator": 99}), tmp_path)
+
+
+def test_created_panels_are_proven_on_the_engine(tmp_path: Path) -> None:
+    path = tmp_path / "small.json"
+    made = create_panel_file(path, 2, sizes={"train": 2, "valid_unseen": 1}, workers=1)
+    assert read_panel(path) == made
+    assert list(made.splits) == ["train", "valid_unseen"]
+
+
+def test_unknown_requests_name_what_is_known() -> None:
+    with pytest.raises(ConfigurationError, match="split 'test': use train, valid_seen, valid_unseen"):
+        make_panel(0, {"test": 3})
+    with pytest.raises(ConfigurationError, match="Unknown ALFWorld task type 'juggle'"):
+        make_panel(0, {"train": 3}, task_types=["juggle"])
+
+
+def test_committed_panels_rebuild_to_the_byte(tmp_path: Path) -> None:
+    paths = sorted(PANELS.glob("*.json"))
+    assert "default.json" in [path.name for path in paths]
+    for path in paths:
+        panel = read_panel(path)
+        assert write_panel_games(panel, tmp_path / path.stem) == sum(len(games) for games in panel.splits.values())

@@ -1,0 +1,106 @@
+"""The list of official games is alfworld's own, in a fixed order."""
+
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from alfworld_games import extract_official
+
+from sg_pipeline.environments.alfworld.official import OFFICIAL_COUNTS, find_official_games
+from sg_pipeline.errors import ConfigurationError, DataError
+
+PLACE, LIGHT = "pick_and_place_simple", "look_at_obj_in_light"
+GRAMMAR = 'action PutObject {\n    template :: "move {o} to {r}";\n}'
+
+
+def _trial(folder: Path, name: str, task_type: str = PLACE, **game: object) -> None:
+    trial = folder / name
+    trial.mkdir(parents=True)
+    (trial / "traj_data.json").write_text(json.dumps({"task_type": task_type}))
+    if game:
+        (trial / "game.tw-pddl").write_text(json.dumps({"grammar": GRAMMAR, **game}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A split with every kind of trial."""
+    split = tmp_path / "json_2.1.2" / "valid_seen"
+    _trial(split, "pick_and_place_simple-Mug-None-Shelf-2/trial_b", solvable=True)
+    _trial(split, "pick_and_place_simple-Mug-None-Shelf-2/trial_a", solvable=True)
+    _trial(split, "look_at_obj_in_light-Mug-None-DeskLamp-301/trial_c", LIGHT, solvable=True)
+    _trial(split, "look_at_obj_in_light-Pen-None-DeskLamp-301/trial_d", LIGHT, solvable=False)
+    _trial(split, "pick_and_place_simple-Cup-None-Shelf-2/trial_e", unchecked=True)
+    _trial(split, "pick_and_place_simple-Cup-None-Shelf-2/trial_f")
+    _trial(split, "pick_and_place_simple-AppleSliced-None-Shelf-2/trial_g", solvable=True)
+    _trial(split, "pick_and_place_with_movable_recep-Pen-Mug-Shelf-2/trial_h", solvable=True)
+    _trial(split, "another-Pen-None-Shelf-2/trial_i", "another", solvable=True)
+    return tmp_path
+
+
+def test_keeps_what_alfworld_keeps_in_sorted_order(folder: Path) -> None:
+    tasks = find_official_games(folder, "valid_seen")
+    assert [task.task_id for task in tasks] == [
+        "official/valid_seen/look_at_obj_in_light-Mug-None-DeskLamp-301/trial_c",
+        "official/valid_seen/pick_and_place_simple-Mug-None-Shelf-2/trial_a",
+        "official/valid_seen/pick_and_place_simple-Mug-None-Shelf-2/trial_b",
+    ]
+    assert [task.task_type for task in tasks] == [LIGHT, PLACE, PLACE]
+    assert all((folder / task.path).name == "game.tw-pddl" and len(task.sha256) == 64 for task in tasks)
+    below = find_official_games(folder / "json_2.1.2", "valid_seen")
+    assert [(task.task_id, task.sha256) for task in below] == [(task.task_id, task.sha256) for task in tasks]
+
+
+def test_filter_by_task_type(folder: Path) -> None:
+    assert [task.task_type for task in find_official_games(folder, "valid_seen", [LIGHT])] == [LIGHT]
+
+
+def test_one_warning_says_what_is_missing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        find_official_games(folder, "valid_seen", [LIGHT])
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    for part in ("valid_seen", "3 playable", "expected 140", f"{PLACE} 2 of 35", "2 unsolvable", "1 without"):
+        assert part in warnings[0]
+    assert "3 games in the wording of 2.1.2" in caplog.text
+
+
+def test_missing_folders_and_wrong_names(folder: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        find_official_games(folder / "nowhere", "train")
+    with pytest.raises(DataError, match="expected train/"):
+        find_official_games(folder, "train")
+    with pytest.raises(ConfigurationError, match="found 'test'"):
+        find_official_games(folder, "test")
+    with pytest.raises(ConfigurationError, match="found 'pick'"):
+        find_official_games(folder, "valid_seen", ["pick"])
+
+
+def test_trajectory_file_that_is_not_json(folder: Path) -> None:
+    path = next(folder.rglob("traj_data.json"))
+    path.write_text("{")
+    with pytest.raises(DataError, match="not JSON") as caught:
+        find_official_games(folder, "valid_seen")
+    assert str(path) in str(caught.value)
+
+
+def test_expected_counts_are_the_published_ones() -> None:
+    assert {split: sum(kinds.values()) for split, kinds in OFFICIAL_COUNTS.items()} == {
+        "train": 3553,
+        "valid_seen": 140,
+        "valid_unseen": 134,
+    }
+
+
+def test_official_valid_seen_is_complete(
+    tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path_factory.mktemp("official")
+    extract_official(root, lambda name: "/valid_seen/" in name)
+    with caplog.at_level(logging.INFO):
+        tasks = find_official_games(root, "valid_seen")
+    assert Counter(task.task_type for task in tasks) == OFFICIAL_COUNTS["valid_seen"]
+    assert len({task.task_id for task in tasks}) == 140
+    assert "140 games in the wording of 2.1.1" in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

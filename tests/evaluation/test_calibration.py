@@ -1,0 +1,80 @@
+"""Golden numbers, computed by hand."""
+
+import polars as pl
+import pytest
+from played_episodes import N, P, Z, episode
+
+from sg_pipeline.evaluation.calibration import auc, brier, guidance_calibration
+from sg_pipeline.trajectories.frame import to_frame
+
+
+def test_auc_with_ties_by_hand():
+    """Wins +1 and 0 against losses 0 and -1: of four pairs three are right and one is a tie."""
+    assert auc(pl.Series([1, 0, 0, -1]), pl.Series([True, True, False, False])) == pytest.approx(3.5 / 4)
+
+
+def test_auc_edges():
+    won = pl.Series([True, False, True, False])
+    assert auc(pl.Series([0, 0, 0, 0]), won) == 0.5
+    assert auc(pl.Series([1, -1, 1, -1]), won) == 1.0
+    assert auc(pl.Series([-1, 1, -1, 1]), won) == 0.0
+    assert auc(pl.Series([1, 0]), pl.Series([True, True])) is None
+    assert auc(pl.Series([], dtype=pl.Int64), pl.Series([], dtype=pl.Boolean)) is None
+
+
+def test_brier_by_hand():
+    """Labels +, +, 0, - with outcomes 1, 0, 1, 0: squared errors 0, 1, 1/4, 0."""
+    parts = brier(pl.Series([1, 1, 0, -1]), pl.Series([True, False, True, False]))
+    assert parts["score"] == pytest.approx(1.25 / 4)
+    assert parts["reliability"] == pytest.approx(0.5 * 0.5**2 + 0.25 * 0.5**2)
+    assert parts["resolution"] == pytest.approx(0.25 * 0.5**2 * 2)
+    assert parts["uncertainty"] == pytest.approx(0.25)
+    assert parts["score"] == pytest.approx(parts["reliability"] - parts["resolution"] + parts["uncertainty"])
+
+
+@pytest.fixture
+def found():
+    frame = to_frame(
+        [
+            episode(0, 0, (Z, P, P), won=True),
+            episode(0, 1, (N, Z, Z, N, N, P), won=False, unparsed=(1,)),
+            # The same numbers again in another split: other episodes, not more turns of these.
+            episode(0, 0, (P,), won=True, split="valid_unseen"),
+        ]
+    )
+    return guidance_calibration(frame.sample(fraction=1.0, shuffle=True, seed=3))
+
+
+def test_labels(found):
+    assert (found["turns"], found["episodes"]) == (10, 3)
+    assert found["win_rate_of_turns"] == pytest.approx(0.4)
+    assert found["unparsed_share"] == pytest.approx(0.1)
+    assert found["labels"] == {
+        "positive": {"turns": 4, "share": 0.4, "win_rate": pytest.approx(3 / 4)},
+        "neutral": {"turns": 3, "share": 0.3, "win_rate": pytest.approx(1 / 3)},
+        "negative": {"turns": 3, "share": 0.3, "win_rate": 0.0},
+    }
+
+
+def test_auc_by_third_and_episode(found):
+    """Thirds: Z|P|P of the win, NZ|ZN|NP of the loss; the one turn of the third episode is early."""
+    # All turns: wins Z P P P against N Z Z N N P. Z beats 3, ties 2, loses 1; each P beats 5 and ties 1.
+    assert found["auc"]["turns"] == pytest.approx((3 + 1 + 3 * 5.5) / 24)
+    assert found["auc"]["early"] == pytest.approx((1 + 0.5 + 2) / 4)  # Z P against N Z
+    assert found["auc"]["middle"] == 1.0  # P against Z N
+    assert found["auc"]["late"] == pytest.approx(1.5 / 2)  # P against N P
+    assert found["auc"]["r_sg"] == 1.0  # +2 and +1 against -2
+    assert found["auc"]["mean_verdict"] == 1.0
+
+
+def test_length_misleads_the_sum_but_not_the_mean():
+    """A long loss of mostly positive verdicts outweighs a short win of only positive ones in R_sg."""
+    found = guidance_calibration(to_frame([episode(0, 0, (P, P), won=True), episode(0, 1, (P, P, P, P, N), won=False)]))
+    assert (found["auc"]["r_sg"], found["auc"]["mean_verdict"]) == (0.0, 1.0)
+
+
+def test_undefined_is_none():
+    assert guidance_calibration(to_frame([episode(0, 0, (None, None), won=True)])) is None
+    won = guidance_calibration(to_frame([episode(0, 0, (P, P), won=True)]))
+    assert set(won["auc"].values()) == {None}
+    assert won["labels"]["negative"] == {"turns": 0, "share": 0.0, "win_rate": None}

@@ -1,0 +1,89 @@
+import json
+
+import polars as pl
+import pytest
+from played_episodes import N, P, Z, episode
+from pydantic import ValidationError
+
+from sg_pipeline.errors import DataError
+from sg_pipeline.evaluation.intervals import wilson
+from sg_pipeline.evaluation.metrics import EvaluationConfig, evaluate_table, score_episodes
+from sg_pipeline.trajectories.frame import to_frame
+
+
+@pytest.fixture
+def table() -> pl.DataFrame:
+    seen = [
+        episode(0, 0, (Z, P), won=True),
+        episode(1, 0, (Z, P, P, P), won=True, kind="pick_two_obj_and_place"),
+        episode(2, 0, (Z, N, N, N, N, N), won=False, unparsed=(0, 1), invalid=(1, 2, 3)),
+        episode(3, 0, (Z, Z, Z, Z, Z, Z), won=False, kind="pick_two_obj_and_place"),
+    ]
+    unseen = [episode(group, 0, (Z,), won=group == 0, split="valid_unseen") for group in range(2)]
+    return to_frame(seen + unseen)
+
+
+def test_score_by_hand(table):
+    score = evaluate_table(table, seed=0)["valid_seen"]
+    assert (score["success_rate"], score["episodes"], score["games"], score["interval"]) == (0.5, 4, 4, "wilson")
+    assert score["ci95"] == pytest.approx(list(wilson(2, 4)))
+    assert (score["score"], score["mean_turns"], score["mean_turns_won"]) == (0.5, 4.5, 3.0)
+    assert score["truncated_share"] == 0.5
+    assert score["invalid_action_share"] == pytest.approx(3 / 18)
+    assert score["unparsed_guidance_share"] == pytest.approx(2 / 18)
+    assert score["unparsed_action_share"] == 0.0
+    assert score["task_types"]["pick_two_obj_and_place"]["success_rate"] == 0.5
+    assert score["task_types"]["pick_and_place_simple"]["episodes"] == 2
+    assert score["calibration"]["labels"]["positive"]["win_rate"] == 1.0
+    assert score["per_game"] == {f"valid_seen-{i}": [int(i < 2), 1] for i in range(4)}
+
+
+def test_splits_with_the_same_numbers_stay_apart(table):
+    scores = evaluate_table(table, seed=0)
+    assert list(scores) == ["valid_seen", "valid_unseen"]
+    assert (scores["valid_unseen"]["episodes"], scores["valid_unseen"]["success_rate"]) == (2, 0.5)
+
+
+def test_order_of_rows_does_not_matter(table):
+    once = json.dumps(evaluate_table(table, seed=0))
+    assert json.dumps(evaluate_table(table.sample(fraction=1.0, shuffle=True, seed=5), seed=0)) == once
+
+
+def test_repetitions_are_clustered_by_game():
+    frame = to_frame([episode(g, i, (Z, P), won=g < 4) for g in range(10) for i in range(3)])
+    score = score_episodes(frame, seed=0)
+    assert (score["episodes"], score["games"], score["interval"]) == (30, 10, "bootstrap by game")
+    (low, high), naive = score["ci95"], wilson(12, 30)
+    assert high - low > naive[1] - naive[0]
+
+
+def test_without_guidance_there_is_no_calibration():
+    score = score_episodes(to_frame([episode(0, 0, (None, None), won=True)]), seed=0)
+    assert score["calibration"] is None
+    assert score["unparsed_guidance_share"] is None
+
+
+def test_nothing_and_only_losses_are_json():
+    empty = score_episodes(to_frame([]), seed=0)
+    assert (empty["success_rate"], empty["ci95"], empty["episodes"]) == (None, None, 0)
+    lost = score_episodes(to_frame([episode(0, 0, (Z,), won=False)]), seed=0)
+    assert lost["mean_turns_won"] is None
+    json.dumps([empty, lost], allow_nan=False)
+
+
+def test_mixed_tables_are_refused(table):
+    with pytest.raises(DataError, match="mixes splits in its column split"):
+        score_episodes(table, seed=0)
+    with pytest.raises(DataError, match=r"column step \(0, 3\)"):
+        score_episodes(to_frame([episode(0, step=0), episode(1, step=3)]), seed=0)
+
+
+def test_configuration():
+    assert EvaluationConfig().modes == ("with_guidance", "without_guidance")
+    assert EvaluationConfig(plain=False).modes == ("with_guidance",)
+    with pytest.raises(ValidationError, match="both false"):
+        EvaluationConfig(guided=False, plain=False)
+    with pytest.raises(ValidationError, match="twice: valid_seen, valid_seen"):
+        EvaluationConfig(splits=("valid_seen", "valid_seen"))
+    with pytest.raises(ValidationError):
+        EvaluationConfig(temprature=1.0)

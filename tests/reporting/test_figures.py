@@ -1,0 +1,44 @@
+import struct
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from reported_run import metrics, summary
+
+from sg_pipeline.reporting.figures import learning_curve, moving_average
+
+
+def size(png: bytes) -> tuple[int, int]:
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", png[16:24])
+
+
+def test_same_figures_same_bytes():
+    found = summary()
+    once = learning_curve(metrics(), found["base"], found["final"])
+    with mpl.rc_context({"lines.linewidth": 9, "font.size": 30}):  # a user's own settings
+        assert learning_curve(list(reversed(metrics())), found["base"], found["final"]) == once
+        assert mpl.rcParams["font.size"] == 30
+    assert b"Software" not in once
+    assert once != learning_curve(metrics(success_rate=0.5), found["base"], found["final"])
+
+
+def test_panels_without_figures_are_left_out():
+    nothing = dict.fromkeys(("positive_share", "neutral_share", "negative_share", "r_sg_gap", "corr_r_sg_turns"))
+    full, plain = size(learning_curve(metrics())), size(learning_curve(metrics(**nothing)))
+    assert plain[0] == full[0]
+    assert plain[1] < full[1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "changes"),
+    [(0, {}), (1, {"phase": None}), (2, {"training": None, "success_rate": None, "lambda": None})],
+)
+def test_short_and_sparse_runs(steps, changes):
+    assert size(learning_curve(metrics(steps, **changes), summary()["base"]))[0] > 0
+
+
+def test_moving_average_by_hand():
+    values = np.array([0.0, 3.0, np.nan, 6.0, 9.0])
+    assert moving_average(values, 3) == pytest.approx([1.5, 1.5, 4.5, 7.5, 7.5])
+    assert np.isnan(moving_average(np.array([np.nan, np.nan]), 3)).all()

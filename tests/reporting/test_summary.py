@@ -1,0 +1,79 @@
+import json
+import math
+
+import pytest
+from reported_run import evaluation, metrics, summary
+
+from sg_pipeline.evaluation.intervals import wilson
+from sg_pipeline.reporting.summary import json_ready
+
+
+def test_promised_keys():
+    found = summary()
+    assert {"fingerprint", "environment", "panel_sha256"} <= set(found)
+    assert (found["run"], found["steps"], found["quarantined"], found["wall_seconds"]) == ("demo", 8, 1, 125.0)
+    assert found["lambda"] == [0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.125, 0.125]
+    for part, wins in (("base", 10), ("final", 24)):
+        for split in ("valid_seen", "valid_unseen"):
+            score = found[part][split]
+            assert (score["success_rate"], score["episodes"]) == (wins / 40, 40)
+            assert score["ci95"] == pytest.approx(list(wilson(wins, 40)))
+
+
+def test_the_trained_mode_is_on_top():
+    assert summary()["final"]["without_guidance"]["valid_seen"]["success_rate"] == 13 / 40
+    plain = summary(guidance=False)
+    assert plain["mode"] == "without_guidance"
+    assert plain["final"]["valid_seen"]["success_rate"] == 13 / 40
+    assert plain["final"]["with_guidance"]["valid_seen"]["success_rate"] == 24 / 40
+
+
+def test_difference_is_paired_and_judged():
+    change = summary()["difference"]
+    assert change["valid_seen"]["difference"] == pytest.approx(14 / 40)
+    assert (change["valid_seen"]["better"], change["valid_seen"]["worse"]) == (14, 0)
+    assert change["valid_seen"]["outside_noise"] is True
+    assert change["valid_seen"]["intervals_apart"] is (wilson(10, 40)[1] < wilson(24, 40)[0])
+    assert change["without_guidance"]["valid_seen"]["outside_noise"] is False
+
+
+def test_lists_of_games_are_left_out():
+    assert "per_game" not in json.dumps(summary())
+
+
+def test_curves_and_seconds():
+    found = summary(metrics=list(reversed(metrics())))
+    assert found["curve"]["step"] == list(range(8))
+    assert found["curve"]["training.entropy"] == [0.5] * 8
+    assert found["curve"]["r_sg_gap"] == [None] + [0.375] * 7
+    assert found["seconds"] == {"environment": 8.0, "sampling": 16.0, "training": 4.0, "total": 32.0}
+
+
+def test_nothing_that_json_does_not_know():
+    steps = metrics()
+    steps[2]["training"] = None
+    steps[3]["training"]["kl"] = math.nan
+    steps[4]["seconds"]["total"] = None
+    steps[5]["quarantined"] = None
+    found = summary(metrics=steps)
+    json.dumps(found, allow_nan=False)
+    assert found["curve"]["training.kl"][2:4] == [None, None]
+    assert found["seconds"]["total"] == 28.0
+
+
+def test_one_mode_one_split_no_step():
+    only = {"with_guidance": {"valid_seen": evaluation(10, 12)["with_guidance"]["valid_seen"]}}
+    found = summary(base=only, final=only, metrics=[])
+    assert list(found["base"]) == ["valid_seen"]
+    assert found["difference"]["valid_seen"]["difference"] == 0.0
+    assert (found["steps"], found["lambda"], found["curve"]) == (0, [], {})
+
+
+def test_survives_json():
+    """Evaluations read back from a file give the same summary."""
+    again = [json.loads(json.dumps(evaluation(*wins))) for wins in ((10, 12), (24, 13))]
+    assert summary(base=again[0], final=again[1]) == summary()
+
+
+def test_json_ready_keeps_plain_values():
+    assert json_ready({1: (1, 2.5, True, None, "a", math.inf)}) == {"1": [1, 2.5, True, None, "a", None]}

@@ -1,0 +1,97 @@
+"""A policy that needs no model: bytes as tokens, a script as sampler. Both hold their callers to the protocols."""
+
+import re
+
+from sg_pipeline.agents.format import ParsedTurn
+from sg_pipeline.sampling.base import Completion
+from sg_pipeline.trajectories.types import Polarity, Segment
+
+END = 256
+PROMPT = 257
+
+
+class ByteFormat:
+    """An agent format whose tokens are the bytes of the text."""
+
+    stop_ids = (END,)
+
+    def __init__(self, guidance=True):
+        self.guidance = guidance
+
+    def opening(self, observation, commands=None):
+        return [*observation.encode(), PROMPT]
+
+    def following(self, completion_ids, observation, commands=None):
+        end = [] if completion_ids[-1] == END else [END]
+        return [*end, *observation.encode(), PROMPT]
+
+    def parse(self, completion_ids):
+        text = bytes(token for token in completion_ids if token < END).decode()
+        guidance = re.match("<guidance>((positive|negative): .*)</guidance>", text)
+        action = re.search("<action>(.*)</action>", text)
+        polarity = None if not self.guidance else Polarity(guidance[2]) if guidance else Polarity.NEUTRAL
+        border = action.start() if action else 0
+        return ParsedTurn(
+            guidance=guidance[1] if guidance else None,
+            polarity=polarity,
+            guidance_parsed=guidance is not None,
+            action=action[1] if action else text,
+            action_parsed=action is not None,
+            segments=[int(Segment.GUIDANCE)] * border + [int(Segment.ACTION)] * (len(completion_ids) - border),
+        )
+
+
+class ScriptedSampler:
+    """Searches the rooms with some chance, now and then writes nonsense or runs into the token limit."""
+
+    def __init__(self, guidance=True):
+        self.guidance = guidance
+        self.sessions = []
+
+    def open(self, streams, max_length):
+        self.sessions.append(ScriptedSession(list(streams), max_length, self.guidance))
+        return self.sessions[-1]
+
+
+class ScriptedSession:
+    def __init__(self, streams, max_length, guidance):
+        self.sequences = [[] for _ in streams]
+        self.calls = []
+        self._streams = streams
+        self._max_length = max_length
+        self._guidance = guidance
+        self._allowed = set(range(len(streams)))
+
+    def length(self, row):
+        return len(self.sequences[row])
+
+    def extend(self, rows, contexts, stop_ids, max_new_tokens):
+        assert set(rows) <= self._allowed, "a dropped row came back"
+        assert stop_ids == (END,)
+        self._allowed = set(rows)
+        self.calls.append(list(rows))
+        completions = []
+        for row, context in zip(rows, contexts, strict=True):
+            self.sequences[row].extend(context)
+            seen = bytes(token for token in context if token < END).decode()
+            ids = [*self._write(self._streams[row], seen).encode(), END][:max_new_tokens]
+            logprobs = [-float(number) for number in self._streams[row].random(len(ids))]
+            self.sequences[row].extend(ids)
+            assert len(self.sequences[row]) <= self._max_length
+            completions.append(Completion(ids, logprobs, stopped=ids[-1] == END))
+        return completions
+
+    def _write(self, stream, seen):
+        chance = stream.random()
+        if chance < 0.05:
+            return "hm"
+        if chance < 0.1:
+            return "<guidance>positive: " + "on " * 60 + "</guidance><action>left</action>"
+        if "key is here" in seen:
+            action = "take key"
+        elif "chest is here" in seen and chance < 0.7:
+            action = "open chest"
+        else:
+            action = ("left", "right")[int(stream.integers(2))]
+        guidance = f"<guidance>{'positive' if chance < 0.5 else 'negative'}: go on</guidance>" if self._guidance else ""
+        return f"{guidance}<action>{action}</action>"

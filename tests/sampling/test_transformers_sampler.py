@@ -1,0 +1,236 @@
+"""The sampler against what it must equal: fresh full forwards, `generate`, and itself with other rows around."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+import sg_pipeline.sampling.transformers_sampler as module
+from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.randomness import stream
+from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+
+VOCABULARY = 96
+STOPS = tuple(range(88, 96))
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.2,
+    "eos_token_id": STOPS[0],
+    "pad_token_id": 0,
+}
+
+
+def make_model(kind="qwen3", attention="sdpa", dtype=torch.float32):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        if kind == "qwen3":
+            model = Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=8))
+        elif kind == "llama":
+            model = LlamaForCausalLM(LlamaConfig(**SIZES))
+        elif kind == "mistral":
+            model = MistralForCausalLM(MistralConfig(**SIZES, sliding_window=500))
+        else:
+            model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, n_positions=512, n_embd=32, n_layer=3, n_head=4))
+    model.set_attn_implementation(attention)
+    return model.to(dtype)
+
+
+def play(model, rows, *, turns=6, temperature=1.0, max_length=400, streams=8, drop=True, max_new_tokens=12):
+    """Ragged contexts, rows that leave, and in each row the same contexts whatever the others are."""
+    session = TransformersSampler(model, temperature).open([stream(0, row) for row in range(streams)], max_length)
+    tokens = {row: [] for row in rows}
+    logprobs = {row: [] for row in rows}
+    completions = []
+    alive = list(rows)
+    for turn in range(turns):
+        contexts = [
+            (rng := stream(1, row, turn)).integers(0, 80, int(rng.integers(1, 40 if turn == 0 else 9))).tolist()
+            for row in alive
+        ]
+        answers = session.extend(alive, contexts, STOPS, max_new_tokens)
+        for row, context, answer in zip(alive, contexts, answers, strict=True):
+            assert len(answer.ids) == len(answer.logprobs)
+            assert answer.stopped == (bool(answer.ids) and answer.ids[-1] in STOPS)
+            tokens[row] += context + answer.ids
+            logprobs[row] += [None] * len(context) + answer.logprobs
+            assert session.length(row) == len(tokens[row])
+            completions.append(answer)
+        if drop:
+            alive = [row for row in alive if (row + turn) % 5 != 4]
+    return tokens, logprobs, completions
+
+
+def fresh_logprobs(model, ids, temperature=1.0):
+    with torch.no_grad():
+        logits = model.eval()(torch.tensor([ids], device=model.device)).logits[0].float()
+    return torch.log_softmax(logits / (temperature or 1.0), dim=-1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attention", "temperature"),
+    [
+        ("qwen3", "sdpa", 1.0),
+        ("qwen3", "eager", 0.7),
+        ("llama", "sdpa", 1.0),
+        ("mistral", "sdpa", 1.0),
+        ("gpt2", "sdpa", 1.0),
+        ("qwen3", "sdpa", 0.0),
+    ],
+)
+def test_logprobs_equal_a_fresh_forward(kind, attention, temperature):
+    model = make_model(kind, attention)
+    tokens, logprobs, completions = play(model, range(8), temperature=temperature)
+    lengths = {len(answer.ids) for answer in completions}
+    assert len(lengths) > 3, "the completions must be ragged for this test to mean anything"
+    checked = 0
+    for row, ids in tokens.items():
+        expected = fresh_logprobs(model, ids, temperature)
+        for position, logprob in enumerate(logprobs[row]):
+            if logprob is not None:
+                assert logprob == pytest.approx(expected[position - 1, ids[position]].item(), abs=1e-4)
+                checked += 1
+    assert checked > 100
+
+
+def test_the_same_streams_give_the_same_tokens_and_others_do_not():
+    model = make_model()
+    first, second = play(model, range(8)), play(model, range(8))
+    assert first[0] == second[0]
+    assert first[1] == second[1]
+    assert len({tuple(ids) for ids in first[0].values()}) == 8
+
+
+def test_a_row_does_not_depend_on_the_others():
+    model = make_model()
+    together, logprobs, _ = play(model, range(8))
+    for row in range(8):
+        alone, alone_logprobs, _ = play(model, [row], drop=False)
+        length = len(together[row])
+        assert alone[row][:length] == together[row]
+        got = [value for value in logprobs[row] if value is not None]
+        want = [value for value in alone_logprobs[row][:length] if value is not None]
+        assert got == pytest.approx(want, abs=1e-4)
+
+
+def test_greedy_equals_generate():
+    model = make_model()
+    prompts = [stream(2, row).integers(0, 80, 5 + row).tolist() for row in range(4)]
+    session = TransformersSampler(model, 0.0).open([stream(0, row) for row in range(4)], 200)
+    answers = session.extend(range(4), prompts, [STOPS[0]], 30)
+    for prompt, answer in zip(prompts, answers, strict=True):
+        expected = model.generate(
+            torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), do_sample=False, max_new_tokens=30
+        )[0, len(prompt) :].tolist()
+        assert answer.ids == expected
+
+
+def test_order_of_the_answer_is_the_order_of_the_rows():
+    model = make_model()
+    contexts = {row: [row + 1, row + 2] for row in range(4)}
+
+    def answers(order):
+        session = TransformersSampler(model).open([stream(0, row) for row in range(4)], 100)
+        return dict(zip(order, session.extend(order, [contexts[row] for row in order], STOPS, 6), strict=True))
+
+    forward, backward = answers([0, 1, 2, 3]), answers([3, 1, 0, 2])
+    assert {row: answer.ids for row, answer in forward.items()} == {row: backward[row].ids for row in range(4)}
+
+
+def test_a_row_never_exceeds_max_length():
+    session = TransformersSampler(make_model()).open([stream(0, row) for row in range(2)], 24)
+    first = session.extend([0, 1], [[1] * 4, [2] * 20], [], 6)
+    assert [len(answer.ids) for answer in first] == [6, 4]
+    assert not any(answer.stopped for answer in first)
+    assert [session.length(row) for row in range(2)] == [10, 24]
+    second = session.extend([0, 1], [[3], [3]], [], 6)
+    assert [len(answer.ids) for answer in second] == [6, 0]
+    assert [session.length(row) for row in range(2)] == [17, 24]
+    third = session.extend([0], [[3] * 7], [], 6)
+    assert third[0].ids == []
+    assert session.length(0) == 17
+
+
+def test_cache_growth_and_prefill_slices_change_nothing(monkeypatch):
+    model = make_model()
+    expected = play(model, range(8))
+    monkeypatch.setattr(module, "BLOCK", 7)
+    monkeypatch.setattr(module, "PREFILL_TOKENS", 50)
+    grown = play(model, range(8))
+    assert grown[0] == expected[0]
+    monkeypatch.setattr(module, "COMPACT_BELOW", 0.0)
+    assert play(model, range(8))[0] == expected[0]
+    monkeypatch.setattr(module, "COMPACT_BELOW", 1.1)
+    assert play(model, range(8))[0] == expected[0]
+
+
+def test_bfloat16_model_gives_float32_logprobs_close_to_a_fresh_forward():
+    model = make_model(dtype=torch.bfloat16)
+    tokens, logprobs, _ = play(model, range(8))
+    gaps = []
+    for row, ids in tokens.items():
+        expected = fresh_logprobs(model, ids)
+        gaps += [
+            abs(value - expected[position - 1, ids[position]].item())
+            for position, value in enumerate(logprobs[row])
+            if value is not None
+        ]
+    assert np.mean(gaps) < 0.05
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.05)])
+def test_on_cuda(dtype, tolerance):
+    model = make_model(dtype=dtype).cuda()
+    tokens, logprobs, _ = play(model, range(8))
+    gaps = []
+    for row, ids in tokens.items():
+        expected = fresh_logprobs(model, ids)
+        gaps += [
+            abs(value - expected[position - 1, ids[position]].item())
+            for position, value in enumerate(logprobs[row])
+            if value is not None
+        ]
+    assert np.mean(gaps) < tolerance
+
+
+def test_the_model_is_left_as_it_was():
+    model = make_model()
+    model.train()
+    state = torch.get_rng_state()
+    play(model, range(3), turns=2)
+    assert model.training
+    assert torch.equal(state, torch.get_rng_state())
+    loss = model(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[1, 2, 3]])).loss
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_what_does_not_fit_is_refused():
+    model = make_model()
+    with pytest.raises(ConfigurationError, match="temperature"):
+        TransformersSampler(model, -1.0)
+    with pytest.raises(ConfigurationError, match="max_position_embeddings"):
+        TransformersSampler(model).open([stream(0)], 513)
+    with pytest.raises(ConfigurationError, match="sliding"):
+        TransformersSampler(make_model("mistral")).open([stream(0)], 501)
+    session = TransformersSampler(model).open([stream(0, row) for row in range(3)], 100)
+    with pytest.raises(ValueError, match="nothing to sample from"):
+        session.extend([0], [[]], STOPS, 4)
+    session.extend([0, 1], [[1], [2]], STOPS, 4)
+    with pytest.raises(ValueError, match="dropped"):
+        session.extend([0, 2], [[1], [2]], STOPS, 4)

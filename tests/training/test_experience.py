@@ -1,0 +1,94 @@
+"""Rows, and how they are cut into optimizer steps and micro-batches."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sg_pipeline.errors import DataError
+from sg_pipeline.training.experience import ExperienceRow, collate, experience_row, plan_updates
+from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
+
+
+def trajectory():
+    def turn(context, completion, segments):
+        logprobs = [-0.5 * token for token in completion]
+        return Turn(
+            "seen", context, completion, logprobs, segments, "g", Polarity.NEUTRAL, True, "a", True, True, 0, False
+        )
+
+    guidance, action = int(Segment.GUIDANCE), int(Segment.ACTION)
+    turns = (turn([1, 2, 3], [4, 5], [guidance, action]), turn([6, 7], [8], [action]))
+    return Trajectory(Task("t", "alfworld", "train", "x", "p", "s"), 0, 0, 0, turns, True, False, 1.0)
+
+
+def test_row_holds_the_trajectory_token_by_token():
+    row = experience_row(trajectory(), 0.5)
+    assert row.prompt_ids == [1, 2, 3]
+    assert row.completion_ids == [4, 5, 6, 7, 8]
+    assert row.loss_mask == [1, 1, 0, 0, 1]
+    assert row.logprobs == [-2.0, -2.5, 0.0, 0.0, -4.0]
+    assert row.advantage == 0.5
+    assert (row.length, row.trained_tokens, row.idle) == (8, 3, False)
+    assert experience_row(trajectory(), np.float64(0.0)).idle
+    assert experience_row(trajectory(), (0.0, 0.0, 0.0, 0.0, 1.0)).advantage == [0.0, 0.0, 0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"logprobs": [0.0]}, "1 values in 'logprobs'"),
+        ({"loss_mask": [1, 1, 1]}, "3 values in 'loss_mask'"),
+        ({"advantage": [1.0]}, "1 values in 'advantage'"),
+        ({"advantage": float("nan")}, "not a finite number"),
+        ({"logprobs": [0.0, float("-inf")]}, "not a finite number"),
+        ({"prompt_ids": []}, "at least one prompt token"),
+        ({"completion_ids": [], "logprobs": [], "loss_mask": []}, "at least one prompt token"),
+    ],
+)
+def test_row_refuses_what_does_not_fit(change, found):
+    parts = {"prompt_ids": [1], "completion_ids": [2, 3], "logprobs": [0.0, 0.0], "loss_mask": [1, 0], "advantage": 1.0}
+    with pytest.raises(DataError, match=found):
+        ExperienceRow(**(parts | change))
+
+
+def test_collate_pads_on_the_right():
+    rows = [experience_row(trajectory(), 2.0), ExperienceRow([9], [8], [-1.0], [1], -1.0)]
+    batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=77).items()}
+    assert batch["prompt_ids"] == [[1], [9]]
+    assert batch["completion_ids"] == [[2, 3, 4, 5, 6, 7, 8], [8, 77, 77, 77, 77, 77, 77]]
+    assert batch["completion_mask"] == [[1] * 7, [1] + [0] * 6]
+    assert batch["tool_mask"] == [[0, 0, 1, 1, 0, 0, 1], [1] + [0] * 6]
+    assert batch["sampling_per_token_logps"][0] == [0.0, 0.0, -2.0, -2.5, 0.0, 0.0, -4.0]
+    assert batch["advantages"] == [2.0, -1.0]
+    mixed = collate([rows[0], ExperienceRow([9], [8], [-1.0], [1], [3.0])], pad_id=0)["advantages"]
+    assert mixed.tolist() == [[0, 0, 2, 2, 2, 2, 2], [3, 0, 0, 0, 0, 0, 0]]
+    assert not collate(rows, pad_id=0, filler=True)["tool_mask"].any()
+
+
+@given(
+    lengths=st.lists(st.integers(2, 60), min_size=1, max_size=25),
+    minibatch=st.integers(1, 9),
+    budget=st.integers(1, 150),
+    passes=st.integers(1, 3),
+    idle_share=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_plan_takes_every_row_once_per_pass(*, lengths, minibatch, budget, passes, idle_share, seed):
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(lengths)) for _ in range(passes)]
+    idle = {i for i in range(len(lengths)) if rng.random() < idle_share}
+    plan = plan_updates(lengths, minibatch=minibatch, micro_batch_tokens=budget, orders=orders, idle=idle)
+    assert len(plan.micro_batches) == plan.accumulation * plan.updates_per_pass * passes
+    per_pass = plan.accumulation * plan.updates_per_pass
+    for number in range(passes):
+        micros = plan.micro_batches[number * per_pass : (number + 1) * per_pass]
+        rows = [row for micro in micros if not micro.filler for row in micro.rows]
+        assert sorted(rows) == sorted(set(range(len(lengths))) - idle)
+        for start in range(0, per_pass, plan.accumulation):
+            step = [micro for micro in micros[start : start + plan.accumulation] if not micro.filler]
+            assert sum(len(micro.rows) for micro in step) <= minibatch
+    for micro in plan.micro_batches:
+        assert micro.rows
+        if len(micro.rows) > 1:
+            assert len(micro.rows) * max(lengths[i] for i in micro.rows) <= budget

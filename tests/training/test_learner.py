@@ -1,0 +1,277 @@
+"""The GRPO step: its loss by hand, what influences it, and that it can be resumed."""
+
+import tempfile
+
+import pytest
+import torch
+from learning_tools import TEMPERATURE, completion_logprobs, largest_difference, same, weights
+
+from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.policies.checkpoint import load_policy, save_policy
+from sg_pipeline.training.config import TrainConfig
+from sg_pipeline.training.experience import ExperienceRow
+from sg_pipeline.training.learner import train_step
+
+
+def step(policy, rows, config=None, number=0, **kwargs):
+    return train_step(policy, rows, config or TrainConfig(), seed=5, step=number, temperature=TEMPERATURE, **kwargs)
+
+
+def loss_by_hand(policy, rows, config):
+    """Return the clipped surrogate of the whole experience as the papers write it."""
+    per_row, per_token = [], []
+    for row in rows:
+        with torch.no_grad():
+            logprobs = completion_logprobs(policy, row.prompt_ids, row.completion_ids)
+        ratio = (logprobs - torch.tensor(row.logprobs)).exp()
+        clipped = ratio.clamp(1 - config.epsilon, 1 + config.epsilon_high)
+        terms = -torch.minimum(ratio * row.advantage, clipped * row.advantage)
+        terms = terms[torch.tensor(row.loss_mask).bool()]
+        per_row.append(terms)
+        per_token.extend(terms.tolist())
+    if config.loss_type == "grpo":
+        return float(torch.stack([terms.mean() for terms in per_row]).mean())
+    if config.loss_type == "dr_grpo":
+        return sum(per_token) / (len(rows) * config.max_completion_length)
+    return sum(per_token) / len(per_token)
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo", "dr_grpo", "bnpo"])
+def test_loss_is_the_formula(make_policy, make_experience, loss_type):
+    policy = make_policy()
+    rows = make_experience(policy, drift=0.4)
+    config = TrainConfig(loss_type=loss_type, max_completion_length=50)
+    expected = loss_by_hand(policy, rows, config)
+    assert abs(expected) > 1e-3
+    metrics = step(policy, rows, config)
+    assert metrics["optimizer_steps"] == 1
+    assert metrics["loss"] == pytest.approx(expected, rel=1e-4)
+    assert 0 < metrics["clip_share_low"] < 1
+    assert 0 < metrics["clip_share_high"] < 1
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo", "dr_grpo", "bnpo", "cispo"])
+def test_cut_into_micro_batches_does_not_show(make_policy, make_experience, loss_type):
+    whole, cut = make_policy(), make_policy()
+    rows = make_experience(whole, drift=0.4)
+    first = step(whole, rows, TrainConfig(loss_type=loss_type))
+    second = step(cut, rows, TrainConfig(loss_type=loss_type, micro_batch_tokens=40))
+    assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
+    assert second["grad_norm_max"] == pytest.approx(first["grad_norm_max"], rel=1e-4)
+    assert second["entropy"] == pytest.approx(first["entropy"], rel=1e-5)
+    assert second["clip_share_low"] if loss_type != "cispo" else second["clip_share_cispo"] > 0
+    # AdamW's first step is close to a sign: where a gradient is rounding noise, so is its direction.
+    assert largest_difference(whole_gradient(whole), whole_gradient(cut)) < 1e-6
+
+
+def whole_gradient(policy):
+    """Return the first moments, which after one step are a tenth of the clipped gradient."""
+    return [value for key, value in sorted(policy.optimizer_state.items()) if key.startswith("exp_avg/")]
+
+
+def test_environment_tokens_have_no_influence(make_policy, make_experience):
+    plain, changed = make_policy(), make_policy()
+    rows = make_experience(plain)
+    other = []
+    for row in rows:
+        # Nothing follows the last observation: its tokens could only act as targets.
+        tail = len(row.loss_mask) - len("".join(map(str, row.loss_mask)).rstrip("0"))
+        ids = row.completion_ids[:-tail] + [11] * tail
+        logprobs = [p if m else -7.0 for p, m in zip(row.logprobs, row.loss_mask, strict=True)]
+        advantage = [row.advantage if m else 100.0 for m in row.loss_mask]
+        other.append(ExperienceRow(row.prompt_ids, ids, logprobs, row.loss_mask, advantage))
+    assert step(plain, rows)["loss"] == step(changed, other)["loss"]
+    assert same(weights(plain), weights(changed))
+
+
+def test_policy_tokens_do_have_influence(make_policy, make_experience):
+    plain, changed = make_policy(), make_policy()
+    rows = make_experience(plain)
+    row = rows[0]
+    rows_changed = [ExperienceRow(row.prompt_ids, row.completion_ids, row.logprobs, row.loss_mask, row.advantage + 1)]
+    step(plain, rows)
+    step(changed, rows_changed + rows[1:])
+    assert not same(weights(plain), weights(changed))
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
+def test_advantage_per_token_generalises_advantage_per_row(make_policy, make_experience, loss_type):
+    one, other = make_policy(), make_policy()
+    rows = make_experience(one, drift=0.4)
+    per_token = [
+        ExperienceRow(r.prompt_ids, r.completion_ids, r.logprobs, r.loss_mask, [r.advantage] * len(r.loss_mask))
+        for r in rows
+    ]
+    config = TrainConfig(loss_type=loss_type, minibatch=3)
+    assert step(one, rows, config)["loss"] == step(other, per_token, config)["loss"]
+    assert same(weights(one), weights(other))
+
+
+def test_order_of_rows_matters_only_through_minibatches(make_policy, make_experience):
+    one, other = make_policy(), make_policy()
+    rows = make_experience(one)
+    first, second = step(one, rows), step(other, rows[::-1])
+    assert first["optimizer_steps"] == 1
+    assert second["loss"] == pytest.approx(first["loss"], rel=1e-5)
+    assert largest_difference(whole_gradient(one), whole_gradient(other)) < 1e-7
+
+
+def test_rows_without_advantage_count_but_are_not_computed(make_policy, make_experience):
+    skipped, computed = make_policy(), make_policy()
+    rows = make_experience(skipped, count=8)
+
+    def replace(advantage):
+        return [
+            ExperienceRow(r.prompt_ids, r.completion_ids, r.logprobs, r.loss_mask, advantage if i < 5 else r.advantage)
+            for i, r in enumerate(rows)
+        ]
+
+    config = TrainConfig(minibatch=2, learning_rate=1e-3, loss_type="grpo")
+    first, second = step(skipped, replace(0.0), config), step(computed, replace(1e-30), config)
+    assert (first["rows_idle"], second["rows_idle"]) == (5, 0)
+    assert first["rows"] == second["rows"] == 8
+    assert first["optimizer_steps"] == second["optimizer_steps"] == 4
+    assert first["loss"] == pytest.approx(second["loss"], rel=1e-5)
+    assert largest_difference(whole_gradient(skipped), whole_gradient(computed)) < 1e-6
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(make_policy, make_experience, tmp_path):
+    straight, interrupted = make_policy(), make_policy()
+    config = TrainConfig(minibatch=3, num_iterations=2, learning_rate=1e-3, schedule="linear", total_steps=4)
+    experiences = [make_experience(straight, drift=0.1, seed=number) for number in range(3)]
+    for number, rows in enumerate(experiences):
+        step(straight, rows, config, number)
+    for number, rows in enumerate(experiences):
+        step(interrupted, rows, config, number)
+        save_policy(interrupted, tmp_path / "policy")
+        interrupted = load_policy(tmp_path / "policy")
+    assert interrupted.step == straight.step == 3
+    assert same(weights(straight), weights(interrupted))
+    assert sorted(straight.optimizer_state) == sorted(interrupted.optimizer_state)
+    for key, value in straight.optimizer_state.items():
+        assert torch.equal(value, interrupted.optimizer_state[key])
+
+
+def test_shuffling_depends_on_seed_and_step(make_policy, make_experience):
+    results = []
+    for seed, number in ((1, 0), (1, 0), (2, 0), (1, 1)):
+        policy = make_policy()
+        train_step(policy, make_experience(policy), TrainConfig(minibatch=2), seed=seed, step=number)
+        results.append(weights(policy))
+    assert same(results[0], results[1])
+    assert not same(results[0], results[2])
+    assert not same(results[0], results[3])
+
+
+def test_learns_a_bandit(make_policy):
+    policy = make_policy()
+    arms, prompt = [20, 30, 40, 50], [12, 13, 14]
+
+    def probabilities():
+        with torch.no_grad():
+            logits = policy.model(input_ids=torch.tensor([prompt])).logits[0, -1] / TEMPERATURE
+        return logits.log_softmax(-1)[arms]
+
+    before = probabilities()
+    for number in range(8):
+        now = probabilities()
+        rows = [
+            ExperienceRow(prompt, [arm], [float(now[i])], [1], 1.5 if arm == 30 else -0.5) for i, arm in enumerate(arms)
+        ]
+        step(policy, rows, TrainConfig(learning_rate=3e-3), number)
+    gain = probabilities() - before
+    assert gain[1] > 0.5
+    assert all(gain[i] < 0 for i in (0, 2, 3))
+
+
+def test_gap_between_sampler_and_trainer_is_measured(make_policy, make_experience):
+    policy = make_policy()
+    rows = make_experience(policy)
+    assert step(policy, rows)["logp_gap_max"] < 1e-5
+    policy = make_policy()
+    row = rows[0]
+    first = row.loss_mask.index(1)
+    logprobs = [p - 0.25 * (i == first) for i, p in enumerate(row.logprobs)]
+    shifted = [ExperienceRow(row.prompt_ids, row.completion_ids, logprobs, row.loss_mask, row.advantage), *rows[1:]]
+    metrics = step(policy, shifted)
+    assert metrics["logp_gap_max"] == pytest.approx(0.25, abs=1e-4)
+    assert metrics["logp_gap_mean"] == pytest.approx(0.25 / metrics["tokens_trained"], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("mode", "weight"), [("token_truncate", 1.5), ("token_mask", 0.0), ("sequence_truncate", 1.5), ("none", None)]
+)
+def test_sampler_correction_weighs_the_loss(make_policy, make_experience, mode, weight):
+    policy = make_policy()
+    # The sampler was far less sure than the trainer: every ratio is e, above the cap of 1.5.
+    rows = [
+        ExperienceRow(r.prompt_ids, r.completion_ids, [p - m for p, m in zip(r.logprobs, r.loss_mask, strict=True)],
+                      r.loss_mask, -1.0)
+        for r in make_experience(policy)
+    ]  # fmt: skip
+    metrics = step(policy, rows, TrainConfig(sampler_correction=mode, sampler_cap=1.5))
+    if weight is None:
+        # The ratio enters the surrogate itself, where a negative advantage is not clipped from above.
+        assert metrics["loss"] == pytest.approx(2.71828, rel=1e-3)
+    else:
+        assert metrics["loss"] == pytest.approx(weight, rel=1e-3, abs=1e-6)
+    assert metrics["logp_gap_mean"] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_kl_is_taken_from_the_reference(make_policy, make_experience, tmp_path):
+    policy = make_policy()
+    save_policy(policy, tmp_path / "base")
+    rows = make_experience(policy)
+    config = TrainConfig(beta=0.1, learning_rate=3e-3)
+    first = step(policy, rows, config, reference=tmp_path / "base")
+    second = step(policy, rows, config, 1, reference=tmp_path / "base")
+    assert first["kl"] == pytest.approx(0.0, abs=1e-9)
+    assert second["kl"] > 1e-4
+    free = make_policy()
+    for number in range(8):
+        step(free, rows, TrainConfig(learning_rate=3e-3), number)
+    held = make_policy()
+    for number in range(8):
+        last = step(held, rows, TrainConfig(learning_rate=3e-3, beta=10.0), number, reference=tmp_path / "base")
+    start = weights(make_policy())
+    moved = [sum(float(((a - b) ** 2).sum()) for a, b in zip(weights(p), start, strict=True)) for p in (held, free)]
+    assert moved[0] < moved[1]
+    assert last["kl"] < second["kl"]
+
+
+def test_leaves_nothing_behind(make_policy, make_experience, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    policy = make_policy()
+    rows = make_experience(policy)
+    capfd.readouterr()
+    step(policy, rows)
+    assert capfd.readouterr().out == ""
+    assert not list(tmp_path.iterdir())
+    assert "forward" not in vars(policy.model)
+    assert not policy.model.training
+    assert all(parameter.grad is None for parameter in policy.model.parameters())
+
+
+def test_rate_is_a_function_of_the_step():
+    config = TrainConfig(learning_rate=1.0, schedule="linear", total_steps=10, warmup_steps=2)
+    assert [config.rate(s) for s in (0, 1, 5, 10, 12)] == pytest.approx([0.5, 0.9, 0.5, 0.0, 0.0])
+    with pytest.raises(ValueError, match="total_steps"):
+        TrainConfig(schedule="linear")
+
+
+def test_refuses_what_it_cannot_train_on(make_policy, make_experience):
+    policy = make_policy()
+    with pytest.raises(DataError, match="nothing to train on"):
+        step(policy, [])
+    with pytest.raises(ConfigurationError, match="reference"):
+        step(policy, make_experience(policy), TrainConfig(beta=0.1))
+    row = make_experience(policy)[0]
+    exploding = ExperienceRow(
+        row.prompt_ids, row.completion_ids, [-200.0 * m for m in row.loss_mask], row.loss_mask, -1
+    )
+    before = weights(policy)
+    with pytest.raises(ConfigurationError, match="diverged"):
+        step(policy, [exploding])
+    assert same(before, weights(policy))
+    assert policy.step == 0
