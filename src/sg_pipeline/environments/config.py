@@ -36,5 +36,5 @@ class EnvironmentConfig(BaseModel):
 
     def open_pool(self, data_root: Path, cache_dir: Path) -> EnvironmentPool:
         """Return this process's pool for games under `data_root`; its workers live on from step to step."""
-        arguments = {**self.arguments, "data_root": str(data_root), "cache_dir": str(cache_dir)}
+        arguments = {**self.arguments, "data_root": data_root, "cache_dir": cache_dir}
         return shared_pool(EnvironmentSpec(self.name, arguments), self.pool)

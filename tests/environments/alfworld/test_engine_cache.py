@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alfworld_games import generated_task, write_task
 
-from sg_pipeline.environments.alfworld import fast_engine
+from sg_pipeline.environments.alfworld import fast_engine, game_in_play
 from sg_pipeline.environments.alfworld.compile import CompileCounts, compile_panel
 from sg_pipeline.environments.alfworld.compiled import CompiledGame, cache_path, load_cached
 from sg_pipeline.environments.alfworld.gamefile import read_game
@@ -124,7 +124,7 @@ def test_forgetting_states_changes_nothing(games: list[Path], monkeypatch: pytes
         return list(frames)
 
     remembered = play()
-    monkeypatch.setattr(fast_engine, "_MAX_STATES", 2)
+    monkeypatch.setattr(game_in_play, "_MAX_STATES", 2)
     monkeypatch.setattr(fast_engine, "_MAX_IDLE_GAMES", 0)
     fast_engine._games.clear()
     assert play() == remembered

@@ -1,6 +1,5 @@
 """ALFWorld behind the environment protocol."""
 
-import logging
 from pathlib import Path
 
 from sg_pipeline.environments.alfworld.engine import Engine, EngineName, Frame, StockEngine
@@ -11,7 +10,6 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.trajectories.types import Task
 
 _BANNER = "-= Welcome to TextWorld, ALFRED! =-"
-logger = logging.getLogger(__name__)
 
 
 class AlfworldEnvironment:
@@ -76,7 +74,7 @@ class AlfworldEnvironment:
         return _result(frame, observation=frame.feedback)
 
     def close(self) -> None:
-        """Free the engine's libraries."""
+        """Let go of the game; what it loaded serves the next environment in this process."""
         self._playing = False
         self._engine.close()
 

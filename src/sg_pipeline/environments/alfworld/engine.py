@@ -17,6 +17,10 @@ from sg_pipeline.errors import DataError, SgPipelineError
 
 EngineName = Literal["fast", "stock"]
 
+# Stock environments that no engine uses now. One holds a 34 MB copy of fast-downward's library for good: unloading
+# it (`fast_downward.close_lib`) can crash the process at exit, so environments are used again instead.
+_idle_environments: list[Any] = []
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -51,7 +55,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the engine's libraries; it is not used again."""
+        """Let go of what the engine holds; it is not used again."""
         ...
 
 
@@ -68,13 +72,14 @@ class StockEngine:
         import textworld
         from alfworld.agents.environment.alfred_tw_env import AlfredDemangler, AlfredInfos
 
+        if self._env is None and _idle_environments:
+            self._env = _idle_environments.pop()
         with loading(game.path):
             if self._env is None:
                 infos = textworld.EnvInfos(won=True, admissible_commands=True, extras=["gamefile"])
                 wrappers = [AlfredDemangler(shuffle=False), AlfredInfos]
                 self._env = textworld.start(str(game.path), infos, wrappers)
             else:
-                # An environment loads any number of games; a new one would copy and keep another 34 MB library.
                 self._env.load(str(game.path))
             state = self._env.reset()
         return self._frame(state, score=0, done=bool(state["won"]), valid=True)
@@ -88,9 +93,7 @@ class StockEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         if self._env is not None:
-            import fast_downward
-
-            fast_downward.close_lib(self._env.unwrapped.downward_lib)
+            _idle_environments.append(self._env)
             self._env = None
 
     def _frame(self, state: Any, score: int, done: bool, valid: bool) -> Frame:

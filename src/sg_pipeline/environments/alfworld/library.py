@@ -5,8 +5,8 @@ takes for different files. `fast_downward.load_lib` copies all 34 MB, of which 3
 loader reads only the loadable segments (1.1 MB), so this module copies just those: the same machine code, a
 millisecond instead of a tenth of a second, and room for dozens of games.
 
-A copy is never closed: unloading it crashes the process at exit (as `fast_downward.close_lib` does). Copies
-that are no longer used wait here for the next game.
+A copy is never closed: unloading one (`fast_downward.close_lib`) can crash the process at exit. Copies that are
+no longer used wait here for the next game.
 """
 
 import ctypes
