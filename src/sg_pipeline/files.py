@@ -6,6 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+ABOUT = "file: "
+"""How a note on an error begins that names the file which it is about."""
+
+_SUFFIX = ".tmp"
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Note on an error that passes which file was being written: a full disk is often reported without its name."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"{ABOUT}{path}")
+        raise
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -14,18 +29,25 @@ def atomic_write(path: Path) -> Iterator[Path]:
     The data are flushed to the disk before the rename. Parent folders are made.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files private; a result is as readable as any other file its user writes.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
+    with named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            # mkstemp makes files private; a result is as readable as any other file its user writes.
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process has left half-written below `folder`, where nobody else may write meanwhile."""
+    for temporary in sorted(folder.rglob(f".*{_SUFFIX}")):
         temporary.unlink(missing_ok=True)
 
 

@@ -8,6 +8,9 @@ from typing import Any
 from kedro.framework.hooks import hook_impl
 
 from sg_pipeline import clock, pipeline_registry
+from sg_pipeline.coevolution import BASE_POLICY
+from sg_pipeline.files import ABOUT
+from sg_pipeline.run_lock import RunLock
 
 logger = logging.getLogger(__name__)
 
@@ -32,16 +35,65 @@ class ParametersHook:
 
 
 class RunIdentityHook:
-    """A run's name belongs to one fingerprint, and a process to one run's settings."""
+    """A run's name belongs to one fingerprint and to one process at a time, and a process to one run's settings."""
+
+    def __init__(self) -> None:
+        self._lock = RunLock()
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Compare this run's fingerprint with the one under its name, then fix what is else left to the machine."""
-        from sg_pipeline.identity import claim_run
+        from sg_pipeline.identity import LOCK, claim_run
 
         parameters = pipeline_registry.parameters()
-        claim_run(Path(catalog.get("run_identity").path), parameters)
-        _settle_libraries(parameters.run.threads)
+        path = Path(catalog.get("run_identity").path)
+        self._lock.take(path.with_name(LOCK), parameters.run.name)
+        try:
+            claim_run(path, parameters, catalog.get("project_folder").load())
+            _settle_libraries(parameters.run.threads)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Let another process work on the run."""
+        self._lock.release()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Let another process work on the run."""
+        self._lock.release()
+
+
+class FileHook:
+    """Says which file an error is about, where Kedro knows a dataset's name only."""
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
+        """Note the file of a table that does not satisfy its schema."""
+        path = getattr(catalog.get(getattr(error, "dataset_name", None) or ""), "path", None)
+        if path is not None:
+            error.add_note(f"{ABOUT}{path}")
+
+
+class ClockHook:
+    """The run's clock goes on where an earlier, killed process of the run left it."""
+
+    def __init__(self) -> None:
+        self._path = Path()
+
+    @hook_impl(trylast=True)  # the run is ours when `RunIdentityHook` has locked it
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Add what was spent before, unless the run begins anew."""
+        self._path = Path(catalog.get("run_identity").path).with_name("clock.json")
+        if run_params["only_missing_outputs"] or BASE_POLICY not in pipeline.all_outputs():
+            clock.go_on_from(self._path)
+
+    @hook_impl
+    def after_node_run(self) -> None:
+        """Write it down: a process that is killed cannot do so any more."""
+        clock.note(self._path)
 
 
 class ProgressHook:

@@ -1,17 +1,24 @@
-"""Run identity: the outputs under one name were all made with the same parameters.
+"""Run identity: the outputs under one name were all made with the same parameters, from the same inputs.
 
-`run.json` in the run's reporting folder holds every parameter that affects results, and their digest (the fingerprint).
+`run.json` in the run's reporting folder holds every parameter that affects results, their digest (the fingerprint) and
+the digests of the files that a path among them names.
 """
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from sg_pipeline import __version__
 from sg_pipeline.errors import RunIdentityError
-from sg_pipeline.files import atomic_write
-from sg_pipeline.parameters import Parameters
+from sg_pipeline.files import atomic_write, remove_leftovers
+from sg_pipeline.parameters import Parameters, flat
+
+logger = logging.getLogger(__name__)
+
+LOCK = ".lock"
+"""Name of the file beside `run.json` that one process at a time holds (see `run_lock`)."""
 
 # What may change between two starts of the same run, because no result depends on it.
 _FREE = ("run.name", "environment.pool", "tasks.compile_workers", "evaluate.batch_rows")
@@ -20,48 +27,97 @@ _FREE = ("run.name", "environment.pool", "tasks.compile_workers", "evaluate.batc
 def fingerprint(parameters: Parameters) -> dict[str, Any]:
     """Return what identifies a run: `fingerprint` (16 hex digits), `version`, and the `parameters` behind it."""
     tree = parameters.model_dump(mode="json", by_alias=True)
-    kept = {name: value for name, value in _flat(tree).items() if not _free(name)}
+    kept = {name: value for name, value in flat(tree).items() if not _free(name)}
+    if parameters.tasks.source != "official":
+        # Comes from the environment variable ALFWORLD_DATA, which another shell may not have.
+        kept.pop("tasks.data", None)
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
     return {"fingerprint": digest, "version": __version__, "parameters": kept}
 
 
-def claim_run(path: Path, parameters: Parameters) -> None:
-    """Write this run's identity to `path`, or make sure that the one there is the same.
+def claim_run(path: Path, parameters: Parameters, project: Path) -> None:
+    """Write this run's identity to `path`, or make sure that the one there is the same. The caller holds the lock.
+
+    A name without outputs is free: a first start that failed for a wrong parameter does not bind the second.
+
+    Args:
+        path: `run.json`.
+        parameters: of this start.
+        project: what relative paths among the parameters start from.
 
     Raises:
-        RunIdentityError: outputs under this name were made with other parameters; says which.
+        RunIdentityError: outputs under this name were made with other parameters or inputs; says which.
     """
-    own = fingerprint(parameters)
-    if path.exists():
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-            differing = _differences(there["parameters"], own["parameters"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise RunIdentityError(
-                f"{path} is not a run's identity; delete the outputs of run '{parameters.run.name}' or choose another "
-                f"name with --params run.name=NAME"
-            ) from None
+    name = parameters.run.name
+    data = path.parents[2]
+    for folder in sorted(data.glob(f"*/{name}")):
+        remove_leftovers(folder)
+    own = {**fingerprint(parameters), "inputs": _inputs(parameters, project)}
+    if path.exists() and _outputs_exist(data, name):
+        there = _read(path, name)
+        differing = _differences(there, own)
         if differing:
             raise RunIdentityError(
-                f"run '{parameters.run.name}' has outputs that were made with other parameters ({differing}); choose "
-                f"another name with --params run.name=NAME, or delete data/*/{parameters.run.name} to start it over"
+                f"run '{name}' has outputs that were made with other parameters ({differing}); choose another name "
+                f"with --params run.name=NAME, or delete data/*/{name} to start it over"
             )
-        return
+        if there.get("version") != __version__:
+            logger.warning(
+                "run '%s' was begun by sg_pipeline %s and is continued by %s", name, there.get("version"), __version__
+            )
+        # An input that was not there at the first start is known from now on.
+        own = {**there, "inputs": {**own["inputs"], **there["inputs"]}}
+        if own == there:
+            return
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
 
 
+def _read(path: Path, name: str) -> dict[str, Any]:
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if all(isinstance(there[key], dict) for key in ("parameters", "inputs")):
+            return dict(there)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise RunIdentityError(
+        f"{path} is not a run's identity; delete data/*/{name} to start the run over, or choose another name with "
+        f"--params run.name=NAME"
+    )
+
+
 def _differences(there: dict[str, Any], here: dict[str, Any], shown: int = 4) -> str:
-    names = [n for n in sorted({*there, *here}) if there.get(n, "unset") != here.get(n, "unset")]
-    parts = [f"{n} was {there.get(n, 'unset')!r}, is {here.get(n, 'unset')!r}" for n in names[:shown]]
-    return "; ".join(parts) + (f"; and {len(names) - shown} more" if len(names) > shown else "")
+    old, new = there["parameters"], here["parameters"]
+    names = [n for n in sorted({*old, *new}) if old.get(n, "unset") != new.get(n, "unset")]
+    parts = [f"{n} was {old.get(n, 'unset')!r}, is {new.get(n, 'unset')!r}" for n in names]
+    for n in sorted({*there["inputs"]} & {*here["inputs"]}):
+        if there["inputs"][n] != here["inputs"][n] and n not in names:
+            parts.append(f"{n} is {new[n]!r} as before, but what lies there has changed")
+    return "; ".join(parts[:shown]) + (f"; and {len(parts) - shown} more" if len(parts) > shown else "")
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}."""
-    if isinstance(value, dict) and value:
-        return {name: leaf for key, part in value.items() for name, leaf in _flat(part, f"{prefix}{key}.").items()}
-    return {prefix.removesuffix("."): value}
+def _inputs(parameters: Parameters, project: Path) -> dict[str, str]:
+    """Return the digests of the files that parameters name: their path may stay while their content changes."""
+    from sg_pipeline.environments.alfworld.generation.panel import PANELS
+    from sg_pipeline.policies.checkpoint import MANIFEST
+
+    files = {}
+    if parameters.base_model.source == "checkpoint":
+        # The manifest holds the digest of every file of the checkpoint.
+        files["base_model.path"] = project / parameters.base_model.path / MANIFEST
+    if parameters.tasks.source == "panel":
+        shipped = PANELS / f"{parameters.tasks.panel}.json"
+        files["tasks.panel"] = shipped if shipped.is_file() else project / parameters.tasks.panel
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in files.items() if path.is_file()}
+
+
+def _outputs_exist(data: Path, name: str) -> bool:
+    """Return whether any layer of the data folder holds a file of the run, beside what says whose it is."""
+    return any(
+        path.is_file() and path.name not in ("run.json", "clock.json", LOCK)
+        for folder in sorted(data.glob(f"*/{name}"))
+        for path in folder.rglob("*")
+    )
 
 
 def _free(name: str) -> bool:

@@ -4,6 +4,7 @@ One section per file `conf/<env>/parameters_<section>.yml`. An unknown key is an
 """
 
 import difflib
+import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -51,13 +52,33 @@ def check_parameters(raw: Mapping[str, Any]) -> Parameters:
         parameters = Parameters.model_validate(dict(raw))
     except ValidationError as error:
         raise ConfigurationError("; ".join(_sentence(detail, raw) for detail in error.errors())) from None
+    for name, value in flat(parameters.model_dump(by_alias=True)).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigurationError(f"parameter {name}: must be a finite number (found {value})")
     _check_together(parameters)
     return parameters
 
 
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    if isinstance(value, dict) and value:
+        return {name: leaf for key, part in value.items() for name, leaf in flat(part, f"{prefix}{key}.").items()}
+    return {prefix.removesuffix("."): value}
+
+
 def _check_together(parameters: Parameters) -> None:
     """Refuse what is sound alone and impossible together."""
-    rollout, train = parameters.rollout, parameters.train
+    rollout, train, tasks = parameters.rollout, parameters.train, parameters.tasks
+    if rollout.temperature == 0:
+        raise ConfigurationError(
+            "rollout.temperature is 0, but a group without chance plays the same episode every time: it must be "
+            "above 0 (1.0 trains the policy that was sampled)"
+        )
+    if tasks.limit is not None and rollout.tasks_per_step > tasks.limit:
+        raise ConfigurationError(
+            f"rollout.tasks_per_step is {rollout.tasks_per_step}, but tasks.limit leaves only {tasks.limit} games to "
+            f"choose from: lower the one or raise the other"
+        )
     if rollout.group_size < 2:
         raise ConfigurationError(
             f"rollout.group_size is {rollout.group_size}, but advantages compare the trajectories of a group: "
@@ -84,6 +105,10 @@ def _sentence(detail: Any, raw: Mapping[str, Any]) -> str:
         return f"unknown parameter {name} (found {detail['input']!r}): {hint}"
     if detail["type"] == "missing":
         return f"parameter {name} is missing: {_home(path)} must set it"
+    if detail["type"].startswith("union_tag"):
+        return (
+            f"parameter {name}.kind: must be one of {detail['ctx']['expected_tags']} (found {detail['ctx']['tag']!r})"
+        )
     message = str(detail["msg"]).removeprefix("Value error, ")
     if isinstance(detail["input"], Mapping):
         return f"parameter {name}: {message}"

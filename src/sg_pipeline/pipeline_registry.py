@@ -1,11 +1,15 @@
 """The project's pipelines. What the parameters say decides how far `coevolve` is unrolled."""
 
+import warnings
 from pathlib import Path
 
 from kedro.pipeline import Pipeline
 
 from sg_pipeline.parameters import Parameters, check_parameters
 from sg_pipeline.pipelines import base_model, coevolve, evaluate, report, step, tasks
+
+# Kedro advises against dots to people who do not mean a namespace; our unrolled steps do.
+warnings.filterwarnings("ignore", message="One or more dataset names contain")
 
 _parameters: Parameters | None = None
 

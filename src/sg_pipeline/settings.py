@@ -1,12 +1,14 @@
 """Kedro's project settings. https://docs.kedro.org/en/stable/configure/configuration_basics/ ."""
 
+from typing import Any
+
 from omegaconf.resolvers import oc
 
-from sg_pipeline.hooks import ParametersHook, ProgressHook, RunIdentityHook
+from sg_pipeline.hooks import ClockHook, FileHook, ParametersHook, ProgressHook, RunIdentityHook
 
-HOOKS = (ParametersHook(), RunIdentityHook(), ProgressHook())
+HOOKS = (ParametersHook(), RunIdentityHook(), ClockHook(), FileHook(), ProgressHook())
 
-CONFIG_LOADER_ARGS = {
+CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
     "default_run_env": "base",
     # An environment such as conf/smoke changes single values of a section and inherits the others.

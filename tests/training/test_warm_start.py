@@ -131,8 +131,8 @@ def test_learns_and_reports(make_policy):
     reports = []
     config = WarmStartConfig(total_tokens=12_000, batch_tokens=200, report_tokens=3000, learning_rate=1e-2)
     metrics = warm_start(policy, endless(), config, lambda _, progress: reports.append(progress.notes()))
-    assert reports[0]["loss"] > 2
-    assert metrics["loss"] < 1
+    assert reports[0]["loss"] > 1.5
+    assert metrics["loss"] < 0.5
     assert [report["tokens"] // 3000 for report in reports] == [1, 2, 3, 4]
     assert reports[-1]["tokens"] == metrics["tokens"] >= 12_000
     assert reports[-1]["step"] == metrics["optimizer_steps"]
@@ -140,8 +140,11 @@ def test_learns_and_reports(make_policy):
     assert not policy.model.training
 
 
-def test_killed_and_restarted_equals_uninterrupted(make_policy, tmp_path):
-    config = WarmStartConfig(total_tokens=6000, batch_tokens=200, window=16, report_tokens=1500, learning_rate=1e-2)
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_killed_and_restarted_equals_uninterrupted(make_policy, tmp_path, optimizer):
+    config = WarmStartConfig(
+        total_tokens=6000, batch_tokens=200, window=16, report_tokens=1500, learning_rate=1e-2, optimizer=optimizer
+    )
 
     class Killed(Exception):
         pass
@@ -180,7 +183,9 @@ def test_rate_reaches_the_optimizer(make_policy):
     """With AdamW's first step every weight with a gradient moves by the learning rate."""
     policy = make_policy()
     before = weights(policy)
-    config = WarmStartConfig(total_tokens=1, batch_tokens=200, learning_rate=1e-3, warmup_share=0, weight_decay=0)
+    config = WarmStartConfig(
+        total_tokens=1, batch_tokens=200, learning_rate=1e-3, warmup_share=0, weight_decay=0, optimizer="adamw"
+    )
     warm_start(policy, endless(), config)
     moved = max(float((a - b).abs().max()) for a, b in zip(before, weights(policy), strict=True))
     assert moved == pytest.approx(1e-3, rel=0.01)

@@ -42,8 +42,9 @@ class AtomicDataset(AbstractDataset[Any, Any]):
         try:
             return self.read(self.path)
         except Exception as error:
+            kind = type(self).__name__.removesuffix("Dataset")
             raise DataError(
-                f"{self.path} is not a readable {type(self).__name__.removesuffix('Dataset')} file ({_first_line(error)}); "
+                f"{self.path} is not a readable {kind} file ({_first_line(error)}); "
                 f"delete it and run again with --only-missing-outputs to have it made anew"
             ) from error
 

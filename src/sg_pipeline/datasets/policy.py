@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
+from sg_pipeline.errors import CheckpointError
+from sg_pipeline.files import named
+
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
 
@@ -30,13 +33,21 @@ class PolicyDataset(AbstractDataset[Any, Any]):
             return self._held
         from sg_pipeline.policies.checkpoint import load_policy
 
-        return load_policy(Path(self._filepath))
+        if not self._exists():
+            raise CheckpointError(f"there is no policy in {self._filepath}; run the pipeline that writes it first")
+        try:
+            return load_policy(Path(self._filepath))
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{str(error).rstrip('.')}; once it is deleted, a run with --only-missing-outputs makes it anew"
+            ) from error
 
     def save(self, data: "Policy") -> None:
         """Write the checkpoint; keep the object where the link is live."""
         from sg_pipeline.policies.checkpoint import save_policy
 
-        save_policy(data, Path(self._filepath))
+        with named(Path(self._filepath)):
+            save_policy(data, Path(self._filepath))
         if self._live:
             self._held = data
 

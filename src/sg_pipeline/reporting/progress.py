@@ -6,16 +6,36 @@ from typing import Any
 def progress_line(metrics: dict[str, Any], steps: int) -> str:
     """Return step/total, phase, lambda, success, R_env, R_sg, label shares (+ = -) and seconds of one step."""
     labels = [metrics.get(f"{name}_share") for name in ("positive", "neutral", "negative")]
-    shares = "no guidance" if None in labels else " ".join(
-        f"{sign}{100 * share:.0f}%" for sign, share in zip("+=-", labels, strict=True)
-    )  # fmt: skip
+    known = [f"{sign}{100 * share:.0f}%" for sign, share in zip("+=-", labels, strict=True) if share is not None]
+    shares = " ".join(known) if len(known) == len(labels) else "no guidance"
     line = (
-        f"step {metrics['step'] + 1:>{len(str(steps))}}/{steps}  {metrics['phase']:<18}  lambda {metrics['lambda']:.2f}  "
+        f"step {metrics['step'] + 1:>{len(str(steps))}}/{steps}  {metrics['phase']:<18}  "
+        f"lambda {metrics['lambda']:.2f}  "
         f"success {_figure(metrics['success_rate'], '5.1%')}  R_env {_figure(metrics['r_env'], '.3f')}  "
         f"R_sg {_figure(metrics['r_sg'], '+.3f')}  {shares}  {metrics['seconds']['total']:.1f} s"
     )
     held_back = metrics.get("quarantined") or 0
     return line + (f"  quarantined {held_back}" if held_back else "")
+
+
+def result_lines(summary: dict[str, Any]) -> list[str]:
+    """Return what a finished run says: base and final success on each split, and where the report lies."""
+    lines = []
+    for split, difference in summary["difference"].items():
+        base, final = summary["base"].get(split), summary["final"].get(split)
+        if base is None or final is None or "success_rate" not in base:
+            continue
+        verdict = "outside the noise" if difference.get("outside_noise") else "within the noise"
+        lines.append(
+            f"{split}: base {_interval(base)} -> final {_interval(final)}, {final['episodes']} episodes, "
+            f"{100 * difference['difference']:+.1f} points ({verdict})"
+        )
+    return [*lines, f"report: data/08_reporting/{summary['run']}/report.md ({summary['wall_seconds']:.0f} s)"]
+
+
+def _interval(score: dict[str, Any]) -> str:
+    low, high = score["ci95"] or (float("nan"), float("nan"))
+    return f"{score['success_rate']:.1%} [{low:.1%}, {high:.1%}]"
 
 
 def _figure(value: float | None, form: str) -> str:

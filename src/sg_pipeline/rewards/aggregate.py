@@ -3,12 +3,12 @@
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sg_pipeline.rewards.advantages import Normalisation, add_advantages
 from sg_pipeline.rewards.dials import step_dials
 from sg_pipeline.rewards.returns import PolarityValues, trajectory_returns
-from sg_pipeline.rewards.schedule import Trapezoid, TrustSchedule, phase_of
+from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid, TrustSchedule, phase_of
 
 
 class RewardConfig(BaseModel):
@@ -27,6 +27,19 @@ class RewardConfig(BaseModel):
     polarity: PolarityValues = Field(default_factory=lambda: PolarityValues())
     environment_scale: float = Field(1.0, gt=0.0, allow_inf_nan=False)
     normalisation: Normalisation = "group"
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _of_one_kind(cls, schedule: Any) -> Any:
+        """Let `--params aggregate.schedule.kind=off` be enough where the file below describes another kind."""
+        if not isinstance(schedule, dict):
+            return schedule
+        kind = "off" if schedule.get("kind") is False else schedule.get("kind")  # YAML reads a bare `off` as false
+        kinds: dict[Any, type[BaseModel]] = {"trapezoid": Trapezoid, "constant": Constant, "off": Off}
+        if kind not in kinds:
+            return {**schedule, "kind": kind}
+        others = {name for other in kinds.values() for name in other.model_fields} - set(kinds[kind].model_fields)
+        return {name: value for name, value in {**schedule, "kind": kind}.items() if name not in others}
 
 
 def aggregate_step(

@@ -34,7 +34,8 @@ class Session(Protocol):
     ) -> list[Completion]:
         """Append `contexts[i]` to row `rows[i]`, sample until a stop token or `max_new_tokens`, append the sample.
 
-        Rows may only shrink from call to call: one that is left out is dropped for good. The answer is in the order of `rows`.
+        Rows may only shrink from call to call: one that is left out is dropped for good. The answer is in the order
+        of `rows`.
         """
         ...
 
@@ -47,5 +48,5 @@ class Sampler(Protocol):
     """An engine that samples from one policy."""
 
     def open(self, streams: Sequence[np.random.Generator], max_length: int) -> Session:
-        """Start `len(streams)` empty rows of at most `max_length` tokens; row i draws its chance from `streams[i]` alone."""
+        """Start `len(streams)` empty rows of at most `max_length` tokens; row i draws from `streams[i]` alone."""
         ...

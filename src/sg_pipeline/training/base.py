@@ -100,7 +100,7 @@ def _panel_limits(tasks: TasksConfig, project: Path) -> tuple[Difficulty, set[st
             "base_model.source 'warm_start' demonstrates on generated games: set tasks.source to 'panel' or 'generate'"
         )
     if tasks.source == "generate":
-        panel = make_panel(tasks.seed, tasks.sizes, tasks.difficulty)
+        panel = make_panel(tasks.seed, tasks.panel_sizes(), tasks.difficulty)
     else:
         shipped = PANELS / f"{tasks.panel}.json"
         panel = read_panel(shipped if shipped.is_file() else project / tasks.panel)

@@ -1,1 +1,23 @@
 """ALFWorld's text games: the unmodified engine (stock or fast), official data, generated data, a scripted expert."""
+
+import os
+import tempfile
+
+
+def _import_alfworld() -> None:
+    """Import alfworld without its side effects: it makes the folder `$ALFWORLD_DATA` and sets the variable itself.
+
+    Whether the user has set it is what `tasks.data` in the configuration wants to know.
+    """
+    users = os.environ.get("ALFWORLD_DATA")
+    os.environ["ALFWORLD_DATA"] = tempfile.gettempdir()
+    try:
+        import alfworld.info  # noqa: F401
+    finally:
+        if users is None:
+            del os.environ["ALFWORLD_DATA"]
+        else:
+            os.environ["ALFWORLD_DATA"] = users
+
+
+_import_alfworld()

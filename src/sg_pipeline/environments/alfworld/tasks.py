@@ -15,6 +15,12 @@ from sg_pipeline.trajectories.types import Task
 
 logger = logging.getLogger(__name__)
 
+Split = Literal["train", "valid_seen", "valid_unseen"]
+
+
+def _default_sizes() -> dict[Split, int]:
+    return {"train": 256, "valid_seen": 200, "valid_unseen": 200}
+
 
 class TasksConfig(BaseModel):
     """Where the tasks come from.
@@ -34,19 +40,22 @@ class TasksConfig(BaseModel):
     source: Literal["panel", "generate", "official"] = "panel"
     panel: str = "default"
     seed: int = Field(0, ge=0)
-    sizes: dict[Literal["train", "valid_seen", "valid_unseen"], int] = Field(
-        default_factory=lambda: {"train": 256, "valid_seen": 200, "valid_unseen": 200}
-    )
+    sizes: dict[Split, int] = Field(default_factory=_default_sizes)
     difficulty: Difficulty = Field(default_factory=Difficulty)
     data: str | None = None
     limit: int | None = Field(None, ge=1)
     compile_workers: int = Field(2, ge=1)
 
+    def panel_sizes(self) -> dict[str, int]:
+        """Return `sizes` with plain names of splits."""
+        return {str(split): size for split, size in self.sizes.items()}
+
     @model_validator(mode="after")
     def _official_needs_data(self) -> "TasksConfig":
         if self.source == "official" and not self.data:
             raise ValueError(
-                "source is 'official', but data names no folder: set tasks.data or the environment variable ALFWORLD_DATA"
+                "source is 'official', but data names no folder: set tasks.data or the environment variable "
+                "ALFWORLD_DATA"
             )
         return self
 
@@ -61,8 +70,8 @@ def prepare_tasks(config: TasksConfig, games: Path, compiled: Path, root: Path) 
         root: what relative paths in `config` start from.
 
     Returns:
-        The prepared panel, JSON-ready: `sha256` (of the panel file, or of the list of official games), `source`, `data_root`
-        (relative to `games`, or absolute) and `splits`: name -> list of `Task` as mappings.
+        The prepared panel, JSON-ready: `sha256` (of the panel file, or of the list of official games), `source`,
+        `data_root` (relative to `games`, or absolute) and `splits`: name -> list of `Task` as mappings.
 
     Raises:
         ConfigurationError, DataError: in one sentence.
@@ -94,7 +103,7 @@ def _generated(config: TasksConfig, games: Path, root: Path) -> tuple[dict[str, 
     from sg_pipeline.environments.alfworld.generation.panel import PANELS, make_panel, read_panel, write_panel_games
 
     if config.source == "generate":
-        panel, source = make_panel(config.seed, config.sizes, config.difficulty), "newly generated games"
+        panel, source = make_panel(config.seed, config.panel_sizes(), config.difficulty), "newly generated games"
     else:
         shipped = {path.stem: path for path in sorted(PANELS.glob("*.json"))}
         path = shipped.get(config.panel, root / config.panel)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sg_pipeline.coevolution import RunConfig
 from sg_pipeline.environments.alfworld.tasks import TasksConfig
+from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies.base import BaseModelConfig
 from sg_pipeline.training.base import make_base_policy
 
@@ -21,4 +22,7 @@ def load_base_policy(config: BaseModelConfig, tasks: TasksConfig, project: Path,
     Returns:
         The policy before its first co-evolution step.
     """
-    return make_base_policy(config, tasks, project, run.seed)
+    try:
+        return make_base_policy(config, tasks, project, run.seed)
+    except CheckpointError as error:
+        raise CheckpointError(f"base_model.path is {config.path!r}: {error}") from error

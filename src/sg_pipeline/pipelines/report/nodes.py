@@ -1,5 +1,6 @@
 """Node of the report pipeline."""
 
+import logging
 from typing import Any
 
 import polars as pl
@@ -9,9 +10,12 @@ from sg_pipeline.coevolution import RunConfig
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.reporting.figures import learning_curve
 from sg_pipeline.reporting.markdown import report_markdown
+from sg_pipeline.reporting.progress import result_lines
 from sg_pipeline.reporting.summary import build_summary
 from sg_pipeline.reporting.transcripts import pick_trajectories
 from sg_pipeline.rollouts.collect import RolloutConfig
+
+logger = logging.getLogger(__name__)
 
 
 def write_report(
@@ -57,5 +61,7 @@ def write_report(
         {"First step of training": first_step, "Last step of training": last_step, "Final evaluation": final_episodes}
     )
     mode = summary["mode"]
+    for line in result_lines(summary):
+        logger.info("%s", line)
     curve = learning_curve(metrics, base.get(mode), final.get(mode), title=f"Run {run.name} on {panel['source']}")
     return summary, curve, report_markdown(summary, metrics, shown)

@@ -1,7 +1,5 @@
 """Report: everything that the run has measured, on one page."""
 
-import warnings
-
 from kedro.pipeline import Node, Pipeline
 
 from sg_pipeline.coevolution import CoevolveConfig, unroll
@@ -28,7 +26,4 @@ def create_pipeline(
         f"evaluate.final.episodes_{evaluation.modes[0]}",
         *(f"{step.namespace}.metrics" for step in steps),
     ]
-    with warnings.catch_warnings():
-        # Kedro's advice against dots is for people who do not mean a namespace; this node reads from many of them.
-        warnings.filterwarnings("ignore", message="One or more dataset names contain")
-        return Pipeline([Node(write_report, inputs, ["summary", "learning_curve", "report"], name="write_report")])
+    return Pipeline([Node(write_report, inputs, ["summary", "learning_curve", "report"], name="write_report")])

@@ -1,0 +1,146 @@
+"""What a user is told about an error: one sentence with file, field, value found and the way on.
+
+Kedro wraps what a node or dataset raises, so the whole chain of causes is searched. An error that nothing here
+knows is a defect of ours and keeps its traceback.
+"""
+
+import difflib
+import errno
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sg_pipeline.errors import SgPipelineError
+from sg_pipeline.files import ABOUT
+
+GO_ON = "run the same command with --only-missing-outputs to go on"
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Libraries written in Rust (safetensors, polars) raise errors of their own that only quote the system's.
+_QUOTED = re.compile(r"\(os error (\d+)\)")
+
+
+def explain(error: BaseException, conf: Path, env: str | None = None) -> str | None:
+    """Return the sentence that tells a user what to do about `error`; None where it is a defect of ours.
+
+    Args:
+        error: what ended the command.
+        conf: the project's folder of configuration, to find the file that cannot be read.
+        env: the configuration environment in force beside `base`.
+    """
+    chain = list(_chain(error))
+    for link in chain:
+        if isinstance(link, SgPipelineError):
+            return str(link)
+        if sentence := _of_the_system(link, chain):
+            return sentence
+    return _of_a_table(chain) or _of_the_configuration(chain, conf, env or "base") or _of_kedro(chain)
+
+
+def _of_the_system(error: BaseException, chain: list[BaseException]) -> str | None:
+    """Explain a full disk or a missing permission, which may meet us anywhere."""
+    quoted = _QUOTED.search(str(error))
+    code = error.errno if isinstance(error, OSError) and error.errno else int(quoted[1]) if quoted else None
+    if code in _FULL:
+        where = _file(chain)
+        return (
+            f"no space left on the disk{f' while writing {where}' if where else ''}; free some, then {GO_ON}: "
+            f"what is already written is kept"
+        )
+    if code in _FORBIDDEN:
+        reason = "the disk is read-only" if code == errno.EROFS else "permission is denied"
+        return f"cannot use {_file(chain) or 'a file'}: {reason}; make it accessible, then {GO_ON}"
+    return None
+
+
+def _file(chain: list[BaseException]) -> str | None:
+    """Return the file that the errors are about: the one that was to be written, not its temporary stand-in."""
+    notes = [note for link in chain for note in getattr(link, "__notes__", ())]
+    named = [note.removeprefix(ABOUT) for note in notes if note.startswith(ABOUT)]
+    opened = [str(link.filename) for link in chain if isinstance(link, OSError) and link.filename]
+    return next(iter([*named, *opened]), None)
+
+
+def _of_a_table(chain: list[BaseException]) -> str | None:
+    """Explain a file whose table is not what the catalog says it must be; one that we wrote so is a defect of ours."""
+    from kedro.validation.exceptions import DataValidationError
+
+    for link in chain:
+        if isinstance(link, DataValidationError) and link.mode == "load":
+            schema = str(link.validator).rpartition(".")[2]
+            failures = [DataValidationError._render_failure(failure) for failure in link.failures[:3]]
+            return (
+                f"{_file(chain) or link.dataset_name} does not satisfy the schema {schema} ({'; '.join(failures)}); "
+                f"delete it and {GO_ON}"
+            )
+    return None
+
+
+def _of_the_configuration(chain: list[BaseException], conf: Path, env: str) -> str | None:
+    """Explain configuration that cannot be read."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not (conf / env).is_dir() and any(_module(link).startswith("kedro.config") for link in chain):
+        known = sorted(path.name for path in conf.glob("[!.]*") if path.is_dir())
+        nearest = difflib.get_close_matches(env, known, n=1, cutoff=0.0)
+        hint = f"; did you mean {nearest[0]}? There are {', '.join(known)}" if nearest else ""
+        return f"there is no configuration folder {conf / env}{hint}"
+    for link in chain:
+        if isinstance(link, OmegaConfBaseException):
+            place = f"configuration value {link.full_key}" if link.full_key else "a configuration value"
+            return f"{place} cannot be resolved: {str(link).splitlines()[0]}"
+    if any(_module(link).startswith(("kedro.config", "yaml", "omegaconf", "codecs")) for link in chain):
+        return _unreadable_file([conf / "base", conf / env])
+    return None
+
+
+def _unreadable_file(folders: list[Path]) -> str | None:
+    """Name the first configuration file that does not hold names with values in YAML."""
+    from omegaconf import DictConfig, OmegaConf
+    from yaml import MarkedYAMLError
+
+    for path in (path for folder in folders for path in sorted(folder.rglob("*.yml"))):
+        try:
+            content = OmegaConf.load(path)
+        except MarkedYAMLError as error:
+            line = f", line {error.problem_mark.line + 1}," if error.problem_mark else ""
+            return f"{path}{line} is not valid YAML: {error.problem or error.context}; correct it and run again"
+        except UnicodeDecodeError:
+            return f"{path} is not text in UTF-8; save it as such and run again"
+        if not isinstance(content, DictConfig):
+            return f"{path} must hold names with values, but it holds a list"
+    return None
+
+
+def _of_kedro(chain: list[BaseException]) -> str | None:
+    """Pass on what Kedro itself complains about, such as an unknown node: no code of ours has failed then."""
+    if not all(_module(link).partition(".")[0] in ("kedro", "importlib") for link in chain):
+        return None
+    message = " ".join(str(chain[0]).split())
+    unknown = re.match(r"Failed to find the pipeline named '(.*?)'", message)
+    if not unknown:
+        return message.rstrip(".")
+    from kedro.framework.project import pipelines
+
+    known = sorted(name for name in pipelines if name != "__default__")
+    (nearest,) = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)
+    return f"there is no pipeline '{unknown[1]}'; did you mean {nearest}? There are {', '.join(known)}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error, its cause, the cause of that, ..."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _module(error: BaseException) -> str:
+    """Return the name of the module whose code raised `error`."""
+    trace = error.__traceback__
+    if trace is None:
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__", ""))

@@ -1,0 +1,123 @@
+"""A Kedro project of the tests' own: our conf/, other folders, so that no test touches the data of a user."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from click.testing import CliRunner, Result
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+TINY = {"hidden_size": 32, "layers": 2, "heads": 2, "head_dim": 16, "intermediate_size": 64}
+
+SMALL: dict[str, Any] = {
+    "run.threads": 1,
+    "environment.pool.workers": 1,
+    "tasks.limit": 4,
+    "tasks.compile_workers": 1,
+    "coevolve.steps": 4,
+    "coevolve.checkpoint_every": 2,
+    "rollout.tasks_per_step": 2,
+    "rollout.group_size": 4,
+    "rollout.max_turns": 3,
+    "train.minibatch": 4,
+    "train.learning_rate": 1e-3,
+    "evaluate.games": 2,
+    "aggregate.schedule.activation": 0,  # guidance is rewarded from the first step on: every step has a gradient
+    "aggregate.schedule.full": 0.25,
+}
+"""conf/smoke still smaller: a whole run in about five seconds."""
+
+
+class ProjectCopy:
+    """A folder with our configuration, in which `kedro run` works as in ours."""
+
+    def __init__(self, root: Path, policy: Path | None = None) -> None:
+        """Lay it out; `policy` is the checkpoint that its runs begin with, a warm start makes one where None."""
+        self.root = root
+        # Without logging.yml: it would point the handlers of the tests' process to a stream that is soon closed.
+        shutil.copytree(REPOSITORY / "conf", root / "conf", ignore=shutil.ignore_patterns("local", "logging.yml"))
+        for name in ("pyproject.toml", ".telemetry"):
+            shutil.copy(REPOSITORY / name, root)
+        (root / "src").mkdir()
+        self.configure(
+            "base_model",
+            path=str(policy),
+            tiny=TINY,
+            warm_start=[{"total_tokens": 40_000, "learning_rate": 3e-3, "noise": [0.3]}],
+        )
+
+    def configure(self, section: str, **values: Any) -> None:
+        """Set values of a section in the environment `smoke`."""
+        path = self.root / "conf" / "smoke" / f"parameters_{section}.yml"
+        path.write_text(yaml.safe_dump({section: values}), encoding="utf-8")
+
+    def arguments(
+        self, pipeline: str, run: str, parameters: dict[str, Any] | None = None, *options: str, env: str = "smoke"
+    ) -> list[str]:
+        """Return what stands behind `kedro` on the command line."""
+        given = ",".join(f"{name}={value}" for name, value in {"run.name": run, **SMALL, **(parameters or {})}.items())
+        return ["run", f"--env={env}", f"--pipeline={pipeline}", f"--params={given}", *options]
+
+    def kedro(self, *arguments: str, folder: str = ".") -> Result:
+        """Run `kedro` in this process; what is a defect of ours is raised."""
+        from kedro.framework.project import configure_project
+
+        from sg_pipeline.cli import cli
+
+        configure_project("sg_pipeline")
+        with contextlib.chdir(self.root / folder):
+            return CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+
+    def run(
+        self, pipeline: str, run: str, parameters: dict[str, Any] | None = None, *options: str, env: str = "smoke"
+    ) -> None:
+        """Run a pipeline in this process, to its end."""
+        result = self.kedro(*self.arguments(pipeline, run, parameters, *options, env=env))
+        assert result.exit_code == 0, result.output
+
+    def refuse(
+        self, pipeline: str, run: str, parameters: dict[str, Any] | None = None, *options: str, env: str = "smoke"
+    ) -> str:
+        """Run a pipeline that must end with one sentence and exit code 1; return the sentence."""
+        return sentence(self.kedro(*self.arguments(pipeline, run, parameters, *options, env=env)))
+
+    def process(self, *arguments: str, driver: tuple[str, ...] = ("-m", "kedro")) -> subprocess.Popen[str]:
+        """Start `kedro` as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, *driver, *arguments],
+            cwd=self.root,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "KEDRO_LOGGING_CONFIG": str(REPOSITORY / "conf/logging.yml")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def data(self, layer: str, run: str = "") -> Path:
+        """Return a run's folder in a layer, named by how it begins: "03"."""
+        (folder,) = (self.root / "data").glob(f"{layer}_*")
+        return folder / run
+
+    def json(self, layer: str, run: str, name: str) -> Any:
+        """Return what a JSON file of a run holds."""
+        return json.loads((self.data(layer, run) / name).read_text(encoding="utf-8"))
+
+    def weights(self, run: str, policy: str = "final") -> bytes:
+        """Return the file of a policy's weights."""
+        return (self.data("06", run) / policy / "model.safetensors").read_bytes()
+
+
+def sentence(result: Result) -> str:
+    """Return the one sentence that a refused command printed."""
+    assert result.exit_code == 1, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, result.output
+    assert "Traceback" not in result.output
+    return lines[0].removeprefix("Error: ")

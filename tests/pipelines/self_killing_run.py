@@ -1,0 +1,78 @@
+"""`kedro` that is killed with SIGKILL at a chosen moment: python self_killing_run.py MOMENT STEP run …"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def in_rollout(step: int) -> None:
+    """Episodes have begun, none has ended."""
+    from sg_pipeline.environments.pool import EnvironmentPool
+    from sg_pipeline.pipelines.step import nodes
+
+    current: list[int] = []
+
+    def play(*arguments: Any, **named: Any) -> Any:
+        current[:] = [named["step"]]
+        return original(*arguments, **named)
+
+    original, nodes.play = nodes.play, play
+    _die_instead_of(EnvironmentPool, "step", lambda *_: current == [step])
+
+
+def in_train(step: int) -> None:
+    """The weights in memory have changed, nothing is written."""
+    from sg_pipeline.training import learner
+
+    current: list[int] = []
+
+    def train_step(policy: Any, *arguments: Any, **named: Any) -> Any:
+        current[:] = [policy.step]
+        return original(policy, *arguments, **named)
+
+    original, learner.train_step = learner.train_step, train_step
+    _die_instead_of(learner, "export_state", lambda *_: current == [step])
+
+
+def in_checkpoint(step: int) -> None:
+    """The checkpoint of a step is being written: its weights are cut in half, it has not got its name yet."""
+    from sg_pipeline.policies import checkpoint
+
+    def torn(path: Path) -> bool:
+        if f".step_{step:03d}.new" not in str(path) or path.suffix != ".safetensors":
+            return False
+        os.truncate(path, path.stat().st_size // 2)
+        return True
+
+    _die_instead_of(checkpoint, "_flush", torn)
+
+
+def before_rename(step: int) -> None:
+    """The trajectories of a step are written, but not yet in their place."""
+    place = (f"step_{step:03d}", "trajectories.parquet")
+    _die_instead_of(Path, "replace", lambda _, target: Path(target).parts[-2:] == place)
+
+
+def _die_instead_of(owner: Any, name: str, when: Callable[..., bool]) -> None:
+    original = getattr(owner, name)
+
+    def deadly(*arguments: Any) -> Any:
+        if when(*arguments):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+
+    setattr(owner, name, deadly)
+
+
+if __name__ == "__main__":
+    from kedro.framework.cli import main
+
+    moment, number = sys.argv[1], int(sys.argv[2])
+    del sys.argv[1:3]
+    {"in_rollout": in_rollout, "in_train": in_train, "in_checkpoint": in_checkpoint, "before_rename": before_rename}[
+        moment
+    ](number)
+    main()

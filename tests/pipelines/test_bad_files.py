@@ -1,0 +1,200 @@
+"""Missing and damaged files, full and read-only disks: one sentence with the file and the way on; nothing is lost."""
+
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from sg_pipeline.explain import explain
+from sg_pipeline.files import atomic_write
+
+STEP = {"coevolve.steps": 3, "coevolve.checkpoint_every": 1}
+
+
+@pytest.fixture
+def run(project, request):
+    """Return the name of a finished run of three steps, of which each left a checkpoint; the test may spoil it."""
+    name = request.node.name.partition("[")[0]
+    project.run("coevolve", name, STEP)
+    return name
+
+
+def test_a_corrupt_step_is_named_and_made_again(project, run):
+    final = project.weights(run)
+    path = project.data("03", run) / "step_001" / "trajectories.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    (project.data("08", run) / "steps" / "step_001.json").unlink()
+    told = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
+    assert f"{path} is not a readable Parquet file" in told
+    assert "delete it and run again with --only-missing-outputs" in told
+    path.unlink()
+    project.run("coevolve", run, STEP, "--only-missing-outputs")
+    assert path.read_bytes() == whole
+    assert project.weights(run) == final
+
+
+def test_a_damaged_checkpoint_is_named_and_made_again(project, run):
+    final = project.weights(run)
+    folder = project.data("06", run) / "checkpoints" / "step_001"
+    os.truncate(folder / "model.safetensors", 1000)
+    for lost in ("final/policy.json", "base/policy.json"):  # a folder without manifest is none: both are made again
+        (project.data("06", run) / lost).unlink()
+    told = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
+    assert f"'{folder}/model.safetensors' is damaged" in told
+    assert "--only-missing-outputs makes it anew" in told
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    project.run("coevolve", run, STEP, "--only-missing-outputs")
+    assert project.weights(run) == final
+
+
+def test_a_table_that_is_not_one_of_ours_does_not_reach_the_gradient(project, run):
+    import polars as pl
+
+    path = project.data("03", run) / "step_002" / "trajectories.parquet"
+    pl.read_parquet(path).drop("polarity").write_parquet(path)
+    (project.data("06", run) / "final" / "policy.json").unlink()
+    told = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
+    assert told.startswith(f"{path} does not satisfy the schema RolloutTable (column_in_dataframe")
+    assert "polarity" in told
+
+
+def test_a_corrupt_panel_of_the_run_is_made_again(project):
+    project.run("tasks", "panel")
+    path = project.data("02", "panel") / "panel.json"
+    path.write_text("{")
+    told = project.refuse("evaluate", "panel")
+    assert f"{path} is not a readable JSON file" in told
+    project.run("tasks", "panel")
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"sha256": "0", "format": 1}'])
+def test_panel_files(project, content):
+    if content is not None:
+        (project.root / "own_panel.json").write_text(content)
+    told = project.refuse("tasks", "panel_file", {"tasks.panel": "own_panel.json" if content else "nothing"})
+    assert (f"Panel file {project.root / 'own_panel.json'}" if content else "tasks.panel is 'nothing'") in told
+
+
+def test_a_broken_game_is_named_and_healed(project):
+    project.run("tasks", "broken")
+    project.run("base_model", "broken")
+    root = project.root / "data" / "01_raw" / "games" / project.json("02", "broken", "panel.json")["data_root"]
+    games = sorted(root.glob("train/*"))
+    for game in games:
+        os.truncate(game, 5000)
+    told = project.refuse("rollout", "broken")
+    assert any(str(game) in told for game in games)
+    project.run("tasks", "broken")
+    project.run("rollout", "broken")
+
+
+def test_official_data(project, monkeypatch, tmp_path):
+    official = {"tasks.source": "official"}
+    monkeypatch.delenv("ALFWORLD_DATA", raising=False)
+    told = project.refuse("tasks", "official", official)
+    assert "set tasks.data or the environment variable ALFWORLD_DATA" in told
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "nowhere"))
+    assert f"does not exist: {tmp_path / 'nowhere'}" in project.refuse("tasks", "official", official)
+    assert not (tmp_path / "nowhere").exists()
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    assert f"The folder {tmp_path} holds no official ALFWorld games" in project.refuse("tasks", "official", official)
+
+
+@pytest.mark.parametrize("source", ["checkpoint", "pretrained"])
+@pytest.mark.parametrize("path", ["nowhere/at/all", "conf"])
+def test_a_model_path_that_is_none(project, source, path):
+    told = project.refuse("base_model", "model", {"base_model.source": source, "base_model.path": path})
+    assert told.startswith(f"base_model.path is '{path}': ")
+    assert "config.json" in told or "policy.json" in told or "does not exist" in told
+
+
+def test_a_hub_id_is_not_looked_up_unless_allowed(project):
+    hub = {"base_model.source": "pretrained", "base_model.path": "nobody/nothing"}
+    told = project.refuse("base_model", "model", hub)
+    assert "downloads are off" in told
+
+
+@pytest.mark.parametrize("written", ["trajectories.parquet", "checkpoint"])
+def test_no_space_left(project, monkeypatch, written):
+    """The libraries' own errors: ours come with a number, those of polars and safetensors only quote it."""
+    from safetensors import SafetensorError
+    from transformers import PreTrainedModel
+
+    run = f"full_{written}".replace(".", "_")
+
+    def full_parquet(descriptor):
+        if "step_002" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full_checkpoint(model, folder, *arguments, **named):
+        if "step_001" in str(folder):
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        return save(model, folder, *arguments, **named)
+
+    save = PreTrainedModel.save_pretrained
+    with monkeypatch.context() as patch:
+        if written == "checkpoint":
+            patch.setattr(PreTrainedModel, "save_pretrained", full_checkpoint)
+        else:
+            patch.setattr(os, "fsync", full_parquet)
+        told = project.refuse("coevolve", run, STEP)
+    place = {"checkpoint": "06_models/{}/checkpoints/step_001"}.get(written, "03_primary/{}/step_002/" + written)
+    assert f"no space left on the disk while writing {project.root}/data/{place.format(run)};" in told
+    assert "run the same command with --only-missing-outputs" in told
+    kept = project.data("03", run) / "step_001" / "trajectories.parquet"
+    written_at = kept.stat().st_mtime_ns
+    project.run("coevolve", run, STEP, "--only-missing-outputs")
+    assert kept.stat().st_mtime_ns == written_at
+    assert (project.data("06", run) / "final" / "policy.json").is_file()
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_may_not_be_written(project, monkeypatch, code):
+    def refuse(*arguments, **named):
+        raise OSError(code, os.strerror(code), "/x/.panel.json.1.tmp")
+
+    monkeypatch.setattr("sg_pipeline.files.tempfile.mkstemp", refuse)
+    told = project.refuse("tasks", f"locked{code}")
+    assert told.startswith(f"cannot use {project.root}/data/08_reporting/locked{code}/run.json: ")
+    assert ("read-only" if code == errno.EROFS else "permission is denied") in told
+
+
+def test_a_defect_of_ours_keeps_its_traceback(project, monkeypatch):
+    monkeypatch.setattr("sg_pipeline.pipelines.tasks.nodes.prepare_tasks", lambda *_: {}["defect"])
+    with pytest.raises(KeyError, match="defect"):
+        project.kedro(*project.arguments("tasks", "defect"))
+
+
+def test_an_unknown_error_is_not_explained(tmp_path):
+    with pytest.raises(TypeError) as raised, atomic_write(tmp_path / "file"):
+        raise TypeError("ours")
+    assert explain(raised.value, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_says_how_to_go_on(project):
+    process = project.process(*project.arguments("coevolve", "interrupted", {"coevolve.steps": 60}))
+    steps = project.root / "data" / "08_reporting" / "interrupted" / "steps"
+    end = time.monotonic() + 60
+    while not list(steps.glob("*.json")) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1, output
+    assert output.splitlines()[-1] == (
+        "Error: interrupted; run the same command with --only-missing-outputs to go on where it stopped"
+    )
+    assert "Traceback" not in output
+
+
+def test_a_run_that_is_started_in_a_folder_of_the_project(project):
+    result = project.kedro(*project.arguments("tasks", "below"), folder="conf/base")
+    assert result.exit_code == 0, result.output
+    assert (project.data("02", "below") / "panel.json").is_file()
+    assert not (Path(project.root) / "conf" / "base" / "data").exists()

@@ -1,0 +1,104 @@
+"""What a user can get wrong on the command line and in conf/: one sentence, exit code 1, nothing written."""
+
+import pytest
+from project_copy import REPOSITORY, sentence
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"rollout.groupsize": 3}, "unknown parameter rollout.groupsize (found 3): did you mean rollout.group_size?"),
+        ({"rolout.group_size": 3}, "did you mean rollout?"),
+        ({"aggregate.schedule.peek": 2}, "did you mean aggregate.schedule.peak?"),
+        ({"environment.pool.worker": 2}, "did you mean environment.pool.workers?"),
+        ({"coevolve.steps": -1}, "parameter coevolve.steps: input should be greater than or equal to 1 (found -1)"),
+        ({"coevolve.steps": "many"}, "parameter coevolve.steps: input should be a valid integer"),
+        ({"run.name": "../x"}, "parameter run.name: a run's name may have letters"),
+        ({"rollout.group_size": 1}, "rollout.group_size is 1, but advantages compare"),
+        ({"rollout.temperature": 0}, "rollout.temperature is 0, but a group without chance"),
+        ({"rollout.tasks_per_step": 9}, "rollout.tasks_per_step is 9, but tasks.limit leaves only 4 games"),
+        ({"train.minibatch": 999}, "train.minibatch is 999, but a step has only 8 trajectories"),
+        ({"train.learning_rate": "inf"}, "parameter train.learning_rate: must be a finite number (found inf)"),
+        ({"train.learning_rate": "nan"}, "parameter train.learning_rate: "),
+        ({"train.loss_type": "ppo"}, "parameter train.loss_type: input should be 'grpo', 'dapo'"),
+        ({"aggregate.schedule.full": 0.9}, "activation <= full <= annealing, found 0.0, 0.9, 0.875"),
+        ({"aggregate.schedule.kind": "x"}, "aggregate.schedule.kind: must be one of 'trapezoid', 'constant', 'off'"),
+        ({"environment.name": "alfwold"}, "unknown environment 'alfwold': did you mean 'alfworld'?"),
+        ({"run": 3}, "parameter run: input should be a valid dictionary"),
+        ({"coevolve.steps": 0, "train.beta": -1}, "; parameter train.beta: "),
+    ],
+)
+def test_parameters(project, parameters, told):
+    before = _files(project)
+    wrong = project.arguments("coevolve", "wrong", parameters)
+    if "run" in parameters:
+        wrong = ["run", "--env=smoke", "--pipeline=coevolve", "--params=run=3"]
+    assert told in sentence(project.kedro(*wrong))
+    assert _files(project) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--pipeline=coevole"], "there is no pipeline 'coevole'; did you mean coevolve? There are aggregate,"),
+        (["--env=smok"], "conf/smok; did you mean smoke? There are base, "),
+        (["--params=run.name"], "`run.name` must contain a key and a value separated by `=`"),
+        (["--nodes=rolout"], "Pipeline does not contain nodes named ['rolout']"),
+        (["--runner=NoRunner"], "NoRunner"),
+        (["--pipelin=tasks"], "--pipelin"),
+        (["--conf-source=nowhere"], "nowhere"),
+    ],
+)
+def test_options(project, options, told):
+    assert told in sentence(project.kedro("run", "--env=smoke", *options))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"train:\n  minibatch: [8\n", "parameters_train.yml, line 3, is not valid YAML: "),
+        (b"train:\n\tminibatch: 8\n", "parameters_train.yml, line 2, is not valid YAML: found character '\\t'"),
+        (b"train: {beta: 1}\ntrain: {beta: 2}\n", "line 2, is not valid YAML: found duplicate key train"),
+        (b"- 3\n", "parameters_train.yml must hold names with values, but it holds a list"),
+        (b"\xff\xfe\x00", "parameters_train.yml is not text in UTF-8"),
+        (b"train:\n  beta: ${globals:nothing}\n", "configuration value train.beta cannot be resolved: Globals key"),
+        (b"train:\n  beta: ${nothing.at.all}\n", "configuration value train.beta cannot be resolved: Interpolation"),
+        (b"train:\n  bta: 0.5\n", "unknown parameter train.bta (found 0.5): did you mean train.beta?"),
+    ],
+)
+def test_configuration_files(project, content, told):
+    path = project.root / "conf" / "smoke" / "parameters_train.yml"
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        assert told in project.refuse("tasks", "wrong")
+    finally:
+        path.write_bytes(whole)
+
+
+def test_the_catalog_is_told_apart(project):
+    path = project.root / "conf" / "base" / "catalog.yml"
+    whole = path.read_text()
+    path.write_text(whole + "\nmore: [\n")
+    try:
+        assert f"catalog.yml, line {whole.count(chr(10)) + 3}, is not valid YAML" in project.refuse("tasks", "wrong")
+    finally:
+        path.write_text(whole)
+
+
+def test_the_smoke_and_the_base_configuration_are_sound(project, monkeypatch):
+    from kedro.config import OmegaConfigLoader
+
+    from sg_pipeline.parameters import check_parameters
+    from sg_pipeline.settings import CONFIG_LOADER_ARGS
+
+    monkeypatch.delenv("ALFWORLD_DATA", raising=False)
+    for env in ("base", "smoke"):
+        loader = OmegaConfigLoader(str(REPOSITORY / "conf"), env=env, **CONFIG_LOADER_ARGS)
+        parameters = check_parameters(loader["parameters"])
+        assert parameters.tasks.data is None
+        assert parameters.run.name == {"base": "default", "smoke": "smoke"}[env]
+
+
+def _files(project):
+    return {path for path in project.root.rglob("*") if path.is_file()}

@@ -1,0 +1,100 @@
+"""The shape of the graphs: what people see in kedro viz, and what a resumed run relies on."""
+
+import pytest
+
+from sg_pipeline import pipeline_registry
+from sg_pipeline.coevolution import CoevolveConfig, unroll
+from sg_pipeline.pipelines import coevolve
+from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
+
+SINGLE = ("tasks", "base_model", "rollout", "validate", "aggregate", "train", "evaluate", "report")
+
+
+@pytest.fixture(scope="module")
+def registered():
+    """Return the pipelines that conf/base asks for."""
+    previous = pipeline_registry._parameters
+    pipeline_registry._parameters = None
+    yield pipeline_registry.register_pipelines()
+    pipeline_registry._parameters = previous
+
+
+def test_every_pipeline_is_registered_and_the_main_job_is_the_default(registered):
+    assert set(registered) == {"__default__", "coevolve", *SINGLE}
+    assert registered["__default__"].describe() == registered["coevolve"].describe()
+    for name in ("rollout", "validate", "aggregate", "train"):
+        assert [node.name for node in registered[name].nodes] == [name]
+
+
+def test_the_main_job_is_the_sum_of_its_parts(registered):
+    main = {node.name for node in registered["coevolve"].nodes}
+    assert len(main) == 2 + 4 * 80 + 6 + 1
+    for name in ("tasks", "base_model", "evaluate", "report"):
+        assert {node.name for node in registered[name].nodes} <= main
+
+
+def test_every_dataset_of_the_main_job_has_a_place_in_the_catalog(registered, project):
+    """What no entry names would live in memory, and a resumed run would make it again."""
+    from kedro.config import OmegaConfigLoader
+    from kedro.io import DataCatalog
+
+    from sg_pipeline.settings import CONFIG_LOADER_ARGS
+
+    loader = OmegaConfigLoader(str(project.root / "conf"), env="base", **CONFIG_LOADER_ARGS)
+    catalog = DataCatalog.from_config(loader["catalog"])
+    in_memory = set()
+    for pipeline in registered.values():
+        for name in pipeline.datasets():
+            if not name.startswith("params:") and (name not in catalog or catalog.get(name)._EPHEMERAL):
+                in_memory.add(name.rpartition(".")[2])
+    assert in_memory == {"policy", "validated", "dials"}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 80])
+@pytest.mark.parametrize("checkpoint_every", [1, 3, 10])
+def test_a_step_has_four_nodes_and_the_policy_goes_through_all_of_them(steps, checkpoint_every):
+    config, schedule = CoevolveConfig(steps=steps, checkpoint_every=checkpoint_every), Trapezoid()
+    graph = coevolve.create_pipeline(config, schedule)
+    assert len(graph.nodes) == 4 * steps
+    link = "base_policy"
+    for place in unroll(config, schedule):
+        nodes = {node.name.rpartition(".")[2]: node for node in graph.nodes if node.namespace == place.namespace}
+        assert set(nodes) == {"rollout", "validate", "aggregate", "train"}
+        assert link in nodes["rollout"].inputs
+        assert link in nodes["train"].inputs
+        (link,) = (output for output in nodes["train"].outputs if not output.endswith("metrics"))
+    assert link == "final_policy"
+
+
+def test_the_order_of_the_nodes_is_the_order_of_the_steps():
+    """A trained policy must not be handed on while an earlier step still plays: it is one object."""
+    graph = coevolve.create_pipeline(CoevolveConfig(steps=12, checkpoint_every=5), Trapezoid())
+    order = [tuple(node.name.split(".")[-2:]) for node in graph.nodes]
+    kinds = ("rollout", "validate", "aggregate", "train")
+    assert order == [(f"step_{step:03d}", kind) for step in range(12) for kind in kinds]
+
+
+def test_checkpoints_are_links_where_the_configuration_says():
+    links = [step.policy_out.rpartition(".")[2] for step in unroll(CoevolveConfig(steps=8, checkpoint_every=3), Off())]
+    assert links == ["policy", "policy", "checkpoint", "policy", "policy", "checkpoint", "policy", "final_policy"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "borders"),
+    [
+        (Trapezoid(), (40, 50, 70)),
+        (Trapezoid(activation=0.25, full=0.5, annealing=0.75), (20, 40, 60)),
+        (Constant(value=1.0), (40, 50, 70)),
+        (Off(), (40, 50, 70)),
+    ],
+)
+def test_phases_begin_where_the_schedule_says(schedule, borders):
+    phases = [step.namespace.split(".")[0] for step in unroll(CoevolveConfig(steps=80), schedule)]
+    assert phases == sorted(phases)
+    assert tuple(phases.index(phase) for phase in sorted(set(phases)))[1:] == borders
+
+
+def test_numbers_of_steps_sort_as_text():
+    names = [step.namespace.rpartition("_")[2] for step in unroll(CoevolveConfig(steps=1500), Off())]
+    assert names == sorted(names)
+    assert names[-1] == "1499"

@@ -1,0 +1,121 @@
+"""`kill -9` at any moment, then the same command with --only-missing-outputs: the bits of an uninterrupted run."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+DRIVER = str(Path(__file__).with_name("self_killing_run.py"))
+LONGER = {"coevolve.steps": 5}
+
+
+@pytest.fixture(scope="module")
+def whole(project):
+    """Return the name of the uninterrupted run."""
+    project.run("coevolve", "whole", LONGER)
+    return "whole"
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_the_uninterrupted_one(project, whole):
+    """Checkpoints follow steps 1 and 3; each line is a new process that goes on where the last one was killed."""
+    run, only_missing = "killed", ()
+    recorded: dict[str, int] = {}
+    for moment, step, exist, missing in (
+        ("in_rollout", 1, "03/step_000/trajectories.parquet", "03/step_001/trajectories.parquet"),
+        ("in_checkpoint", 1, "08/steps/step_001.json", "06/checkpoints/step_001"),
+        ("in_train", 3, "03/step_003/rollout_report.json", "08/steps/step_003.json"),
+        ("before_rename", 4, "06/checkpoints/step_003/policy.json", "03/step_004/trajectories.parquet"),
+    ):
+        arguments = project.arguments("coevolve", run, LONGER, *only_missing)
+        process = project.process(*arguments, driver=(DRIVER, moment, str(step)))
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL, output
+        assert _place(project, run, exist).exists(), moment
+        assert not _place(project, run, missing).exists(), moment
+        trajectories = _trajectories(project, run)
+        assert recorded.items() <= trajectories.items(), "trajectories were rolled out twice"
+        recorded, only_missing = trajectories, ("--only-missing-outputs",)
+    process = project.process(*project.arguments("coevolve", run, LONGER, *only_missing))
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert recorded.items() <= _trajectories(project, run).items()
+    for policy in ("base", "checkpoints/step_001", "checkpoints/step_003", "final"):
+        for name in ("model.safetensors", "optimizer.safetensors"):
+            one, other = (project.data("06", which) / policy / name for which in (run, whole))
+            if policy != "base" or name.startswith("model"):
+                assert one.read_bytes() == other.read_bytes(), one
+    assert _figures(project, run) == _figures(project, whole)
+    assert not list(project.data("06", run).rglob(".*")), "half-written folders were left"
+
+
+def test_nothing_is_done_when_nothing_is_missing(project, whole):
+    before = _modified(project, whole)
+    project.run("coevolve", whole, LONGER, "--only-missing-outputs")
+    assert _modified(project, whole) == before
+
+
+def test_only_what_is_missing_is_made(project, whole):
+    before = _modified(project, whole)
+    (project.data("08", whole) / "report.md").unlink()
+    lost = project.data("08", whole) / "evaluation_final.json"
+    lost.unlink()
+    project.run("coevolve", whole, LONGER, "--only-missing-outputs")
+    after = _modified(project, whole)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"08_reporting/whole/" + name for name in (
+        "report.md", "summary.json", "learning_curve.png", "evaluation_final.json", "clock.json"
+    )}  # fmt: skip
+
+
+def test_a_killed_run_leaves_no_process_behind(project):
+    process = project.process(*project.arguments("coevolve", "orphans", {"coevolve.steps": 60}))
+    try:
+        workers = _wait(lambda: _workers(process.pid))
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    _wait(lambda: not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers))
+
+
+def _wait(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+def _workers(pid):
+    return [child for child in psutil.Process(pid).children() if "environments.worker" in " ".join(child.cmdline())]
+
+
+def _place(project, run, place):
+    layer, _, name = place.partition("/")
+    return project.data(layer, run) / name
+
+
+def _trajectories(project, run):
+    """Name -> when it was written."""
+    return {str(path): path.stat().st_mtime_ns for path in project.data("03", run).rglob("trajectories.parquet")}
+
+
+def _modified(project, run):
+    data = project.root / "data"
+    files = [path for folder in data.glob(f"*/{run}") for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(data)): path.stat().st_mtime_ns for path in files if path.name != ".lock"}
+
+
+def _figures(project, run):
+    """Everything that the run measured, clocks apart."""
+    folder = project.data("08", run)
+    files = sorted([*folder.glob("steps/*.json"), *folder.glob("evaluation_*.json")])
+    figures = {path.name: json.loads(path.read_text()) for path in files}
+    for measured in figures.values():
+        measured.pop("seconds", None)
+    assert len(figures) == 5 + 2
+    return figures

@@ -1,0 +1,69 @@
+"""Every environment of conf/ is complete and possible, and conf/paper says what the paper says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+
+from sg_pipeline.coevolution import unroll
+from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.parameters import Parameters, check_parameters
+from sg_pipeline.settings import CONFIG_LOADER_ARGS
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def load(env: str, **runtime: Any) -> Parameters:
+    arguments = {**CONFIG_LOADER_ARGS, "env": env, "runtime_params": runtime}
+    return check_parameters(OmegaConfigLoader(str(CONF), **arguments)["parameters"])
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Parameters:
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    return load("paper")
+
+
+@pytest.mark.parametrize("env", ["base", "smoke"])
+def test_an_environment_that_needs_no_data_is_valid(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALFWORLD_DATA", raising=False)
+    parameters = load(env)
+    assert parameters.tasks.source == "panel"
+    # Nothing is downloaded by default.
+    assert parameters.base_model.source == "checkpoint"
+    assert parameters.base_model.local_only
+
+
+def test_environments_have_run_names_of_their_own(paper: Parameters) -> None:
+    assert [load("base").run.name, load("smoke").run.name, paper.run.name] == ["default", "smoke", "paper"]
+    assert load("paper", run={"name": "mine"}).run.name == "mine"
+
+
+def test_paper_has_the_papers_schedule(paper: Parameters) -> None:
+    steps = paper.coevolve.steps
+    schedule = paper.aggregate.schedule
+    trust = [schedule.trust(step, steps) for step in range(steps + 1)]
+    assert steps == 80
+    assert trust[:41] == [0.0] * 41
+    assert trust[45] == pytest.approx(0.5)
+    assert trust[50:71] == [1.0] * 21
+    assert trust[75] == pytest.approx(0.5)
+    assert trust[80] == 0.0
+    phases = [step.namespace.partition(".")[0] for step in unroll(paper.coevolve, schedule)]
+    assert [phases.index(phase) for phase in sorted(set(phases))] == [0, 40, 50, 70]
+
+
+def test_paper_has_the_papers_reward_and_batch(paper: Parameters) -> None:
+    assert paper.aggregate.polarity.model_dump() == {"positive": 0.1, "neutral": 0.0, "negative": -0.1}
+    assert (paper.aggregate.environment_scale, paper.aggregate.normalisation) == (1.0, "group")
+    assert (paper.rollout.tasks_per_step, paper.rollout.group_size, paper.rollout.max_turns) == (16, 8, 50)
+    assert (paper.train.loss_type, paper.train.learning_rate, paper.train.beta) == ("grpo", 1e-6, 0.01)
+    assert paper.rollout.guidance
+    assert (paper.tasks.source, paper.evaluate.temperature) == ("official", 0.4)
+
+
+def test_paper_without_data_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALFWORLD_DATA", raising=False)
+    with pytest.raises(ConfigurationError, match="ALFWORLD_DATA"):
+        load("paper")

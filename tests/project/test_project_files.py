@@ -1,0 +1,55 @@
+"""What a fresh machine relies on: pins that fit the bounds, data files in the package, one test command everywhere."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PINS = dict(
+    line.split("==")
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+)
+
+
+def requirements() -> list[Requirement]:
+    project = PROJECT["project"]
+    extras = [text for texts in project["optional-dependencies"].values() for text in texts]
+    return [Requirement(text) for text in [*project["dependencies"], *extras, *PROJECT["build-system"]["requires"]]]
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_each_dependency_is_pinned_within_its_bounds(requirement: Requirement) -> None:
+    assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
+
+
+def test_constraints_hold_versions_only() -> None:
+    for name, version in PINS.items():
+        assert re.fullmatch(r"[a-z0-9-]+", name)
+        # No local version ("+cpu"), marker, address or path: any build of the version fits.
+        assert re.fullmatch(r"[0-9][0-9a-z.]*", version)
+        assert not name.startswith(("nvidia", "triton"))  # torch pins these itself
+
+
+def test_every_data_file_of_the_package_is_in_the_wheel() -> None:
+    source = ROOT / "src" / "sg_pipeline"
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["sg_pipeline"]
+    packed = {path for pattern in patterns for path in source.glob(pattern)}
+    there = {path for path in source.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert there == packed
+    assert any(path.suffix == ".json" for path in packed)
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    command = next(line for block in blocks for line in block.splitlines() if line.endswith("pytest"))
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_telemetry_is_refused() -> None:
+    assert (ROOT / ".telemetry").read_text(encoding="utf-8").strip() == "consent: false"
