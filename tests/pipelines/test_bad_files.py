@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -60,11 +62,12 @@ def test_a_table_that_is_not_one_of_ours_does_not_reach_the_gradient(project, ru
     pl.read_parquet(path).drop("polarity").write_parquet(path)
     (project.data("06", run) / "final" / "policy.json").unlink()
     told = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
-    assert told.startswith(f"{path} does not satisfy the schema RolloutTable (column_in_dataframe")
-    assert "polarity" in told
+    assert told.startswith(f"{path} does not satisfy the schema RolloutTable (RolloutTable: column_in_dataframe")
+    assert "(e.g. polarity)); delete it and run the same command with --only-missing-outputs" in told
 
 
 def test_a_corrupt_panel_of_the_run_is_made_again(project):
+    project.run("base_model", "panel")
     project.run("tasks", "panel")
     path = project.data("02", "panel") / "panel.json"
     path.write_text("{")
@@ -90,6 +93,7 @@ def test_a_broken_game_is_named_and_healed(project):
         os.truncate(game, 5000)
     told = project.refuse("rollout", "broken")
     assert any(str(game) in told for game in games)
+    assert told.endswith("the same command with --pipeline=tasks checks all games and makes generated ones anew")
     project.run("tasks", "broken")
     project.run("rollout", "broken")
 
@@ -104,6 +108,19 @@ def test_official_data(project, monkeypatch, tmp_path):
     assert not (tmp_path / "nowhere").exists()
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
     assert f"The folder {tmp_path} holds no official ALFWorld games" in project.refuse("tasks", "official", official)
+
+
+def test_the_variable_of_official_data_is_the_users_alone(tmp_path):
+    """alfworld, once imported, sets it and makes the folder that it names."""
+    code = "import os, sg_pipeline.parameters, alfworld.info; print(os.environ.get('ALFWORLD_DATA'))"
+    for given in (None, str(tmp_path / "nowhere")):
+        environment = {**os.environ, "HOME": str(tmp_path), "ALFWORLD_DATA": str(given)}
+        if given is None:
+            del environment["ALFWORLD_DATA"]
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{given}\n"
+    assert list(tmp_path.rglob("*alfworld*")) == []
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("source", ["checkpoint", "pretrained"])

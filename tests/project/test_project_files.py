@@ -5,8 +5,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.framework.cli.utils import _split_params
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from sg_pipeline.parameters import check_parameters
+from sg_pipeline.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -53,3 +58,23 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 def test_telemetry_is_refused() -> None:
     assert (ROOT / ".telemetry").read_text(encoding="utf-8").strip() == "consent: false"
+
+
+def test_every_run_that_the_readme_proposes_is_possible(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    one = r"[a-z_]+(?:\.[a-z_]+)+=[^\s`,;]+"
+    proposals = re.findall(rf"[`\s]({one}(?:,{one})*)[`\s;]", text)
+    assert len(proposals) >= 12
+    for proposal in proposals:
+        runtime = _split_params(None, None, proposal)
+        arguments = {**CONFIG_LOADER_ARGS, "runtime_params": runtime}
+        parameters = check_parameters(OmegaConfigLoader(str(ROOT / "conf"), **arguments)["parameters"])
+        # Other parameters need another name.
+        assert parameters.run.name != "default", proposal
+
+
+def test_readme_points_at_files_that_exist() -> None:
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "README.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]*)", page.read_text(encoding="utf-8")):
+            assert not target or (page.parent / target).exists(), f"{page.name}: {target}"

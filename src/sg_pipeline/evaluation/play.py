@@ -1,4 +1,4 @@
-"""Plays a policy on frozen panels. The chance is the same for every policy, so that two of them can be paired by game."""
+"""Plays a policy on frozen panels, with the same chance for every policy, so that two can be paired by game."""
 
 import logging
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ class WarmStartStage(WarmStartConfig):
     """One stage of a warm start: how it trains, and which demonstrations it sees.
 
     Attributes:
-        noise: demonstrations differ in how often a mistake replaces the expert's action: each draws one of these shares.
+        noise: demonstrations differ in how often a mistake replaces the expert's action: each draws one of these.
     """
 
     noise: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.35), min_length=1)
@@ -22,8 +22,8 @@ class BaseModelConfig(BaseModel):
     """The base policy.
 
     Attributes:
-        source: "checkpoint" takes a folder that this project wrote, "pretrained" any causal language model of transformers,
-            "warm_start" makes the tiny policy from scratch.
+        source: "checkpoint" takes a folder that this project wrote, "pretrained" any causal language model of
+            transformers, "warm_start" makes the tiny policy from scratch.
         path: folder of the checkpoint, relative to the project; for "pretrained" also a hub id.
         dtype, revision, local_only: of a pretrained model; `local_only: false` allows a download.
         device: where the weights go: "cpu", "cuda", "cuda:1".

@@ -33,6 +33,15 @@ def result_lines(summary: dict[str, Any]) -> list[str]:
     return [*lines, f"report: data/08_reporting/{summary['run']}/report.md ({summary['wall_seconds']:.0f} s)"]
 
 
+def evaluation_lines(scores: dict[str, dict[str, Any]], step: int) -> list[str]:
+    """Return one line for each mode of an evaluation: success with its interval on every split."""
+    return [
+        f"policy after {step} steps, {mode.replace('_', ' ')}: "
+        + ", ".join(f"{split} {_interval(score)}" for split, score in splits.items())
+        for mode, splits in scores.items()
+    ]
+
+
 def _interval(score: dict[str, Any]) -> str:
     low, high = score["ci95"] or (float("nan"), float("nan"))
     return f"{score['success_rate']:.1%} [{low:.1%}, {high:.1%}]"

@@ -1,4 +1,4 @@
-"""From validated turns to what the optimiser needs: one row a trajectory with its return and advantage, and the dials."""
+"""From validated turns to what the optimiser needs: one row a trajectory with its advantage, and the dials."""
 
 from typing import Any
 

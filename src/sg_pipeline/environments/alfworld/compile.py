@@ -51,11 +51,11 @@ def compile_panel(paths: Iterable[Path], cache_dir: Path, workers: int = 1) -> C
     unique = {read_game(path).sha256: path for path in reversed([Path(path) for path in paths])}
     todo = [(path, Path(cache_dir)) for path in sorted(unique.values())]
     if workers <= 1 or len(todo) <= 1:
-        outcomes = [_compile_one(item) for item in todo]
+        outcomes = _with_progress(map(_compile_one, todo), len(todo))
     else:
         with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
             try:
-                outcomes = list(pool.map(_compile_one, todo, chunksize=4))
+                outcomes = _with_progress(pool.map(_compile_one, todo, chunksize=4), len(todo))
             except BrokenProcessPool as error:
                 raise EnvironmentFailure(
                     f"A process died while it compiled {len(todo)} ALFWorld games into {cache_dir}; run it again, "
@@ -65,8 +65,19 @@ def compile_panel(paths: Iterable[Path], cache_dir: Path, workers: int = 1) -> C
     if failures:
         raise DataError(failures[0] if len(failures) == 1 else f"{failures[0][:-1]} ({len(failures)} games in all).")
     translated = sum(outcome is True for outcome in outcomes)
-    logger.info("Compiled %d ALFWorld games into %s (%d were there).", translated, cache_dir, len(todo) - translated)
     return CompileCounts(games=len(todo), translated=translated, cached=len(todo) - translated)
+
+
+def _with_progress(outcomes: Iterable[bool | str], count: int) -> list[bool | str]:
+    """Collect the outcomes; say now and then how far it is where games are really translated (a minute or two)."""
+    done: list[bool | str] = []
+    translated = 0
+    for outcome in outcomes:
+        done.append(outcome)
+        translated += outcome is True
+        if translated and len(done) % 100 == 0:
+            logger.info("compiling ALFWorld games, once for all runs: %d of %d", len(done), count)
+    return done
 
 
 def _compile_one(item: tuple[Path, Path]) -> bool | str:

@@ -90,7 +90,7 @@ def prepare_tasks(config: TasksConfig, games: Path, compiled: Path, root: Path) 
         [folder / task.path for tasks in splits.values() for task in tasks], compiled, config.compile_workers
     )
     sizes = ", ".join(f"{split} {len(tasks)}" for split, tasks in splits.items())
-    logger.info("tasks: %s (%s), panel %s; %s", source, sizes, sha256[:12], counts)
+    logger.info("tasks: %s (%s), sha256 %s; %d games compiled now", source, sizes, sha256[:12], counts.translated)
     return {
         "sha256": sha256,
         "source": source,

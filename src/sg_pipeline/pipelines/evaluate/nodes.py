@@ -1,5 +1,6 @@
 """Nodes of the evaluate pipeline."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ from sg_pipeline.coevolution import RunConfig
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig, evaluate_table
 from sg_pipeline.evaluation.play import evaluate
+from sg_pipeline.pipelines.games import games_of
+from sg_pipeline.reporting.progress import evaluation_lines
 from sg_pipeline.rollouts.collect import RolloutConfig
+
+logger = logging.getLogger(__name__)
 
 
 def play_with_guidance(
@@ -32,10 +37,11 @@ def play_with_guidance(
     Returns:
         Trajectories, one row a turn.
     """
-    return evaluate(
-        policy, panel, WITH_GUIDANCE, config, environment, rollout,
-        data_root=games / panel["data_root"], cache_dir=compiled, seed=run.seed,
-    )  # fmt: skip
+    with games_of(panel, games) as data_root:
+        return evaluate(
+            policy, panel, WITH_GUIDANCE, config, environment, rollout,
+            data_root=data_root, cache_dir=compiled, seed=run.seed,
+        )  # fmt: skip
 
 
 def play_without_guidance(
@@ -49,10 +55,11 @@ def play_without_guidance(
     run: RunConfig,
 ) -> pl.DataFrame:
     """Play the evaluation panels; the policy writes actions only. Arguments as for `play_with_guidance`."""
-    return evaluate(
-        policy, panel, WITHOUT_GUIDANCE, config, environment, rollout,
-        data_root=games / panel["data_root"], cache_dir=compiled, seed=run.seed,
-    )  # fmt: skip
+    with games_of(panel, games) as data_root:
+        return evaluate(
+            policy, panel, WITHOUT_GUIDANCE, config, environment, rollout,
+            data_root=data_root, cache_dir=compiled, seed=run.seed,
+        )  # fmt: skip
 
 
 def score(run: RunConfig, **episodes: pl.DataFrame) -> dict[str, Any]:
@@ -65,4 +72,7 @@ def score(run: RunConfig, **episodes: pl.DataFrame) -> dict[str, Any]:
     Returns:
         mode -> split -> figures.
     """
-    return {mode: evaluate_table(table, run.seed) for mode, table in episodes.items()}
+    scores = {mode: evaluate_table(table, run.seed) for mode, table in episodes.items()}
+    for line in evaluation_lines(scores, next(iter(episodes.values()))["step"][0]):
+        logger.info("%s", line)
+    return scores

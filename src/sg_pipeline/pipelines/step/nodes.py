@@ -7,6 +7,7 @@ import polars as pl
 
 from sg_pipeline.coevolution import CoevolveConfig, RunConfig
 from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
 from sg_pipeline.rollouts.choose import choose_tasks
 from sg_pipeline.rollouts.collect import RolloutConfig
@@ -40,16 +41,17 @@ def rollout(
         (trajectories, one row a turn; where the time went and what was counted).
     """
     tasks = choose_tasks(panel_tasks(panel, "train"), run.seed, policy.step, config.tasks_per_step)
-    result = play(
-        policy,
-        tasks,
-        environment,
-        config,
-        data_root=games / panel["data_root"],
-        cache_dir=compiled,
-        seed=run.seed,
-        step=policy.step,
-    )
+    with games_of(panel, games) as data_root:
+        result = play(
+            policy,
+            tasks,
+            environment,
+            config,
+            data_root=data_root,
+            cache_dir=compiled,
+            seed=run.seed,
+            step=policy.step,
+        )
     return to_frame(result.trajectories), {"timings": result.timings, "counters": result.counters}
 
 
