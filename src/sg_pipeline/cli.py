@@ -33,6 +33,11 @@ def _run(**arguments: Any) -> Any:
     if arguments.get("pipeline"):
         arguments["pipelines"] = [arguments["pipeline"], *(arguments.get("pipelines") or [])]
         arguments["pipeline"] = None
+    if arguments.get("runner") not in (None, "SequentialRunner"):
+        raise click.ClickException(
+            f"--runner is {arguments['runner']!r}, but the nodes of a run share one live policy and one pool of "
+            f"environments: only the SequentialRunner can run them (environment.pool.workers sets the processes)"
+        )
     try:
         return kedro_run.callback(**arguments)  # type: ignore[misc]
     except KeyboardInterrupt:

@@ -72,9 +72,9 @@ class FileHook:
     @hook_impl
     def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
         """Note the file of a table that does not satisfy its schema."""
-        path = getattr(catalog.get(getattr(error, "dataset_name", None) or ""), "path", None)
-        if path is not None:
-            error.add_note(f"{ABOUT}{path}")
+        name = getattr(error, "dataset_name", None)
+        if name is not None and hasattr(catalog.get(name), "path"):
+            error.add_note(f"{ABOUT}{catalog.get(name).path}")
 
 
 class ClockHook:

@@ -44,7 +44,7 @@ def test_parameters(project, parameters, told):
         (["--env=smok"], "conf/smok; did you mean smoke? There are base, "),
         (["--params=run.name"], "`run.name` must contain a key and a value separated by `=`"),
         (["--nodes=rolout"], "Pipeline does not contain nodes named ['rolout']"),
-        (["--runner=NoRunner"], "NoRunner"),
+        (["--runner=ThreadRunner"], "--runner is 'ThreadRunner', but the nodes of a run share one live policy"),
         (["--pipelin=tasks"], "--pipelin"),
         (["--conf-source=nowhere"], "nowhere"),
     ],
@@ -86,18 +86,18 @@ def test_the_catalog_is_told_apart(project):
         path.write_text(whole)
 
 
-def test_the_smoke_and_the_base_configuration_are_sound(project, monkeypatch):
+@pytest.mark.parametrize("env", sorted(path.parent.name for path in (REPOSITORY / "conf").glob("*/globals.yml")))
+def test_our_own_configuration_is_sound(env, monkeypatch):
     from kedro.config import OmegaConfigLoader
 
     from sg_pipeline.parameters import check_parameters
     from sg_pipeline.settings import CONFIG_LOADER_ARGS
 
-    monkeypatch.delenv("ALFWORLD_DATA", raising=False)
-    for env in ("base", "smoke"):
-        loader = OmegaConfigLoader(str(REPOSITORY / "conf"), env=env, **CONFIG_LOADER_ARGS)
-        parameters = check_parameters(loader["parameters"])
-        assert parameters.tasks.data is None
-        assert parameters.run.name == {"base": "default", "smoke": "smoke"}[env]
+    monkeypatch.setenv("ALFWORLD_DATA", "/official")
+    loader = OmegaConfigLoader(str(REPOSITORY / "conf"), env=env, **CONFIG_LOADER_ARGS)
+    parameters = check_parameters(loader["parameters"])
+    assert parameters.tasks.data == "/official"
+    assert (parameters.run.name == "default") == (env == "base")
 
 
 def _files(project):

@@ -32,7 +32,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_the_uninterrupted_one(proj
     ):
         arguments = project.arguments("coevolve", run, LONGER, *only_missing)
         process = project.process(*arguments, driver=(DRIVER, moment, str(step)))
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=200)
         assert process.returncode == -signal.SIGKILL, output
         _wait(lambda: not _orphans(project))
         assert _place(project, run, exist).exists(), moment
@@ -41,7 +41,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_the_uninterrupted_one(proj
         assert recorded.items() <= trajectories.items(), "trajectories were rolled out twice"
         recorded, only_missing = trajectories, ("--only-missing-outputs",)
     process = project.process(*project.arguments("coevolve", run, LONGER, *only_missing))
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
     assert recorded.items() <= _trajectories(project, run).items()
     for policy in ("base", "checkpoints/step_001", "checkpoints/step_003", "final"):

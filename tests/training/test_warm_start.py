@@ -140,11 +140,8 @@ def test_learns_and_reports(make_policy):
     assert not policy.model.training
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
-def test_killed_and_restarted_equals_uninterrupted(make_policy, tmp_path, optimizer):
-    config = WarmStartConfig(
-        total_tokens=6000, batch_tokens=200, window=16, report_tokens=1500, learning_rate=1e-2, optimizer=optimizer
-    )
+def test_killed_and_restarted_equals_uninterrupted(make_policy, tmp_path):
+    config = WarmStartConfig(total_tokens=6000, batch_tokens=200, window=16, report_tokens=1500, learning_rate=1e-2)
 
     class Killed(Exception):
         pass
@@ -183,9 +180,7 @@ def test_rate_reaches_the_optimizer(make_policy):
     """With AdamW's first step every weight with a gradient moves by the learning rate."""
     policy = make_policy()
     before = weights(policy)
-    config = WarmStartConfig(
-        total_tokens=1, batch_tokens=200, learning_rate=1e-3, warmup_share=0, weight_decay=0, optimizer="adamw"
-    )
+    config = WarmStartConfig(total_tokens=1, batch_tokens=200, learning_rate=1e-3, warmup_share=0, weight_decay=0)
     warm_start(policy, endless(), config)
     moved = max(float((a - b).abs().max()) for a, b in zip(before, weights(policy), strict=True))
     assert moved == pytest.approx(1e-3, rel=0.01)
