@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.timeout(900)  # six processes, one after the other, on a machine that may be busy
+
 DRIVER = str(Path(__file__).with_name("self_killing_run.py"))
 LONGER = {"coevolve.steps": 5}
 
