@@ -1,4 +1,4 @@
-"""Kedro hooks: parameters are checked first, runs keep their identity, and each step says how it went."""
+"""Kedro hooks: runs keep their identity, errors name their file, and each step says how it went."""
 
 import logging
 import os
@@ -13,25 +13,6 @@ from sg_pipeline.files import ABOUT
 from sg_pipeline.run_lock import RunLock
 
 logger = logging.getLogger(__name__)
-
-
-class ParametersHook:
-    """Checks every parameter before anything runs, and tells the registry which graph they ask for."""
-
-    @hook_impl(tryfirst=True)
-    def after_context_created(self, context: Any) -> None:
-        """Read the parameters (runtime ones included) through the context that Kedro creates first."""
-        from kedro.framework.project import LOGGING, pipelines
-
-        from sg_pipeline.parameters import check_parameters
-
-        clock.restart()
-        _use_project_logging(Path(context.project_path), LOGGING)
-        pipeline_registry.use(check_parameters(context.config_loader["parameters"]))
-        # An earlier session of the same process may have asked for another graph.
-        requested = pipelines._requested_pipelines
-        pipelines.configure(pipelines._pipelines_module)
-        pipelines.set_requested(requested)
 
 
 class RunIdentityHook:
@@ -97,13 +78,31 @@ class ClockHook:
 
 
 class ProgressHook:
-    """Says in one line how each co-evolution step went."""
+    """Says what runs, in one line how each co-evolution step went, and when there was nothing to do."""
+
+    def __init__(self) -> None:
+        self._nodes = 0
+
+    @hook_impl(trylast=True)  # a run that is refused has not begun
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any) -> None:
+        """Say which run this is."""
+        self._nodes = 0
+        run = pipeline_registry.parameters().run
+        names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
+        logger.info("run '%s': %s, seed %d; outputs lie in data/*/%s", run.name, names, run.seed, run.name)
+
+    @hook_impl
+    def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Say so where every output was there already."""
+        if not self._nodes and run_params["only_missing_outputs"]:
+            logger.info("nothing to do: every output of run '%s' is there", pipeline_registry.parameters().run.name)
 
     @hook_impl
     def after_node_run(self, node: Any, outputs: dict[str, Any]) -> None:
         """Print the line when a step's `train` node has run."""
         from sg_pipeline.reporting.progress import progress_line
 
+        self._nodes += 1
         if node.name.rpartition(".")[2] == "train":
             metrics = next(value for name, value in outputs.items() if name.endswith("metrics"))
             logger.info("%s", progress_line(metrics, pipeline_registry.parameters().coevolve.steps))
@@ -124,12 +123,3 @@ def _settle_libraries(threads: int) -> None:
     torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-
-
-def _use_project_logging(project: Path, current: Any) -> None:
-    """Use the project's logging configuration also when Kedro was started in another folder of it."""
-    path = project / "conf" / "logging.yml"
-    if path.is_file() and "KEDRO_LOGGING_CONFIG" not in os.environ:
-        import yaml
-
-        current.configure(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -15,9 +15,9 @@ from sg_pipeline.environments.alfworld.tasks import TasksConfig
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.metrics import EvaluationConfig
-from sg_pipeline.policies.base import BaseModelConfig
 from sg_pipeline.rewards.aggregate import RewardConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.training.base_config import BaseModelConfig
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.trajectories.quarantine import GateConfig
 

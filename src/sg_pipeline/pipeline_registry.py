@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kedro.pipeline import Pipeline
 
+from sg_pipeline.configuration import CONFIG_LOADER_ARGS
 from sg_pipeline.parameters import Parameters, check_parameters
 from sg_pipeline.pipelines import base_model, coevolve, evaluate, report, step, tasks
 
@@ -15,7 +16,7 @@ _parameters: Parameters | None = None
 
 
 def use(parameters: Parameters) -> None:
-    """Take the parameters that the session's context has read (see `hooks.ParametersHook`)."""
+    """Take the parameters that the session's context has read (see `context.py`)."""
     global _parameters  # noqa: PLW0603 - Kedro calls register_pipelines() without arguments
     _parameters = parameters
 
@@ -47,8 +48,6 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 def _embedded() -> Parameters:
     from kedro.config import OmegaConfigLoader
-
-    from sg_pipeline.settings import CONFIG_LOADER_ARGS
 
     conf = Path(__file__).resolve().parents[2] / "conf"
     return check_parameters(OmegaConfigLoader(str(conf), **CONFIG_LOADER_ARGS)["parameters"])

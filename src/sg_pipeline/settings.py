@@ -1,20 +1,14 @@
 """Kedro's project settings. https://docs.kedro.org/en/stable/configure/configuration_basics/ ."""
 
-from typing import Any
+from sg_pipeline.configuration import CONFIG_LOADER_ARGS
+from sg_pipeline.context import ProjectContext
+from sg_pipeline.hooks import ClockHook, FileHook, ProgressHook, RunIdentityHook
 
-from omegaconf.resolvers import oc
+__all__ = ["CONFIG_LOADER_ARGS", "CONTEXT_CLASS", "DISABLE_HOOKS_FOR_PLUGINS", "HOOKS"]
 
-from sg_pipeline.hooks import ClockHook, FileHook, ParametersHook, ProgressHook, RunIdentityHook
+CONTEXT_CLASS = ProjectContext
 
-HOOKS = (ParametersHook(), RunIdentityHook(), ClockHook(), FileHook(), ProgressHook())
-
-CONFIG_LOADER_ARGS: dict[str, Any] = {
-    "base_env": "base",
-    "default_run_env": "base",
-    # An environment such as conf/smoke changes single values of a section and inherits the others.
-    "merge_strategy": {"parameters": "soft", "globals": "soft"},
-    "custom_resolvers": {"oc.env": oc.env},  # for $ALFWORLD_DATA
-}
+HOOKS = (RunIdentityHook(), ClockHook(), FileHook(), ProgressHook())
 
 # A plugin that somebody has installed for other projects must not change what a run of this one does.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from sg_pipeline.environments.alfworld.generation.sampler import Difficulty
 from sg_pipeline.environments.alfworld.tasks import TasksConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.policies.base import BaseModelConfig, WarmStartStage
 from sg_pipeline.randomness import derive_seed, stream
+from sg_pipeline.training.base_config import BaseModelConfig, WarmStartStage
 from sg_pipeline.training.batching import EncodedDemonstration
 
 if TYPE_CHECKING:

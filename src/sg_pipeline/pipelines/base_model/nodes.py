@@ -6,8 +6,8 @@ from typing import Any
 from sg_pipeline.coevolution import RunConfig
 from sg_pipeline.environments.alfworld.tasks import TasksConfig
 from sg_pipeline.errors import CheckpointError
-from sg_pipeline.policies.base import BaseModelConfig
 from sg_pipeline.training.base import make_base_policy
+from sg_pipeline.training.base_config import BaseModelConfig
 
 
 def load_base_policy(config: BaseModelConfig, tasks: TasksConfig, project: Path, run: RunConfig) -> Any:

@@ -18,6 +18,11 @@ from sg_pipeline.rollouts.collect import RolloutConfig
 logger = logging.getLogger(__name__)
 
 
+def gather_metrics(*metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the metrics of a phase's steps, in order."""
+    return list(metrics)
+
+
 def write_report(
     run: RunConfig,
     environment: EnvironmentConfig,
@@ -29,7 +34,7 @@ def write_report(
     first_step: pl.DataFrame,
     last_step: pl.DataFrame,
     final_episodes: pl.DataFrame,
-    *metrics: dict[str, Any],
+    *phases: list[dict[str, Any]],
 ) -> tuple[dict[str, Any], bytes, str]:
     """Sum the run up.
 
@@ -39,11 +44,12 @@ def write_report(
         panel: the prepared panel.
         base, final: evaluations of both policies.
         first_step, last_step, final_episodes: trajectories to show.
-        metrics: figures of each step, in order.
+        phases: metrics of each phase's steps, in order.
 
     Returns:
         (summary.json, learning curve as PNG, report.md).
     """
+    metrics = [step for phase in phases for step in phase]
     summary = build_summary(
         run=run.name,
         fingerprint=identity["fingerprint"],

@@ -1,10 +1,12 @@
 """Report: everything that the run has measured, on one page."""
 
+from itertools import groupby
+
 from kedro.pipeline import Node, Pipeline
 
 from sg_pipeline.coevolution import CoevolveConfig, unroll
 from sg_pipeline.evaluation.metrics import EvaluationConfig
-from sg_pipeline.pipelines.report.nodes import write_report
+from sg_pipeline.pipelines.report.nodes import gather_metrics, write_report
 from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
 
 
@@ -13,6 +15,15 @@ def create_pipeline(
 ) -> Pipeline:
     """Return the pipeline that reports on a whole run."""
     steps = unroll(config, schedule)
+    # Gathered within their phase: in kedro viz a phase then leads to the report by one dataset instead of forty.
+    phases = {
+        phase: [f"{step.namespace}.metrics" for step in group]
+        for phase, group in groupby(steps, key=lambda step: step.namespace.partition(".")[0])
+    }
+    gathering = [
+        Node(gather_metrics, metrics, f"{phase}.gathered_metrics", name="gather_metrics", namespace=phase)
+        for phase, metrics in phases.items()
+    ]
     inputs = [
         "params:run",
         "params:environment",
@@ -24,6 +35,7 @@ def create_pipeline(
         f"{steps[0].namespace}.trajectories",
         f"{steps[-1].namespace}.trajectories",
         f"evaluate.final.episodes_{evaluation.modes[0]}",
-        *(f"{step.namespace}.metrics" for step in steps),
+        *(f"{phase}.gathered_metrics" for phase in phases),
     ]
-    return Pipeline([Node(write_report, inputs, ["summary", "learning_curve", "report"], name="write_report")])
+    outputs = ["summary", "learning_curve", "report"]
+    return Pipeline([*gathering, Node(write_report, inputs, outputs, name="write_report")])

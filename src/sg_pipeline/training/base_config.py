@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sg_pipeline.policies.tiny import TinyConfig
-from sg_pipeline.training.warm_start import WarmStartConfig
+from sg_pipeline.training.warm_start_config import WarmStartConfig
 
 
 class WarmStartStage(WarmStartConfig):

@@ -1,0 +1,40 @@
+"""The project's context: parameters are checked first, and decide which graph there is."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+
+from sg_pipeline import clock, pipeline_registry
+
+
+class ProjectContext(KedroContext):
+    """Checks every parameter before anything runs, and tells the registry which graph they ask for.
+
+    Not a hook: `kedro viz` switches hooks off, and must show the graph of its `--env` and `--params` nevertheless.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        """Read the parameters, runtime ones included."""
+        from kedro.framework.project import LOGGING, pipelines
+
+        from sg_pipeline.parameters import check_parameters
+
+        super().__init__(**arguments)
+        clock.restart()
+        _use_project_logging(self.project_path, LOGGING)
+        pipeline_registry.use(check_parameters(self.config_loader["parameters"]))
+        # An earlier session of the same process may have asked for another graph.
+        requested = pipelines._requested_pipelines
+        pipelines.configure(pipelines._pipelines_module)
+        pipelines.set_requested(requested)
+
+
+def _use_project_logging(project: Path, current: Any) -> None:
+    """Use the project's logging configuration also when Kedro was started in another folder of it."""
+    path = project / "conf" / "logging.yml"
+    if path.is_file() and "KEDRO_LOGGING_CONFIG" not in os.environ:
+        import yaml
+
+        current.configure(yaml.safe_load(path.read_text(encoding="utf-8")))
