@@ -50,7 +50,7 @@ class ProjectCopy:
             "base_model",
             path=str(policy),
             tiny=TINY,
-            warm_start=[{"total_tokens": 40_000, "learning_rate": 3e-3, "noise": [0.3]}],
+            warm_start=[{"total_tokens": 80_000, "learning_rate": 1e-2, "noise": [0.3]}],
         )
 
     def configure(self, section: str, **values: Any) -> None:
