@@ -53,7 +53,8 @@ def evaluation(wins: int, wins_plain: int, step: int = 0) -> dict[str, Any]:
 
 def summary(**changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
-        "run": "demo", "fingerprint": "f00d", "environment": "alfworld", "panel_sha256": {"valid_seen": "abc"},
+        "run": "demo", "fingerprint": "f00d", "environment": "alfworld",
+        "panel": "generated games, panel demo", "panel_sha256": {"valid_seen": "abc"},
         "wall_seconds": 125.0, "metrics": metrics(), "base": evaluation(10, 12), "final": evaluation(24, 13, step=8),
         "guidance": True, "seed": 0,
     }  # fmt: skip

@@ -10,7 +10,7 @@ from sg_pipeline.reporting.summary import json_ready
 
 def test_promised_keys():
     found = summary()
-    assert {"fingerprint", "environment", "panel_sha256"} <= set(found)
+    assert {"fingerprint", "environment", "panel", "panel_sha256"} <= set(found)
     assert (found["run"], found["steps"], found["quarantined"], found["wall_seconds"]) == ("demo", 8, 1, 125.0)
     assert found["lambda"] == [0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.125, 0.125]
     for part, wins in (("base", 10), ("final", 24)):

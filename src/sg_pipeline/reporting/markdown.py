@@ -53,7 +53,7 @@ def _identity(summary: Mapping[str, Any]) -> str:
     hashes = panel if isinstance(panel, Mapping) else {"panel": panel}
     steps, quarantined = summary["steps"], summary["quarantined"]
     lines = [
-        f"- environment: {summary['environment']}",
+        f"- environment: {summary['environment']}, {summary['panel']}",
         f"- parameters' fingerprint: `{summary['fingerprint']}`",
         *(f"- {name} sha256: `{digest}`" for name, digest in hashes.items()),
         f"- {steps} co-evolution steps in {duration(summary.get('wall_seconds'))}, trained "

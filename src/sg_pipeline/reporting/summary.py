@@ -1,6 +1,6 @@
 """summary.json: a run in figures.
 
-    {run, fingerprint, environment, panel_sha256, steps, wall_seconds, mode,
+    {run, fingerprint, environment, panel, panel_sha256, steps, wall_seconds, mode,
      base, final:  {valid_seen: score, valid_unseen: score, <other mode>: {valid_seen: score, …}},
      difference:   {valid_seen: final - base, …, <other mode>: {…}},
      lambda: [one per step], quarantined, seconds: {…}, curve: {figure: [one per step]}}
@@ -28,6 +28,7 @@ def build_summary(
     run: str,
     fingerprint: str,
     environment: str,
+    panel: str,
     panel_sha256: Any,
     wall_seconds: float,
     metrics: Sequence[Mapping[str, Any]],
@@ -42,6 +43,7 @@ def build_summary(
         run: the run's name.
         fingerprint: digest of the parameters that affect results.
         environment: what was played.
+        panel: where its games come from, in words: generated games are always called so.
         panel_sha256: digest of the frozen panel, or one per split.
         wall_seconds: duration of the run.
         metrics: one mapping per step; a figure may be missing or None.
@@ -61,6 +63,7 @@ def build_summary(
         "run": run,
         "fingerprint": fingerprint,
         "environment": environment,
+        "panel": panel,
         "panel_sha256": panel_sha256,
         "steps": len(metrics),
         "wall_seconds": wall_seconds,

@@ -54,6 +54,7 @@ def write_report(
         run=run.name,
         fingerprint=identity["fingerprint"],
         environment=environment.name,
+        panel=panel["source"],
         panel_sha256=panel["sha256"],
         wall_seconds=clock.elapsed(),
         metrics=metrics,
@@ -62,7 +63,6 @@ def write_report(
         guidance=rollout.guidance,
         seed=run.seed,
     )
-    summary["panel"] = panel["source"]
     shown = pick_trajectories(
         {"First step of training": first_step, "Last step of training": last_step, "Final evaluation": final_episodes}
     )
