@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alfworld_games import extract_official
 
-from sg_pipeline.environments.alfworld.official import OFFICIAL_COUNTS, find_official_games
+from sg_pipeline.environments.alfworld.official import OFFICIAL_COUNTS, find_official_games, find_official_splits
 from sg_pipeline.errors import ConfigurationError, DataError
 
 PLACE, LIGHT = "pick_and_place_simple", "look_at_obj_in_light"
@@ -75,6 +75,16 @@ def test_missing_folders_and_wrong_names(folder: Path) -> None:
         find_official_games(folder, "test")
     with pytest.raises(ConfigurationError, match="found 'pick'"):
         find_official_games(folder, "valid_seen", ["pick"])
+
+
+def test_a_split_that_is_not_there_is_told_and_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    splits = find_official_splits(folder)
+    assert list(splits) == ["valid_seen"]
+    told = [record.getMessage() for record in caplog.records if "is not in" in record.getMessage()]
+    assert ["train" in message and "3553" in message for message in told] == [True, False]
+    assert ["valid_unseen" in message and "134" in message for message in told] == [False, True]
+    with pytest.raises(DataError, match="holds no official ALFWorld games"):
+        find_official_splits(folder / "json_2.1.2" / "valid_seen")
 
 
 def test_trajectory_file_that_is_not_json(folder: Path) -> None:

@@ -81,16 +81,40 @@ def find_official_games(root: Path, split: str, task_types: Collection[str] | No
     return [task for task in tasks if task_types is None or task.task_type in task_types]
 
 
-def _split_folder(root: Path, split: str) -> Path:
-    """Return the folder of a split; of several data versions below `root` the newest one that has it."""
+def find_official_splits(root: Path) -> dict[str, list[Task]]:
+    """List the official games of every split that lies under `root`; one that is not there is told and left out.
+
+    Raises:
+        DataError: `root` does not exist or holds no split at all; or as `find_official_games`.
+    """
+    root = Path(root)
+    found = [split for split in OFFICIAL_COUNTS if _split_folders(root, split)]
+    for split, counts in OFFICIAL_COUNTS.items():
+        if found and split not in found:
+            logger.warning(
+                "Official ALFWorld %s is not in %s: 0 of %d games; no figure on it can be given.",
+                split,
+                root,
+                sum(counts.values()),
+            )
+    return {split: find_official_games(root, split) for split in found or OFFICIAL_COUNTS}
+
+
+def _split_folders(root: Path, split: str) -> list[Path]:
+    """Return the folders of a split; of several data versions below `root` the newest one first."""
     folders = [root / split, *sorted(root.glob(f"json_*/{split}"), reverse=True)]
-    for folder in folders:
-        if folder.is_dir():
-            return folder
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _split_folder(root: Path, split: str) -> Path:
+    """Return the folder of a split, or say what is missing."""
+    if folders := _split_folders(root, split):
+        return folders[0]
     if not root.is_dir():
         raise DataError(f"The folder of the official ALFWorld games does not exist: {root} (run alfworld-download).")
     raise DataError(
-        f"The folder {root} holds no official ALFWorld games: expected {split}/ or json_2.1.x/{split}/ in it."
+        f"The folder {root} holds no official ALFWorld games of the split {split}: expected {split}/ or "
+        f"json_2.1.x/{split}/ in it."
     )
 
 

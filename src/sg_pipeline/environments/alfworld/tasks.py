@@ -119,9 +119,9 @@ def _generated(config: TasksConfig, games: Path, root: Path) -> tuple[dict[str, 
 
 
 def _official(config: TasksConfig, root: Path) -> tuple[dict[str, list[Task]], str, str]:
-    from sg_pipeline.environments.alfworld.official import find_official_games
+    from sg_pipeline.environments.alfworld.official import find_official_splits
 
     folder = (root / Path(str(config.data)).expanduser()).resolve()
-    splits = {split: find_official_games(folder, split) for split in ("train", "valid_seen", "valid_unseen")}
+    splits = find_official_splits(folder)
     listing = json.dumps({s: [[t.task_id, t.sha256] for t in tasks] for s, tasks in splits.items()}, sort_keys=True)
     return splits, hashlib.sha256(listing.encode()).hexdigest(), str(folder)
