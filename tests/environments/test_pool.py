@@ -186,11 +186,14 @@ def test_wrong_spec_is_a_configuration_error(spec, message):
 
 def interrupt_step(pool, rows, after_s=0.3):
     """Step, and be interrupted by Ctrl-C while waiting."""
+    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(after_s, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         pool.step(rows, ["left"] * len(rows))
     timer.join()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_interrupted_call_harms_nothing(expected):
