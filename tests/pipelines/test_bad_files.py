@@ -196,7 +196,10 @@ def test_an_unknown_error_is_not_explained(tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(project):
+    # A shell that starts the tests in the background has them, and so their children, ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = project.process(*project.arguments("coevolve", "interrupted", {"coevolve.steps": 60}))
+    signal.signal(signal.SIGINT, before)
     steps = project.root / "data" / "08_reporting" / "interrupted" / "steps"
     end = time.monotonic() + 60
     while not list(steps.glob("*.json")) and process.poll() is None and time.monotonic() < end:
