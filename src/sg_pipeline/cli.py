@@ -43,7 +43,8 @@ def _run(**arguments: Any) -> Any:
     try:
         return kedro_run.callback(**arguments)  # type: ignore[misc]
     except KeyboardInterrupt:
-        raise click.ClickException(f"interrupted; {GO_ON} where it stopped") from None
+        again = "run the same command to go on" if arguments.get("pipelines") == ["sweep"] else GO_ON
+        raise click.ClickException(f"interrupted; {again} where it stopped") from None
     except click.ClickException:
         raise
     except Exception as error:

@@ -31,3 +31,7 @@ class RunIdentityError(SgPipelineError):
 
 class RunFailedError(SgPipelineError):
     """A run that another one has started ended with an error."""
+
+
+class RunKilledError(RunFailedError):
+    """A run that another one has started was killed: it has done nothing wrong, and can go on."""

@@ -14,6 +14,9 @@ from sg_pipeline.run_lock import RunLock
 
 logger = logging.getLogger(__name__)
 
+_STARTERS = (["study"], ["sweep"])
+"""Pipelines that are no run themselves, but start some."""
+
 
 class RunIdentityHook:
     """A run's name belongs to one fingerprint and to one process at a time, and a process to one run's settings."""
@@ -29,7 +32,11 @@ class RunIdentityHook:
 
         parameters = pipeline_registry.parameters()
         path = Path(catalog.get("run_identity").path)
-        if run_params["pipeline_names"] == ["study"]:  # no run itself, it starts them
+        if run_params["pipeline_names"] == [
+            "sweep"
+        ]:  # several processes work on one sweep, and share it out themselves
+            return
+        if run_params["pipeline_names"] == ["study"]:
             self._lock.take(path.parents[1] / parameters.study.name / LOCK, parameters.study.name)
             return
         self._lock.take(path.with_name(LOCK), parameters.run.name)
@@ -68,11 +75,14 @@ class ClockHook:
     """The run's clock goes on where an earlier, killed process of the run left it."""
 
     def __init__(self) -> None:
-        self._path = Path()
+        self._path: Path | None = None
 
     @hook_impl(trylast=True)  # the run is ours when `RunIdentityHook` has locked it
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Add what was spent before, unless the run begins anew."""
+        self._path = None
+        if run_params["pipeline_names"] in _STARTERS:
+            return
         self._path = Path(catalog.get("run_identity").path).with_name("clock.json")
         if run_params["only_missing_outputs"] or BASE_POLICY not in pipeline.all_outputs():
             clock.go_on_from(self._path)
@@ -80,7 +90,8 @@ class ClockHook:
     @hook_impl
     def after_node_run(self) -> None:
         """Write it down: a process that is killed cannot do so any more."""
-        clock.note(self._path)
+        if self._path is not None:
+            clock.note(self._path)
 
 
 class ProgressHook:
@@ -95,7 +106,7 @@ class ProgressHook:
         self._nodes = 0
         run = pipeline_registry.parameters().run
         names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
-        if names == "study":
+        if run_params["pipeline_names"] in _STARTERS:
             return
         logger.info("run '%s': %s, seed %d; outputs lie in data/*/%s", run.name, names, run.seed, run.name)
 

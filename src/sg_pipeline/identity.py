@@ -22,8 +22,14 @@ logger = logging.getLogger(__name__)
 _SHOWN = 4
 """Differences that a message tells."""
 
-_EVALUATION = ("07_model_output/{}/*", "08_reporting/{}/evaluation_*", "08_reporting/{}/summary.json")
-"""Outputs that parameters of `evaluate` decide alone; what is made of them is made again with them."""
+_EVALUATION = (
+    "07_model_output/{}/*",
+    "08_reporting/{}/evaluation_*",
+    "08_reporting/{}/summary.json",
+    "02_intermediate/{}/validation_panel.json",
+    "08_reporting/{}/validation",
+)
+"""Outputs that parameters of `evaluate` and `validation` decide alone; what is made of them is made again with them."""
 
 LOCK = ".lock"
 """Name of the file beside `run.json` that one process at a time holds (see `run_lock`)."""
@@ -39,6 +45,7 @@ _FREE = (
     "evaluate.batch_rows",
     "cross_checkpoint",  # its table and files name the checkpoints themselves
     "study",  # which runs are compared
+    "sweep",  # which runs are made
 )
 
 
@@ -78,7 +85,7 @@ def claim_run(path: Path, parameters: Parameters, project: Path) -> None:
         if len(differences) > _SHOWN:
             differing += f"; and {len(differences) - _SHOWN} more"
         if differing and parameters.run.when_changed == "start_over":
-            only_evaluation = all(changed.startswith("evaluate.") for changed in differences)
+            only_evaluation = all(changed.startswith(("evaluate.", "validation.")) for changed in differences)
             logger.warning("run '%s' is %s again: %s", name, "evaluated" if only_evaluation else "made", differing)
             _delete_outputs(data, name, _EVALUATION if only_evaluation else ("*/{}/*",))
             there = own
@@ -101,7 +108,11 @@ def claim_run(path: Path, parameters: Parameters, project: Path) -> None:
 
 def completed(parameters: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Add to recorded parameters those of `names` that are newer: then they had the effect of their defaults."""
-    newer = {name: default_of(name) for name in names if name not in parameters}
+    newer = {
+        name: default_of(name, parameters.get(f"{name.rpartition('.')[0]}.kind"))
+        for name in names
+        if name not in parameters
+    }
     return {**json.loads(json.dumps({n: v for n, v in newer.items() if v is not ...}, default=str)), **parameters}
 
 
@@ -152,6 +163,8 @@ def _inputs(parameters: Parameters, project: Path) -> dict[str, str]:
     if parameters.tasks.source == "panel":
         shipped = PANELS / f"{parameters.tasks.panel}.json"
         files["tasks.panel"] = shipped if shipped.is_file() else project / parameters.tasks.panel
+    if not (PANELS / f"{parameters.validation.panel}.json").is_file():
+        files["validation.panel"] = project / parameters.validation.panel
     return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in files.items() if path.is_file()}
 
 

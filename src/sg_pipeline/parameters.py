@@ -17,9 +17,11 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.cross_checkpoint_config import CrossCheckpointConfig
 from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.evaluation.prompting import PromptingConfig
+from sg_pipeline.evaluation.validation import ValidationConfig
 from sg_pipeline.rewards.aggregate import RewardConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.study.config import StudyConfig
+from sg_pipeline.sweep.config import SweepConfig
 from sg_pipeline.training.base_config import BaseModelConfig
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.distill_config import DistillConfig
@@ -45,6 +47,8 @@ class Parameters(BaseModel):
     distill: DistillConfig
     prompting: PromptingConfig
     study: StudyConfig
+    validation: ValidationConfig
+    sweep: SweepConfig
 
 
 def check_parameters(raw: Mapping[str, Any]) -> Parameters:
@@ -74,16 +78,23 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix.removesuffix("."): value}
 
 
-def default_of(name: str) -> Any:
-    """Return what the parameter `name` ("rollout.guide") is where no file sets it.
+def default_of(name: str, kind: str | None = None) -> Any:
+    """Return what the parameter `name` ("rollout.guide") is where no file sets it; `...` where it must be set.
 
-    `...` where it must be set, or belongs to one of several kinds (of schedules): another kind does not have it.
+    Args:
+        name: of the parameter.
+        kind: where its section is of one of several kinds (of schedules), which one; `...` is returned for what that
+            kind does not have, and for all of them where it is None.
     """
     path = name.split(".")
     models: list[Any] = [Parameters]
     for key in path[:-1]:
         models = [model for field in _fields(models, key) for model in _models_in(field.annotation)]
-    for field in _fields(models, path[-1]) if len(models) == 1 else ():
+    if len(models) > 1:
+        models = [
+            model for model in models if "kind" in model.model_fields and model.model_fields["kind"].default == kind
+        ]
+    for field in _fields(models, path[-1]):
         return ... if field.is_required() else field.get_default(call_default_factory=True)
     return ...
 

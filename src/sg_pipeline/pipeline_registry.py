@@ -19,7 +19,9 @@ from sg_pipeline.pipelines import (
     report,
     step,
     study,
+    sweep,
     tasks,
+    validation,
 )
 from sg_pipeline.study.config import StudyConfig
 
@@ -68,6 +70,9 @@ def register_pipelines() -> dict[str, Pipeline]:
         "distill": base_model.create_pipeline() + distill.create_pipeline(),
         "prompting": tasks.create_pipeline() + prompting.create_pipeline(p.prompting),
     }
+    registered["validation"] = before + phases + validation.create_pipeline(p.coevolve, p.aggregate.schedule, guided)
+    if _wanted("sweep"):
+        registered["sweep"] = sweep.create_pipeline(p)
     if _wanted("study"):
         registered["study"] = study.create_pipeline(p.study, _methods(p.study))
     return registered

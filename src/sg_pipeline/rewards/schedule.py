@@ -5,6 +5,7 @@ is not believed at first (warm-up), then gradually (activation), then fully, and
 (annealing), because this shaping is not potential-based and would bias the final policy.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,11 +20,13 @@ class Trapezoid(BaseModel):
                   = peak (N - u) / (N - b3)    b3 <= u <= N       phase 4, annealing
 
     with b_k = fraction_k * N and N the number of steps; u = 0 .. N-1 are trained on and lambda(N) = 0. The
-    paper has N = 80 and borders 40, 50, 70.
+    paper has N = 80 and borders 40, 50, 70. With cosine ramps the share x of the peak that stands beside it in phases 2
+    and 4 is (1 - cos(pi x)) / 2 instead: as much trust in all, with softer corners.
 
     Attributes:
         activation, full, annealing: the fractions at which phases 2, 3 and 4 begin, in this order.
         peak: lambda in phase 3.
+        shape: of the ramps in phases 2 and 4.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +36,7 @@ class Trapezoid(BaseModel):
     full: float = Field(0.625, ge=0.0, le=1.0)
     annealing: float = Field(0.875, ge=0.0, le=1.0)
     peak: float = Field(1.0, ge=0.0, allow_inf_nan=False)
+    shape: Literal["linear", "cosine"] = "linear"
 
     @model_validator(mode="after")
     def _ordered(self) -> "Trapezoid":
@@ -49,10 +53,15 @@ class Trapezoid(BaseModel):
         if step < begin:
             return 0.0
         if step < full:
-            return self.peak * (step - begin) / (full - begin)
+            return self._ramp(step - begin, full - begin)
         if step < annealing:
             return self.peak
-        return self.peak * (steps - step) / (steps - annealing) if step < steps else 0.0
+        return self._ramp(steps - step, steps - annealing) if step < steps else 0.0
+
+    def _ramp(self, part: float, whole: float) -> float:
+        if self.shape == "linear":
+            return self.peak * part / whole
+        return self.peak * (1 - math.cos(math.pi * part / whole)) / 2
 
     def borders(self) -> tuple[float, float, float]:
         """The fractions of training at which phases 2, 3 and 4 begin."""

@@ -10,11 +10,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.errors import RunFailedError
+from sg_pipeline.errors import RunFailedError, RunKilledError
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,15 @@ LOG = "log.txt"
 _PR_SET_PDEATHSIG = 1
 
 
-def run_child(pipeline: str, parameters: Mapping[str, Any], *, env: str | None, project: Path, log: Path) -> None:
+def run_child(
+    pipeline: str,
+    parameters: Mapping[str, Any],
+    *,
+    env: str | None,
+    project: Path,
+    log: Path,
+    options: Sequence[str] = (),
+) -> None:
     """Run a pipeline to its end.
 
     Args:
@@ -33,14 +41,16 @@ def run_child(pipeline: str, parameters: Mapping[str, Any], *, env: str | None, 
         env: the configuration environment; None: the default one.
         project: the project's folder.
         log: what the process prints is appended to this file.
+        options: further ones of `kedro run`, such as `--to-outputs=…`.
 
     Raises:
         RunFailedError: it ended with an error; holds its last sentence.
+        RunKilledError: a signal has ended it.
     """
     command = [
         sys.executable, "-m", __name__, str(os.getpid()),
         "run", f"--pipeline={pipeline}", "--only-missing-outputs", f"--params={as_text(parameters)}",
-        *([f"--env={env}"] if env else []),
+        *([f"--env={env}"] if env else []), *options,
     ]  # fmt: skip
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
@@ -50,7 +60,7 @@ def run_child(pipeline: str, parameters: Mapping[str, Any], *, env: str | None, 
             command, cwd=project, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, check=False
         ).returncode
     if code:
-        raise RunFailedError(
+        raise (RunKilledError if code < 0 else RunFailedError)(
             f"run '{parameters['run.name']}' failed: {_last_sentence(log, began, code)}; its log is {log}"
         )
 

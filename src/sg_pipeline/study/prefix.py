@@ -9,6 +9,7 @@ Donors are found by their `run.json`: the same version of the package, the same 
 those below. A donor may be running at the same time, since files appear under their name only when they are whole.
 """
 
+import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
@@ -28,12 +29,16 @@ logger = logging.getLogger(__name__)
 
 _SCHEDULE = "aggregate.schedule."
 # The length of a run matters by lambda(u) and the phase alone; where it writes checkpoints, not at all.
-_NOT_IN_A_STEP = (_SCHEDULE, "coevolve.", "evaluate.")
+_NOT_IN_A_STEP = (_SCHEDULE, "coevolve.", "evaluate.", "validation.")
 # An evaluation of the base policy comes before all training, in both modes, at a temperature of its own.
 _NOT_IN_THE_BASE = (
     "aggregate.", "coevolve.", "train.", "validate.", "rollout.guidance", "rollout.dynamic_sampling",
-    "rollout.tasks_per_step", "rollout.group_size", "rollout.temperature",
+    "rollout.tasks_per_step", "rollout.group_size", "rollout.temperature", "validation.",
 )  # fmt: skip
+
+SHARED = "shared.json"
+"""Name of the file beside a run's reports that says which steps it has from whom: a list of `donor`, `first` and `last`
+(one behind the last that was taken over)."""
 
 Recorded = Mapping[str, Any]
 """Parameters by dotted name, as in `run.json`."""
@@ -60,15 +65,31 @@ def take_over(data: Path, parameters: Parameters) -> int:
     steps = parameters.coevolve.steps
     shared = {donor: _steps_there(data, donor, common_steps(own, there), steps) for donor, there in donors.items()}
     best = max(sorted(shared), key=lambda donor: shared[donor], default=None)
-    if best is None or _steps_there(data, name, shared[best], steps) == shared[best]:
+    own_steps = 0 if best is None else _steps_there(data, name, shared[best], steps)
+    if best is None or own_steps == shared[best]:
         return 0
     for source in (data / "02_intermediate" / best / "panel.json", data / "06_models" / best / "base"):
         _copy(source, data, best, name)
     for step in range(shared[best]):
         for source in _files_of(data, best, step, steps):
             _copy(source, data, best, name)
+    if all(own.get(n) == donors[best].get(n) for n in {*own, *donors[best]} if n.startswith("validation.")):
+        for step in range(shared[best]):
+            _copy(validation_file(data, best, step + 1, steps), data, best, name)
+    _note(data / "08_reporting" / name / SHARED, {"donor": best, "first": own_steps, "last": shared[best]})
     logger.info("run '%s': its first %d steps are those of run '%s', taken over", name, shared[best], best)
     return shared[best]
+
+
+def validation_file(data: Path, run: str, after: int, steps: int) -> Path:
+    """Return where the validation of the policy that was trained for `after` of `steps` steps lies."""
+    return data / "08_reporting" / run / "validation" / f"after_{step_number(after, steps + 1)}.json"
+
+
+def read_shared(data: Path, run: str) -> list[dict[str, Any]]:
+    """Return what the run has taken over, see `SHARED`."""
+    path = data / "08_reporting" / run / SHARED
+    return list(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
 
 
 def common_steps(own: Recorded, other: Recorded) -> int:
@@ -124,6 +145,12 @@ def _files_of(data: Path, run: str, step: int, steps: int) -> list[Path]:
         data / "08_reporting" / run / "steps" / f"step_{number}.json",
         data / "06_models" / run / "checkpoints" / f"step_{number}",
     ]  # fmt: skip
+
+
+def _note(path: Path, taken: dict[str, Any]) -> None:
+    there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps([*there, taken], indent=1) + "\n", encoding="utf-8")
 
 
 def _copy(source: Path, data: Path, donor: str, name: str) -> None:

@@ -1,0 +1,84 @@
+"""Validation: what a policy achieves on games that neither training nor the final evaluation ever plays.
+
+Whoever chooses among runs by their success, as a sweep does, spoils the games that were looked at for judging the
+chosen one: the best of many is partly the luckiest. So choices are made on this panel, and the evaluation panels stay
+unseen until the choice is made. All policies of one seed play the games with the same chance.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sg_pipeline.coevolution import step_number
+from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.evaluation.metrics import EvaluationConfig, score_episodes
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NAMESPACE = "validation"
+"""Of the datasets."""
+
+
+class ValidationConfig(BaseModel):
+    """Which games validate a policy, and how it plays them: in the mode that is trained.
+
+    Attributes:
+        panel: name of a panel that comes with the package, or path of a panel file.
+        split: of that panel.
+        games: the first so many games of the split; None: all.
+        episodes_per_game: repetitions of each game.
+        temperature: of sampling.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    panel: str = "validation"
+    split: str = "valid_seen"
+    games: int | None = Field(None, ge=1)
+    episodes_per_game: int = Field(1, ge=1)
+    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
+
+    def evaluation(self, mode_guided: bool, batch_rows: int) -> EvaluationConfig:
+        """Return the same as the configuration of an evaluation; `batch_rows` changes no result."""
+        return EvaluationConfig(
+            splits=(self.split,), temperature=self.temperature, episodes_per_game=self.episodes_per_game,
+            guided=mode_guided, plain=not mode_guided, games=self.games, batch_rows=batch_rows,
+        )  # fmt: skip
+
+
+def validation_output(after: int, steps: int) -> str:
+    """Name of the dataset with the validation of the policy that was trained for `after` of `steps` steps."""
+    return f"{NAMESPACE}.after_{step_number(after, steps + 1)}"
+
+
+def check_apart(validation: Mapping[str, Any], split: str, panel: Mapping[str, Any], name: str) -> None:
+    """Make sure that no game of the validation split is also trained on or evaluated.
+
+    Args:
+        validation, panel: prepared panels; a game is known by the digest of its file.
+        split: of `validation`.
+        name: of the validation panel, for the message.
+
+    Raises:
+        ConfigurationError: a game is in both, or the validation panel has no such split.
+    """
+    if split not in validation["splits"]:
+        raise ConfigurationError(
+            f"validation.split is {split!r}, but the panel {name!r} has {', '.join(validation['splits'])}"
+        )
+    own = {task["sha256"]: task["task_id"] for task in validation["splits"][split]}
+    for other, tasks in panel["splits"].items():
+        common = [task["task_id"] for task in tasks if task["sha256"] in own]
+        if common:
+            raise ConfigurationError(
+                f"validation.panel is {name!r}, but {len(common)} of its games, such as {common[0]!r}, are also games "
+                f"of {other} in the run's own panel: a choice that is made on them cannot be judged on them, so "
+                f"choose another panel"
+            )
+
+
+def validation_score(episodes: "pl.DataFrame", after: int, mode: str, panel_sha256: str, seed: int) -> dict[str, Any]:
+    """Score validation episodes: `after` (steps of training), `mode`, `panel_sha256`, and what `score_episodes` has."""
+    return {"after": after, "mode": mode, "panel_sha256": panel_sha256, **score_episodes(episodes, seed)}

@@ -1,0 +1,97 @@
+"""Nodes of the sweep pipeline. Each may be run by several processes at once."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sg_pipeline.command_line import CommandLine
+from sg_pipeline.parameters import Parameters
+from sg_pipeline.sweep.config import SweepConfig
+
+logger = logging.getLogger(__name__)
+
+
+def make_search(given: Parameters) -> Callable[..., dict[str, Any]]:
+    """Return the node function that works on the trials, whose other parameters are `given`."""
+
+    def search(sweep: SweepConfig, command_line: CommandLine, project: Path) -> dict[str, Any]:
+        """Work on the search until it is over.
+
+        Args:
+            sweep: parameters.
+            command_line: of the sweep; its `--env` and `--params` are handed on.
+            project: the project's folder.
+
+        Returns:
+            All trials, of every worker and every start.
+        """
+        from sg_pipeline.sweep.claims import Claims
+        from sg_pipeline.sweep.runs import Runner
+        from sg_pipeline.sweep.space import check_sweep
+        from sg_pipeline.sweep.storage import open_study, where
+        from sg_pipeline.sweep.trials import read_trials
+        from sg_pipeline.sweep.worker import Worker
+
+        check_sweep(sweep, given)
+        runner = Runner(command_line, project, given)
+        reports = runner.data / "08_reporting" / sweep.name
+        claims = Claims(reports)
+        with claims.alone():
+            study = open_study(sweep, given, reports)
+        logger.info("sweep '%s': its study is kept in %s", sweep.name, where(sweep, reports))
+        Worker(study, sweep, runner, claims, given.run.seed).search()
+        return read_trials(study, sweep, runner.data)
+
+    return search
+
+
+def make_confirm(given: Parameters) -> Callable[..., dict[str, Any]]:
+    """Return the node function that runs the best trials again."""
+
+    def run_again(
+        sweep: SweepConfig, command_line: CommandLine, project: Path, trials: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Run the best trials and the presets with other seeds, and compare them.
+
+        Args:
+            sweep, command_line, project: as for `search`.
+            trials: of `search`.
+
+        Returns:
+            Everything that is shown of the sweep.
+        """
+        from sg_pipeline.sweep.claims import Claims
+        from sg_pipeline.sweep.confirm import confirm, contenders
+        from sg_pipeline.sweep.results import sweep_results
+        from sg_pipeline.sweep.runs import Runner
+
+        runner = Runner(command_line, project, given)
+        chosen = contenders(sweep, trials) if trials["ranking"] else []
+        confirm(sweep, chosen, runner, Claims(runner.data / "08_reporting" / sweep.name))
+        found = sweep_results(sweep, trials, chosen, runner.data, given.run.seed)
+        logger.info("%s", found["verdict"])
+        return found
+
+    return run_again
+
+
+def draw(found: dict[str, Any]) -> dict[str, bytes]:
+    """Draw the sweep's figures: name -> PNG."""
+    from sg_pipeline.sweep.figures import draw_figures
+
+    return draw_figures(found)
+
+
+def write_report(found: dict[str, Any], figures: dict[str, bytes]) -> str:
+    """Write the sweep in Markdown; figures lie in the folder `figures` beside it."""
+    from sg_pipeline.sweep.document import sweep_markdown
+
+    return sweep_markdown(found, {name: f"figures/{name}.png" for name in figures})
+
+
+def write_best(found: dict[str, Any]) -> str:
+    """Write the winner as a method."""
+    from sg_pipeline.sweep.method_file import method_file
+
+    return method_file(found)

@@ -1,0 +1,89 @@
+"""Nodes of the validation pipeline."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.environments.alfworld.tasks import TasksConfig, prepare_tasks
+from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig
+from sg_pipeline.evaluation.play import evaluate
+from sg_pipeline.evaluation.validation import ValidationConfig, check_apart, validation_score
+from sg_pipeline.pipelines.games import games_of
+from sg_pipeline.reporting.progress import evaluation_lines
+from sg_pipeline.rollouts.config import RolloutConfig
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_validation_panel(
+    config: ValidationConfig,
+    tasks: TasksConfig,
+    panel: dict[str, Any],
+    games: Path,
+    compiled_games: Path,
+    project: Path,
+) -> dict[str, Any]:
+    """Put the validation games on the disk, and make sure that the run plays none of them.
+
+    Args:
+        config, tasks: parameters; of `tasks` only the number of workers.
+        panel: the run's own, prepared.
+        games, compiled_games: folders.
+        project: what relative paths in the configuration start from.
+
+    Returns:
+        The prepared panel.
+    """
+    wanted = TasksConfig(source="panel", panel=config.panel, compile_workers=tasks.compile_workers)
+    prepared = prepare_tasks(wanted, games, compiled_games, project)
+    check_apart(prepared, config.split, panel, config.panel)
+    return prepared
+
+
+def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
+    """Return the node function that validates the policy which was trained for so many steps."""
+
+    def validate_policy(
+        written: Any,
+        panel: dict[str, Any],
+        games: Path,
+        compiled: Path,
+        environment: EnvironmentConfig,
+        rollout: RolloutConfig,
+        config: ValidationConfig,
+        evaluation: EvaluationConfig,
+        run: RunConfig,
+        folder: Path | None = None,
+        guide: Any = None,
+    ) -> dict[str, Any]:
+        """Play the validation games.
+
+        Args:
+            written: the policy, which is on the disk by now.
+            panel, games, compiled: what to play.
+            environment, rollout, config, run: parameters; of `evaluation` only how many episodes are played at once.
+            folder: where the checkpoint lies: `written` may be the live policy, which is being trained on; None for the
+                final policy, which nobody changes any more.
+            guide: writes the guidance in the policy's place.
+
+        Returns:
+            Its score.
+        """
+        from sg_pipeline.policies.checkpoint import load_policy
+
+        mode = WITH_GUIDANCE if rollout.guidance else WITHOUT_GUIDANCE
+        with games_of(panel, games) as data_root:
+            episodes = evaluate(
+                written if folder is None else load_policy(folder), panel, mode,
+                config.evaluation(rollout.guidance, evaluation.batch_rows), environment, rollout,
+                data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide,
+            )  # fmt: skip
+        score = validation_score(episodes, steps, mode, panel["sha256"], run.seed)
+        for line in evaluation_lines({mode: {"validation": score}}, steps):
+            logger.info("%s", line)
+        return score
+
+    return validate_policy

@@ -1,0 +1,46 @@
+"""One node for each policy that is written down."""
+
+from kedro.pipeline import Node, Pipeline
+
+from sg_pipeline.coevolution import FINAL_POLICY, GUIDE, CoevolveConfig, step_number, unroll, written_steps
+from sg_pipeline.evaluation.validation import NAMESPACE, validation_output
+from sg_pipeline.pipelines.validation.nodes import prepare_validation_panel, validate_after
+from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
+
+
+def create_pipeline(config: CoevolveConfig, schedule: Trapezoid | Constant | Off, guided: bool = False) -> Pipeline:
+    """Return the validation of all checkpoints and of the final policy.
+
+    Args:
+        config: says which checkpoints there are.
+        schedule: gives their datasets their names.
+        guided: a frozen `guide` writes the guidance.
+    """
+    written = {place.index + 1: place for place in unroll(config, schedule)}
+    nodes = [
+        Node(
+            prepare_validation_panel,
+            ["params:validation", "params:tasks", "panel", "games", "compiled_games", "project_folder"],
+            "validation_panel",
+            name="prepare_validation_panel",
+        )
+    ]
+    for after in written_steps(config)[1:]:
+        place = written[after]
+        inputs = {
+            "written": place.policy_out,
+            "panel": "validation_panel",
+            "games": "games",
+            "compiled": "compiled_games",
+            "environment": "params:environment",
+            "rollout": "params:rollout",
+            "config": "params:validation",
+            "evaluation": "params:evaluate",
+            "run": "params:run",
+            **({"guide": GUIDE} if guided else {}),
+        }
+        if place.policy_out != FINAL_POLICY:
+            inputs["folder"] = f"{NAMESPACE}.folder_{step_number(place.index, config.steps)}"
+        output = validation_output(after, config.steps)
+        nodes.append(Node(validate_after(after), inputs, output, name=output.replace(".", "_")))
+    return Pipeline(nodes)

@@ -1,0 +1,195 @@
+"""What a sweep searches, and how long."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class Range(BaseModel):
+    """A number that is searched between two others; one that stands alone is fixed.
+
+    Attributes:
+        low, high: the least and the greatest value.
+        log: drawn evenly by order of magnitude.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
+    log: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alone_it_is_fixed(cls, value: Any) -> Any:
+        return value if isinstance(value, (dict, Range)) else {"low": value, "high": value}
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if self.low > self.high:
+            raise ValueError(f"low must not be above high, found low {self.low:g} and high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a range with log: true must begin above 0, found low {self.low:g}")
+        return self
+
+    @property
+    def fixed(self) -> bool:
+        """There is nothing to search."""
+        return self.low == self.high
+
+
+SHARES = ("activation", "ramp", "annealing")
+_LIMITS = {
+    **dict.fromkeys(SHARES, (0.0, 1.0)),
+    "peak": (0.0, 100.0),
+    "positive": (0.0, 100.0),
+    "negative": (-100.0, 0.0),
+    "learning_rate": (1e-12, 1.0),
+}
+
+
+class SpaceConfig(BaseModel):
+    """The search space: each dimension a range, a choice, or fixed.
+
+    Attributes:
+        activation: fraction of the steps after which trust begins.
+        ramp: share of what is left then during which it rises.
+        annealing: share of what is left then during which it falls.
+        peak: lambda in between.
+        shape: of the ramps.
+        positive, negative: what these verdicts are worth; None: not searched.
+        learning_rate, group_size: of training and rollouts; None: not searched.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    activation: Range = Range(low=0.0, high=0.9)
+    ramp: Range = Range(low=0.0, high=1.0)
+    annealing: Range = Range(low=0.0, high=1.0)
+    peak: Range = Range(low=0.0, high=1.5)
+    shape: tuple[Literal["linear", "cosine"], ...] = Field(("linear", "cosine"), min_length=1)
+    positive: Range | None = None
+    negative: Range | None = None
+    learning_rate: Range | None = None
+    group_size: tuple[Annotated[int, Field(ge=2)], ...] | None = Field(None, min_length=1)
+
+    @field_validator("shape", "group_size", mode="before")
+    @classmethod
+    def _one_is_fixed(cls, value: Any) -> Any:
+        return value if value is None or isinstance(value, (list, tuple)) else (value,)
+
+    @field_validator("shape", "group_size")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        if values is not None and len(set(values)) < len(values):
+            raise ValueError(f"a choice is named twice: {', '.join(map(str, values))}")
+        return values
+
+    @model_validator(mode="after")
+    def _possible(self) -> "SpaceConfig":
+        for name, (least, most) in _LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value.low <= value.high <= most:
+                found = f"{value.low:g}" if value.fixed else f"{value.low:g} to {value.high:g}"
+                raise ValueError(f"{name} must lie between {least:g} and {most:g}, found {found}")
+        if not self.searched:
+            raise ValueError("nothing is searched: every dimension has a single value; give one of them a range")
+        if self.peak.high == 0 and set(self.searched) <= {*SHARES, "shape"}:
+            raise ValueError(
+                f"peak is 0, so that trust is 0 throughout and {', '.join(self.searched)} decide nothing: let it be "
+                f"searched, or fix it above 0"
+            )
+        return self
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The dimensions that are not fixed, in order."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return tuple(
+            name
+            for name, value in values.items()
+            if (isinstance(value, Range) and not value.fixed) or (isinstance(value, tuple) and len(value) > 1)
+        )
+
+
+Preset = Literal["paper", "constant", "off"]
+
+
+class SweepConfig(BaseModel):
+    """A sweep.
+
+    Attributes:
+        name: of the sweep; its trials are runs called NAME/trial-NNNN.
+        space: what is searched.
+        presets: schedules that are tried first and never pruned.
+        n_trials: how many trials there are to be, of all workers and all starts together.
+        timeout: seconds after which a worker begins no further trial; None: no limit.
+        steps: of a trial.
+        validate_every: after every so many steps a trial is written down, validated and judged.
+        second: another objective besides the success at the end; the result is then a Pareto front.
+        threshold: of success, for the objective steps_to_threshold.
+        pruner: what stops hopeless trials.
+        startup: trials that are drawn at random before the sampler learns and the pruner stops any; presets count.
+        storage: where the study is kept; None: a journal file in the sweep's reports; else a database's url.
+        candidates: how many of the best trials are run again.
+        confirm_seeds: with which seeds, as the presets are; none: they are not.
+        confirm_steps: steps of these runs; None: as many as a trial has.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "sweep"
+    space: SpaceConfig = Field(default_factory=SpaceConfig)
+    presets: tuple[Preset, ...] = ("off", "paper", "constant")
+    n_trials: int = Field(30, ge=1)
+    timeout: float | None = Field(None, gt=0)
+    steps: int = Field(40, ge=1, le=100_000)
+    validate_every: int = Field(10, ge=1)
+    second: Literal["calibration", "steps_to_threshold"] | None = None
+    threshold: float = Field(0.55, gt=0, le=1)
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    startup: int = Field(8, ge=0)
+    storage: str | None = None
+    candidates: int = Field(2, ge=1)
+    confirm_seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1, 2, 3)
+    confirm_steps: int | None = Field(None, ge=1, le=100_000)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError("a sweep's name may have letters, digits, '.', '_' and '-'")
+        return name
+
+    @field_validator("presets", "confirm_seeds")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        twice = sorted({str(value) for value in values if values.count(value) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is named twice")
+        return values
+
+    @field_validator("presets", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, values: Any) -> Any:
+        # YAML reads a bare `off` as false.
+        return ["off" if value is False else value for value in values] if isinstance(values, (list, tuple)) else values
+
+    @model_validator(mode="after")
+    def _possible(self) -> "SweepConfig":
+        if self.second is not None and self.pruner != "none":
+            raise ValueError(
+                f"pruner is {self.pruner!r}, but with a second objective ({self.second}) no trial is worse than "
+                f"another before its end: set pruner to none"
+            )
+        return self
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What is optimised."""
+        return ("success",) if self.second is None else ("success", self.second)
+
+    def trial_name(self, number: int) -> str:
+        """Name of the run of trial `number`."""
+        return f"{self.name}/trial-{number:04d}"

@@ -1,0 +1,144 @@
+"""From a point of the search space to the parameters of a trial.
+
+A point is a mapping dimension -> value. The borders of the phases are ordered by construction, since each dimension
+is a share of what the ones before it have left of the training:
+
+    0 ── activation ── full ───────── annealing ── 1
+                      = activation + ramp (1 - activation)
+                                      = 1 - annealing' (1 - full)      annealing': the dimension, the border beside it
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.parameters import Parameters, flat
+from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
+from sg_pipeline.sweep.config import Range, SpaceConfig, SweepConfig
+
+if TYPE_CHECKING:
+    import optuna
+
+Point = Mapping[str, Any]
+
+DIGITS = 4
+"""Decimals of a trial's fractions: finer than a step, and a schedule can still be read."""
+
+PRESETS: dict[str, Trapezoid | Constant | Off] = {"paper": Trapezoid(), "constant": Constant(value=1.0), "off": Off()}
+"""What every sweep is compared with."""
+
+_PRESET_POINTS: dict[str, Point] = {
+    "paper": {"activation": 0.5, "ramp": 0.25, "annealing": 1 / 3, "peak": 1.0, "shape": "linear"},
+    "constant": {"activation": 0.0, "ramp": 0.0, "annealing": 0.0, "peak": 1.0, "shape": "linear"},
+    "off": {"activation": 0.5, "ramp": 0.25, "annealing": 1 / 3, "peak": 0.0, "shape": "linear"},
+}
+
+
+def schedule_at(point: Point) -> Trapezoid:
+    """Return the schedule of a point."""
+    activation = round(point["activation"], DIGITS)
+    full = round(activation + point["ramp"] * (1 - activation), DIGITS)
+    annealing = round(1 - point["annealing"] * (1 - full), DIGITS)
+    return Trapezoid(
+        activation=activation,
+        # Rounding keeps the order but where two borders are closer than its last digit.
+        full=min(1.0, max(activation, full)),
+        annealing=min(1.0, max(activation, full, annealing)),
+        peak=round(point["peak"], DIGITS),
+        shape=point["shape"],
+    )
+
+
+def preset_point(space: SpaceConfig, preset: str, given: Parameters) -> Point | None:
+    """Return where a preset lies in the space, None where it does not; what it says nothing of is as in `given`."""
+    elsewhere = {
+        "positive": given.aggregate.polarity.positive,
+        "negative": given.aggregate.polarity.negative,
+        "learning_rate": given.train.learning_rate,
+        "group_size": given.rollout.group_size,
+    }
+    point = {name: {**elsewhere, **_PRESET_POINTS[preset]}[name] for name in dimensions(space)}
+    return point if all(_has(getattr(space, name), value) for name, value in point.items()) else None
+
+
+def dimensions(space: SpaceConfig) -> list[str]:
+    """Return the names of a point's values: those that are searched or fixed."""
+    return [name for name in SpaceConfig.model_fields if getattr(space, name) is not None]
+
+
+def distributions(space: SpaceConfig) -> "dict[str, optuna.distributions.BaseDistribution]":
+    """Return what is drawn from, sorted by name; fixed dimensions are not drawn."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    found: dict[str, Any] = {}
+    for name in sorted(space.searched):
+        value = getattr(space, name)
+        if isinstance(value, Range):
+            found[name] = FloatDistribution(value.low, value.high, log=value.log)
+        else:
+            found[name] = CategoricalDistribution(value)
+    return found
+
+
+def draw(trial: "optuna.Trial", space: SpaceConfig) -> Point:
+    """Let a trial draw its point; what it has drawn before stays."""
+    point: dict[str, Any] = {}
+    for name in dimensions(space):
+        value = getattr(space, name)
+        if name not in space.searched:
+            point[name] = value.low if isinstance(value, Range) else value[0]
+        elif isinstance(value, Range):
+            point[name] = trial.suggest_float(name, value.low, value.high, log=value.log)
+        else:
+            point[name] = trial.suggest_categorical(name, value)
+    return point
+
+
+def point_parameters(point: Point) -> dict[str, Any]:
+    """Return the parameters that make a run one of this point, by dotted name."""
+    found = schedule_parameters(schedule_at(point))
+    for name, parameter in (
+        ("positive", "aggregate.polarity.positive"),
+        ("negative", "aggregate.polarity.negative"),
+        ("learning_rate", "train.learning_rate"),
+    ):
+        if name in point:
+            found[parameter] = float(f"{point[name]:.{DIGITS}g}")
+    if "group_size" in point:
+        found["rollout.group_size"] = point["group_size"]
+    return found
+
+
+def schedule_parameters(schedule: Trapezoid | Constant | Off) -> dict[str, Any]:
+    """Return a schedule as parameters, by dotted name."""
+    return flat(schedule.model_dump(), "aggregate.schedule.")
+
+
+def check_sweep(sweep: SweepConfig, given: Parameters) -> None:
+    """Refuse a sweep whose trials could not run.
+
+    Raises:
+        ConfigurationError: in one sentence.
+    """
+    if not given.rollout.guidance:
+        raise ConfigurationError(
+            "rollout.guidance is false, but a sweep searches how much guidance is trusted: turn it on, or choose a "
+            "method that has it (run.method)"
+        )
+    if given.run.seed in sweep.confirm_seeds:
+        raise ConfigurationError(
+            f"sweep.confirm_seeds has {given.run.seed}, which is the seed of the search (run.seed): the best of many "
+            f"trials owes something to its seed, so it is run again with others"
+        )
+    for size in sweep.space.group_size or ():
+        episodes = size * given.rollout.tasks_per_step
+        if given.train.minibatch > episodes:
+            raise ConfigurationError(
+                f"sweep.space.group_size has {size}, which makes {episodes} trajectories a step "
+                f"(rollout.tasks_per_step {given.rollout.tasks_per_step}), fewer than train.minibatch "
+                f"{given.train.minibatch}: leave it out or lower the latter"
+            )
+
+
+def _has(dimension: Range | tuple[Any, ...], value: Any) -> bool:
+    return dimension.low <= value <= dimension.high if isinstance(dimension, Range) else value in dimension

@@ -1,0 +1,152 @@
+"""Where a sweep is kept: Optuna's study, opened by every worker, and made sure to be the one that is meant."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.identity import completed, fingerprint
+from sg_pipeline.parameters import Parameters
+from sg_pipeline.sweep.config import SweepConfig
+from sg_pipeline.sweep.sampler import NumberedSampler, make_pruner
+from sg_pipeline.sweep.space import distributions, preset_point
+
+logger = logging.getLogger(__name__)
+
+DEFINITION, PRESET, INSIDE = "definition", "preset", "inside"
+"""Attributes: of the study, what makes its trials comparable; of a trial, which preset it is, and whether that lies in
+the space."""
+
+JOURNAL = "journal.log"
+
+_DIRECTIONS = {"success": "maximize", "calibration": "maximize", "steps_to_threshold": "minimize"}
+_TRIALS_DECIDE = ("aggregate.schedule.", "coevolve.", "evaluate.")
+_SHOWN = 4
+
+
+def open_study(sweep: SweepConfig, given: Parameters, reports: Path) -> optuna.Study:
+    """Open the sweep's study, or make it, with its presets waiting. One worker at a time may do so.
+
+    Args:
+        sweep: the sweep.
+        given: parameters of its trials, but for what is searched.
+        reports: the sweep's folder of reports.
+
+    Raises:
+        DataError: the storage cannot be reached or read.
+        ConfigurationError: a study of this name was made with another space, objective or other parameters.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = distributions(sweep.space)
+    try:
+        study = optuna.create_study(
+            study_name=sweep.name,
+            storage=_storage(sweep, reports),
+            sampler=NumberedSampler(given.run.seed, space, sweep.startup),
+            pruner=make_pruner(sweep.pruner, sweep.startup, sweep.validate_every, sweep.steps),
+            directions=[_DIRECTIONS[name] for name in sweep.objectives],
+            load_if_exists=True,
+        )
+        there, own = study.user_attrs.get(DEFINITION), definition(sweep, given)
+        if there is None and study.get_trials(deepcopy=False):
+            raise ConfigurationError(
+                f"the storage {where(sweep, reports)} has a study {sweep.name!r} that no sweep of this project has "
+                f"made: choose another sweep.name"
+            )
+        if there is not None:
+            _check_same(json.loads(there), own, sweep.name)
+        _enqueue_presets(study, sweep, given)
+        if there is None:
+            study.set_user_attr(DEFINITION, json.dumps(own, sort_keys=True))
+    except ConfigurationError:
+        raise
+    except Exception as error:  # every database has errors of its own
+        raise DataError(
+            f"the storage of the sweep, {where(sweep, reports)}, cannot be used ({_line(error)}): sweep.storage must "
+            f"be null, for a journal file, or the url of a database that is there, as in sqlite:///sweep.db"
+        ) from error
+    return study
+
+
+def definition(sweep: SweepConfig, given: Parameters) -> dict[str, Any]:
+    """Return what makes trials comparable, by dotted name."""
+    parameters = fingerprint(given)["parameters"]
+    about = {"space": sweep.space.model_dump(mode="json"), "steps": sweep.steps, "validate_every": sweep.validate_every,
+             "objectives": list(sweep.objectives)}  # fmt: skip
+    if sweep.second == "steps_to_threshold":
+        about["threshold"] = sweep.threshold
+    kept = {name: value for name, value in parameters.items() if not name.startswith(_TRIALS_DECIDE)}
+    return {**{f"sweep.{name}": value for name, value in about.items()}, **kept}
+
+
+def where(sweep: SweepConfig, reports: Path) -> str:
+    """Name the storage, without a password that its url may have."""
+    if sweep.storage is None:
+        return str(reports / JOURNAL)
+    scheme, _, rest = sweep.storage.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _storage(sweep: SweepConfig, reports: Path) -> optuna.storages.BaseStorage:
+    if sweep.storage is not None:
+        return optuna.storages.get_storage(sweep.storage)
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    reports.mkdir(parents=True, exist_ok=True)
+    _mend(reports / JOURNAL)
+    return JournalStorage(JournalFileBackend(str(reports / JOURNAL)))
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that was not written to its end: nothing could be read behind it."""
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not path.exists():
+        return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()  # another worker may be writing
+    try:
+        with path.open("rb+") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                logger.warning("%s ends with half an entry, which is cut off", path)
+                file.truncate(whole)
+                os.fsync(file.fileno())
+    finally:
+        lock.release()
+
+
+def _enqueue_presets(study: optuna.Study, sweep: SweepConfig, given: Parameters) -> None:
+    """Let the presets wait for workers; those that the study has are not tried again."""
+    there = {trial.user_attrs.get(PRESET) for trial in study.get_trials(deepcopy=False)}
+    for preset in sweep.presets:
+        if preset not in there:
+            point = preset_point(sweep.space, preset, given)
+            drawn = {name: value for name, value in (point or {}).items() if name in sweep.space.searched}
+            study.enqueue_trial(drawn, user_attrs={PRESET: preset, INSIDE: point is not None})
+
+
+def _check_same(there: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
+    there = completed(dict(there), own)
+    differing = [
+        f"{key} was {there.get(key, 'unset')!r}, is {own.get(key, 'unset')!r}"
+        for key in sorted({*there, *own})
+        if there.get(key, "unset") != own.get(key, "unset")
+    ]
+    if differing:
+        more = f"; and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+        raise ConfigurationError(
+            f"the sweep {name!r} was begun with other settings ({'; '.join(differing[:_SHOWN])}{more}), and its trials "
+            f"cannot be compared with new ones: choose another name with --params sweep.name=NAME"
+        )
+
+
+def _line(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")

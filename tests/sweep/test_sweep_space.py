@@ -1,0 +1,112 @@
+"""Every point of the space is a schedule, and the presets are what they are called."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from played_sweep import load
+
+from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.rewards.schedule import PHASES, Trapezoid, phase_of
+from sg_pipeline.sweep.space import PRESETS, check_sweep, point_parameters, preset_point, schedule_at
+
+shares = st.floats(0, 1)
+points = st.fixed_dictionaries(
+    {
+        "activation": shares,
+        "ramp": shares,
+        "annealing": shares,
+        "peak": st.floats(0, 3),
+        "shape": st.sampled_from(["linear", "cosine"]),
+    }
+)
+
+
+@given(points, st.integers(1, 200))
+def test_borders_are_ordered_by_construction(point, steps) -> None:
+    schedule = schedule_at(point)  # the schedule itself refuses borders out of order
+    trusts = [schedule.trust(step, steps) for step in range(steps)]
+    assert all(0 <= trust <= schedule.peak + 1e-9 for trust in trusts)
+    phases = [PHASES.index(phase_of(schedule, step, steps)) for step in range(steps)]
+    assert phases == sorted(phases)
+
+
+@pytest.mark.parametrize("preset", ["paper", "constant", "off"])
+@pytest.mark.parametrize("steps", [40, 80])
+def test_a_preset_lies_in_the_default_space(preset, steps) -> None:
+    parameters = load()
+    point = preset_point(parameters.sweep.space, preset, parameters)
+    assert point is not None
+    there, own = schedule_at(point), PRESETS[preset]
+    # Rounded to 4 decimals the borders may stand 0.004 of a step beside the preset's own.
+    assert [there.trust(u, steps) for u in range(steps)] == pytest.approx(
+        [own.trust(u, steps) for u in range(steps)], abs=1e-2
+    )
+
+
+def test_a_preset_outside_of_the_space_is_known_as_such() -> None:
+    parameters = load(space={"peak": {"low": 0.2, "high": 0.8}})
+    assert all(preset_point(parameters.sweep.space, preset, parameters) is None for preset in PRESETS)
+
+
+def test_a_point_sets_only_what_the_space_has() -> None:
+    point = {"activation": 0.25, "ramp": 0.5, "annealing": 0.0, "peak": 0.5, "shape": "cosine"}
+    assert point_parameters(point) == {
+        "aggregate.schedule.kind": "trapezoid",
+        "aggregate.schedule.activation": 0.25,
+        "aggregate.schedule.full": 0.625,
+        "aggregate.schedule.annealing": 1.0,
+        "aggregate.schedule.peak": 0.5,
+        "aggregate.schedule.shape": "cosine",
+    }
+    more = point_parameters({**point, "learning_rate": 0.000123456, "group_size": 4, "negative": -0.2})
+    assert (more["train.learning_rate"], more["rollout.group_size"]) == (0.0001235, 4)
+    assert more["aggregate.polarity.negative"] == -0.2
+
+
+def test_cosine_ramps_are_softer_and_trust_as_much() -> None:
+    linear, cosine = (Trapezoid(activation=0, full=0.5, annealing=0.5, shape=shape) for shape in ("linear", "cosine"))
+    ramps = [[schedule.trust(u, 40) for u in range(41)] for schedule in (linear, cosine)]
+    assert sum(ramps[0]) == pytest.approx(sum(ramps[1]))
+    assert ramps[1][2] < ramps[0][2] < ramps[0][18] < ramps[1][18]
+    assert [ramps[1][u] for u in (0, 10, 20, 30, 40)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    ("sweep", "told"),
+    [
+        (
+            {"space": {"activation": {"low": 0.6, "high": 0.2}}},
+            "low must not be above high, found low 0.6 and high 0.2",
+        ),
+        ({"space": {"ramp": {"low": 0.0, "high": 1.5}}}, "ramp must lie between 0 and 1, found 0 to 1.5"),
+        (
+            {"space": {"activation": 0.5, "ramp": 0.25, "annealing": 0.3, "peak": 1.0, "shape": "linear"}},
+            "nothing is searched",
+        ),
+        ({"space": {"peak": 0.0}}, "peak is 0, so that trust is 0 throughout"),
+        ({"space": {"peek": 1.0}}, "unknown parameter sweep.space.peek (found 1.0): did you mean sweep.space.peak?"),
+        ({"space": {"positive": {"low": 0.5}}}, "parameter sweep.space.positive.high is missing"),
+        ({"space": {"learning_rate": {"low": 0.0, "high": 0.1, "log": True}}}, "must begin above 0"),
+        ({"second": "calibration"}, "set pruner to none"),
+        ({"presets": ["paper", "paper"]}, "paper is named twice"),
+        ({"n_trials": 0}, "sweep.n_trials"),
+    ],
+)
+def test_a_space_that_is_none_is_told(sweep, told) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load(**sweep)
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "told"),
+    [
+        ({"confirm_seeds": [0, 1]}, "sweep.confirm_seeds has 0, which is the seed of the search"),
+        ({"space": {"group_size": [2, 8]}}, "sweep.space.group_size has 2, which makes 16 trajectories a step"),
+    ],
+)
+def test_a_sweep_whose_trials_could_not_run_is_told(sweep, told) -> None:
+    parameters = load(**sweep)
+    with pytest.raises(ConfigurationError) as refused:
+        check_sweep(parameters.sweep, parameters)
+    assert told in str(refused.value)

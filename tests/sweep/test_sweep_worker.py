@@ -1,0 +1,222 @@
+"""Workers on one sweep: who begins what, who takes over, what is pruned."""
+
+import subprocess
+import sys
+import textwrap
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from played_sweep import PlayedRunner, load, steady
+
+from sg_pipeline.errors import ConfigurationError, DataError, RunFailedError, RunKilledError
+from sg_pipeline.sweep.claims import Claims
+from sg_pipeline.sweep.storage import open_study
+
+
+def states(trials) -> list[str]:
+    return [trial.state.name for trial in trials]
+
+
+def test_presets_come_first_and_are_never_pruned(bench) -> None:
+    given = load(pruner="median", startup=3)
+    runner = bench.search(given, lambda parameters, after: 0.9 - steady(parameters, after))  # what begins late is bad
+    trials = bench.trials(given)
+    assert [trial.user_attrs.get("preset") for trial in trials[:4]] == ["off", "paper", "constant", None]
+    assert states(trials[:3]) == ["COMPLETE"] * 3
+    assert len(trials) == 8
+    assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert [after for name, after in runner.played if name == "sweep/trial-0000"] == [10, 20, 30, 40]
+    assert trials[0].user_attrs["parameters"] == {"aggregate.schedule.kind": "off"}
+
+
+def test_a_hopeless_trial_is_pruned_but_not_before_its_schedule_has_begun(bench) -> None:
+    space = {"activation": {"low": 0.3, "high": 0.9}, "ramp": 0.0, "annealing": 0.0, "peak": 1.0, "shape": "linear"}
+    given = load(startup=3, n_trials=8, space=space)
+    good = {"off", "constant", "paper"}
+
+    def success(parameters, after):
+        preset = (
+            parameters["aggregate.schedule.kind"] != "trapezoid" or parameters["aggregate.schedule.activation"] == 0.5
+        )
+        return 0.5 if preset else 0.1
+
+    bench.search(given, success)
+    trials = bench.trials(given)
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
+    assert pruned
+    assert not good & {trial.user_attrs.get("preset") for trial in pruned}
+    for trial in pruned:
+        began = trial.user_attrs["parameters"]["aggregate.schedule.activation"] * 40
+        assert began < trial.last_step <= began + 10
+
+
+def test_the_same_seed_draws_the_same_sweep_whether_interrupted_or_not(bench, tmp_path) -> None:
+    given = load()
+    bench.search(given)
+    whole = [trial.user_attrs["parameters"] for trial in bench.trials(given)]
+
+    other = type(bench)(tmp_path / "other")
+    calls = 0
+
+    def dying(parameters, after):
+        nonlocal calls
+        calls += 1
+        if calls % 7 == 0:
+            raise RunKilledError("killed")
+        return steady(parameters, after)
+
+    for _ in range(20):
+        try:
+            other.search(given, dying)
+            break
+        except RunKilledError:
+            assert "RUNNING" in states(other.trials(given))
+    assert [trial.user_attrs["parameters"] for trial in other.trials(given)] == whole
+    assert states(other.trials(given)) == states(bench.trials(given))
+
+
+def test_starting_again_adds_up_to_the_new_number(bench) -> None:
+    bench.search(load(n_trials=4))
+    assert len(bench.trials(load())) == 4
+    assert not bench.search(load(n_trials=4)).played
+    bench.search(load(n_trials=6))
+    assert states(bench.trials(load())).count("WAITING") == 0
+    assert len(bench.trials(load())) == 6
+
+
+def test_a_trial_of_a_living_worker_is_left_alone_and_one_of_a_dead_worker_is_taken_over(bench) -> None:
+    given = load(n_trials=3)
+    dead = bench.worker(given, PlayedRunner(bench.data))
+    trial = dead._new()
+    trial.report(0.3, 10)
+    living = bench.worker(given, PlayedRunner(bench.data))
+    with living._claims.alone():
+        assert living._abandoned() is None
+        second = living._new()
+    assert second.number == 1
+    dead._claims.release("sweep/trial-0000")
+    with living._claims.alone():
+        taken = living._abandoned()
+    assert taken.number == 0
+    assert taken.user_attrs["preset"] == "off"
+
+
+def test_a_trial_that_lies_in_another_folder_is_not_taken_over(bench) -> None:
+    given = load(n_trials=3)
+    worker = bench.worker(given, PlayedRunner(bench.data))
+    trial = worker._new()
+    trial.set_user_attr("place", "elsewhere")
+    worker._claims.release("sweep/trial-0000")
+    runner = PlayedRunner(bench.data)
+    bench.worker(given, runner).search()  # and does not wait for it either
+    assert {name for name, _ in runner.played} == {"sweep/trial-0001", "sweep/trial-0002"}
+
+
+def test_failing_trials_are_kept_with_their_reason_and_three_in_a_row_stop_the_worker(bench) -> None:
+    given = load(n_trials=8)
+
+    def failing(parameters, after):
+        if parameters["aggregate.schedule.kind"] == "trapezoid" and parameters["aggregate.schedule.activation"] != 0.5:
+            raise RunFailedError("run 'x' failed: loss is not finite")
+        return 0.5
+
+    with pytest.raises(RunFailedError, match="3 trials in a row have failed, the last one: run 'x' failed"):
+        bench.search(given, failing)
+    assert states(bench.trials(given)) == ["COMPLETE"] * 3 + ["FAIL"] * 3
+    assert bench.trials(given)[5].user_attrs["failure"] == "run 'x' failed: loss is not finite"
+
+
+def test_no_trial_begins_after_the_time_is_up(bench) -> None:
+    assert not bench.search(load(timeout=1e-9)).played
+
+
+@pytest.mark.parametrize("second", ["calibration", "steps_to_threshold"])
+def test_two_objectives_make_a_front(bench, second) -> None:
+    given = load(second=second, pruner="none", threshold=0.45, n_trials=10)
+    bench.search(given)
+    study = open_study(given.sweep, given, bench.reports)
+    assert len(study.directions) == 2
+    assert study.best_trials
+    for trial in study.get_trials(deepcopy=False):
+        success, other = trial.values
+        curve = {int(after): value for after, value in trial.user_attrs["validations"].items()}
+        assert success == curve[40]
+        reached = min([after for after, value in curve.items() if value >= 0.45], default=50)
+        assert other == pytest.approx(success + 0.1 if second == "calibration" else reached)
+
+
+def test_a_space_without_the_presets_is_searched_beside_them(bench) -> None:
+    given = load(space={"peak": {"low": 0.2, "high": 0.8}}, n_trials=12)
+    bench.search(given)
+    trials = bench.trials(given)
+    assert [trial.params for trial in trials[:3]] == [{}, {}, {}]
+    assert trials[2].user_attrs["parameters"] == {
+        "aggregate.schedule.kind": "constant",
+        "aggregate.schedule.value": 1.0,
+    }
+    # Drawn together by TPE, although the presets have drawn nothing.
+    assert any(key.startswith("tpe:relative_params") for key in trials[-1].system_attrs)
+
+
+def test_a_study_of_another_space_or_objective_is_refused(bench) -> None:
+    open_study(load().sweep, load(), bench.reports)
+    for sweep, told in (
+        ({"space": {"peak": 1.0}}, "sweep.space was"),
+        ({"second": "calibration", "pruner": "none"}, "sweep.objectives was"),
+        ({"steps": 20}, "sweep.steps was 40, is 20"),
+    ):
+        given = load(**sweep)
+        with pytest.raises(ConfigurationError, match="was begun with other settings") as refused:
+            open_study(given.sweep, given, bench.reports)
+        assert told in str(refused.value)
+
+
+def test_a_foreign_study_of_the_same_name_is_refused(bench, tmp_path) -> None:
+    url = f"sqlite:///{tmp_path}/own.db"
+    study = optuna.create_study(storage=url, study_name="sweep")
+    study.tell(study.ask(), 1.0)
+    given = load(storage=url)
+    with pytest.raises(ConfigurationError, match="that no sweep of this project has made"):
+        open_study(given.sweep, given, bench.reports)
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all.db", "nonsense", "mysql://me:secret@host/db"])
+def test_a_storage_that_cannot_be_reached_is_told_without_its_password(bench, url) -> None:
+    given = load(storage=url)
+    with pytest.raises(DataError, match="cannot be used") as refused:
+        open_study(given.sweep, given, bench.reports)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_half_written_entry_of_the_journal_is_cut_off(bench) -> None:
+    bench.search(load(n_trials=4))
+    journal = bench.reports / "journal.log"
+    with journal.open("ab") as file:
+        file.write(b'{"op_code": 5, "worker')
+    bench.search(load(n_trials=5))
+    assert states(bench.trials(load())) == ["COMPLETE"] * 5
+
+
+def test_a_claim_ends_with_its_process(tmp_path) -> None:
+    program = f"""
+        import sys
+        from pathlib import Path
+        from sg_pipeline.sweep.claims import Claims
+        claims = Claims(Path({str(tmp_path)!r}))
+        assert claims.take("sweep/trial-0000")
+        print(claims.place, flush=True)
+        sys.stdin.read()
+    """
+    other = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    place = other.stdout.readline().strip()
+    claims = Claims(tmp_path)
+    assert claims.place == place
+    assert not claims.take("sweep/trial-0000")
+    other.kill()
+    other.wait()
+    assert claims.take("sweep/trial-0000")
+    for stream in (other.stdin, other.stdout):
+        stream.close()
