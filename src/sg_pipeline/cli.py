@@ -33,6 +33,8 @@ def _run(**arguments: Any) -> Any:
     if arguments.get("pipeline"):
         arguments["pipelines"] = [arguments["pipeline"], *(arguments.get("pipelines") or [])]
         arguments["pipeline"] = None
+    if arguments.get("pipelines") == ["sweep"]:
+        arguments["only_missing_outputs"] = False  # it always goes on, and further trials may be wanted
     allowed = ("SequentialRunner", "ThreadRunner") if arguments.get("pipelines") == ["study"] else ("SequentialRunner",)
     if arguments.get("runner") not in (None, *allowed):
         raise click.ClickException(

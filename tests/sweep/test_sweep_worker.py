@@ -76,6 +76,15 @@ def test_the_same_seed_draws_the_same_sweep_whether_interrupted_or_not(bench, tm
     assert states(other.trials(given)) == states(bench.trials(given))
 
 
+def test_hyperband_prunes_too(bench) -> None:
+    given = load(pruner="hyperband", n_trials=16, validate_every=5)
+    bench.search(given)
+    trials = bench.trials(given)
+    assert {"COMPLETE", "PRUNED"} == set(states(trials))
+    assert all(trial.last_step == 40 for trial in trials if trial.state == TrialState.COMPLETE)
+    assert all(trial.last_step < 40 for trial in trials if trial.state == TrialState.PRUNED)
+
+
 def test_starting_again_adds_up_to_the_new_number(bench) -> None:
     bench.search(load(n_trials=4))
     assert len(bench.trials(load())) == 4

@@ -55,44 +55,46 @@ def sweep_results(
             f"says nothing yet: sweep.confirm_seeds runs it again."
         )
         return {**found, "winner": winner, "confirmation": None, "verdict": verdict}
-    confirmation = _confirmation(sweep, chosen, data, seed)
+    study = _read_runs(sweep, chosen, data, seed)
+    confirmation = _confirmation(sweep, chosen, study, data)
     # Of equals the one that was named first: a preset.
     contender = max(chosen, key=lambda one: confirmation["contenders"][one.label]["validation"]["mean"])
     winner = {"label": contender.label, "parameters": dict(contender.parameters), "preset": contender.preset}
-    confirmation["rows"] = _against_presets(contender, chosen, confirmation.pop("study"), seed)
+    confirmation["rows"] = _against_presets(contender, chosen, study, seed)
     return {**found, "winner": winner, "confirmation": confirmation, "verdict": _verdict(winner, confirmation)}
 
 
-def _confirmation(sweep: SweepConfig, chosen: Sequence[Contender], data: Path, seed: int) -> dict[str, Any]:
-    records, validation = [], {}
+def _read_runs(sweep: SweepConfig, chosen: Sequence[Contender], data: Path, seed: int) -> Study:
+    records = [
+        read_record(data, contender.label, each, contender.run(sweep, each).name)
+        for contender in chosen
+        for each in sweep.confirm_seeds
+    ]
+    check_comparable(records)
+    return group_runs(records, {contender.label: contender.label for contender in chosen}, seed)
+
+
+def _confirmation(sweep: SweepConfig, chosen: Sequence[Contender], study: Study, data: Path) -> dict[str, Any]:
+    mode, evaluated = study.records[0].mode, scores(study)
+    entries = {}
     for contender in chosen:
         by_seed = {}
-        for each in sweep.confirm_seeds:
-            run = contender.run(sweep, each)
-            records.append(read_record(data, contender.label, each, run.name))
+        for seed in sweep.confirm_seeds:
+            run = contender.run(sweep, seed)
             path = validation_file(data, run.name, run.steps, run.steps)
-            by_seed[str(each)] = json.loads(path.read_text(encoding="utf-8"))["success_rate"]
-        validation[contender.label] = {"by_seed": by_seed, "mean": fmean(by_seed.values())}
-    check_comparable(records)
-    study = group_runs(records, {contender.label: contender.label for contender in chosen}, seed)
-    evaluated = scores(study)
-    mode = records[0].mode
+            by_seed[str(seed)] = json.loads(path.read_text(encoding="utf-8"))["success_rate"]
+        entries[contender.label] = {
+            "preset": contender.preset,
+            "parameters": dict(contender.parameters),
+            "validation": {"by_seed": by_seed, "mean": fmean(by_seed.values())},
+            "evaluation": evaluated[contender.label][mode],
+        }
     return {
-        "contenders": {
-            contender.label: {
-                "preset": contender.preset,
-                "parameters": dict(contender.parameters),
-                "validation": validation[contender.label],
-                "evaluation": evaluated[contender.label][mode],
-            }
-            for contender in chosen
-        },
+        "contenders": entries,
         "base": evaluated["base"][mode],
-        "mode": mode,
         "seeds": list(sweep.confirm_seeds),
         "splits": study.splits,
-        "steps": records[0].parameters["coevolve.steps"],
-        "study": study,
+        "steps": sweep.confirm_steps or sweep.steps,
     }
 
 

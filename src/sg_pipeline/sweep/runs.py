@@ -61,7 +61,7 @@ class Runner:
             RunFailedError: in the run's own words.
         """
         path = validation_file(self.data, run.name, after, run.steps)
-        if not path.exists():
+        if not (path.exists() and self._is_own(run)):
             self._start("validation", run, f"--to-outputs={validation_output(after, run.steps)}")
         return dict(json.loads(path.read_text(encoding="utf-8")))
 
@@ -71,19 +71,25 @@ class Runner:
         self.validate(run, run.steps)
 
     def is_finished(self, run: SweepRun) -> bool:
-        """Return whether `finish` has nothing to do: all is there, and made with these parameters."""
-        reports = self.data / "08_reporting" / run.name
-        there = read_identity(reports / "run.json")
-        files = (reports / "summary.json", validation_file(self.data, run.name, run.steps, run.steps))
-        if there is None or not all(path.exists() for path in files):
+        """Return whether `finish` has nothing to do."""
+        files = (self._reports(run) / "summary.json", validation_file(self.data, run.name, run.steps, run.steps))
+        return all(path.exists() for path in files) and self._is_own(run)
+
+    def _is_own(self, run: SweepRun) -> bool:
+        """Return whether what lies under the run's name was made with its parameters, and not by another sweep."""
+        there = read_identity(self._reports(run) / "run.json")
+        if there is None:
             return False
         own = fingerprint(self._given)["parameters"]
         own = {name: value for name, value in own.items() if not name.startswith(_DECIDED)} | dict(run.parameters)
         found = completed(there["parameters"], own)
         return all(found.get(name) == value for name, value in own.items())
 
+    def _reports(self, run: SweepRun) -> Path:
+        return self.data / "08_reporting" / run.name
+
     def _start(self, pipeline: str, run: SweepRun, *options: str) -> None:
         handed_on = {n: v for n, v in self._command_line.parameters.items() if not n.startswith(_DECIDED)}
         own = {**handed_on, **run.parameters, "run.name": run.name, "run.share": True}
-        log = self.data / "08_reporting" / run.name / LOG
+        log = self._reports(run) / LOG
         run_child(pipeline, own, env=self._command_line.env, project=self._project, log=log, options=options)

@@ -3,7 +3,8 @@
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,24 @@ def open_study(sweep: SweepConfig, given: Parameters, reports: Path) -> optuna.S
             f"be null, for a journal file, or the url of a database that is there, as in sqlite:///sweep.db"
         ) from error
     return study
+
+
+@contextmanager
+def explained(sweep: SweepConfig, reports: Path) -> Iterator[None]:
+    """Tell what has happened when the storage fails while it is in use.
+
+    Raises:
+        DataError: in place of an error of Optuna or of the database.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("optuna", "sqlalchemy", "sqlite3", "redis"):
+            raise
+        raise DataError(
+            f"the storage of the sweep, {where(sweep, reports)}, has failed ({_line(error)}); when it works again, "
+            f"run the same command to go on"
+        ) from error
 
 
 def definition(sweep: SweepConfig, given: Parameters) -> dict[str, Any]:

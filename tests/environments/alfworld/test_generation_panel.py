@@ -164,3 +164,13 @@ def test_committed_panels_rebuild_to_the_byte(tmp_path: Path) -> None:
     for path in paths:
         panel = read_panel(path)
         assert write_panel_games(panel, tmp_path / path.stem) == sum(len(games) for games in panel.splits.values())
+
+
+def test_no_validation_game_is_a_game_of_another_panel() -> None:
+    def signatures(name: str) -> set[str]:
+        panel = read_panel(PANELS / f"{name}.json")
+        return {signature(scene) for split in panel.splits for scene in panel_scenes(panel, split)}
+
+    own = signatures("validation")
+    assert len(own) == 192
+    assert not own & signatures("default")

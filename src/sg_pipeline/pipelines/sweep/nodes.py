@@ -29,7 +29,7 @@ def make_search(given: Parameters) -> Callable[..., dict[str, Any]]:
         from sg_pipeline.sweep.claims import Claims
         from sg_pipeline.sweep.runs import Runner
         from sg_pipeline.sweep.space import check_sweep
-        from sg_pipeline.sweep.storage import open_study, where
+        from sg_pipeline.sweep.storage import explained, open_study, where
         from sg_pipeline.sweep.trials import read_trials
         from sg_pipeline.sweep.worker import Worker
 
@@ -40,8 +40,9 @@ def make_search(given: Parameters) -> Callable[..., dict[str, Any]]:
         with claims.alone():
             study = open_study(sweep, given, reports)
         logger.info("sweep '%s': its study is kept in %s", sweep.name, where(sweep, reports))
-        Worker(study, sweep, runner, claims, given.run.seed).search()
-        return read_trials(study, sweep, runner.data)
+        with explained(sweep, reports):
+            Worker(study, sweep, runner, claims, given.run.seed).search()
+            return read_trials(study, sweep, runner.data)
 
     return search
 
