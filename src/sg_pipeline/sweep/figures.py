@@ -1,5 +1,6 @@
 """The sweep's figures: PNGs, each drawn from sweep.json alone, the same bytes for the same figures."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +30,14 @@ def history_figure(found: Found) -> bytes:
         ax = figure.subplots()
         for name, colour, marker, chosen in (
             ("complete", BLUE, "o", [t for t in trials if t["state"] == "complete" and not t["preset"]]),
-            ("preset", ORANGE, "D", [t for t in trials if t["preset"] and _last(t) is not None]),
+            ("preset", ORANGE, "D", [t for t in trials if t["preset"] and t["validations"]]),
             ("pruned, at its last validation", GREY, "x",
              [t for t in trials if t["state"] == "pruned" and not t["preset"]]),
         ):  # fmt: skip
             if chosen:
                 ax.plot([t["number"] for t in chosen], [_last(t) for t in chosen], marker, color=colour, label=name)
         for trial in trials:
-            if trial["preset"] and _last(trial) is not None:
+            if trial["preset"] and trial["validations"]:
                 ax.annotate(
                     trial["preset"], (trial["number"], _last(trial)), (3, 5), textcoords="offset points", fontsize=8
                 )
@@ -186,13 +187,13 @@ def draw_figures(found: Found) -> dict[str, bytes]:
     return {name: draw(found) for name, (draw, _) in FIGURES.items() if there.get(name, bool(search["ranking"]))}
 
 
-def _last(trial: Mapping[str, Any]) -> float | None:
-    return 100 * trial["validations"][-1][1] if trial["validations"] else None
+def _last(trial: Mapping[str, Any]) -> float:
+    """Return the success in the trial's last validation, in per cent; NaN before its first."""
+    return 100 * trial["validations"][-1][1] if trial["validations"] else math.nan
 
 
 def _label(name: str, trial: Mapping[str, Any]) -> str:
-    last = _last(trial)
-    return name if last is None else f"{name}: {last:.1f} %"
+    return f"{name}: {_last(trial):.1f} %" if trial["validations"] else name
 
 
 def _trust(parameters: Mapping[str, Any], steps: int) -> list[float]:
@@ -206,6 +207,8 @@ def _finish(ax: "Axes", x: str, y: str, *, scaled: bool = False) -> None:
     ax.set_ylabel(y)
     ax.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     if not scaled:
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        from matplotlib.ticker import MaxNLocator
+
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if ax.get_legend_handles_labels()[0]:
         ax.legend()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 
@@ -25,7 +25,11 @@ the space."""
 
 JOURNAL = "journal.log"
 
-_DIRECTIONS = {"success": "maximize", "calibration": "maximize", "steps_to_threshold": "minimize"}
+_DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
+    "success": "maximize",
+    "calibration": "maximize",
+    "steps_to_threshold": "minimize",
+}
 _TRIALS_DECIDE = ("aggregate.schedule.", "coevolve.", "evaluate.")
 _SHOWN = 4
 
