@@ -79,7 +79,8 @@ def claim_run(path: Path, parameters: Parameters, project: Path) -> None:
         remove_leftovers(folder)
     own = {**fingerprint(parameters), "inputs": _inputs(parameters, project)}
     if path.exists() and _outputs_exist(data, name):
-        there = _read(path, name)
+        recorded = _read(path, name)
+        there = recorded if (path.parent / "validation").is_dir() else _not_validated(recorded, own)
         differences = _differences(there, own)
         differing = "; ".join([*differences.values()][:_SHOWN])
         if len(differences) > _SHOWN:
@@ -100,8 +101,10 @@ def claim_run(path: Path, parameters: Parameters, project: Path) -> None:
             )
         # An input that was not there at the first start is known from now on.
         own = {**there, "inputs": {**own["inputs"], **there["inputs"]}}
-        if own == there and not differing:
+        if own == recorded and not differing:
             return
+        if own["parameters"] != recorded["parameters"]:  # prepared for the validation that was not made
+            (data / "02_intermediate" / name / "validation_panel.json").unlink(missing_ok=True)
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
 
@@ -114,6 +117,16 @@ def completed(parameters: dict[str, Any], names: Iterable[str]) -> dict[str, Any
         if name not in parameters
     }
     return {**json.loads(json.dumps({n: v for n, v in newer.items() if v is not ...}, default=str)), **parameters}
+
+
+def _not_validated(there: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return what is recorded of a run that has no validation yet: how it will be validated is free."""
+    parameters, inputs = (
+        {name: value for name, value in recorded.items() if not name.startswith("validation.")}
+        for recorded in (there["parameters"], there["inputs"])
+    )
+    parameters |= {name: value for name, value in own["parameters"].items() if name.startswith("validation.")}
+    return {**there, "parameters": parameters, "inputs": inputs}
 
 
 def read_identity(path: Path) -> dict[str, Any] | None:

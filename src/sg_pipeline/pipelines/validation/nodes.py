@@ -37,7 +37,9 @@ def prepare_validation_panel(
     Returns:
         The prepared panel.
     """
-    wanted = TasksConfig(source="panel", panel=config.panel, compile_workers=tasks.compile_workers)
+    wanted = TasksConfig(
+        source="panel", panel=config.panel, limit=config.games, compile_workers=tasks.compile_workers
+    )  # fmt: skip
     prepared = prepare_tasks(wanted, games, compiled_games, project)
     check_apart(prepared, config.split, panel, config.panel)
     return prepared
