@@ -8,7 +8,7 @@ from sg_pipeline.pipelines import coevolve
 from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
 
 SINGLE = ("tasks", "base_model", "rollout", "validate", "aggregate", "train", "evaluate", "report", "prompting")
-OTHERS = ("cross_checkpoint", "distill", "study")
+OTHERS = ("cross_checkpoint", "distill", "study", "sweep", "validation")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,18 @@ def test_every_dataset_of_the_main_job_has_a_place_in_the_catalog(registered, pr
         for name in pipeline.datasets():
             if not name.startswith("params:") and (name not in catalog or catalog.get(name)._EPHEMERAL):
                 in_memory.add(name.rpartition(".")[2])
-    assert in_memory == {"policy", "validated", "dials", "gathered_metrics", "lessons"}
+    assert in_memory == {"policy", "validated", "dials", "gathered_metrics", "lessons", "sweep_trials"}
+
+
+def test_every_policy_that_is_written_down_is_validated_as_it_lies_on_the_disk(registered):
+    """A checkpoint's dataset hands on the live policy, which may have been trained further by then."""
+    played = {node.outputs[0]: node for node in registered["validation"].nodes if node.name.startswith("validation_a")}
+    assert list(sorted(played)) == [f"validation.after_{after:03d}" for after in range(10, 90, 10)]
+    folders = [[name for name in played[output].inputs if ".folder_" in name] for output in sorted(played)]
+    assert folders == [[f"validation.folder_{after - 1:03d}"] for after in range(10, 80, 10)] + [[]]
+    assert "final_policy" in played["validation.after_080"].inputs
+    one = registered["validation"].to_outputs("validation.after_010")
+    assert sum(node.name.endswith(".train") for node in one.nodes) == 10
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 80])

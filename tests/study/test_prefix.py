@@ -1,8 +1,15 @@
 """How far two runs are the same run."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from sg_pipeline.study.prefix import common_steps
+from sg_pipeline import __version__
+from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.identity import fingerprint
+from sg_pipeline.parameters import Parameters, check_parameters
+from sg_pipeline.study.prefix import _files_of, common_steps, read_shared, take_over, validation_file
 
 TRAPEZOID = {"kind": "trapezoid", "activation": 0.5, "full": 0.625, "annealing": 0.875, "peak": 1.0}
 
@@ -48,3 +55,49 @@ def test_a_shorter_run_shares_what_its_fractions_leave() -> None:
 @pytest.mark.parametrize("name", ["run.seed", "train.learning_rate", "rollout.guidance", "tasks.panel"])
 def test_any_other_difference_shares_nothing(name) -> None:
     assert common_steps(recorded(), recorded(**{name: 7})) == 0
+
+
+def load(**given) -> Parameters:
+    conf = str(Path(__file__).resolve().parents[2] / "conf")
+    return check_parameters(
+        MethodConfigLoader(conf, **{**CONFIG_LOADER_ARGS, "env": "base", "runtime_params": given})["parameters"]
+    )
+
+
+@pytest.fixture
+def donated(tmp_path) -> Path:
+    """Return a data folder in which a run without trust has made 30 steps, with checkpoints and validations."""
+    donor = load(run={"name": "donor"}, aggregate={"schedule": {"kind": "off"}})
+    reports = tmp_path / "08_reporting" / "donor"
+    reports.mkdir(parents=True)
+    (reports / "run.json").write_text(json.dumps({"version": __version__, "inputs": {}, **fingerprint(donor)}))
+    for step in range(30):
+        *files, checkpoint = _files_of(tmp_path, "donor", step, 80)
+        for path in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        if step % 10 == 9:
+            checkpoint.mkdir(parents=True)
+            path = validation_file(tmp_path, "donor", step + 1, 80)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    return tmp_path
+
+
+def late(activation: float, **given) -> Parameters:
+    schedule = {"activation": activation, "full": 0.9, "annealing": 0.9}
+    return load(run={"name": "group/late"}, aggregate={"schedule": schedule}, **given)
+
+
+def test_what_was_taken_over_is_noted_and_validations_come_along(donated) -> None:
+    assert take_over(donated, late(0.25)) == 20  # the phase has another name from there on
+    assert read_shared(donated, "group/late") == [{"donor": "donor", "first": 0, "last": 20}]
+    there = [after for after in range(80) if validation_file(donated, "group/late", after, 80).exists()]
+    assert there == [10, 20]
+    assert take_over(donated, late(0.25)) == 0
+    assert len(read_shared(donated, "group/late")) == 1
+
+
+def test_a_validation_on_other_games_is_not_taken_over(donated) -> None:
+    assert take_over(donated, late(0.25, validation={"games": 3})) == 20
+    assert not validation_file(donated, "group/late", 10, 80).exists()

@@ -74,6 +74,7 @@ def take_over(data: Path, parameters: Parameters) -> int:
         for source in _files_of(data, best, step, steps):
             _copy(source, data, best, name)
     if all(own.get(n) == donors[best].get(n) for n in {*own, *donors[best]} if n.startswith("validation.")):
+        _copy(data / "02_intermediate" / best / "validation_panel.json", data, best, name)
         for step in range(shared[best]):
             _copy(validation_file(data, best, step + 1, steps), data, best, name)
     _note(data / "08_reporting" / name / SHARED, {"donor": best, "first": own_steps, "last": shared[best]})
