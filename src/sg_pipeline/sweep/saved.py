@@ -36,9 +36,12 @@ def work_of(data: Path, run: str, steps: int) -> dict[str, Any]:
             found["seconds"] += seconds["total"]
             continue
         found["shared"] += 1
+        # The last step's policy is no checkpoint: it is made anew.
         end = next(end for end in ends if step < end)
         checkpoints = data / "06_models" / run / "checkpoints"
-        behind = not any((checkpoints / f"step_{step_number(later, steps)}").is_dir() for later in range(step, end))
+        behind = not any(
+            (checkpoints / f"step_{step_number(later, steps)}").is_dir() for later in range(step, min(end, steps - 1))
+        )
         training = seconds.get("training", 0.0)
         found["retrained"] += behind
         found["seconds"] += training * behind
