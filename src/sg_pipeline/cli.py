@@ -33,9 +33,12 @@ def _run(**arguments: Any) -> Any:
     if arguments.get("pipeline"):
         arguments["pipelines"] = [arguments["pipeline"], *(arguments.get("pipelines") or [])]
         arguments["pipeline"] = None
-    if arguments.get("pipelines") == ["sweep"]:
-        arguments["only_missing_outputs"] = False  # it always goes on, and further trials may be wanted
-    allowed = ("SequentialRunner", "ThreadRunner") if arguments.get("pipelines") == ["study"] else ("SequentialRunner",)
+    pipelines = arguments.get("pipelines")
+    if pipelines in (["study"], ["sweep"]):
+        # Their runs know themselves what is missing of them; what is made of all of them is made anew in any case,
+        # since Kedro would take one of fewer runs for done.
+        arguments["only_missing_outputs"] = False
+    allowed = ("SequentialRunner", "ThreadRunner") if pipelines == ["study"] else ("SequentialRunner",)
     if arguments.get("runner") not in (None, *allowed):
         raise click.ClickException(
             f"--runner is {arguments['runner']!r}, but the nodes of a run share one live policy and one pool of "
@@ -45,7 +48,7 @@ def _run(**arguments: Any) -> Any:
     try:
         return kedro_run.callback(**arguments)  # type: ignore[misc]
     except KeyboardInterrupt:
-        again = "run the same command to go on" if arguments.get("pipelines") == ["sweep"] else GO_ON
+        again = "run the same command to go on" if pipelines == ["sweep"] else GO_ON
         raise click.ClickException(f"interrupted; {again} where it stopped") from None
     except click.ClickException:
         raise

@@ -6,14 +6,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """`--env` and `--params` of the session.
+    """`--env`, `--conf-source` and `--params` of the session.
 
     Attributes:
         env: the configuration environment; None: the default one.
+        conf_source: the folder of configuration; None: the project's.
         parameters: what stood after `--params`, by dotted name.
     """
 
     env: str | None = None
+    conf_source: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
 
 

@@ -29,7 +29,7 @@ class ProjectContext(KedroContext):
         _use_project_logging(self.project_path, LOGGING)
         loader = cast("MethodConfigLoader", self.config_loader)
         raw, given = loader["parameters"], dict(loader.runtime_params or {})
-        command_line.note(command_line.CommandLine(self.env, flat(given) if given else {}))
+        command_line.note(command_line.CommandLine(self.env, str(loader.conf_source), flat(given) if given else {}))
         pipeline_registry.use(check_parameters(raw), lambda name: check_parameters(loader.with_method(raw, name)))
         # An earlier session of the same process may have asked for another graph.
         requested = pipelines._requested_pipelines

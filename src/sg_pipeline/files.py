@@ -1,6 +1,7 @@
 """Atomic writes: a reader sees the old file or the new one, never half of one, also after `kill -9`."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +49,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process has left half-written below `folder`, where nobody else may write meanwhile."""
     for temporary in sorted(folder.rglob(f".*{_SUFFIX}")):
-        temporary.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:

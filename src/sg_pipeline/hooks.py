@@ -27,21 +27,24 @@ class RunIdentityHook:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Compare this run's fingerprint with the one under its name, then fix what is else left to the machine."""
-        from sg_pipeline.identity import LOCK, claim_run, data_folder
+        from sg_pipeline.identity import claim_run
+        from sg_pipeline.run_outputs import LOCK, data_folder
         from sg_pipeline.study.prefix import take_over
 
         parameters = pipeline_registry.parameters()
         path = Path(catalog.get("run_identity").path)
-        if run_params["pipeline_names"] == [
-            "sweep"
-        ]:  # several processes work on one sweep, and share it out themselves
+        if run_params["pipeline_names"] == ["sweep"]:  # several processes work on one, and share it out themselves
             return
         if run_params["pipeline_names"] == ["study"]:
-            self._lock.take(path.parents[1] / parameters.study.name / LOCK, parameters.study.name)
+            reports = data_folder(path, parameters.run.name) / "08_reporting"
+            self._lock.take(reports / parameters.study.name / LOCK, parameters.study.name)
             return
         self._lock.take(path.with_name(LOCK), parameters.run.name)
         try:
-            claim_run(path, parameters, catalog.get("project_folder").load())
+            names = run_params["pipeline_names"] or ["coevolve"]
+            claim_run(path, parameters, catalog.get("project_folder").load(), names)
+            if names == ["cross_checkpoint"]:
+                _forget_other_checkpoints(catalog.get("cross_checkpoint.table"), parameters)
             if parameters.run.share and run_params["only_missing_outputs"]:
                 take_over(data_folder(path, parameters.run.name), parameters)
             _settle_libraries(parameters.run.threads)
@@ -104,10 +107,10 @@ class ProgressHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any) -> None:
         """Say which run this is."""
         self._nodes = 0
-        run = pipeline_registry.parameters().run
-        names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
         if run_params["pipeline_names"] in _STARTERS:
             return
+        run = pipeline_registry.parameters().run
+        names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
         logger.info("run '%s': %s, seed %d; outputs lie in data/*/%s", run.name, names, run.seed, run.name)
 
     @hook_impl
@@ -125,6 +128,15 @@ class ProgressHook:
         if node.name.rpartition(".")[2] == "train":
             metrics = next(value for name, value in outputs.items() if name.endswith("metrics"))
             logger.info("%s", progress_line(metrics, pipeline_registry.parameters().coevolve.steps))
+
+
+def _forget_other_checkpoints(table: Any, parameters: Any) -> None:
+    """Delete the table of a cross-checkpoint evaluation that was of other checkpoints: Kedro would take it for done."""
+    if not table.exists():
+        return
+    policy, guides = parameters.cross_checkpoint.steps(parameters.coevolve)
+    if {(row["policy_step"], row["guide_step"]) for row in table.load()} != {(policy, guide) for guide in guides}:
+        table.path.unlink()
 
 
 def _settle_libraries(threads: int) -> None:

@@ -7,8 +7,7 @@ the digests of the files that a path among them names.
 import hashlib
 import json
 import logging
-import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,23 @@ from sg_pipeline import __version__
 from sg_pipeline.errors import RunIdentityError
 from sg_pipeline.files import atomic_write, remove_leftovers
 from sg_pipeline.parameters import Parameters, default_of, flat
+from sg_pipeline.run_outputs import (
+    EVALUATION,
+    EVERYTHING,
+    RESERVED,
+    VALIDATION,
+    VALIDATION_PANEL,
+    data_folder,
+    delete_outputs,
+    is_group,
+    is_trained,
+    outputs_exist,
+)
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 4
 """Differences that a message tells."""
-
-_EVALUATION = (
-    "07_model_output/{}/*",
-    "08_reporting/{}/evaluation_*",
-    "08_reporting/{}/summary.json",
-    "02_intermediate/{}/validation_panel.json",
-    "08_reporting/{}/validation",
-)
-"""Outputs that parameters of `evaluate` and `validation` decide alone; what is made of them is made again with them."""
-
-LOCK = ".lock"
-"""Name of the file beside `run.json` that one process at a time holds (see `run_lock`)."""
 
 # What may change between two starts of the same run, because no result depends on it.
 _FREE = (
@@ -47,12 +46,21 @@ _FREE = (
     "study",  # which runs are compared
     "sweep",  # which runs are made
 )
+# What finished policies are scored with: section -> what is made with it.
+_SCORED = {"evaluate.": EVALUATION, "validation.": VALIDATION}
+# What only the pipelines of the same name look at.
+_OWN = ("distill", "prompting")
 
 
-def fingerprint(parameters: Parameters) -> dict[str, Any]:
-    """Return what identifies a run: `fingerprint` (16 hex digits), `version`, and the `parameters` behind it."""
+def fingerprint(parameters: Parameters, pipelines: Collection[str] = ()) -> dict[str, Any]:
+    """Return what identifies a run: `fingerprint` (16 hex digits), `version`, and the `parameters` behind it.
+
+    Args:
+        parameters: of the run.
+        pipelines: names of those that run; some have a section of their own, which no other run depends on.
+    """
     tree = parameters.model_dump(mode="json", by_alias=True)
-    kept = {name: value for name, value in flat(tree).items() if not _free(name)}
+    kept = {name: value for name, value in flat(tree).items() if not _free(name, pipelines)}
     if parameters.tasks.source != "official":
         # Comes from the environment variable ALFWORLD_DATA, which another shell may not have.
         kept.pop("tasks.data", None)
@@ -60,7 +68,7 @@ def fingerprint(parameters: Parameters) -> dict[str, Any]:
     return {"fingerprint": digest, "version": __version__, "parameters": kept}
 
 
-def claim_run(path: Path, parameters: Parameters, project: Path) -> None:
+def claim_run(path: Path, parameters: Parameters, project: Path, pipelines: Collection[str] = ("coevolve",)) -> None:
     """Write this run's identity to `path`, or make sure that the one there is the same. The caller holds the lock.
 
     A name without outputs is free: a first start that failed for a wrong parameter does not bind the second.
@@ -69,54 +77,81 @@ def claim_run(path: Path, parameters: Parameters, project: Path) -> None:
         path: `run.json`.
         parameters: of this start.
         project: what relative paths among the parameters start from.
+        pipelines: names of those that are about to run.
 
     Raises:
-        RunIdentityError: outputs under this name were made with other parameters or inputs; says which.
+        RunIdentityError: the name cannot be a run's, or outputs under it were made with other parameters or inputs and
+            may not be deleted; says which.
     """
     name = parameters.run.name
     data = data_folder(path, name)
+    if name in RESERVED or is_group(data, name):
+        what = "is a folder of the project's own" if name in RESERVED else "holds the runs of a study"
+        raise RunIdentityError(f"run.name is '{name}', but data/*/{name} {what}: choose another name")
     for folder in sorted(data.glob(f"*/{name}")):
         remove_leftovers(folder)
-    own = {**fingerprint(parameters), "inputs": _inputs(parameters, project)}
-    if path.exists() and _outputs_exist(data, name):
+    own = {**fingerprint(parameters, pipelines), "inputs": _inputs(parameters, project, pipelines)}
+    if path.exists() and outputs_exist(data, name):
         recorded = _read(path, name)
         there = recorded if (path.parent / "validation").is_dir() else _not_validated(recorded, own)
-        differences = _differences(there, own)
-        differing = "; ".join([*differences.values()][:_SHOWN])
-        if len(differences) > _SHOWN:
-            differing += f"; and {len(differences) - _SHOWN} more"
-        if differing and parameters.run.when_changed == "start_over":
-            only_evaluation = all(changed.startswith(("evaluate.", "validation.")) for changed in differences)
-            logger.warning("run '%s' is %s again: %s", name, "evaluated" if only_evaluation else "made", differing)
-            _delete_outputs(data, name, _EVALUATION if only_evaluation else ("*/{}/*",))
+        differences = _differences(there, own, pipelines)
+        if differences:
+            _start_over(data, parameters, pipelines, differences)
             there = own
-        elif differing:
-            raise RunIdentityError(
-                f"run '{name}' has outputs that were made with other parameters ({differing}); choose another name "
-                f"with --params run.name=NAME, or delete data/*/{name} to start it over"
-            )
         elif there.get("version") != __version__:
             logger.warning(
                 "run '%s' was begun by sg_pipeline %s and is continued by %s", name, there.get("version"), __version__
             )
         # An input that was not there at the first start is known from now on.
         own = {**there, "inputs": {**own["inputs"], **there["inputs"]}}
-        if own == recorded and not differing:
+        if own == recorded and not differences:
             return
-        if own["parameters"] != recorded["parameters"]:  # prepared for the validation that was not made
-            (data / "02_intermediate" / name / "validation_panel.json").unlink(missing_ok=True)
+        if own["parameters"] != recorded["parameters"]:  # prepared for a validation that was not made
+            (data / VALIDATION_PANEL.format(name)).unlink(missing_ok=True)
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
 
 
-def completed(parameters: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Add to recorded parameters those of `names` that are newer: then they had the effect of their defaults."""
+def is_same_run(path: Path, parameters: Parameters, project: Path) -> bool:
+    """Whether `path`, a `run.json`, is that of a co-evolution with these parameters and inputs."""
+    there = read_identity(path)
+    pipelines = ("coevolve",)
+    own = {**fingerprint(parameters, pipelines), "inputs": _inputs(parameters, project, pipelines)}
+    return there is not None and not _differences(_not_validated(there, own), own, pipelines)
+
+
+def _start_over(data: Path, parameters: Parameters, pipelines: Collection[str], differences: dict[str, str]) -> None:
+    """Delete what was made with other parameters, where the user wants that and this start makes it again."""
+    name = parameters.run.name
+    told = "; ".join([*differences.values()][:_SHOWN])
+    if len(differences) > _SHOWN:
+        told += f"; and {len(differences) - _SHOWN} more"
+    if parameters.run.when_changed == "start_over":
+        again = {section for section in _SCORED if any(changed.startswith(section) for changed in differences)}
+        if all(changed.startswith(tuple(_SCORED)) for changed in differences):
+            logger.warning("run '%s' is evaluated again: %s", name, told)
+            return delete_outputs(data, name, tuple(sorted(p for section in again for p in _SCORED[section])))
+        if "coevolve" in pipelines or not is_trained(data, name):
+            logger.warning("run '%s' is made again: %s", name, told)
+            return delete_outputs(data, name, EVERYTHING)
+    raise RunIdentityError(
+        f"run '{name}' has outputs that were made with other parameters ({told}); choose another name with --params "
+        f"run.name=NAME, or delete data/*/{name} to start it over"
+    )
+
+
+def comparable(recorded: dict[str, Any], names: Iterable[str], pipelines: Collection[str] = ()) -> dict[str, Any]:
+    """Return recorded parameters as this version would have recorded them.
+
+    Those of `names` that are newer had the effect of their defaults; what no result depends on may have been recorded.
+    """
     newer = {
-        name: default_of(name, parameters.get(f"{name.rpartition('.')[0]}.kind"))
+        name: default_of(name, recorded.get(f"{name.rpartition('.')[0]}.kind"))
         for name in names
-        if name not in parameters
+        if name not in recorded
     }
-    return {**json.loads(json.dumps({n: v for n, v in newer.items() if v is not ...}, default=str)), **parameters}
+    known = json.loads(json.dumps({name: value for name, value in newer.items() if value is not ...}, default=str))
+    return {name: value for name, value in {**known, **recorded}.items() if not _free(name, pipelines)}
 
 
 def _not_validated(there: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -150,19 +185,19 @@ def _read(path: Path, name: str) -> dict[str, Any]:
     )
 
 
-def _differences(there: dict[str, Any], here: dict[str, Any]) -> dict[str, str]:
+def _differences(there: dict[str, Any], here: dict[str, Any], pipelines: Collection[str]) -> dict[str, str]:
     """Return what differs: name of the parameter -> in words."""
-    old, new = there["parameters"], here["parameters"]
-    old = completed(old, new)
+    new = here["parameters"]
+    old = comparable(there["parameters"], new, pipelines)
     names = [n for n in sorted({*old, *new}) if old.get(n, "unset") != new.get(n, "unset")]
     parts = {n: f"{n} was {old.get(n, 'unset')!r}, is {new.get(n, 'unset')!r}" for n in names}
     for n in sorted({*there["inputs"]} & {*here["inputs"]}):
         if there["inputs"][n] != here["inputs"][n] and n not in parts:
-            parts[n] = f"{n} is {new[n]!r} as before, but what lies there has changed"
+            parts[n] = f"{n} is {new.get(n, 'unset')!r} as before, but what lies there has changed"
     return parts
 
 
-def _inputs(parameters: Parameters, project: Path) -> dict[str, str]:
+def _inputs(parameters: Parameters, project: Path, pipelines: Collection[str]) -> dict[str, str]:
     """Return the digests of the files that parameters name: their path may stay while their content changes."""
     from sg_pipeline.environments.alfworld.generation.panel import PANELS
     from sg_pipeline.policies.checkpoint import MANIFEST
@@ -178,34 +213,15 @@ def _inputs(parameters: Parameters, project: Path) -> dict[str, str]:
         files["tasks.panel"] = shipped if shipped.is_file() else project / parameters.tasks.panel
     if not (PANELS / f"{parameters.validation.panel}.json").is_file():
         files["validation.panel"] = project / parameters.validation.panel
+    if "distill" in pipelines and parameters.distill.source is not None:
+        # The last step's trajectories tell one making of the run from another.
+        source = project / "data" / "03_primary" / parameters.distill.source
+        steps = sorted(source.glob("step_*/trajectories.parquet"))
+        if steps:
+            files["distill.source"] = steps[-1]
     return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in files.items() if path.is_file()}
 
 
-def data_folder(path: Path, name: str) -> Path:
-    """Return the data folder that `path`, the `run.json` of run `name`, lies in; the name may hold a group."""
-    return path.parents[2 + name.count("/")]
-
-
-def _delete_outputs(data: Path, name: str, patterns: tuple[str, ...]) -> None:
-    """Delete what the run has left under these patterns, but for the lock, which is held, and whose outputs they are.
-
-    The latter is overwritten afterwards: outputs of a start that is killed meanwhile are not taken for new ones.
-    """
-    for path in sorted(path for pattern in patterns for path in data.glob(pattern.format(name))):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name not in (LOCK, "run.json"):
-            path.unlink()
-
-
-def _outputs_exist(data: Path, name: str) -> bool:
-    """Return whether any layer of the data folder holds a file of the run, beside what says whose it is."""
-    return any(
-        path.is_file() and path.name not in ("run.json", "clock.json", LOCK)
-        for folder in sorted(data.glob(f"*/{name}"))
-        for path in folder.rglob("*")
-    )
-
-
-def _free(name: str) -> bool:
-    return any(name == free or name.startswith(f"{free}.") for free in _FREE)
+def _free(name: str, pipelines: Collection[str]) -> bool:
+    free = [*_FREE, *(section for section in _OWN if section not in pipelines)]
+    return any(name == part or name.startswith(f"{part}.") for part in free)

@@ -43,7 +43,7 @@ def test_the_environment_variable_of_official_data_is_free_where_nobody_reads_it
     project.run("tasks", "identity")
     monkeypatch.setenv("ALFWORLD_DATA", "/somewhere")
     project.run("tasks", "identity")
-    assert "tasks.data was 'unset'" in project.refuse("tasks", "identity", {"tasks.source": "official"})
+    assert "tasks.data was None" in project.refuse("tasks", "identity", {"tasks.source": "official"})
 
 
 def test_a_name_without_outputs_is_free(project):

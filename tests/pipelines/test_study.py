@@ -5,6 +5,8 @@ import json
 import pytest
 from project_copy import ProjectCopy
 
+pytestmark = pytest.mark.timeout(1200)  # the first test of a project waits for its runs, each a process of its own
+
 TRUSTED = {"aggregate.schedule.activation": 0, "aggregate.schedule.full": 0}
 LONG = {"aggregate.schedule.activation": 0.5, "aggregate.schedule.full": 0.5}
 
@@ -139,11 +141,16 @@ def test_one_command_makes_runs_guide_cross_checkpoints_and_the_comparison(littl
 
 
 def test_a_study_that_is_complete_runs_nothing_and_one_that_lost_a_run_makes_that(little) -> None:
-    arguments = little.arguments("study", "unused", GIVEN, "--only-missing-outputs")
-    made = sorted((little.root / "data").rglob("summary.json"))
-    before = [path.stat().st_mtime_ns for path in made]
-    assert little.kedro(*arguments).exit_code == 0
-    assert [path.stat().st_mtime_ns for path in made] == before
+    arguments = little.arguments("study", "unused", GIVEN)
+    logs = [little.data("08", f"study/{method}-seed1") / "log.txt" for method in ("grpo_sg", "offline_sg")]
+    before = [path.read_text() for path in logs]
+    page = little.data("08", "study") / "study.html"
+    content = page.read_text()
+    page.write_text("of fewer runs")
+    assert little.kedro(*arguments, "--only-missing-outputs").exit_code == 0
+    assert [path.read_text() for path in logs] == before
+    # The comparison is made anew: that there is one does not say of which runs.
+    assert page.read_text() == content
     lost = little.data("08", "study/grpo_sg-seed1") / "summary.json"
     content = lost.read_bytes()
     lost.unlink()
@@ -162,3 +169,40 @@ def test_a_run_that_fails_is_told_with_its_own_sentence(little) -> None:
     assert "train.learning_rate was 0.001, is 0.007" in told
     assert "log.txt" in told
     lost.write_bytes(content)
+
+
+def test_a_name_that_holds_other_runs_is_none_of_a_run(little) -> None:
+    assert "data/*/study holds the runs of a study: choose another name" in little.refuse("tasks", "study")
+    assert "data/*/games is a folder of the project's own" in little.refuse("tasks", "games")
+
+
+def test_only_what_makes_a_run_again_may_delete_it(shared) -> None:
+    weights = shared.weights("steered")
+    given = {"run.method": "grpo_sg", "train.learning_rate": 3e-3, "run.when_changed": "start_over"}
+    told = shared.refuse("evaluate", "steered", {**given, "coevolve.checkpoint_every": 1}, "--only-missing-outputs")
+    assert "run 'steered' has outputs that were made with other parameters (train.learning_rate was 0.001" in told
+    assert shared.weights("steered") == weights
+
+
+def test_a_table_of_other_checkpoints_is_made_again(little) -> None:
+    table = little.data("08", "study/grpo_sg_gr-seed1") / "cross_checkpoint.json"
+    content = table.read_bytes()
+    given = {**GIVEN, "run.method": "grpo_sg_gr", "run.seed": 1}
+    little.run("cross_checkpoint", "study/grpo_sg_gr-seed1", given, "--only-missing-outputs")
+    assert table.read_bytes() == content
+    given["cross_checkpoint.policy"] = 1
+    little.run("cross_checkpoint", "study/grpo_sg_gr-seed1", given, "--only-missing-outputs")
+    assert {row["policy_step"] for row in json.loads(table.read_bytes())} == {4}
+    table.write_bytes(content)
+
+
+def test_a_guide_is_distilled_again_when_its_teacher_has_changed(little) -> None:
+    arguments = {**GIVEN, "distill.source": "study/grpo_sg_gr-seed1", "run.seed": 1}
+    little.run("distill", "study/distilled", arguments, "--only-missing-outputs")
+    lesson = little.data("03", "study/grpo_sg_gr-seed1") / "step_003" / "trajectories.parquet"
+    content = lesson.read_bytes()
+    other = little.data("03", "study/grpo_sg_gr-seed1") / "step_002" / "trajectories.parquet"
+    lesson.write_bytes(other.read_bytes())
+    told = little.refuse("distill", "study/distilled", arguments, "--only-missing-outputs")
+    assert "distill.source is 'study/grpo_sg_gr-seed1' as before, but what lies there has changed" in told
+    lesson.write_bytes(content)

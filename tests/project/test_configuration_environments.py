@@ -37,7 +37,7 @@ def test_an_environment_that_needs_no_data_is_valid(env: str, monkeypatch: pytes
 
 def test_environments_have_run_names_of_their_own(paper: Parameters) -> None:
     names = [load(env).run.name for env in ("base", "smoke", "quick")]
-    assert [*names, paper.run.name] == ["default", "smoke", "quick", "paper"]
+    assert [*names, paper.run.name] == ["default", "smoke", "quick_run", "paper"]
     assert load("paper", run={"name": "mine"}).run.name == "mine"
 
 

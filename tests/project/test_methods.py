@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kedro.framework.project import pipelines
 
 from sg_pipeline import pipeline_registry
 from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader, method_parameters, method_title
@@ -120,10 +121,11 @@ def test_a_method_that_is_not_there_is_told_with_the_nearest() -> None:
 
 def test_stages_name_pipelines_parameters_and_outputs_that_exist() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    pipelines.set_requested(None)  # an earlier test may have asked for one alone
     registered = pipeline_registry.register_pipelines()
     for name, stage in stages.items():
-        (pipelines,) = re.findall(r"--pipelines?=(\S+)", stage["cmd"])
-        assert set(pipelines.split(",")) <= set(registered), name
+        (names,) = re.findall(r"--pipelines?=(\S+)", stage["cmd"])
+        assert set(names.split(",")) <= set(registered), name
         for entry in stage.get("params", []):
             for file, keys in entry.items():
                 path = ROOT / file.replace("${item.method}", "grpo")

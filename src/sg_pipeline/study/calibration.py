@@ -120,11 +120,17 @@ def calibration(study: Study) -> list[dict[str, Any]]:
                 "method": method, "part": part, "split": split, "seeds": len(frame.seeds), "turns": int(counted.sum()),
                 **_named(_sums(counted), frame, chance, least=0.0),
             }  # fmt: skip
-            if part == "final" and (before := cells["base"]) is not None and before[1].games == frame.games:
+            before = cells["base"]
+            if part == "final" and before is not None and _same_frame(before[1], frame):
                 row["moved"] = _moved(counted, before[0], frame, stream(study.seed, "study", "moved", method, split))
                 row["auc_verdict"] = _verdict(row["moved"]["auc.turns"])
             rows.append(row)
     return rows
+
+
+def _same_frame(one: Outcomes, other: Outcomes) -> bool:
+    """Whether the same games were played with the same seeds."""
+    return (one.games, one.seeds) == (other.games, other.seeds)
 
 
 def _cells(

@@ -14,12 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.command_line import CommandLine
 from sg_pipeline.errors import RunFailedError, RunKilledError
 
 logger = logging.getLogger(__name__)
-
-LOG = "log.txt"
-"""Name of the file, beside the run's reports, that holds what the process printed."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -28,7 +26,7 @@ def run_child(
     pipeline: str,
     parameters: Mapping[str, Any],
     *,
-    env: str | None,
+    command_line: CommandLine,
     project: Path,
     log: Path,
     options: Sequence[str] = (),
@@ -38,7 +36,7 @@ def run_child(
     Args:
         pipeline: its name.
         parameters: by dotted name, as after `--params`; `run.name` is among them.
-        env: the configuration environment; None: the default one.
+        command_line: of this process: the configuration that the run reads is the same.
         project: the project's folder.
         log: what the process prints is appended to this file.
         options: further ones of `kedro run`, such as `--to-outputs=…`.
@@ -50,12 +48,13 @@ def run_child(
     command = [
         sys.executable, "-m", __name__, str(os.getpid()),
         "run", f"--pipeline={pipeline}", "--only-missing-outputs", f"--params={as_text(parameters)}",
-        *([f"--env={env}"] if env else []), *options,
+        *([f"--env={command_line.env}"] if command_line.env else []),
+        *([f"--conf-source={command_line.conf_source}"] if command_line.conf_source else []),
+        *options,
     ]  # fmt: skip
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
         began = file.tell()
-        # Its own log would be lost in ours: Kedro's rich output is for a terminal.
         code = subprocess.run(
             command, cwd=project, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, check=False
         ).returncode
@@ -85,12 +84,14 @@ def as_text(parameters: Mapping[str, Any]) -> str:
 
 def _last_sentence(log: Path, began: int, code: int) -> str:
     """Return the process's own sentence, or its last line."""
+    if code < 0:
+        return f"it was killed by signal {signal.Signals(-code).name}"
+    if not log.exists():
+        return f"exit code {code}"
     with log.open(encoding="utf-8", errors="replace") as file:
         file.seek(began)
         lines = [line.strip() for line in file if line.strip()]
     told = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
-    if code < 0:
-        return f"it was killed by signal {signal.Signals(-code).name}"
     return (told or lines or [f"exit code {code}"])[-1].rstrip(".")
 
 

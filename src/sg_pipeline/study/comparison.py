@@ -169,7 +169,7 @@ def pairs(study: Study) -> dict[str, Any]:
         noise and holds after the correction too.
     """
     chosen = [both for both in PLANNED if all(method in study.runs for method in both)]
-    known = {method for both in PLANNED for method in both}
+    known = {method for both in chosen for method in both}
     first = next(iter(study.runs), None)
     chosen += [(method, str(first)) for method in study.runs if method not in known and method != first]
     rows: list[dict[str, Any]] = []

@@ -70,9 +70,11 @@ def costs(study: Study) -> dict[str, Any]:
 
 
 def sampled_tokens(step: Any) -> int:
-    """Tokens that the policy sampled in a step, those that nobody was trained on included."""
-    counted = (step.get("rollout") or {}).get("sampled_tokens")
-    return int(step.get("policy_tokens") or 0) if counted is None else int(counted)
+    """Tokens that the policy sampled in a step, those that were not trained on included; a guide's are not its own."""
+    counters = step.get("rollout") or {}
+    counted = counters.get("sampled_tokens")
+    sampled = int(step.get("policy_tokens") or 0) if counted is None else int(counted)
+    return sampled - int(counters.get("guide_tokens") or 0)
 
 
 def _cost(run: RunRecord) -> dict[str, float]:

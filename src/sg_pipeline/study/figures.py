@@ -98,8 +98,6 @@ def schedule_figure(found: Found) -> bytes:
                       linestyle=("-", "--", "-.", ":")[index % 4], label=title(found, method))  # fmt: skip
         left.set_xlabel("co-evolution step")
         left.set_ylabel("trust λ")
-        if drawn:
-            left.legend()
         right.axvline(0, color=GREY, linewidth=0.8)
         for row in found["pairs"]["rows"]:
             if row["left"] == "grpo_sg_gr" and row["right"] in others:
@@ -110,10 +108,12 @@ def schedule_figure(found: Found) -> bytes:
         name_rows(right, [f"full − {title(found, method)}" for method in others])  # noqa: RUF001
         right.set_xlabel("points, paired by seed and game, 95 % interval")
         right.grid(axis="x", color="#DDDDDD", linewidth=0.6)
-        if right.get_legend_handles_labels()[0]:
-            right.legend()
+        handles, labels = ([*one, *two] for one, two in zip(*(ax.get_legend_handles_labels() for ax in (left, right)),
+                                                            strict=True))  # fmt: skip
+        if handles:
+            figure.legend(handles, labels, loc="outside lower center", ncols=4)
 
-    return render((11, 3.8), "Does the schedule matter? Right of 0 the full schedule is better", draw)
+    return render((11, 4.2), "Does the schedule matter? Right of 0 the full schedule is better", draw)
 
 
 FIGURES: dict[str, tuple[Callable[[Any], bytes], str]] = {

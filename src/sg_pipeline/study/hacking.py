@@ -27,13 +27,13 @@ def reward_hacking(found: Found) -> dict[str, Any]:
     """
     question = "Is the internal reward hacked? (dials of the last phase of training)"
     sentences: list[str] = []
-    signs: list[str] = []
+    signs: dict[str, list[str]] = {}
     for method in REWARDED:
         if method not in found["dials"] or not found["methods"][method]["writes_guidance"]:
             continue
-        dials = list(found["dials"][method].values())[-1]
-        control = CONTROL[method] if CONTROL[method] in found["dials"] else None
-        beside = list(found["dials"][control].values())[-1] if control else {}
+        phase, dials = list(found["dials"][method].items())[-1]
+        # The same phase of the control: without annealing a run ends in the third.
+        beside = found["dials"].get(CONTROL[method], {}).get(phase, {})
         parts = [
             f"{name} {form(dials[dial]['mean'])}"
             + (f" (without the reward {form(beside[dial]['mean'])})" if beside.get(dial) else "")
@@ -41,12 +41,18 @@ def reward_hacking(found: Found) -> dict[str, Any]:
             if dials[dial] is not None
         ]
         shown = [words for dial, _, _, is_one, words in SIGNS if dials[dial] and is_one(dials[dial]["mean"])]
-        signs += shown
-        sentences.append(f"{title(found, method)}: {', '.join(parts)}; {'; '.join(shown) or 'no sign of it'}.")
+        if shown:
+            signs[title(found, method)] = shown
+        name_of = phase.removeprefix("phase_").replace("_", " ")
+        sentences.append(
+            f"{title(found, method)}, phase {name_of}: {', '.join(parts)}; {'; '.join(shown) or 'no sign of it'}."
+        )
     if not sentences:
         return {"question": question, "short": "Not run.", "sentences": ["No method rewarded its own guidance."]}
+    others = "; no sign of it in the other methods" if len(signs) < len(sentences) else ""
+    told = "; ".join(f"in {name}, {' and '.join(words)}" for name, words in signs.items())
     short = (
-        f"Signs of it: {'; '.join(dict.fromkeys(signs))}."
+        f"Signs of it: {told}{others}."
         if signs
         else "No sign of it by the thresholds of the dials; read them beside the control."
     )

@@ -85,6 +85,13 @@ def _by_trust(study: StudyConfig, methods: Mapping[str, Parameters]) -> list[str
 
 
 def _check(study: StudyConfig, methods: Mapping[str, Parameters]) -> None:
+    made = next((name for name in study.all_methods if methods[name].base_model.source == "warm_start"), None)
+    if made is not None:
+        raise ConfigurationError(
+            f"base_model.source of method {made!r} is 'warm_start', which makes another base policy for each seed: "
+            f"make one beforehand (kedro run --pipeline=base_model) and name it by base_model.source=checkpoint and "
+            f"base_model.path"
+        )
     known = ", ".join(study.all_methods)
     twice = sorted(set(study.methods) & set(study.offline))
     if twice:

@@ -13,6 +13,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pydantic import TypeAdapter
 from sg_pipeline import __version__
 from sg_pipeline.coevolution import step_number
 from sg_pipeline.files import atomic_write
-from sg_pipeline.identity import completed, fingerprint, read_identity
+from sg_pipeline.identity import comparable, fingerprint, read_identity
 from sg_pipeline.parameters import Parameters
 from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid, TrustSchedule, phase_of
 
@@ -58,11 +59,16 @@ def take_over(data: Path, parameters: Parameters) -> int:
     own = fingerprint(parameters)["parameters"]
     identity = read_identity(data / "08_reporting" / name / "run.json")
     donors = dict(_donors(data, name, own, identity["inputs"] if identity else {}))
+    with suppress(FileNotFoundError):  # a donor that starts over has nothing to give
+        return _take_from(data, name, own, donors, parameters.coevolve.steps)
+    return 0
+
+
+def _take_from(data: Path, name: str, own: Recorded, donors: dict[str, Recorded], steps: int) -> int:
     for donor in (donor for donor, there in donors.items() if _same(own, there, _NOT_IN_THE_BASE)):
         for pattern in ("07_model_output/{}/base_*.parquet", "08_reporting/{}/evaluation_base.json"):
             for source in sorted(data.glob(pattern.format(donor))):
                 _copy(source, data, donor, name)
-    steps = parameters.coevolve.steps
     shared = {donor: _steps_there(data, donor, common_steps(own, there), steps) for donor, there in donors.items()}
     best = max(sorted(shared), key=lambda donor: shared[donor], default=None)
     own_steps = 0 if best is None else _steps_there(data, name, shared[best], steps)
@@ -113,7 +119,7 @@ def _donors(data: Path, name: str, own: Recorded, inputs: Mapping[str, Any]) -> 
         if donor == name or there is None or there.get("version") != __version__:
             continue
         if all(there["inputs"].get(key, digest) == digest for key, digest in inputs.items()):
-            yield donor, completed(there["parameters"], own)
+            yield donor, comparable(there["parameters"], own)
 
 
 def _same(own: Recorded, other: Recorded, apart_from: tuple[str, ...]) -> bool:
@@ -164,7 +170,7 @@ def _copy(source: Path, data: Path, donor: str, name: str) -> None:
         with atomic_write(target) as temporary:
             shutil.copyfile(source, temporary)
         return
-    half = target.with_name(f".{target.name}.copy")
+    half = target.with_name(f".{target.name}.copy.tmp")
     shutil.rmtree(half, ignore_errors=True)  # of a start that was killed
     shutil.copytree(source, half)
     half.rename(target)

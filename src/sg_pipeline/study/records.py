@@ -18,16 +18,25 @@ SAME_IN_ALL = (
     "environment.name",
     "base_model.source",
     "base_model.dtype",
+    "coevolve.steps",
+    "rollout.tasks_per_step",
+    "rollout.group_size",
     "rollout.max_turns",
+    "rollout.max_new_tokens",
+    "rollout.max_length",
+    "rollout.temperature",
     "rollout.prompts",
+    "train.learning_rate",
+    "train.minibatch",
+    "train.num_iterations",
     "evaluate.splits",
     "evaluate.temperature",
     "evaluate.episodes_per_game",
     "evaluate.games",
     "evaluate.max_turns",
 )
-"""Parameters that all runs of a study must share, beside the panel and the base's files: what is played, and how it is
-judged."""
+"""Parameters that all runs of a study must share, beside the panel and the base's files: what is played, with which
+budget, and how it is judged."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import Any
 
 from sg_pipeline.command_line import CommandLine
 from sg_pipeline.evaluation.validation import validation_output
-from sg_pipeline.identity import completed, fingerprint, read_identity
+from sg_pipeline.identity import comparable, fingerprint, read_identity
 from sg_pipeline.parameters import Parameters
-from sg_pipeline.study.child import LOG, run_child
+from sg_pipeline.run_outputs import LOG, RUN_JSON
+from sg_pipeline.study.child import run_child
 from sg_pipeline.study.prefix import validation_file
 
 logger = logging.getLogger(__name__)
@@ -77,12 +78,12 @@ class Runner:
 
     def _is_own(self, run: SweepRun) -> bool:
         """Return whether what lies under the run's name was made with its parameters, and not by another sweep."""
-        there = read_identity(self._reports(run) / "run.json")
+        there = read_identity(self._reports(run) / RUN_JSON)
         if there is None:
             return False
         own = fingerprint(self._given)["parameters"]
         own = {name: value for name, value in own.items() if not name.startswith(_DECIDED)} | dict(run.parameters)
-        found = completed(there["parameters"], own)
+        found = comparable(there["parameters"], own)
         return all(found.get(name) == value for name, value in own.items())
 
     def _reports(self, run: SweepRun) -> Path:
@@ -92,4 +93,4 @@ class Runner:
         handed_on = {n: v for n, v in self._command_line.parameters.items() if not n.startswith(_DECIDED)}
         own = {**handed_on, **run.parameters, "run.name": run.name, "run.share": True}
         log = self._reports(run) / LOG
-        run_child(pipeline, own, env=self._command_line.env, project=self._project, log=log, options=options)
+        run_child(pipeline, own, command_line=self._command_line, project=self._project, log=log, options=options)

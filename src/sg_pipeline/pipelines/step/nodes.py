@@ -140,7 +140,7 @@ def train(
     _check_link(policy, step)
     own = {Segment.ACTION} if rollout_config.guide is not None else POLICY_SEGMENTS
     experience = experience_table(validated, rewards, own)
-    if experience:
+    if experience or not rollout_config.dynamic_sampling:
         trained = train_step(
             policy,
             experience,

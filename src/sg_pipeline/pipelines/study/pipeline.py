@@ -22,7 +22,7 @@ def create_pipeline(study: StudyConfig, methods: Mapping[str, Parameters]) -> Pi
         methods: each method's parameters.
     """
     runs = plan_runs(study, methods)
-    nodes = [_coevolve(run) for run in runs]
+    nodes = [_coevolve(run, methods[run.method]) for run in runs]
     if any(run.guided for run in runs) and study.guide is not None:
         source = study.run_name(study.guide.method, study.guide.seed)
         teacher = next(run for run in runs if run.name == source)
@@ -56,11 +56,11 @@ def create_pipeline(study: StudyConfig, methods: Mapping[str, Parameters]) -> Pi
     )  # fmt: skip
 
 
-def _coevolve(run: PlannedRun) -> Node:
+def _coevolve(run: PlannedRun, parameters: Parameters) -> Node:
     before = [_summary(run.after)] if run.after else []
     guide = [GUIDE] if run.guided else []
     return Node(
-        coevolve_run(run), [*_STARTED, *before, *guide], _summary(run),
+        coevolve_run(run, parameters), [*_STARTED, *before, *guide], _summary(run),
         name="train_and_evaluate", namespace=_namespace(run),
     )  # fmt: skip
 

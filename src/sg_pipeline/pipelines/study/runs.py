@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline.command_line import CommandLine
-from sg_pipeline.study.child import LOG, run_child
+from sg_pipeline.identity import is_same_run
+from sg_pipeline.parameters import Parameters
+from sg_pipeline.run_outputs import LOG, RUN_JSON
+from sg_pipeline.study.child import run_child
 from sg_pipeline.study.plan import PlannedRun
 
 logger = logging.getLogger(__name__)
@@ -16,8 +19,10 @@ logger = logging.getLogger(__name__)
 _DECIDED = ("run.name", "run.seed", "run.method", "run.share", "study.")
 
 
-def coevolve_run(run: PlannedRun) -> Callable[..., dict[str, Any]]:
-    """Return the node function that makes one run of the study."""
+def coevolve_run(run: PlannedRun, parameters: Parameters) -> Callable[..., dict[str, Any]]:
+    """Return the node function that makes one run of the study; `parameters` are the method's."""
+    own = parameters.run.model_copy(update={"name": run.name, "seed": run.seed})
+    planned = parameters.model_copy(update={"run": own})
 
     def train_and_evaluate(command_line: CommandLine, project: Path, *before: Any) -> dict[str, Any]:
         """Co-evolve, evaluate and report in a process of its own.
@@ -30,8 +35,17 @@ def coevolve_run(run: PlannedRun) -> Callable[..., dict[str, Any]]:
         Returns:
             The run's summary.
         """
-        reports = _start("coevolve", {"run.method": run.method, **_run(run.name, run.seed)}, command_line, project)
-        return _read(reports / "summary.json")
+        reports = _reports(project, run.name)
+        summary = reports / "summary.json"
+        # To start a process only to see that it has nothing to do takes seconds, times all runs.
+        if (
+            summary.exists()
+            and (reports / "report.html").exists()
+            and is_same_run(reports / RUN_JSON, planned, project)
+        ):
+            return dict(_read(summary))
+        _start("coevolve", {"run.method": run.method, **_run(run.name, run.seed)}, command_line, project)
+        return dict(_read(summary))
 
     return train_and_evaluate
 
@@ -73,11 +87,15 @@ def _run(name: str, seed: int) -> dict[str, Any]:
 def _start(pipeline: str, given: dict[str, Any], command_line: CommandLine, project: Path) -> Path:
     """Run a pipeline; return the folder of the run's reports."""
     handed_on = {name: value for name, value in command_line.parameters.items() if not name.startswith(_DECIDED)}
-    reports = project / "data" / "08_reporting" / given["run.name"]
+    reports = _reports(project, given["run.name"])
     logger.info("run '%s': %s begins; its log is %s", given["run.name"], pipeline, reports / LOG)
-    run_child(pipeline, {**handed_on, **given}, env=command_line.env, project=project, log=reports / LOG)
+    run_child(pipeline, {**handed_on, **given}, command_line=command_line, project=project, log=reports / LOG)
     logger.info("run '%s': %s is done", given["run.name"], pipeline)
     return reports
+
+
+def _reports(project: Path, name: str) -> Path:
+    return project / "data" / "08_reporting" / name
 
 
 def _read(path: Path) -> Any:

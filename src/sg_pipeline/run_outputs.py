@@ -1,0 +1,65 @@
+"""What a run has left in the data folder, and what goes when it is made again."""
+
+import shutil
+from pathlib import Path
+
+RUN_JSON, LOCK, CLOCK, LOG = "run.json", ".lock", "clock.json", "log.txt"
+"""Files beside a run's reports that are no outputs: whose they are, who works on them, how long, what was printed."""
+
+EVERYTHING = ("*/{}/*",)
+"""Every output of a run."""
+
+EVALUATION = (
+    "07_model_output/{}/*",
+    "08_reporting/{}/evaluation_*",
+    "08_reporting/{}/prompting*",
+    "08_reporting/{}/cross_checkpoint.json",
+    "08_reporting/{}/summary.json",
+    "08_reporting/{}/learning_curve.png",
+    "08_reporting/{}/report.*",
+)
+"""What parameters of the evaluation decide, and all that is made of it: Kedro would take the latter for done."""
+
+VALIDATION_PANEL = "02_intermediate/{}/validation_panel.json"
+VALIDATION = (VALIDATION_PANEL, "08_reporting/{}/validation")
+"""What parameters of the validation decide."""
+
+RESERVED = ("games", "compiled_games", "tiny-alfworld")
+"""Folders of the layers that belong to no run."""
+
+
+def data_folder(path: Path, name: str) -> Path:
+    """Return the data folder that `path`, the `run.json` of run `name`, lies in; the name may hold a group."""
+    return path.parents[2 + name.count("/")]
+
+
+def is_group(data: Path, name: str) -> bool:
+    """Whether other runs lie in folders of this name, as those of a study do."""
+    return any((data / "08_reporting" / name).glob(f"*/{RUN_JSON}"))
+
+
+def outputs_exist(data: Path, name: str) -> bool:
+    """Whether any layer holds an output of the run."""
+    return any(
+        path.is_file() and path.name not in (RUN_JSON, LOCK, CLOCK, LOG)
+        for folder in sorted(data.glob(f"*/{name}"))
+        for path in folder.rglob("*")
+    )
+
+
+def is_trained(data: Path, name: str) -> bool:
+    """Whether the run has rolled out: what it has cost to make."""
+    return any((data / "03_primary" / name).glob("step_*"))
+
+
+def delete_outputs(data: Path, name: str, patterns: tuple[str, ...]) -> None:
+    """Delete the run's outputs under these patterns.
+
+    Its `run.json` stays until the caller overwrites it: outputs of a start that is killed meanwhile are not taken for
+    new ones.
+    """
+    for path in sorted(path for pattern in patterns for path in data.glob(pattern.format(name))):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name not in (RUN_JSON, LOCK, LOG):
+            path.unlink()
