@@ -145,13 +145,17 @@ def comparable(recorded: dict[str, Any], names: Iterable[str], pipelines: Collec
 
     Those of `names` that are newer had the effect of their defaults; what no result depends on may have been recorded.
     """
+    return {name: value for name, value in completed(recorded, names).items() if not _free(name, pipelines)}
+
+
+def completed(recorded: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Add to recorded parameters those of `names` that are newer: then they had the effect of their defaults."""
     newer = {
         name: default_of(name, recorded.get(f"{name.rpartition('.')[0]}.kind"))
         for name in names
         if name not in recorded
     }
-    known = json.loads(json.dumps({name: value for name, value in newer.items() if value is not ...}, default=str))
-    return {name: value for name, value in {**known, **recorded}.items() if not _free(name, pipelines)}
+    return {**json.loads(json.dumps({n: v for n, v in newer.items() if v is not ...}, default=str)), **recorded}
 
 
 def _not_validated(there: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

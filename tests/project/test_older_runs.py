@@ -7,7 +7,7 @@ import pytest
 
 from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.errors import RunIdentityError
-from sg_pipeline.identity import claim_run, comparable
+from sg_pipeline.identity import claim_run, completed
 from sg_pipeline.parameters import Parameters, check_parameters, default_of
 
 TRAPEZOID = {"aggregate.schedule.kind": "trapezoid", "aggregate.schedule.activation": 0.5}
@@ -15,7 +15,7 @@ NOW = (*TRAPEZOID, "aggregate.schedule.shape", "validation.panel", "validation.g
 
 
 def test_a_trapezoid_of_before_there_were_shapes_had_linear_ramps() -> None:
-    assert comparable(TRAPEZOID, NOW) == {
+    assert completed(TRAPEZOID, NOW) == {
         **TRAPEZOID,
         "aggregate.schedule.shape": "linear",
         "validation.panel": "validation",
@@ -27,7 +27,7 @@ def test_a_trapezoid_of_before_there_were_shapes_had_linear_ramps() -> None:
 @pytest.mark.parametrize("kind", ["off", "constant"])
 def test_a_schedule_of_another_kind_has_no_shape(kind) -> None:
     there = {"aggregate.schedule.kind": kind}
-    assert "aggregate.schedule.shape" not in comparable(there, NOW)
+    assert "aggregate.schedule.shape" not in completed(there, NOW)
 
 
 def test_a_default_is_that_of_the_kind() -> None:

@@ -28,8 +28,8 @@ def started(monkeypatch, tmp_path):
     """Return what was started, in place of starting it; each validation that is asked for is there afterwards."""
     calls = []
 
-    def run_child(pipeline, parameters, *, env, project, log, options=()):
-        calls.append((pipeline, dict(parameters), env, list(options)))
+    def run_child(pipeline, parameters, *, command_line, project, log, options=()):
+        calls.append((pipeline, dict(parameters), command_line.env, list(options)))
         for option in options:
             after = int(option.rpartition("_")[2])
             path = validation_file(tmp_path / "data", parameters["run.name"], after, parameters["coevolve.steps"])
@@ -43,7 +43,7 @@ def started(monkeypatch, tmp_path):
 
 def test_a_segment_ends_with_its_validation_and_is_run_once(started, tmp_path) -> None:
     given = {"train.beta": 0.0, "run.name": "mine", "sweep.steps": 20, "aggregate.schedule.peak": 0.3}
-    runner = Runner(CommandLine("smoke", given), tmp_path, load())
+    runner = Runner(CommandLine(env="smoke", parameters=given), tmp_path, load())
     run = make_run("sweep/trial-0000", OFF, seed=0, steps=20, validate_every=5)
     assert runner.validate(run, 10)["success_rate"] == 0.5
     assert runner.validate(run, 10)["after"] == 10
@@ -57,7 +57,7 @@ def test_a_segment_ends_with_its_validation_and_is_run_once(started, tmp_path) -
 
 def test_a_run_is_finished_when_its_files_are_there_and_its_own(started, tmp_path) -> None:
     given = load()
-    runner = Runner(CommandLine(None, {}), tmp_path, given)
+    runner = Runner(CommandLine(), tmp_path, given)
     run = make_run("sweep/off-seed1", OFF, seed=1, steps=20, validate_every=5)
     assert not runner.is_finished(run)
     runner.finish(run)
@@ -70,7 +70,7 @@ def test_a_run_is_finished_when_its_files_are_there_and_its_own(started, tmp_pat
 
 
 def test_what_another_sweep_has_left_under_the_name_is_not_taken_for_ones_own(started, tmp_path) -> None:
-    runner = Runner(CommandLine(None, {}), tmp_path, load())
+    runner = Runner(CommandLine(), tmp_path, load())
     own, other = (
         make_run("sweep/trial-0003", {**OFF, **more}, seed=0, steps=20, validate_every=5)
         for more in ({}, {"aggregate.schedule.kind": "constant", "aggregate.schedule.value": 1.0})
