@@ -45,7 +45,7 @@ class RunIdentityHook:
             claim_run(path, parameters, catalog.get("project_folder").load(), names)
             if names == ["cross_checkpoint"]:
                 _forget_other_checkpoints(catalog.get("cross_checkpoint.table"), parameters)
-            if parameters.run.share and run_params["only_missing_outputs"]:
+            if parameters.run.share and run_params["only_missing_outputs"] and _trains(pipeline):
                 take_over(data_folder(path, parameters.run.name), parameters)
             _settle_libraries(parameters.run.threads)
         except BaseException:
@@ -128,6 +128,10 @@ class ProgressHook:
         if node.name.rpartition(".")[2] == "train":
             metrics = next(value for name, value in outputs.items() if name.endswith("metrics"))
             logger.info("%s", progress_line(metrics, pipeline_registry.parameters().coevolve.steps))
+
+
+def _trains(pipeline: Any) -> bool:
+    return any(node.name.endswith(".train") for node in pipeline.nodes)
 
 
 def _forget_other_checkpoints(table: Any, parameters: Any) -> None:

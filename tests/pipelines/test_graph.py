@@ -5,6 +5,7 @@ from kedro.framework.project import pipelines
 
 from sg_pipeline import pipeline_registry
 from sg_pipeline.coevolution import CoevolveConfig, unroll
+from sg_pipeline.hooks import _trains
 from sg_pipeline.pipelines import coevolve
 from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
 
@@ -34,6 +35,12 @@ def test_the_main_job_is_the_sum_of_its_parts(registered):
     assert len(main) == 2 + 4 * 80 + 6 + 4 + 2
     for name in ("tasks", "base_model", "evaluate", "report"):
         assert {node.name for node in registered[name].nodes} <= main
+
+
+def test_only_what_trains_takes_over_the_steps_of_another_run(registered):
+    assert {name for name, pipeline in registered.items() if _trains(pipeline)} == {
+        "__default__", "coevolve", "validation",
+    }  # fmt: skip
 
 
 def test_every_dataset_of_the_main_job_has_a_place_in_the_catalog(registered, project):
