@@ -20,7 +20,7 @@ EVALUATION = (
 )
 """What parameters of the evaluation decide, and all that is made of it: Kedro would take the latter for done."""
 
-RESERVED = ("games", "compiled_games", "tiny-alfworld")
+RESERVED = ("games", "compiled_games", "tiny-alfworld", "tiny-scienceworld", "tiny-webshop")
 """Folders of the layers that belong to no run."""
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.policies.tokenizer import ACTION_TAGS, build_tokenizer, instance_parts
-from sg_pipeline.policies.vocabulary import Vocabulary, alfworld_vocabulary
+from sg_pipeline.policies.vocabulary import Vocabulary
 
 DATA = Path(os.environ.get("SG_SHARED_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
 

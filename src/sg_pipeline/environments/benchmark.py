@@ -71,6 +71,18 @@ class Benchmark(Protocol):
         """
         ...
 
+    def inputs(self, config: Any, root: Path) -> dict[str, Path]:
+        """Return the files whose content decides what is played, for the run's identity.
+
+        Args:
+            config: a `tasks_config`.
+            root: what relative paths in `config` start from.
+
+        Returns:
+            Parameter that names it ("tasks.panel") -> file; one that is not there is passed over.
+        """
+        ...
+
     def demonstrator(self, config: Any, games: Path, compiled: Path, root: Path) -> Demonstrator:
         """Return the expert for a warm start. Arguments and errors as `prepare`."""
         ...

@@ -17,7 +17,7 @@ class EvaluationConfig(BaseModel):
     """How policies are evaluated.
 
     Attributes:
-        splits: panels to play.
+        splits: of the panel, to play; None: all but the one that is trained on.
         temperature: of sampling. 1.0 is the policy that GRPO trains and whose success the learning curve shows; field
             practice on ALFWorld is 0.4, which usually wins more.
         episodes_per_game: repetitions of each game; above 1 the intervals are bootstrapped by game.
@@ -30,7 +30,7 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    splits: tuple[str, ...] = Field(default=("valid_seen", "valid_unseen"), min_length=1)
+    splits: tuple[str, ...] | None = Field(default=None, min_length=1)
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     episodes_per_game: int = Field(default=1, ge=1)
     guided: bool = True
@@ -43,7 +43,7 @@ class EvaluationConfig(BaseModel):
     def _consistent(self) -> "EvaluationConfig":
         if not (self.guided or self.plain):
             raise ValueError("guided and plain are both false, so nothing would be evaluated: set one of them to true")
-        if len(set(self.splits)) < len(self.splits):
+        if self.splits and len(set(self.splits)) < len(self.splits):
             raise ValueError(f"splits names a split twice: {', '.join(self.splits)}")
         return self
 
