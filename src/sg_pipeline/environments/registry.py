@@ -23,7 +23,7 @@ DEFAULT = "alfworld"
 
 BENCHMARKS: dict[str, str] = {
     DEFAULT: "sg_pipeline.environments.alfworld.benchmark:AlfworldBenchmark",
-    "scienceworld": "sg_pipeline.environments.scienceworld.benchmark:ScienceworldBenchmark",
+    "scienceworld": "sg_pipeline.environments.scienceworld.benchmark:ScienceWorldBenchmark",
     "webshop": "sg_pipeline.environments.webshop.benchmark:WebshopBenchmark",
 }
 """Name -> "module:Class"."""

@@ -96,7 +96,7 @@ def paired_difference(base: PerGame, final: PerGame, seed: int, *names: int | st
     Returns:
         `difference`: mean over games of (success share, or mean score, of final - of base), and its `ci95` (paired
         bootstrap by game); `games`; `better` and `worse`: games on which final wins more, or less, often; `p_value`:
-        exact two-sided sign test on these; `outside_noise`: the interval excludes 0 and the test agrees (p < 0.05), since
+        exact two-sided sign test on these; `outside_noise`: the interval excludes 0 and the test agrees (p < 0.05), as
         with fewer than six games that differ no bootstrap should be believed alone. Without common games all but the
         counts are None.
     """

@@ -11,6 +11,14 @@ RECEPTACLE_NUMBERS = 12
 ITEM_NUMBERS = 6
 """ALFWorld rooms rarely hold more than 4 of a kind; higher numbers cost two tokens."""
 
+PLAIN_ENGLISH = (
+    (r",\s*and\b", " "),
+    # Lookarounds keep what carries meaning.
+    (r"\b(?:a|an|the|you|see|it|is|are)\b(?!['/-])", " "),
+    (r"[.,:;!?\"()\[\]{}=]", " "),
+)
+"""Rewrites that drop articles, punctuation, and the verbs by which a game says what is there."""
+
 _NOUN = re.compile(r"[a-z][a-z/'-]*")
 
 
@@ -37,7 +45,7 @@ class Vocabulary:
     receptacle_numbers: int = RECEPTACLE_NUMBERS
     item_numbers: int = ITEM_NUMBERS
     phrases: tuple[str, ...] = ()
-    rewrites: tuple[tuple[str, str], ...] = ()
+    rewrites: tuple[tuple[str, str], ...] = PLAIN_ENGLISH
     joins: tuple[tuple[str, str], ...] = ()
 
     def with_words(self, words: Iterable[str]) -> Vocabulary:

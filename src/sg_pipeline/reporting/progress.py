@@ -62,7 +62,7 @@ def cross_checkpoint_lines(table: list[dict[str, Any]]) -> list[str]:
     return [
         f"{row['split']}: policy after {row['policy_step']} steps, guidance of {row['guide_step']}: {_interval(row)}"
         + (f" (score {_score_interval(row['score'])})" if is_graded(row["score"]) else "")
-        + ("" if row["guide_step"] == row["policy_step"] else f", {100 * row['difference']['difference']:+.1f} points")
+        + ("" if row["guide_step"] == row["policy_step"] else f", {_points(row['difference'])}")
         for row in table
     ]
 
@@ -76,6 +76,12 @@ def distillation_line(figures: dict[str, Any]) -> str:
         f"verdicts that agree {_figure(before['verdict'], '.1%')} -> {_figure(after['verdict'], '.1%')}, "
         f"whole guidances {_figure(before['guidance'], '.1%')} -> {_figure(after['guidance'], '.1%')}"
     )
+
+
+def _points(difference: dict[str, Any]) -> str:
+    success = f"{100 * difference['difference']:+.1f} points"
+    graded = difference.get("score")
+    return success if graded is None else f"{success}, of score {100 * graded['difference']:+.1f}"
 
 
 def _interval(score: dict[str, Any]) -> str:

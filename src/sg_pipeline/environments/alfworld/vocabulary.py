@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sg_pipeline.policies.vocabulary import ITEM_NUMBERS, RECEPTACLE_NUMBERS, Vocabulary
+from sg_pipeline.policies.vocabulary import ITEM_NUMBERS, PLAIN_ENGLISH, RECEPTACLE_NUMBERS, Vocabulary
 
 # What the ALFWorld grammar (both data versions), the task templates and guidance texts say besides nouns.
 _WORDS = """
@@ -18,7 +18,6 @@ _EXTRA_NOUNS = ("faucet", "lamp", "loc", "showercurtain", "showerhead")
 
 PHRASES = ("go to", "pick up", "turn on", "turn off", "nothing happens", "not carrying anything")
 
-# Lookarounds keep what carries meaning.
 REWRITES = (
     (r"-= welcome to textworld, alfred! =-", " "),
     (r"you are in the middle of a room\.\s*looking quickly around you,", " room "),
@@ -29,9 +28,7 @@ REWRITES = (
     (r"\bin it, you see\b", " "),
     (r"\bnext to it, you see\b", " next "),
     (r"\bthere's\b", " "),
-    (r",\s*and\b", " "),
-    (r"\b(?:a|an|the|you|see|it|is|are)\b(?!['/-])", " "),
-    (r"[.,:;!?\"()\[\]{}=]", " "),
+    *PLAIN_ENGLISH,
 )
 
 
