@@ -33,9 +33,9 @@ class Vocabulary:
         receptacle_numbers: highest receptacle number that is one token.
         item_numbers: highest item number that is one token.
         phrases: words that always go together, as one token ("go to").
-        rewrites: (regular expression, replacement), in order, on lower-cased text: what tells the policy nothing is
-            dropped, what belongs to a word is set apart from it. They must leave a command such that it is still itself
-            when it is decoded.
+        rewrites: (regular expression, plain text in its place), in order, on lower-cased text: what tells the policy
+            nothing is dropped, what is no part of a word is set apart from it. A command must still be itself when it
+            is decoded.
         joins: (text, replacement), in order, on decoded text: what puts a command back into its form ("search[ tea ]").
     """
 
