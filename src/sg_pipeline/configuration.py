@@ -1,25 +1,26 @@
-"""How Kedro reads conf/: base, then the environment (`--env`), then the method (`run.method`), then `--params`.
+"""How Kedro reads conf/: each layer lies over those before it.
 
-A method is a file conf/methods/NAME.yml: parameters by section, as in the `parameters_*.yml` files, that make a run
-one of those which the study compares. It works on top of any environment, which a second `--env` could not.
+    base ─► environments/NAME.yml ─► --env ─► methods/NAME.yml ─► --params
+            (environment.name)                (run.method)
+
+A benchmark's file makes of the default, which is for ALFWorld, one for that benchmark. A method's makes a run one of
+those which the study compares; it works on top of any environment of Kedro's, which a second `--env` could not.
 """
 
-import difflib
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
+from sg_pipeline.environments.registry import BENCHMARKS, DEFAULT, load_benchmark
 from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.layers import METHODS, environment_file, environment_parameters, method_parameters, method_title
 
-METHODS = "methods"
-"""Folder of conf/ that holds the methods; no environment of Kedro's."""
-
-TITLE = "title"
-"""Entry of a method's file that is no parameter: its name in tables and figures."""
+__all__ = ["CONFIG_LOADER_ARGS", "MethodConfigLoader", "method_parameters", "method_title"]
 
 CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
@@ -32,18 +33,32 @@ CONFIG_LOADER_ARGS: dict[str, Any] = {
 
 
 class MethodConfigLoader(OmegaConfigLoader):
-    """Kedro's loader, and over its parameters those of the method."""
+    """Kedro's loader, with the layers of the benchmark and of the method."""
 
     def __init__(
         self, conf_source: str, env: str | None = None, runtime_params: dict[str, Any] | None = None, **named: Any
     ) -> None:
-        """Name the run after its method and seed where it has no name of its own: the catalog needs one."""
-        run = (runtime_params or {}).get("run")
-        if isinstance(run, dict) and run.get("method") and not run.get("name"):
-            # Read by a loader of its own: this one keeps what it has once resolved.
-            plain = OmegaConfigLoader(conf_source, env, runtime_params, **named)
-            name = f"{run['method']}-seed{plain['parameters']['run'].get('seed', 0)}"
-            runtime_params = {**(runtime_params or {}), "run": {**run, "name": name}}
+        """Find out which benchmark is in force, and name the run after it where it has no name: the catalog needs one.
+
+        A method's run is named after method and seed. A benchmark's name goes before, but for the default one.
+        """
+        # Read by a loader of its own: this one keeps what it has once resolved.
+        plain = OmegaConfigLoader(conf_source, env, runtime_params, **named)
+        parameters, given = plain["parameters"], runtime_params or {}
+        self._environment, self._benchmark = _in_force(Path(conf_source), parameters, given)
+        names = {}
+        if method := _value(given, "run", "method"):
+            names["run"] = f"{method}-seed{_value(parameters, 'run', 'seed') or 0}"
+        if self._benchmark != DEFAULT:
+            shared = {key.removesuffix("_name"): str(name) for key, name in plain["globals"].items()}
+            default = (env or plain.default_run_env) == plain.base_env and not names
+            names = {section: f"{self._benchmark}-{name}" for section, name in {**shared, **names}.items()}
+            if default:
+                names["run"] = self._benchmark
+        for section, name in names.items():
+            values = given.get(section, {})
+            if isinstance(values, dict) and not values.get("name"):
+                runtime_params = {**(runtime_params or {}), section: {**values, "name": name}}
         super().__init__(conf_source, env, runtime_params, **named)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
@@ -52,9 +67,21 @@ class MethodConfigLoader(OmegaConfigLoader):
         if key != "parameters" or key in self:
             return content
         self._add_titles(content.get("study"))
-        section = content.get("run")
-        name = section.get("method") if isinstance(section, dict) else None
+        name = _value(content, "run", "method")
         return content if name is None else self.with_method(content, str(name))
+
+    def _read_raw_config(self, key: str) -> Any:
+        """Read the files of a kind; among those of conf/base also the benchmark's, before anything is resolved."""
+        base, *others = super()._read_raw_config(key)
+        if key == "parameters":
+            named = [name for content in base.values() if (name := _value(content, "environment", "name"))]
+            if self._environment and self._environment not in named:
+                for content in base.values():
+                    _clear(content)
+            path = environment_file(Path(self.conf_source), self._benchmark)
+            if path.is_file():
+                base[path] = OmegaConf.create(environment_parameters(path))
+        return base, *others
 
     def _add_titles(self, study: Any) -> None:
         """Tell the study what its methods are called; a file that cannot be read is told where it is needed."""
@@ -74,39 +101,34 @@ class MethodConfigLoader(OmegaConfigLoader):
         return OmegaConf.to_container(merged, resolve=True)  # type: ignore[return-value]
 
 
-def method_parameters(conf: Path, name: str) -> dict[str, Any]:
-    """Return the parameters of the method `name`.
+def _in_force(conf: Path, parameters: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the `environment.name` that counts, and what the benchmark calls itself.
 
-    Raises:
-        ConfigurationError: there is no such method, or its file does not hold parameters by section.
+    One that does not exist is passed over here: it is told when the parameters are checked.
     """
-    content = _read(conf, name)
-    return {section: values for section, values in content.items() if section != TITLE}
+    layers = [given, parameters]
+    method = _value(parameters, "run", "method")
+    if method is not None:
+        with suppress(ConfigurationError):
+            layers.insert(1, method_parameters(conf, str(method)))
+    name = next((name for layer in layers if (name := _value(layer, "environment", "name"))), DEFAULT)
+    if name in BENCHMARKS:
+        return name, name
+    with suppress(ConfigurationError):
+        return name, load_benchmark(str(name)).name
+    return "", DEFAULT
 
 
-def method_title(conf: Path, name: str) -> str:
-    """Return what tables and figures call the method `name`. Errors as `method_parameters`."""
-    return str(_read(conf, name).get(TITLE) or name)
+def _value(layer: Mapping[str, Any], section: str, key: str) -> Any:
+    """The value of `section.key`, None where there is none, or something else in its place."""
+    values = layer.get(section)
+    return values.get(key) if isinstance(values, Mapping | DictConfig) else None
 
 
-def _read(conf: Path, name: str) -> dict[str, Any]:
-    import yaml
-
-    path = conf / METHODS / f"{name}.yml"
-    known = sorted(file.stem for file in (conf / METHODS).glob("*.yml"))
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-        hint = f"did you mean {nearest[0]}? There are {', '.join(known)}" if nearest else f"{path.parent} holds none"
-        raise ConfigurationError(f"parameter run.method: there is no method {name!r}; {hint}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    sections = {key: value for key, value in content.items() if key != TITLE} if isinstance(content, dict) else {}
-    wrong = [key for key, value in sections.items() if not isinstance(value, dict)]
-    if not isinstance(content, dict) or wrong:
-        raise ConfigurationError(
-            f"{path} must hold a title and sections of parameters such as `rollout: {{guidance: false}}`, "
-            f"found {f'no values under {wrong[0]!r}' if wrong else type(content).__name__}"
-        )
-    return content
+def _clear(content: DictConfig) -> None:
+    """Take out of conf/base what it says for the benchmark that it names: another one does not inherit it."""
+    if "tasks" in content:
+        content["tasks"] = {}
+    for section, key in (("environment", "arguments"), ("evaluate", "splits")):
+        if isinstance(values := content.get(section), DictConfig):
+            values.pop(key, None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline import __version__
+from sg_pipeline.environments.registry import DEFAULT
 from sg_pipeline.errors import RunIdentityError
 from sg_pipeline.files import atomic_write, remove_leftovers
 from sg_pipeline.parameters import Parameters, default_of, flat
@@ -61,8 +62,8 @@ def fingerprint(parameters: Parameters, pipelines: Collection[str] = ()) -> dict
     """
     tree = parameters.model_dump(mode="json", by_alias=True)
     kept = {name: value for name, value in flat(tree).items() if not _free(name, pipelines)}
-    if parameters.tasks.source != "official":
-        # Comes from the environment variable ALFWORLD_DATA, which another shell may not have.
+    if kept.get("tasks.source") != "official":
+        # Comes from an environment variable (ALFWORLD_DATA, ...), which another shell may not have.
         kept.pop("tasks.data", None)
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
     return {"fingerprint": digest, "version": __version__, "parameters": kept}
@@ -150,8 +151,9 @@ def comparable(recorded: dict[str, Any], names: Iterable[str], pipelines: Collec
 
 def completed(recorded: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Add to recorded parameters those of `names` that are newer: then they had the effect of their defaults."""
+    environment = str(recorded.get("environment.name", DEFAULT))
     newer = {
-        name: default_of(name, recorded.get(f"{name.rpartition('.')[0]}.kind"))
+        name: default_of(name, environment, recorded.get(f"{name.rpartition('.')[0]}.kind"))
         for name in names
         if name not in recorded
     }
@@ -203,7 +205,6 @@ def _differences(there: dict[str, Any], here: dict[str, Any], pipelines: Collect
 
 def _inputs(parameters: Parameters, project: Path, pipelines: Collection[str]) -> dict[str, str]:
     """Return the digests of the files that parameters name: their path may stay while their content changes."""
-    from sg_pipeline.environments.alfworld.generation.panel import PANELS
     from sg_pipeline.policies.checkpoint import MANIFEST
 
     files = {}
@@ -212,11 +213,10 @@ def _inputs(parameters: Parameters, project: Path, pipelines: Collection[str]) -
         files["base_model.path"] = project / parameters.base_model.path / MANIFEST
     if parameters.rollout.guide is not None:
         files["rollout.guide"] = project / parameters.rollout.guide / MANIFEST
-    if parameters.tasks.source == "panel":
-        shipped = PANELS / f"{parameters.tasks.panel}.json"
-        files["tasks.panel"] = shipped if shipped.is_file() else project / parameters.tasks.panel
-    if not (PANELS / f"{parameters.validation.panel}.json").is_file():
-        files["validation.panel"] = project / parameters.validation.panel
+    benchmark = parameters.environment.benchmark
+    files |= benchmark.inputs(parameters.tasks, project)
+    validated = benchmark.inputs(parameters.validation.tasks(parameters.tasks), project)
+    files |= {name.replace("tasks.", "validation.", 1): path for name, path in validated.items()}
     if "distill" in pipelines and parameters.distill.source is not None:
         # The last step's trajectories tell one making of the run from another.
         source = project / "data" / "03_primary" / parameters.distill.source

@@ -6,13 +6,14 @@ One section per file `conf/<env>/parameters_<section>.yml`. An unknown key is an
 import difflib
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from sg_pipeline.coevolution import CoevolveConfig, RunConfig
-from sg_pipeline.environments.alfworld.tasks import TasksConfig
 from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.environments.registry import DEFAULT, load_benchmark, locate
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.cross_checkpoint_config import CrossCheckpointConfig
 from sg_pipeline.evaluation.metrics import EvaluationConfig
@@ -29,13 +30,13 @@ from sg_pipeline.trajectories.quarantine import GateConfig
 
 
 class Parameters(BaseModel):
-    """The whole tree; each attribute is a section."""
+    """The whole tree; each attribute is a section. What `tasks` is, the benchmark says: see `tree_of`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     run: RunConfig
     environment: EnvironmentConfig
-    tasks: TasksConfig
+    tasks: Any
     base_model: BaseModelConfig
     coevolve: CoevolveConfig
     rollout: RolloutConfig
@@ -51,6 +52,18 @@ class Parameters(BaseModel):
     sweep: SweepConfig
 
 
+@cache
+def tree_of(environment: str) -> type[Parameters]:
+    """Return the tree with the section `tasks` of a benchmark.
+
+    Raises:
+        ConfigurationError: there is no such benchmark.
+    """
+    section = load_benchmark(environment).tasks_config
+    tree: type[Parameters] = create_model("Parameters", __base__=Parameters, tasks=(section, ...))
+    return tree
+
+
 def check_parameters(raw: Mapping[str, Any]) -> Parameters:
     """Return the typed parameters.
 
@@ -60,10 +73,11 @@ def check_parameters(raw: Mapping[str, Any]) -> Parameters:
     Raises:
         ConfigurationError: one sentence for each parameter that is unknown or impossible.
     """
+    tree = _tree(raw)
     try:
-        parameters = Parameters.model_validate(dict(raw))
+        parameters = tree.model_validate(dict(raw))
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_sentence(detail, raw) for detail in error.errors())) from None
+        raise ConfigurationError("; ".join(_sentence(detail, raw, tree) for detail in error.errors())) from None
     for name, value in flat(parameters.model_dump(by_alias=True)).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigurationError(f"parameter {name}: must be a finite number (found {value})")
@@ -78,16 +92,23 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix.removesuffix("."): value}
 
 
-def default_of(name: str, kind: str | None = None) -> Any:
-    """Return what the parameter `name` ("rollout.guide") is where no file sets it; `...` where it must be set.
+def default_of(name: str, environment: str = DEFAULT, kind: str | None = None) -> Any:
+    """Return what the parameter `name` ("rollout.guide") of a run in `environment` is where no file sets it.
 
     Args:
         name: of the parameter.
-        kind: where its section is of one of several kinds (of schedules), which one; `...` is returned for what that
-            kind does not have, and for all of them where it is None.
+        environment: decides the section `tasks`.
+        kind: where its section is of one of several kinds (of schedules), which one.
+
+    Returns:
+        Its default; `...` where it must be set, for what the kind does not have, and for what is some kind's where
+        `kind` is None.
     """
     path = name.split(".")
-    models: list[Any] = [Parameters]
+    try:
+        models: list[Any] = [tree_of(environment)]
+    except ConfigurationError:  # of a run whose benchmark is not installed any more
+        models = [Parameters]
     for key in path[:-1]:
         models = [model for field in _fields(models, key) for model in _models_in(field.annotation)]
     if len(models) > 1:
@@ -99,6 +120,22 @@ def default_of(name: str, kind: str | None = None) -> Any:
     return ...
 
 
+def _tree(raw: Mapping[str, Any]) -> type[Parameters]:
+    """The tree of the environment that `raw` names; one that is not known is told when its section is checked."""
+    section = raw.get("environment")
+    name = section.get("name", DEFAULT) if isinstance(section, Mapping) else None
+    if not isinstance(name, str):
+        return Parameters
+    try:
+        locate(name)
+    except ConfigurationError:
+        return Parameters
+    try:
+        return tree_of(name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"parameter environment.name: {error}") from error
+
+
 def _check_together(parameters: Parameters) -> None:
     """Refuse what is sound alone and impossible together."""
     rollout, train, tasks = parameters.rollout, parameters.train, parameters.tasks
@@ -107,9 +144,10 @@ def _check_together(parameters: Parameters) -> None:
             "rollout.temperature is 0, but a group without chance plays the same episode every time: it must be "
             "above 0 (1.0 trains the policy that was sampled)"
         )
-    if tasks.limit is not None and rollout.tasks_per_step > tasks.limit:
+    limit = getattr(tasks, "limit", None)  # as every shipped benchmark calls it
+    if limit is not None and rollout.tasks_per_step > limit:
         raise ConfigurationError(
-            f"rollout.tasks_per_step is {rollout.tasks_per_step}, but tasks.limit leaves only {tasks.limit} games to "
+            f"rollout.tasks_per_step is {rollout.tasks_per_step}, but tasks.limit leaves only {limit} games to "
             f"choose from: lower the one or raise the other"
         )
     if rollout.group_size < 2:
@@ -130,14 +168,14 @@ def _check_together(parameters: Parameters) -> None:
         )
 
 
-def _sentence(detail: Any, raw: Mapping[str, Any]) -> str:
+def _sentence(detail: Any, raw: Mapping[str, Any], tree: type[Parameters]) -> str:
     """One pydantic complaint in the words of the configuration files."""
     path = [str(part) for part in detail["loc"]]
     # A discriminated union names its branch in the path; the file does not.
     path = [part for index, part in enumerate(path) if not _is_branch(raw, path[:index], part)]
     name = ".".join(path)
     if detail["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1])
+        known = _known_keys(path[:-1], tree)
         nearest = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.0)
         hint = f"did you mean {'.'.join([*path[:-1], nearest[0]])}?" if nearest else "remove it"
         return f"unknown parameter {name} (found {detail['input']!r}): {hint}"
@@ -161,9 +199,9 @@ def _is_branch(raw: Mapping[str, Any], path: list[str], part: str) -> bool:
     return isinstance(node, Mapping) and part not in node and node.get("kind") == part
 
 
-def _known_keys(path: list[str]) -> list[str]:
+def _known_keys(path: list[str], tree: type[Parameters]) -> list[str]:
     """The keys that the section at `path` may have."""
-    models: list[Any] = [Parameters]
+    models: list[Any] = [tree]
     for key in path:
         models = [model for field in _fields(models, key) for model in _models_in(field.annotation)]
     return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})

@@ -24,7 +24,7 @@ VALIDATION_PANEL = "02_intermediate/{}/validation_panel.json"
 VALIDATION = (VALIDATION_PANEL, "08_reporting/{}/validation")
 """What parameters of the validation decide."""
 
-RESERVED = ("games", "compiled_games", "tiny-alfworld")
+RESERVED = ("games", "compiled_games", "tiny-alfworld", "tiny-scienceworld", "tiny-webshop")
 """Folders of the layers that belong to no run."""
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from sg_pipeline.agents.format import RAW_ACTION_CHARACTERS, AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies.tokenizer import build_tokenizer
-from sg_pipeline.policies.vocabulary import alfworld_vocabulary
 from sg_pipeline.trajectories.types import Polarity, Segment
 
 FIRST = "You are in the middle of a room. Looking quickly around you, you see a shelf 2.\n\nYour task is to: look."

@@ -5,8 +5,8 @@ from chat_templates import bpe_tokenizer
 
 from sg_pipeline.agents.handover import GuidedFormat, Handover
 from sg_pipeline.agents.prompts import Prompts
+from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.policies.tokenizer import build_tokenizer
-from sg_pipeline.policies.vocabulary import alfworld_vocabulary
 from sg_pipeline.trajectories.types import Segment
 
 TOKENIZERS = {"tiny": build_tokenizer(alfworld_vocabulary()), "bpe": bpe_tokenizer()}

@@ -14,23 +14,32 @@ def test_shipped_prompts_load():
     assert "guidance" not in load_prompts("self_guide").plain
 
 
-def test_each_prompting_method_differs_from_react_in_its_reasoning_alone():
-    react, guided, reflact, reflexion = map(load_prompts, ("react", "react_self_guide", "reflact", "reflexion"))
+@pytest.mark.parametrize("benchmark", ["alfworld", "scienceworld", "webshop"])
+def test_each_prompting_method_differs_from_react_in_its_reasoning_alone(benchmark):
+    methods = ("react", "react_self_guide", "reflact", "reflexion", "self_guide")
+    react, guided, reflact, reflexion, plain = (load_prompts(name, benchmark) for name in methods)
     assert (reflexion.plain, reflexion.thought) == (react.plain, react.thought) == (react.plain, "thought")
     assert "<reflection>" in reflact.plain
     assert reflact.thought == "reflection"
     commands = react.plain[react.plain.index("COMMAND is one") : react.plain.index("Example:")]
-    for prompts, system in (
-        (guided, guided.guided),
-        (reflact, reflact.plain),
-        (react, load_prompts("self_guide").plain),
-    ):
+    for prompts, system in ((guided, guided.guided), (reflact, reflact.plain), (react, plain.plain)):
         assert commands in system
         assert system.splitlines()[:3] == react.plain.splitlines()[:3]
         assert prompts.user_message("seen", ("look",)) == react.user_message("seen", ("look",))
     verdict = guided.guided[guided.guided.index("VERDICT judges") : guided.guided.index("THOUGHT is")]
-    assert verdict in load_prompts("self_guide").guided
+    assert verdict in plain.guided
     assert not guided.plain
+
+
+def test_a_benchmark_has_its_own_words_before_the_shared_ones():
+    assert load_prompts("self_guide", "alfworld") == load_prompts("self_guide")
+    assert load_prompts("tiny", "webshop") == load_prompts("tiny")
+    assert load_prompts("react", "of_somebody") == load_prompts("react")
+    systems = {name: load_prompts("react", name).plain for name in ("alfworld", "scienceworld", "webshop")}
+    assert "search[words] | click[name]" in systems["webshop"]
+    assert "focus on (thing)" in systems["scienceworld"]
+    for name, system in systems.items():
+        assert ("household" in system) == (name == "alfworld")
 
 
 def test_a_set_takes_over_what_it_does_not_set(tmp_path):

@@ -6,8 +6,8 @@ from played_episodes import N, P, Z, episode
 from pydantic import ValidationError
 
 from sg_pipeline.errors import DataError
-from sg_pipeline.evaluation.intervals import wilson
-from sg_pipeline.evaluation.metrics import EvaluationConfig, evaluate_table, score_episodes
+from sg_pipeline.evaluation.intervals import score_interval, wilson
+from sg_pipeline.evaluation.metrics import EvaluationConfig, evaluate_table, paired_scores, score_episodes
 from sg_pipeline.trajectories.frame import to_frame
 
 
@@ -36,6 +36,33 @@ def test_score_by_hand(table):
     assert score["task_types"]["pick_and_place_simple"]["episodes"] == 2
     assert score["calibration"]["labels"]["positive"]["win_rate"] == 1.0
     assert score["per_game"] == {f"valid_seen-{i}": [int(i < 2), 1] for i in range(4)}
+
+
+def test_grades_stand_beside_success_where_there_are_any(table):
+    plain = evaluate_table(table, seed=0)["valid_seen"]
+    assert not {"score_ci95", "score_per_game"} & set(plain)
+    assert "score" not in plain["task_types"]["pick_and_place_simple"]
+    lost = pl.when(pl.col("won")).then(1.0).otherwise(0.25)
+    score = evaluate_table(table.with_columns(score=lost), seed=0)["valid_seen"]
+    assert {name: score[name] for name in ("success_rate", "ci95", "per_game")} == {
+        name: plain[name] for name in ("success_rate", "ci95", "per_game")
+    }
+    assert (score["score"], score["score_interval"]) == (0.625, "bootstrap by game")
+    low, high = score["score_ci95"]
+    assert 0.25 <= low < 0.625 < high <= 1
+    assert score["score_per_game"] == {f"valid_seen-{i}": [1.0 if i < 2 else 0.25, 1] for i in range(4)}
+    assert score["task_types"]["pick_and_place_simple"]["score"] == 0.625
+    change = paired_scores(plain, score, 0)
+    assert change["difference"] == 0
+    assert change["score"]["difference"] == pytest.approx(0.125)
+    assert "score" not in paired_scores(plain, plain, 0)
+
+
+def test_a_mean_score_that_is_the_same_in_every_game_is_not_certain():
+    low, high = score_interval({f"game-{i}": [0.5, 1] for i in range(20)}, 0)[0]
+    assert low < 0.4
+    assert high > 0.6
+    assert score_interval({}, 0)[0] is None
 
 
 def test_splits_with_the_same_numbers_stay_apart(table):

@@ -7,6 +7,7 @@ import pytest
 from project_copy import ProjectCopy
 
 sys.path.append(str(Path(__file__).parents[1] / "agents"))  # tokenizers with the chat templates of the field
+sys.path.append(str(Path(__file__).parents[1] / "environments"))  # a little game, and a benchmark of it
 
 
 @pytest.fixture(scope="session")

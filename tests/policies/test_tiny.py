@@ -2,10 +2,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.policies.pretrained import load_pretrained
 from sg_pipeline.policies.tiny import TinyConfig, build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
-from sg_pipeline.policies.vocabulary import alfworld_vocabulary
 
 SMALL = {"hidden_size": 32, "layers": 2, "heads": 4, "kv_heads": 2, "head_dim": 8, "intermediate_size": 48}
 

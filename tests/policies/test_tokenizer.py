@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.policies.tokenizer import ACTION_TAGS, build_tokenizer, instance_parts
-from sg_pipeline.policies.vocabulary import Vocabulary, alfworld_vocabulary
+from sg_pipeline.policies.vocabulary import Vocabulary
 
 DATA = Path(os.environ.get("SG_SHARED_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
 
@@ -116,6 +117,33 @@ def test_ids_do_not_depend_on_the_order_of_the_words():
     one = Vocabulary(receptacles=("shelf", "desk"), items=("mug", "pen"), words=("go", "take", "take"))
     two = Vocabulary(receptacles=("desk", "shelf"), items=("pen", "mug"), words=("take", "go"))
     assert build_tokenizer(one).get_vocab() == build_tokenizer(two).get_vocab()
+
+
+def test_the_shipped_policys_tokenizer_is_made_again_byte_for_byte(tmp_path):
+    from sg_pipeline.environments.registry import load_benchmark
+
+    shipped = Path(__file__).resolve().parents[2] / "data" / "06_models" / "tiny-alfworld" / "base"
+    build_tokenizer(load_benchmark("alfworld").vocabulary()).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (tmp_path / name).read_bytes() == (shipped / name).read_bytes(), name
+
+
+def test_a_vocabulary_says_what_of_its_texts_is_dropped_and_how_commands_look(tmp_path):
+    shop = Vocabulary(
+        receptacles=(),
+        items=(),
+        words=("search[", "click[", "]", "red", "tea", "task"),
+        phrases=("buy now",),
+        rewrites=((r"instruction: \[sep\]", " task "), (r"(?<=search|click)\[", "[ "), (r"\]", " ] ")),
+        joins=(("[ ", "["), (" ]", "]")),
+    )
+    build_tokenizer(shop).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.tokenize("Instruction: [SEP] red tea") == ["task", "red", "tea"]
+    for command in ("search[red tea]", "click[buy now]"):
+        ids = tokenizer.encode(command, add_special_tokens=False)
+        assert tokenizer.unk_token_id not in ids
+        assert tokenizer.decode(ids) == command
 
 
 def test_words_are_added_once_and_nouns_stay_nouns():

@@ -31,8 +31,8 @@ def test_a_schedule_of_another_kind_has_no_shape(kind) -> None:
 
 
 def test_a_default_is_that_of_the_kind() -> None:
-    assert default_of("aggregate.schedule.value", "constant") == 1.0
-    assert default_of("aggregate.schedule.value", "trapezoid") is ...
+    assert default_of("aggregate.schedule.value", kind="constant") == 1.0
+    assert default_of("aggregate.schedule.value", kind="trapezoid") is ...
     assert default_of("aggregate.schedule.value") is ...
 
 

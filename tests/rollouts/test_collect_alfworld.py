@@ -30,9 +30,9 @@ def games(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def policy():
+    from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
     from sg_pipeline.policies.tiny import TinyConfig, build_tiny
     from sg_pipeline.policies.tokenizer import build_tokenizer
-    from sg_pipeline.policies.vocabulary import alfworld_vocabulary
 
     tokenizer = build_tokenizer(alfworld_vocabulary())
     return build_tiny(TinyConfig(hidden_size=32, layers=1, heads=2, head_dim=16, intermediate_size=64), tokenizer, 0)

@@ -10,8 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from sg_pipeline.evaluation.intervals import paired_difference
-from sg_pipeline.evaluation.metrics import EvaluationConfig, evaluate_table
+from sg_pipeline.evaluation.metrics import EvaluationConfig, evaluate_table, paired_scores
 
 
 def cross_table(
@@ -34,7 +33,8 @@ def cross_table(
     Returns:
         One JSON-ready row for each split and guide: `policy_step`, `guide_step`, `split`, `success_rate`, `ci95`,
         `episodes`, `difference` (`intervals.paired_difference` against the policy's own guidance: positive where this
-        guide's is better), `temperature`, `panel_sha256`, and `score`, all of `metrics.score_episodes`.
+        guide's is better; with the same of the mean score as `score` where episodes are graded), `temperature`,
+        `panel_sha256`, and `score`, all of `metrics.score_episodes`.
     """
     scores = {guide: evaluate_table(episodes[guide], seed) for guide in sorted(episodes)}
     rows = []
@@ -48,7 +48,7 @@ def cross_table(
                     "guide_step": guide,
                     "split": split,
                     **{name: score[name] for name in ("success_rate", "ci95", "episodes")},
-                    "difference": paired_difference(own["per_game"], score["per_game"], seed, *names),
+                    "difference": paired_scores(own, score, seed, *names),
                     "temperature": config.temperature,
                     "panel_sha256": panel_sha256,
                     "score": score,

@@ -1,4 +1,4 @@
-"""How sure a success rate is, and a difference between two policies.
+"""How sure a success rate or a mean score is, and a difference between two policies.
 
 Which interval, and why:
 
@@ -11,7 +11,7 @@ Which interval, and why:
 
 The bootstrap's percentiles are widened for few games ("expanded percentile": Hesterberg, The American Statistician
 69(4), 2015), and where no resample can differ from another, Wilson's bound takes over: n games that agree do
-not prove that all games would.
+not prove that all games would. A mean score is bootstrapped by game in the same way, whatever its episodes a game.
 """
 
 import math
@@ -32,8 +32,8 @@ _CHUNK = 4_000_000
 """Numbers drawn at once, so that large panels need no more memory than small ones."""
 
 Interval = tuple[float, float]
-PerGame = Mapping[str, Sequence[int]]
-"""Game -> (wins, episodes)."""
+PerGame = Mapping[str, Sequence[float]]
+"""Game -> (wins, or the sum of the scores; episodes)."""
 
 
 def wilson(wins: float, episodes: int) -> Interval | None:
@@ -68,19 +68,35 @@ def success_interval(games: PerGame, seed: int, *names: int | str) -> tuple[Inte
     return _bootstrap(wins, episodes, seed, "success", *names), "bootstrap by game"
 
 
+def score_interval(games: PerGame, seed: int, *names: int | str) -> tuple[Interval | None, str]:
+    """Interval of the mean score over all episodes, and the name of the method that gave it.
+
+    Args:
+        games: game -> (sum of the scores, each in [0, 1]; episodes).
+        seed, names: as for `success_interval`.
+    """
+    scores, episodes = _columns(games)
+    if len(episodes) == 0:
+        return None, "bootstrap by game"
+    means = scores / episodes
+    if np.ptp(means) == 0:
+        return wilson(float(means[0]) * len(means), len(means)), "wilson over games"
+    return _bootstrap(scores, episodes, seed, "score", *names), "bootstrap by game"
+
+
 def paired_difference(base: PerGame, final: PerGame, seed: int, *names: int | str) -> dict[str, Any]:
     """Compare two policies on the games that both have played.
 
     Args:
-        base: game -> (wins, episodes) of the one policy.
+        base: game -> (wins, episodes) of the one policy, or sums of scores in place of wins.
         final: the same of the other.
         seed: the run's seed.
         names: what is compared; with the seed they name the bootstrap's random stream.
 
     Returns:
-        `difference`: mean over games of (success share of final - of base), and its `ci95` (paired bootstrap by
-        game); `games`; `better` and `worse`: games on which final wins more, or less, often; `p_value`: exact
-        two-sided sign test on these; `outside_noise`: the interval excludes 0 and the test agrees (p < 0.05), since
+        `difference`: mean over games of (success share, or mean score, of final - of base), and its `ci95` (paired
+        bootstrap by game); `games`; `better` and `worse`: games on which final wins more, or less, often; `p_value`:
+        exact two-sided sign test on these; `outside_noise`: the interval excludes 0 and the test agrees (p < 0.05), as
         with fewer than six games that differ no bootstrap should be believed alone. Without common games all but the
         counts are None.
     """

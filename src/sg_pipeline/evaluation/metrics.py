@@ -1,5 +1,6 @@
 """What a policy achieves on a panel: from evaluation episodes to JSON-ready scores."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -7,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sg_pipeline.errors import DataError
 from sg_pipeline.evaluation.calibration import guidance_calibration
-from sg_pipeline.evaluation.intervals import success_interval
+from sg_pipeline.evaluation.intervals import paired_difference, score_interval, success_interval
 
 WITH_GUIDANCE, WITHOUT_GUIDANCE = "with_guidance", "without_guidance"
 """The two modes in which a policy is evaluated."""
@@ -17,7 +18,7 @@ class EvaluationConfig(BaseModel):
     """How policies are evaluated.
 
     Attributes:
-        splits: panels to play.
+        splits: of the panel, to play; None: all but the one that is trained on.
         temperature: of sampling. 1.0 is the policy that GRPO trains and whose success the learning curve shows; field
             practice on ALFWorld is 0.4, which usually wins more.
         episodes_per_game: repetitions of each game; above 1 the intervals are bootstrapped by game.
@@ -30,7 +31,7 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    splits: tuple[str, ...] = Field(default=("valid_seen", "valid_unseen"), min_length=1)
+    splits: tuple[str, ...] | None = Field(default=None, min_length=1)
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     episodes_per_game: int = Field(default=1, ge=1)
     guided: bool = True
@@ -43,7 +44,7 @@ class EvaluationConfig(BaseModel):
     def _consistent(self) -> "EvaluationConfig":
         if not (self.guided or self.plain):
             raise ValueError("guided and plain are both false, so nothing would be evaluated: set one of them to true")
-        if len(set(self.splits)) < len(self.splits):
+        if self.splits and len(set(self.splits)) < len(self.splits):
             raise ValueError(f"splits names a split twice: {', '.join(self.splits)}")
         return self
 
@@ -72,7 +73,9 @@ def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
         `mean_turns`, `mean_turns_won`, `truncated_share` (of episodes), `invalid_action_share`,
         `unparsed_action_share`, `unparsed_guidance_share` (of turns); `task_types`: type -> success_rate, ci95,
         interval, episodes; `calibration`: `guidance_calibration`; `per_game`: task_id -> [wins, episodes]. What is
-        undefined is None.
+        undefined is None. Where episodes are graded, so that a score is not just who has won, further `score_ci95`,
+        `score_interval`, `score_per_game`: task_id -> [sum of scores, episodes], and by task type `score`,
+        `score_ci95`, `score_interval`.
 
     Raises:
         DataError: the table mixes splits or policies.
@@ -89,10 +92,12 @@ def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
     )
     split = frame["split"][0] if frame.height else ""
     guided = frame.filter(pl.col("polarity").is_not_null())
+    graded = bool((episodes["score"] != episodes["won"].cast(pl.Float64)).any())
     return {
         **_success(episodes, seed, split),
         "games": episodes["task_id"].n_unique(),
         "score": _mean(episodes["score"]),
+        **(_score(episodes, seed, split) if graded else {}),
         "mean_turns": _mean(episodes["turns"]),
         "mean_turns_won": _mean(episodes.filter("won")["turns"]),
         "truncated_share": _mean(episodes["truncated"]),
@@ -100,12 +105,37 @@ def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
         "unparsed_action_share": _mean(~frame["action_parsed"]),
         "unparsed_guidance_share": _mean(~guided["guidance_parsed"]),
         "task_types": {
-            kind: _success(episodes.filter(pl.col("task_type") == kind), seed, split, kind)
+            kind: {**_success(of_kind, seed, split, kind), **(_score(of_kind, seed, split, kind) if graded else {})}
             for kind in sorted(set(episodes["task_type"]))
+            for of_kind in [episodes.filter(pl.col("task_type") == kind)]
         },
         "calibration": guidance_calibration(frame),
         "per_game": _per_game(episodes),
+        **({"score_per_game": _score_per_game(episodes)} if graded else {}),
     }
+
+
+def paired_scores(base: Mapping[str, Any], final: Mapping[str, Any], seed: int, *names: int | str) -> dict[str, Any]:
+    """Compare two policies by their `score_episodes` on one split.
+
+    Returns:
+        `intervals.paired_difference` of success; where either was graded, with that of the mean score as `score`.
+    """
+    success = paired_difference(base["per_game"], final["per_game"], seed, *names)
+    if "score_per_game" not in base and "score_per_game" not in final:
+        return success
+    sides = (part.get("score_per_game", part["per_game"]) for part in (base, final))
+    return {**success, "score": paired_difference(*sides, seed, "score", *names)}
+
+
+def graded_score(score: Mapping[str, Any]) -> tuple[float | None, list[float] | None]:
+    """Mean score of a `score_episodes`, and its interval; where nothing is graded, those of success."""
+    return score.get("score"), score.get("score_ci95") or score.get("ci95")
+
+
+def is_graded(*scores: Mapping[str, Any]) -> bool:
+    """Whether the score of any of these says more than who has won."""
+    return any("score_ci95" in score for score in scores)
 
 
 def _success(episodes: pl.DataFrame, seed: int, *names: str) -> dict[str, Any]:
@@ -118,9 +148,23 @@ def _success(episodes: pl.DataFrame, seed: int, *names: str) -> dict[str, Any]:
     }
 
 
+def _score(episodes: pl.DataFrame, seed: int, *names: str) -> dict[str, Any]:
+    interval, method = score_interval(_score_per_game(episodes), seed, *names)
+    return {
+        "score": _mean(episodes["score"]),
+        "score_ci95": None if interval is None else list(interval),
+        "score_interval": method,
+    }
+
+
 def _per_game(episodes: pl.DataFrame) -> dict[str, list[int]]:
     games = episodes.group_by("task_id").agg(pl.col("won").sum(), episodes=pl.len()).sort("task_id")
     return {task_id: [int(wins), int(played)] for task_id, wins, played in games.iter_rows()}
+
+
+def _score_per_game(episodes: pl.DataFrame) -> dict[str, list[float]]:
+    games = episodes.group_by("task_id").agg(pl.col("score").sort().sum(), episodes=pl.len()).sort("task_id")
+    return {task_id: [float(scores), int(played)] for task_id, scores, played in games.iter_rows()}
 
 
 def _mean(values: pl.Series) -> float | None:

@@ -11,7 +11,7 @@ from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, EvaluationConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
-from sg_pipeline.rollouts.play import panel_tasks, play
+from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
 from sg_pipeline.trajectories.frame import to_frame
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def evaluate(
         }
     )
     tables = []
-    for split in config.splits:
-        if split not in panel["splits"]:
-            raise ConfigurationError(f"evaluate.splits names {split!r}, but the panel has {', '.join(panel['splits'])}")
+    for split in evaluated_splits(panel, config):
         tasks = panel_tasks(panel, split)[: config.games]
         for groups in _chunks(len(tasks), max(1, config.batch_rows // config.episodes_per_game)):
             result = play(
@@ -77,6 +75,19 @@ def evaluate(
             )
             tables.append(to_frame(result.trajectories))
     return pl.concat(tables)
+
+
+def evaluated_splits(panel: dict[str, Any], config: EvaluationConfig) -> tuple[str, ...]:
+    """Return the splits of a prepared panel that are evaluated.
+
+    Raises:
+        ConfigurationError: the panel does not have one of them.
+    """
+    known = panel["splits"]
+    for split in config.splits or ():
+        if split not in known:
+            raise ConfigurationError(f"evaluate.splits names {split!r}, but the panel has {', '.join(known)}")
+    return config.splits or tuple(split for split in known if split != TRAIN)
 
 
 def _chunks(count: int, size: int) -> Iterator[range]:

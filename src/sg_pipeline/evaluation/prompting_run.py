@@ -11,6 +11,7 @@ import polars as pl
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.metrics import EvaluationConfig
+from sg_pipeline.evaluation.play import evaluated_splits
 from sg_pipeline.evaluation.prompting import Method, PromptingConfig
 from sg_pipeline.evaluation.prompting_play import Attempt, next_attempts, play_attempts, reflect
 from sg_pipeline.evaluation.prompting_reflections import reflections_from_frame, reflections_to_frame
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
 
 
-def check_policy(policy: Policy, prompting: PromptingConfig) -> None:
+def check_policy(policy: Policy, prompting: PromptingConfig, environment: EnvironmentConfig) -> None:
     """Stop before anything is played where the policy cannot be prompted, or a prompt set is not what a method needs.
 
     Raises:
@@ -41,9 +42,9 @@ def check_policy(policy: Policy, prompting: PromptingConfig) -> None:
             f"set base_model.source=pretrained and base_model.path to a chat model"
         )
     for method in prompting.methods:
-        _agent_format(policy, method, prompting)
+        _agent_format(policy, method, prompting, environment)
         if prompting.trials(method) > 1:
-            _reflection_format(policy, method, prompting)
+            _reflection_format(policy, method, prompting, environment)
 
 
 def play_trial(
@@ -87,9 +88,9 @@ def play_trial(
         attempts = _first_attempts(panel, evaluation)
     else:
         notes = reflections_from_frame(*reflections)
-        words = _reflection_format(policy, method, prompting)
+        words = _reflection_format(policy, method, prompting, environment)
         attempts = next_attempts(_failed(before), notes, prompting.reflexion.memory, words)
-    agent_format = _agent_format(policy, method, prompting)
+    agent_format = _agent_format(policy, method, prompting, environment)
     trajectories, counters = play_attempts(
         attempts,
         trial,
@@ -119,6 +120,7 @@ def reflect_on_trial(
     trial: int,
     prompting: PromptingConfig,
     evaluation: EvaluationConfig,
+    environment: EnvironmentConfig,
     rollout: RolloutConfig,
     *,
     seed: int,
@@ -134,7 +136,7 @@ def reflect_on_trial(
         _failed(played),
         trial,
         TransformersSampler(policy.model, temperature=evaluation.temperature),
-        _reflection_format(policy, method, prompting),
+        _reflection_format(policy, method, prompting, environment),
         max_new_tokens=prompting.reflexion.max_new_tokens,
         max_length=rollout.max_length,
         seed=seed,
@@ -143,30 +145,30 @@ def reflect_on_trial(
     return reflections_to_frame(written)
 
 
-def _agent_format(policy: Policy, method: Method, prompting: PromptingConfig) -> AgentFormat:
+def _agent_format(
+    policy: Policy, method: Method, prompting: PromptingConfig, environment: EnvironmentConfig
+) -> AgentFormat:
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.prompts import load_prompts
 
     guidance = method == "react_self_guide"
-    return AgentFormat(policy.tokenizer, load_prompts(prompting.prompts_of(method)), guidance=guidance)
+    prompts = load_prompts(prompting.prompts_of(method), environment.benchmark.name)
+    return AgentFormat(policy.tokenizer, prompts, guidance=guidance)
 
 
-def _reflection_format(policy: Policy, method: Method, prompting: PromptingConfig) -> ReflectionFormat:
+def _reflection_format(
+    policy: Policy, method: Method, prompting: PromptingConfig, environment: EnvironmentConfig
+) -> ReflectionFormat:
     from sg_pipeline.agents.prompts import load_prompts
     from sg_pipeline.agents.reflexion import ReflectionFormat
 
-    return ReflectionFormat(policy.tokenizer, load_prompts(prompting.prompts_of(method)))
+    return ReflectionFormat(policy.tokenizer, load_prompts(prompting.prompts_of(method), environment.benchmark.name))
 
 
 def _first_attempts(panel: dict[str, Any], config: EvaluationConfig) -> list[Attempt]:
-    unknown = [split for split in config.splits if split not in panel["splits"]]
-    if unknown:
-        raise ConfigurationError(
-            f"evaluate.splits names {unknown[0]!r}, but the panel has {', '.join(panel['splits'])}"
-        )
     return [
         Attempt(task, group, item)
-        for split in config.splits
+        for split in evaluated_splits(panel, config)
         for group, task in enumerate(panel_tasks(panel, split)[: config.games])
         for item in range(config.episodes_per_game)
     ]

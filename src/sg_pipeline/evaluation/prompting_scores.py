@@ -5,8 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from sg_pipeline.evaluation.intervals import paired_difference
-from sg_pipeline.evaluation.metrics import evaluate_table
+from sg_pipeline.evaluation.metrics import evaluate_table, is_graded, paired_scores
 from sg_pipeline.evaluation.prompting import REFERENCE, TITLES
 
 _EPISODE = ["split", "group", "item"]
@@ -99,7 +98,8 @@ def compare(
     Returns:
         JSON-ready: `about`; `reference` (None without it); `rows`, one for each split, method and trial: `split`,
         `method`, `title`, `trial`, `single_trial` (only such rows cost the reference's number of trials), the figures
-        of `_SHOWN`, and `difference` to the reference (`intervals.paired_difference`; None for the reference itself).
+        of `_SHOWN` (and `_GRADED`), and `difference` to the reference (`metrics.paired_scores`; None for the reference
+        itself).
     """
     base = next((one for one in evaluations if one["method"] == reference), None)
     rows = []
@@ -115,11 +115,12 @@ def compare(
                         "trial": after["trial"],
                         "single_trial": after["trial"] == 1,
                         **{name: score[name] for name in _SHOWN},
+                        **({name: score[name] for name in _GRADED} if is_graded(score) else {}),
                         "difference": None
                         if base is None or one is base
-                        else paired_difference(
-                            base["after_trial"][0]["splits"][split]["per_game"],
-                            score["per_game"],
+                        else paired_scores(
+                            base["after_trial"][0]["splits"][split],
+                            score,
                             seed,
                             *("prompting", split, one["method"], after["trial"]),
                         ),
@@ -131,6 +132,9 @@ def compare(
         "rows": rows,
     }
 
+
+_GRADED = ("score", "score_ci95", "score_interval")
+"""Shown where a score says more than who has won."""
 
 _SHOWN = (
     "success_rate",

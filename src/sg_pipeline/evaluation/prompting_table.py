@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
+from sg_pipeline.evaluation.metrics import is_graded
 from sg_pipeline.reporting.text import bare_percent, interval, number, points, table
 
-_HEAD = (
-    "method",
-    "success %",
-    "95 % interval",
-    "difference",
-    "95 % interval",
+_SUCCESS = ("method", "success %", "95 % interval", "difference", "95 % interval")
+_SCORE = ("score %", "95 % interval", "difference", "95 % interval")
+_COST = (
     "trials",
     "turns",
     "tokens written",
@@ -31,11 +29,13 @@ def comparison_markdown(comparison: Mapping[str, Any]) -> str:
     for split, rows in groupby(comparison["rows"], key=lambda row: row["split"]):
         lines = list(rows)
         parts += [f"## {split}, {lines[0]['episodes']} episodes of {lines[0]['games']} games"]
-        parts += [table(_HEAD, [_cells(row, lines) for row in lines])]
+        graded = is_graded(*lines)
+        head = (*_SUCCESS, *(_SCORE if graded else ()), *_COST)
+        parts += [table(head, [_cells(row, lines, graded) for row in lines])]
     return "\n\n".join([*parts, _note(comparison)]) + "\n"
 
 
-def _cells(row: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> list[str]:
+def _cells(row: Mapping[str, Any], rows: list[Mapping[str, Any]], graded: bool) -> list[str]:
     several = sum(other["method"] == row["method"] for other in rows) > 1
     trials = f", up to {row['trial']} trial{'s' if row['trial'] > 1 else ''}" if several else ""
     difference, cost = row["difference"] or {}, row["cost"]
@@ -45,12 +45,25 @@ def _cells(row: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> list[str]:
         interval(row["ci95"], bare_percent),
         points(difference.get("difference")),
         interval(difference.get("ci95"), points),
+        *(_score_cells(row, difference) if graded else ()),
         number(cost["trials"]),
         number(cost["turns"], 1),
         number(cost["sampled_tokens"], 0),
         number(cost["context_tokens"], 0),
         bare_percent(row["invalid_action_share"]),
         bare_percent(cost["no_thought_share"]),
+    ]
+
+
+def _score_cells(row: Mapping[str, Any], difference: Mapping[str, Any]) -> list[str]:
+    # Where this method's episodes happen to be won or worth nothing, success is the score.
+    value = row.get("score", row["success_rate"])
+    change = difference.get("score", difference)
+    return [
+        bare_percent(value),
+        interval(row.get("score_ci95", row["ci95"]), bare_percent),
+        points(change.get("difference")),
+        interval(change.get("ci95"), points),
     ]
 
 

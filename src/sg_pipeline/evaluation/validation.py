@@ -40,6 +40,13 @@ class ValidationConfig(BaseModel):
     episodes_per_game: int = Field(1, ge=1)
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
 
+    def tasks(self, own: Any) -> Any:
+        """Return the section `tasks` that plays the validation panel; what changes no result is the run's `own`."""
+        values = {**own.model_dump(), "panel": self.panel, "limit": self.games}
+        if "source" in values:
+            values["source"] = "panel"
+        return type(own).model_validate(values)
+
     def evaluation(self, mode_guided: bool, batch_rows: int) -> EvaluationConfig:
         """Return the same as the configuration of an evaluation; `batch_rows` changes no result."""
         return EvaluationConfig(

@@ -3,7 +3,7 @@
 A turn then costs about ten sampled tokens. It is an ordinary fast tokenizer (normalizer, pre-tokenizer,
 WordPiece): saved with `save_pretrained`, loaded by `AutoTokenizer` without custom code.
 
-What is dropped (articles, punctuation, set phrases of the engine) tells the policy nothing; every *command*
+What a vocabulary drops (articles, punctuation, set phrases of the engine) tells the policy nothing; every *command*
 survives `decode(encode(command)) == command`.
 """
 
@@ -28,25 +28,6 @@ ACTION_TAGS = ("<action>", "</action>")
 TURNOVER = GUIDANCE_TAGS[1] + ACTION_TAGS[0]
 SPECIAL_TOKENS = (PAD, UNKNOWN, GUIDED, PLAIN, OBSERVATION, *GUIDANCE_TAGS, TURNOVER, *ACTION_TAGS)
 
-# Several words that always go together and count as one token.
-PHRASES = ("go to", "pick up", "turn on", "turn off", "nothing happens", "not carrying anything")
-
-# (pattern, replacement) in order, on lower-cased text. Lookarounds keep what carries meaning.
-_DROPPED = (
-    (r"-= welcome to textworld, alfred! =-", " "),
-    (r"you are in the middle of a room\.\s*looking quickly around you,", " room "),
-    (r"your task is to:?", " task "),
-    # The place is named again by what follows: "You arrive at loc 27. On the cabinet 1, you see ...".
-    (r"you arrive at [^.\n]*\.(?=\s*\S)", " "),
-    (r"\bon the (?=[a-z]+ \d+, you see)", " "),
-    (r"\bin it, you see\b", " "),
-    (r"\bnext to it, you see\b", " next "),
-    (r"\bthere's\b", " "),
-    (r",\s*and\b", " "),
-    (r"\b(?:a|an|the|you|see|it|is|are)\b(?!['/-])", " "),
-    (r"[.,:;!?\"()\[\]{}=]", " "),
-    (r"\s+", " "),
-)
 _CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- if message['role'] == 'user' -%}" + OBSERVATION + "{{ message['content'] }}"
@@ -75,15 +56,18 @@ def build_tokenizer(vocabulary: Vocabulary) -> PreTrainedTokenizerFast:
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Lowercase(),
-            *(normalizers.Replace(Regex(pattern), content) for pattern, content in _DROPPED),
+            *(normalizers.Replace(Regex(pattern), content) for pattern, content in vocabulary.rewrites),
+            normalizers.Replace(Regex(r"\s+"), " "),
             normalizers.Strip(),
         ]
     )
     # The units themselves match; what lies between them is removed.
-    phrases = "|".join(re.escape(phrase).replace(r"\ ", " ") for phrase in PHRASES)
-    units = rf"(?:{phrases})(?!\S)|[a-z][a-z/'-]* \d+(?!\S)|\S+"
+    phrases = "|".join(re.escape(phrase).replace(r"\ ", " ") for phrase in vocabulary.phrases)
+    units = (rf"(?:{phrases})(?!\S)|" if phrases else "") + r"[a-z][a-z/'-]* \d+(?!\S)|\S+"
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(units), behavior="removed", invert=True)
-    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    words = decoders.WordPiece(prefix="##", cleanup=False)
+    joins = [decoders.Replace(text, content) for text, content in vocabulary.joins]
+    tokenizer.decoder = decoders.Sequence([words, decoders.Fuse(), *joins]) if joins else words
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -103,7 +87,7 @@ def instance_parts(token: str) -> tuple[str, str] | None:
 
 
 def _tokens(vocabulary: Vocabulary) -> list[str]:
-    words = {*vocabulary.words, *vocabulary.receptacles, *vocabulary.items, *PHRASES}
+    words = {*vocabulary.words, *vocabulary.receptacles, *vocabulary.items, *vocabulary.phrases}
     instances = [
         f"{noun} {number}"
         for nouns, highest in (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sg_pipeline.evaluation.metrics import is_graded
 from sg_pipeline.reporting.summary import step_curves
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def learning_curve(
     Args:
         metrics: one mapping per step (see `summary.build_summary`); missing figures leave gaps, a panel without any
             figure is left out.
-        base: split -> score of the policy before training; entries without `success_rate` are passed over.
+        base: split -> score of the policy before training; entries without `success_rate` are passed over. Where
+            episodes are graded, mean scores have an axis of their own.
         final: the same after training.
         title: the one title.
 
@@ -60,6 +62,8 @@ def learning_curve(
     steps = len(metrics)
     phases = _phases(metrics)
     panels: list[tuple[float, Callable[[Axes], None]]] = [(2.4, lambda ax: _success(ax, curves, steps, base, final))]
+    if _graded(curves, base, final):
+        panels.append((2.4, lambda ax: _success(ax, curves, steps, base, final, figure="score")))
     if _any(curves, "lambda"):
         panels.append((1.0, lambda ax: _trust(ax, curves)))
     if _any(curves, *(f"{label}_share" for label in LABELS)):
@@ -102,9 +106,13 @@ def moving_average(values: np.ndarray, window: int) -> np.ndarray:
     return np.array([np.nanmean(part) if np.isfinite(part).any() else np.nan for part in parts])
 
 
-def _success(ax: "Axes", curves: Curves, steps: int, base: Scores | None, final: Scores | None) -> None:
-    if _any(curves, "success_rate"):
-        success = 100 * curves["success_rate"]
+def _success(
+    ax: "Axes", curves: Curves, steps: int, base: Scores | None, final: Scores | None, figure: str = "success_rate"
+) -> None:
+    """Draw success, or another mean over episodes, in training and at both ends."""
+    bound = "ci95" if figure == "success_rate" else f"{figure}_ci95"
+    if _any(curves, figure):
+        success = 100 * curves[figure]
         ax.plot(curves["step"], success, _dots(curves) + "-", color=GREY, linewidth=0.8, label="training episodes")
         window = max(3, 2 * (steps // 20) + 1)
         if steps > 2 * window:
@@ -114,8 +122,8 @@ def _success(ax: "Axes", curves: Curves, steps: int, base: Scores | None, final:
     splits = sorted({split for _, scores in ends for split, score in scores.items() if _rate(score) is not None})
     for index, split in enumerate(splits):
         points = [(x, scores[split]) for x, scores in ends if split in scores and _rate(scores[split]) is not None]
-        rates = [100 * score["success_rate"] for _, score in points]
-        bounds = [score.get("ci95") or [score["success_rate"]] * 2 for _, score in points]
+        rates = [100 * score[figure] for _, score in points]
+        bounds = [score.get(bound) or score.get("ci95") or [score[figure]] * 2 for _, score in points]
         errors = [[r - 100 * low, 100 * high - r] for r, (low, high) in zip(rates, bounds, strict=True)]
         shift = (index - (len(splits) - 1) / 2) * max(steps, 1) * 0.012  # bars of two splits side by side
         ax.errorbar(
@@ -124,12 +132,21 @@ def _success(ax: "Axes", curves: Curves, steps: int, base: Scores | None, final:
             linewidth=0.8, linestyle=":", elinewidth=1.5, zorder=5,
             label=f"{split}: {' → '.join(f'{rate:.1f}' for rate in rates)} % (95 % interval)",
         )  # fmt: skip
-    ax.set_ylabel("success (%)")
+    ax.set_ylabel(f"{figure.removesuffix('_rate')} (%)")
     ax.set_ylim(bottom=0)
     ax.margins(y=0.12)
     ax.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(ncols=2)
+
+
+def _graded(curves: Curves, *evaluations: Scores | None) -> bool:
+    """Whether the score says more than success does."""
+    trained = _any(curves, "score") and not np.array_equal(
+        curves["score"], curves.get("success_rate", np.zeros(0)), equal_nan=True
+    )
+    found = [score for scores in evaluations for score in (scores or {}).values() if isinstance(score, Mapping)]
+    return trained or is_graded(*found)
 
 
 def _trust(ax: "Axes", curves: Curves) -> None:

@@ -2,16 +2,22 @@
 
 from typing import Any
 
+from sg_pipeline.evaluation.metrics import graded_score, is_graded
+
 
 def progress_line(metrics: dict[str, Any], steps: int) -> str:
-    """Return step/total, phase, lambda, success, R_env, R_sg, label shares (+ = -) and seconds of one step."""
+    """Return step/total, phase, lambda, success, R_env, R_sg, label shares (+ = -) and seconds of one step.
+
+    The mean score stands beside success where episodes are graded.
+    """
     labels = [metrics.get(f"{name}_share") for name in ("positive", "neutral", "negative")]
     known = [f"{sign}{100 * share:.0f}%" for sign, share in zip("+=-", labels, strict=True) if share is not None]
     shares = " ".join(known) if len(known) == len(labels) else "no guidance"
     line = (
         f"step {metrics['step'] + 1:>{len(str(steps))}}/{steps}  {metrics['phase']:<18}  "
         f"lambda {metrics['lambda']:.2f}  "
-        f"success {_figure(metrics['success_rate'], '5.1%')}  R_env {_figure(metrics['r_env'], '.3f')}  "
+        f"success {_figure(metrics['success_rate'], '5.1%')}  {_score_of(metrics)}"
+        f"R_env {_figure(metrics['r_env'], '.3f')}  "
         f"R_sg {_figure(metrics['r_sg'], '+.3f')}  {shares}  {metrics['seconds']['total']:.1f} s"
     )
     held_back = metrics.get("quarantined") or 0
@@ -30,6 +36,12 @@ def result_lines(summary: dict[str, Any]) -> list[str]:
             f"{split}: base {_interval(base)} -> final {_interval(final)}, {final['episodes']} episodes, "
             f"{100 * difference['difference']:+.1f} points ({verdict})"
         )
+        if "score" in difference:
+            lines.append(
+                f"{split}: score base {_score_interval(base)} -> final {_score_interval(final)}, "
+                f"{100 * difference['score']['difference']:+.1f} points "
+                f"({'outside' if difference['score']['outside_noise'] else 'within'} the noise)"
+            )
     return [*lines, f"report: data/08_reporting/{summary['run']}/report.md ({summary['wall_seconds']:.0f} s)"]
 
 
@@ -37,7 +49,10 @@ def evaluation_lines(scores: dict[str, dict[str, Any]], step: int) -> list[str]:
     """Return one line for each mode of an evaluation: success with its interval on every split."""
     return [
         f"policy after {step} steps, {mode.replace('_', ' ')}: "
-        + ", ".join(f"{split} {_interval(score)}" for split, score in splits.items())
+        + ", ".join(
+            f"{split} {_interval(score)}" + (f" (score {_score_interval(score)})" if is_graded(score) else "")
+            for split, score in splits.items()
+        )
         for mode, splits in scores.items()
     ]
 
@@ -46,7 +61,8 @@ def cross_checkpoint_lines(table: list[dict[str, Any]]) -> list[str]:
     """Return one line for each row of a cross-checkpoint table."""
     return [
         f"{row['split']}: policy after {row['policy_step']} steps, guidance of {row['guide_step']}: {_interval(row)}"
-        + ("" if row["guide_step"] == row["policy_step"] else f", {100 * row['difference']['difference']:+.1f} points")
+        + (f" (score {_score_interval(row['score'])})" if is_graded(row["score"]) else "")
+        + ("" if row["guide_step"] == row["policy_step"] else f", {_points(row['difference'])}")
         for row in table
     ]
 
@@ -62,9 +78,26 @@ def distillation_line(figures: dict[str, Any]) -> str:
     )
 
 
+def _points(difference: dict[str, Any]) -> str:
+    success = f"{100 * difference['difference']:+.1f} points"
+    graded = difference.get("score")
+    return success if graded is None else f"{success}, of score {100 * graded['difference']:+.1f}"
+
+
 def _interval(score: dict[str, Any]) -> str:
     low, high = score["ci95"] or (float("nan"), float("nan"))
     return f"{score['success_rate']:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _score_interval(score: dict[str, Any]) -> str:
+    value, bounds = graded_score(score)
+    low, high = bounds or (float("nan"), float("nan"))
+    return f"{value:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _score_of(metrics: dict[str, Any]) -> str:
+    score = metrics.get("score")
+    return "" if score is None or score == metrics["success_rate"] else f"score {score:5.1%}  "
 
 
 def _figure(value: float | None, form: str) -> str:

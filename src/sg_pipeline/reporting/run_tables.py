@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE
+from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, graded_score, is_graded
 from sg_pipeline.reporting.text import NONE, bare_percent, duration, interval, mean, number, percent, points
 from sg_pipeline.trajectories.types import Polarity
 
@@ -78,13 +78,26 @@ def verdicts(summary: Mapping[str, Any]) -> list[str]:
             sentence += f"which is **outside the noise**: {direction}. The two policies' own intervals {apart}."
         else:
             sentence += "which is **within the noise**: these games do not show a difference."
-        sentences.append(sentence)
+        sentences.append(sentence + _score_verdict(base, final, change.get("score")))
     return sentences
 
 
+def _score_verdict(base: Mapping[str, Any], final: Mapping[str, Any], change: Mapping[str, Any] | None) -> str:
+    """What there is to say of the mean score where episodes are graded."""
+    if change is None:
+        return ""
+    before, after = graded_score(base)[0], graded_score(final)[0]
+    noise = "**outside the noise**" if change["outside_noise"] else "**within the noise**"
+    return (
+        f" Its mean score is {percent(after)}, the base's {percent(before)}: {points(change['difference'])} points, "
+        f"95 % interval {interval(change['ci95'], points)}, {noise}."
+    )
+
+
 def comparison(summary: Mapping[str, Any]) -> ReportTable:
-    """Base beside final, split by split, the trained mode first."""
+    """Base beside final, split by split, the trained mode first; with scores where episodes are graded."""
     rows = []
+    graded = _is_graded(summary)
     for mode, splits in _modes(summary):
         base, final, difference = splits("base"), splits("final"), splits("difference")
         for split in sorted(set(base) | set(final)):
@@ -96,15 +109,21 @@ def comparison(summary: Mapping[str, Any]) -> ReportTable:
                     _rate(final.get(split)),
                     f"{points(change.get('difference'))} {interval(change.get('ci95'), points)}",
                     f"{change.get('better', NONE)} / {change.get('worse', NONE)}",
+                    *(_score_cells(base.get(split), final.get(split), change) if graded else ()),
                     _figure(base, final, split, "mean_turns", lambda v: number(v, 1)),
                     _figure(base, final, split, "invalid_action_share", percent),
                     str((final.get(split) or base.get(split) or {}).get("episodes", NONE)),
                 ]
             )
-    head = ["split", "base", "final", "difference (paired)", "games better / worse", "turns", "invalid", "episodes"]
+    head = [
+        "split", "base", "final", "difference (paired)", "games better / worse",
+        *(("score, base", "score, final", "difference (paired)") if graded else ()),
+        "turns", "invalid", "episodes",
+    ]  # fmt: skip
     note = (
-        "Success with 95 % intervals; turns and invalid actions as base → final. The intervals cover the choice of "
-        "games and the chance within them, not the seed of training: another seed would end elsewhere."
+        f"Success{' and mean score' if graded else ''} with 95 % intervals; turns and invalid actions as base → final. "
+        "The intervals cover the choice of games and the chance within them, not the seed of training: another seed "
+        "would end elsewhere."
     )
     return ReportTable(head, rows, note)
 
@@ -112,15 +131,18 @@ def comparison(summary: Mapping[str, Any]) -> ReportTable:
 def task_types(summary: Mapping[str, Any]) -> ReportTable:
     """The same by task type, in the trained mode."""
     rows = []
+    graded = _is_graded(summary)
     splits = _modes(summary)[0][1]
     base, final = splits("base"), splits("final")
     for split in sorted(set(base) | set(final)):
         before, after = (part.get(split, {}).get("task_types") or {} for part in (base, final))
         for kind in sorted(set(before) | set(after)):
             episodes = (after.get(kind) or before.get(kind) or {}).get("episodes", NONE)
-            rows.append([f"{split}: {kind}", _rate(before.get(kind)), _rate(after.get(kind)), str(episodes)])
+            scores = [_score(part.get(kind)) for part in (before, after)] if graded else []
+            rows.append([f"{split}: {kind}", _rate(before.get(kind)), _rate(after.get(kind)), *scores, str(episodes)])
     note = f"{MODE_TITLES[summary['mode']].capitalize()}; few episodes each, so read the intervals."
-    return ReportTable(["task type", "base", "final", "episodes"], rows, note, empty="Not evaluated.")
+    head = ["task type", "base", "final", *(("score, base", "score, final") if graded else ()), "episodes"]
+    return ReportTable(head, rows, note, empty="Not evaluated.")
 
 
 DIALS_NOTE = (
@@ -196,6 +218,29 @@ def times(summary: Mapping[str, Any]) -> ReportTable:
 
 def _rate(score: Mapping[str, Any] | None) -> str:
     return f"{percent(score['success_rate'])} {interval(score['ci95'], bare_percent)}" if score else NONE
+
+
+def _score(score: Mapping[str, Any] | None) -> str:
+    value, bounds = graded_score(score or {})
+    return NONE if value is None else f"{percent(value)} {interval(bounds, bare_percent)}"
+
+
+def _score_cells(
+    base: Mapping[str, Any] | None, final: Mapping[str, Any] | None, change: Mapping[str, Any]
+) -> list[str]:
+    """Mean score of base and final, and their difference; of success, which is the same, where nothing is graded."""
+    found = change.get("score", change)
+    return [
+        _score(base),
+        _score(final),
+        f"{points(found.get('difference'))} {interval(found.get('ci95'), points)}",
+    ]
+
+
+def _is_graded(summary: Mapping[str, Any]) -> bool:
+    return is_graded(
+        *(score for _, splits in _modes(summary) for part in ("base", "final") for score in splits(part).values())
+    )
 
 
 def _figure(

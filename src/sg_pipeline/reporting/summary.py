@@ -1,8 +1,8 @@
 """summary.json: a run in figures.
 
     {run, fingerprint, environment, panel, panel_sha256, steps, wall_seconds, mode,
-     base, final:  {valid_seen: score, valid_unseen: score, <other mode>: {valid_seen: score, …}},
-     difference:   {valid_seen: final - base, …, <other mode>: {…}},
+     base, final:  {<split>: score, …, <other mode>: {<split>: score, …}},
+     difference:   {<split>: final - base, …, <other mode>: {…}},
      lambda: [one per step], quarantined, seconds: {…}, curve: {figure: [one per step]}}
 
 A score is `evaluation.metrics.score_episodes` without its list of games; `mode` names the mode of the top-level
@@ -13,13 +13,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sg_pipeline.evaluation.intervals import paired_difference
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE
+from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, paired_scores
 
 Evaluation = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Mode -> split -> score."""
 
-PER_GAME = "per_game"
+PER_GAME = ("per_game", "score_per_game")
 """What pairs two evaluations, and is too long for a summary."""
 
 
@@ -112,7 +111,7 @@ def _by_mode(evaluation: Evaluation, mode: str, other: str) -> dict[str, Any]:
 
 
 def _without_games(score: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in score.items() if name != PER_GAME}
+    return {name: value for name, value in score.items() if name not in PER_GAME}
 
 
 def _differences(
@@ -122,7 +121,7 @@ def _differences(
     for split in sorted(set(base) & set(final)):
         low, high = base[split].get("ci95"), final[split].get("ci95")
         apart = None if low is None or high is None else low[1] < high[0] or high[1] < low[0]
-        paired = paired_difference(base[split][PER_GAME], final[split][PER_GAME], seed, mode, split)
+        paired = paired_scores(base[split], final[split], seed, mode, split)
         differences[split] = {**paired, "intervals_apart": apart}
     return differences
 

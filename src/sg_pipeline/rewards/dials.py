@@ -2,7 +2,10 @@
 
 What to watch: `corr_r_sg_turns` near 1 (long "positive" episodes are paid for), `negative_share` near 0, `r_sg_gap`
 (mean R_sg of wins less that of losses) near or below 0, and
-`guidance_only_groups` (groups whose gradient comes from guidance alone).
+`guidance_only_groups` (groups whose gradient comes from guidance alone: R_env is the same in all episodes).
+
+Outcome means won or not, also where a benchmark grades its episodes: `r_sg_gap` and `corr_r_sg_won` are of that, R_env
+is of the score.
 """
 
 import math

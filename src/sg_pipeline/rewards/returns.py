@@ -31,11 +31,12 @@ def trajectory_returns(
         turns: a table that satisfies `ValidTable`.
         values: step reward of each polarity; a turn without guidance is worth 0.
         trust: lambda(u) of this step.
-        environment_scale: what a win is worth beside the internal reward; the paper has 1.
+        environment_scale: what a win, the highest score, is worth beside the internal reward; the paper has 1.
 
     Returns:
         Sorted by (step, group, item): the key, task_id, task_type, `turns`, `tokens` (policy tokens), `won`, `score`,
-        `truncated`, `r_env` (unscaled), `r_sg`, `trust`, `r_total`, and the counts `positive`, `neutral`, `negative`,
+        `truncated`, `r_env` (unscaled: the sum of the steps' rewards, which says who has won, or is the score where a
+        benchmark grades), `r_sg`, `trust`, `r_total`, and the counts `positive`, `neutral`, `negative`,
         `unparsed_guidance`, `unparsed_actions`, `invalid_actions`.
     """
     polarity = pl.col("polarity")

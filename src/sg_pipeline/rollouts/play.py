@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from sg_pipeline.sampling.base import Sampler
 
 
+TRAIN = "train"
+"""The split that every panel has: what is trained on."""
+
+
 def panel_tasks(panel: dict[str, Any], split: str) -> list[Task]:
-    """Return the tasks of one split of a prepared panel (see `environments.alfworld.tasks`)."""
+    """Return the tasks of one split of a prepared panel (see `environments.benchmark`)."""
     return [Task(**task) for task in panel["splits"][split]]
 
 
@@ -52,7 +56,7 @@ def play(
     from sg_pipeline.sampling.transformers_sampler import TransformersSampler
     from sg_pipeline.sampling.two_call import TwoCallSampler
 
-    prompts = load_prompts(config.prompts)
+    prompts = load_prompts(config.prompts, environment.benchmark.name)
     agent_format = AgentFormat(policy.tokenizer, prompts, guidance=config.guidance)
     sampler: Sampler = TransformersSampler(policy.model, temperature=config.temperature)
     counters: Mapping[str, int] = {}

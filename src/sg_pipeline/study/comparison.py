@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE
+from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, is_graded
 from sg_pipeline.randomness import stream
 from sg_pipeline.study.outcomes import Outcomes, build_outcomes, difference, pair
 from sg_pipeline.study.records import RunRecord
@@ -21,6 +21,7 @@ from sg_pipeline.study.statistics import (
 
 PARTS = ("base", "final")
 MODES = (WITH_GUIDANCE, WITHOUT_GUIDANCE)
+SCORES = "score_per_game"
 
 PLANNED = (
     ("grpo_sg", "grpo"),
@@ -70,10 +71,29 @@ class Study:
         """The mode that a method trains."""
         return self.runs[method][0].mode
 
-    def outcomes(self, method: str, part: str, mode: str, split: str) -> Outcomes | None:
-        """Outcomes of the runs that have played this; None if none has."""
+    @property
+    def graded(self) -> bool:
+        """Whether scores say more than who has won."""
+        return is_graded(
+            *(
+                score
+                for record in self.records
+                for part in PARTS
+                for splits in record.evaluation(part).values()
+                for score in splits.values()
+            )
+        )
+
+    def outcomes(self, method: str, part: str, mode: str, split: str, figure: str = "per_game") -> Outcomes | None:
+        """Outcomes of the runs that have played this; None if none has.
+
+        Args:
+            method, part, mode, split: what was played, by whom.
+            figure: "per_game" for success; "score_per_game" for scores, which are success where nothing is graded.
+        """
         per_game = {
-            record.seed: record.evaluation(part)[mode][split]["per_game"]
+            record.seed: record.evaluation(part)[mode][split].get(figure)
+            or record.evaluation(part)[mode][split]["per_game"]
             for record in self.runs.get(method, ())
             if split in record.evaluation(part).get(mode, {})
         }
@@ -93,8 +113,9 @@ def group_runs(records: Sequence[RunRecord], titles: Mapping[str, str], seed: in
 def scores(study: Study) -> dict[str, Any]:
     """Score each method: method -> mode -> split -> {base, final: {mean, iqm, per_seed, task_types}, gain}.
 
-    `gain` is final - base, paired by seed and game (see `compare`). The base policy, which is the same in every method,
-    has an entry of its own under "base", over the seeds of all methods.
+    `gain` is final - base, paired by seed and game (see `compare`). Where episodes are graded, `score` is the mean
+    score beside `mean`, and `score_gain` its gain. The base policy, which is the same in every method, has an entry of
+    its own under "base", over the seeds of all methods.
     """
     base = Study({"base": one_a_seed(study.records)}, {}, study.seed)
     result: dict[str, Any] = {"base": _scores(base, "base", ("base",))}
@@ -120,9 +141,22 @@ def _scores(study: Study, method: str, parts: Sequence[str]) -> dict[str, Any]:
             before, after = found.get("base"), found.get("final")
             if before is not None and after is not None:
                 entry["gain"] = compare(after, before, study.seed, "gain", method, mode, split)
+            if study.graded:
+                _add_scores(study, entry, method, mode, split)
             if entry:
                 result.setdefault(mode, {})[split] = entry
     return result
+
+
+def _add_scores(study: Study, entry: dict[str, Any], method: str, mode: str, split: str) -> None:
+    found = {part: study.outcomes(method, part, mode, split, SCORES) for part in PARTS if part in entry}
+    for part, outcomes in found.items():
+        if outcomes is not None:
+            names = ("study", method, mode, split, part, "score")
+            entry[part]["score"] = mean_success(outcomes, stream(study.seed, *names)).as_json()
+    before, after = found.get("base"), found.get("final")
+    if before is not None and after is not None:
+        entry["score_gain"] = compare(after, before, study.seed, "score", "gain", method, mode, split)
 
 
 def compare(left: Outcomes, right: Outcomes, seed: int, *names: str) -> dict[str, Any] | None:
@@ -166,7 +200,7 @@ def pairs(study: Study) -> dict[str, Any]:
     Returns:
         `rows`: left, right, split and `compare` for each pair and split that have common seeds and games; `looked_at`:
         how many; each row has `p_holm`, its p-value corrected for that number, and `survives`: the verdict is not
-        noise and holds after the correction too.
+        noise and holds after the correction too. Where episodes are graded, `score` is `compare` of the scores.
     """
     chosen = [both for both in PLANNED if all(method in study.runs for method in both)]
     known = {method for both in chosen for method in both}
@@ -181,6 +215,10 @@ def pairs(study: Study) -> dict[str, Any]:
             found = compare(sides[0], sides[1], study.seed, left, right, split)
             if found is not None:
                 rows.append({"left": left, "right": right, "split": split, **found})
+            if found is not None and study.graded:
+                graded = [study.outcomes(m, "final", study.mode(m), split, SCORES) for m in (left, right)]
+                if graded[0] is not None and graded[1] is not None:
+                    rows[-1]["score"] = compare(graded[0], graded[1], study.seed, "score", left, right, split)
     corrected = holm([1.0 if row["p_value"] is None else row["p_value"] for row in rows])
     for row, p_holm in zip(rows, corrected, strict=True):
         row["p_holm"] = p_holm

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sg_pipeline.evaluation.metrics import is_graded
 from sg_pipeline.randomness import stream
-from sg_pipeline.study.comparison import Study, compare
+from sg_pipeline.study.comparison import SCORES, Study, compare
 from sg_pipeline.study.outcomes import Outcomes, build_outcomes
 from sg_pipeline.study.statistics import mean_success
 
@@ -20,7 +21,8 @@ def cross_checkpoint(study: Study, cells: Sequence[Cell]) -> dict[str, Any]:
         cells: one for each policy, guide and split, and for each seed.
 
     Returns:
-        `cells`: method, policy_step, guide_step, split and the mean's estimate, sorted; `trends`: for each policy and
+        `cells`: method, policy_step, guide_step, split and the mean's estimate, sorted, with that of the mean score as
+        `score` where episodes are graded; `trends`: for each policy and
         split that has more than one guide the latest guide against the earliest, paired by seed and game: method,
         policy_step, split, `earliest`, `latest` and `compare`.
     """
@@ -28,17 +30,23 @@ def cross_checkpoint(study: Study, cells: Sequence[Cell]) -> dict[str, Any]:
     for cell in cells:
         key = (str(cell.get("method") or ""), str(cell["split"]), int(cell["policy_step"]))
         guides = gathered.setdefault(key, {}).setdefault(int(cell["guide_step"]), {})
-        guides[int(cell.get("seed") or 0)] = cell["score"]["per_game"]
+        guides[int(cell.get("seed") or 0)] = cell["score"]
     types = {game: kind for record in study.records for game, kind in record.task_types.items()}
-    rows, trends = [], []
+    rows: list[dict[str, Any]] = []
+    trends = []
     for (method, split, policy), guides in sorted(gathered.items()):
         found: dict[int, Outcomes] = {}
-        for guide, per_game in sorted(guides.items()):
+        for guide, of_seeds in sorted(guides.items()):
             what = f"cross-checkpoint, policy of step {policy}, guide of step {guide}, {split}"
+            per_game = {seed: score["per_game"] for seed, score in of_seeds.items()}
             found[guide] = build_outcomes(per_game, types, what)
             names = ("study", "cross", method, split, policy, guide)
             score = mean_success(found[guide], stream(study.seed, *names)).as_json()
             rows.append({"method": method, "policy_step": policy, "guide_step": guide, "split": split, **score})
+            if is_graded(*of_seeds.values()):
+                per_game = {seed: score.get(SCORES, score["per_game"]) for seed, score in of_seeds.items()}
+                graded = mean_success(build_outcomes(per_game, types, what), stream(study.seed, *names, "score"))
+                rows[-1]["score"] = graded.as_json()
         earliest, latest = min(found), max(found)
         if earliest != latest:
             names_of = ("cross", method, split, str(policy), f"{latest}-{earliest}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sg_pipeline.reporting.page.elements import Section, bullets, figure_html, paragraph, report_table
 from sg_pipeline.reporting.run_tables import ReportTable
 from sg_pipeline.reporting.text import table
-from sg_pipeline.study import guidance_tables, tables
+from sg_pipeline.study import guidance_tables, score_tables, tables
 from sg_pipeline.study.figures import FIGURES
 from sg_pipeline.study.found import Found
 from sg_pipeline.study.questions import caution
@@ -43,8 +43,9 @@ def study_parts(found: Found) -> list[Part]:
         Part("dials", "Guidance through training: the dials", (), (guidance_tables.dials_table(found),), ("dials",)),
         Part("calibration", "Does the guidance foretell the outcome?", (), (guidance_tables.calibration_table(found),),
              ("reliability",)),
-        Part("results", "Success", (), (tables.main_table(found), tables.inference_table(found)), ("comparison",)),
-        Part("pairs", "Methods against each other", (), (tables.pair_table(found),)),
+        Part("results", "Success", (), (tables.main_table(found), *_scores(found), tables.inference_table(found)),
+             ("comparison",)),
+        Part("pairs", "Methods against each other", (), (tables.pair_table(found), *_score_pairs(found))),
         Part("curves", "Learning curves", (), (), ("curves",)),
         Part("schedules", "Schedules", (), (tables.schedule_table(found),), ("schedules",)),
         Part("cross-checkpoint", "Guidance of other checkpoints", (), (guidance_tables.cross_table(found),),
@@ -93,6 +94,15 @@ def study_sections(found: Found, figures: Mapping[str, bytes]) -> list[Section]:
             pieces += [figure_html(figures[name], FIGURES[name][1]) for name in part.figures if name in figures]
             sections.append(Section(part.anchor, part.title, "\n".join(piece for piece in pieces if piece)))
     return sections
+
+
+def _scores(found: Found) -> list[ReportTable]:
+    """Where episodes are graded, scores beside success."""
+    return [content] if (content := score_tables.score_table(found)).rows else []
+
+
+def _score_pairs(found: Found) -> list[ReportTable]:
+    return [content] if (content := score_tables.score_pair_table(found)).rows else []
 
 
 def _answer(part: Part) -> str:

@@ -22,3 +22,14 @@ def main_guided(found: Found) -> list[str]:
     """Return the methods whose own guidance is asked about: the main ones, or else all that write any."""
     writers = [method for method, about in found["methods"].items() if about["writes_guidance"]]
     return [method for method in writers if method in MAIN_GUIDED] or writers
+
+
+def is_graded(found: Found) -> bool:
+    """Whether scores say more than who has won."""
+    return any(
+        "score" in entry.get(part, {})
+        for modes in found["scores"].values()
+        for by_split in modes.values()
+        for entry in by_split.values()
+        for part in ("base", "final")
+    )

@@ -89,7 +89,7 @@ def cross_table(found: Found) -> ReportTable:
         trend = trends.get(policy)
         rows.append([
             f"{title(found, method)}, step {step}" if method else f"step {step}", split,
-            *(with_interval(scores.get((*policy, guide))) for guide in guides),
+            *(_cell(scores.get((*policy, guide))) for guide in guides),
             f"{change(trend)}, {trend['verdict']}" if trend else NONE,
         ])  # fmt: skip
     theirs = ", ".join(f"guide {row.guide_step}: {row.score} ({row.success:.0f} %)" for row in published.GUIDES)
@@ -100,6 +100,12 @@ def cross_table(found: Found) -> ReportTable:
     )
     head = ["policy", "split", *(f"guide of step {guide}" for guide in guides), "latest − earliest"]  # noqa: RUF001
     return ReportTable(head, rows, note, empty="The cross-checkpoint evaluation was not run.")
+
+
+def _cell(found: Mapping[str, Any] | None) -> str:
+    """Success, and the mean score behind it where episodes are graded."""
+    score = (found or {}).get("score")
+    return with_interval(found) + (f"; score {with_interval(score)}" if score else "")
 
 
 def _with_range(dial: Mapping[str, Any] | None, form: Callable[[float | None], str]) -> str:

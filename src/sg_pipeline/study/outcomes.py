@@ -1,4 +1,4 @@
-"""What a method achieved on one panel: success of every seed on every game, aligned so that methods can be paired."""
+"""What a method achieved on one panel: every seed on every game, aligned so that methods can be paired."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,8 @@ class Outcomes:
     """Outcomes of one method on one panel.
 
     Attributes:
-        rates: (S, G) share of the episodes won, by seed and game; in a difference of two methods from -1 to 1.
+        rates: (S, G) share of the episodes won, or their mean score, by seed and game; in a difference of two methods
+            from -1 to 1.
         seeds: the S seeds, sorted.
         games: the G games, sorted.
         kinds: names of the K task types.
@@ -60,12 +61,12 @@ class Outcomes:
 
 
 def build_outcomes(
-    per_game: Mapping[int, Mapping[str, Sequence[int]]], task_types: Mapping[str, str], what: str
+    per_game: Mapping[int, Mapping[str, Sequence[float]]], task_types: Mapping[str, str], what: str
 ) -> Outcomes:
     """Align the games of several seeds.
 
     Args:
-        per_game: seed -> game -> (wins, episodes), as in an evaluation's `per_game`.
+        per_game: seed -> game -> (wins, episodes), as in an evaluation's `per_game`, or (sum of scores, episodes).
         task_types: game -> task type.
         what: what these outcomes are of, for the error.
 

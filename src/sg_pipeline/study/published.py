@@ -13,6 +13,8 @@ SETTING = "official ALFWorld, ScienceWorld and WebShop data; 80 training steps"
 
 ALFWORLD, SCIENCEWORLD, WEBSHOP = "ALFWorld success", "ScienceWorld score", "WebShop score"
 BENCHMARKS = (ALFWORLD, SCIENCEWORLD, WEBSHOP)
+OF_ENVIRONMENT = {"alfworld": ALFWORLD, "scienceworld": SCIENCEWORLD, "webshop": WEBSHOP}
+"""`environment.name` -> the column of the main table."""
 
 
 @dataclass(frozen=True, slots=True)

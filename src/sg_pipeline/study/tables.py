@@ -6,7 +6,7 @@ from typing import Any
 from sg_pipeline.reporting.run_tables import MODE_TITLES, ReportTable
 from sg_pipeline.reporting.text import NONE, bare_percent, duration, interval, number, points
 from sg_pipeline.study import published
-from sg_pipeline.study.found import Found, title
+from sg_pipeline.study.found import Found, is_graded, title
 from sg_pipeline.study.statistics import NOISE
 
 BASE = "base (no training)"
@@ -72,12 +72,14 @@ def main_table(found: Found) -> ReportTable:
 def paper_layout(found: Found) -> ReportTable:
     """Our figures and the published ones side by side, each block under the name of its model, data and scale."""
     splits = list(found["setting"]["splits"])
-    models = list(dict.fromkeys(row.model for row in published.MAIN))
     ours = our_setting(found)
+    # Of a benchmark that the paper does not have there is nothing to set beside.
+    benchmark = published.OF_ENVIRONMENT.get(str(found["setting"]["environment"]))
+    models = list(dict.fromkeys(row.model for row in published.MAIN)) if benchmark else []
     head = [
         "method",
-        *(f"OURS ({ours}): {split}" for split in splits),
-        *(f"PUBLISHED ({model}, {published.ALFWORLD}, official data)" for model in models),
+        *(f"OURS ({ours}): {split}{', mean score' if is_graded(found) else ''}" for split in splits),
+        *(f"PUBLISHED ({model}, {benchmark}, official data)" for model in models),
     ]
     rows = []
     for method in ("grpo", "grpo_sg", "grpo_sg_gr", "dapo", "dapo_sg", "dapo_sg_gr"):
@@ -85,8 +87,12 @@ def paper_layout(found: Found) -> ReportTable:
         if about is None and method not in found["not_run"]:
             continue
         by_split = found["scores"].get(method, {}).get(about["mode"], {}) if about else {}
-        own = [_score(by_split.get(split), "final")[0] if about else "not run" for split in splits]
-        theirs = {row.model: row.figures[published.ALFWORLD] for row in published.MAIN if row.ours == method}
+        figure = "score" if is_graded(found) else "mean"
+        own = [
+            with_interval(((by_split.get(split) or {}).get("final") or {}).get(figure)) if about else "not run"
+            for split in splits
+        ]
+        theirs = {row.model: row.figures.get(str(benchmark)) for row in published.MAIN if row.ours == method}
         rows.append([title(found, method), *own, *(_published(theirs.get(model)) for model in models)])
     note = (
         f"Not one comparison but two: the published figures ({published.SOURCE}; no intervals given) are of other "

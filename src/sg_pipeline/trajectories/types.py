@@ -42,7 +42,7 @@ class Task:
     Attributes:
         task_id: unique within all splits; names the game in every result.
         environment: name of the environment that plays it, e.g. "alfworld".
-        split: "train", "valid_seen" or "valid_unseen".
+        split: of the panel: "train", or one of those that the benchmark evaluates.
         task_type: the benchmark's own task family, e.g. "pick_and_place_simple".
         path: the file that the environment loads, relative to the panel's data folder.
         sha256: digest of that file's bytes.
@@ -72,7 +72,8 @@ class Turn:
         action: the text handed to the environment.
         action_parsed: the action was found in its tags.
         action_valid: the environment accepted the action.
-        reward: the environment's reward for this step (sparse: 0 but for the winning step).
+        reward: the environment's reward for this step; summed up, what the episode is worth. Without grades it is 1 on
+            the winning step and 0 on all others.
         done: the environment ended the episode at this step.
     """
 

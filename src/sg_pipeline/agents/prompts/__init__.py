@@ -1,4 +1,7 @@
-"""Prompt texts: YAML files beside this one, or a user's own by path."""
+"""Prompt texts: YAML files beside this one, or a user's own by path.
+
+A benchmark's own texts lie in a folder of its name and go before those that lie here, which speak of ALFWorld's games.
+"""
 
 from __future__ import annotations
 
@@ -50,19 +53,23 @@ class Prompts:
         return text
 
 
-def load_prompts(name_or_path: str) -> Prompts:
+def load_prompts(name_or_path: str, benchmark: str = "") -> Prompts:
     """Return the prompt set called `name_or_path` ("self_guide", "tiny") or read it from that YAML file.
 
     A file's field `base` names another set, whose fields it takes over where it does not give them itself.
 
+    Args:
+        name_or_path: of a set.
+        benchmark: whose words a shipped set should have, where there are such.
+
     Raises:
         ConfigurationError: no such set or file, not YAML, an unknown or missing field, a slot that is not known.
     """
-    return _checked(name_or_path, _with_base(name_or_path))
+    return _checked(name_or_path, _with_base(name_or_path, benchmark))
 
 
-def _with_base(name_or_path: str, above: tuple[str, ...] = ()) -> object:
-    content = _read(name_or_path)
+def _with_base(name_or_path: str, benchmark: str, above: tuple[str, ...] = ()) -> object:
+    content = _read(name_or_path, benchmark)
     if not isinstance(content, dict) or "base" not in content:
         return content
     base, above = content.pop("base"), (*above, name_or_path)
@@ -70,24 +77,31 @@ def _with_base(name_or_path: str, above: tuple[str, ...] = ()) -> object:
         raise ConfigurationError(
             f"prompts '{name_or_path}': field 'base' must name another prompt set, found {base!r}."
         )
-    below = _with_base(base, above)
+    below = _with_base(base, benchmark, above)
     return {**below, **content} if isinstance(below, dict) else below
 
 
-def _read(name_or_path: str) -> object:
+def _read(name_or_path: str, benchmark: str) -> object:
     import yaml
 
-    folder = resources.files(__name__)
-    shipped = sorted(entry.name.removesuffix(".yml") for entry in folder.iterdir() if entry.name.endswith(".yml"))
+    here = resources.files(__name__)
+    own = here / benchmark
+    folders = [here, own] if benchmark and own.is_dir() else [here]
+    shipped = {
+        entry.name.removesuffix(".yml"): entry
+        for folder in folders
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yml")
+    }
     try:
         if name_or_path in shipped:
-            text = (folder / f"{name_or_path}.yml").read_text(encoding="utf-8")
+            text = shipped[name_or_path].read_text(encoding="utf-8")
         else:
             text = Path(name_or_path).read_text(encoding="utf-8")
         return yaml.safe_load(text)
     except OSError as error:
         raise ConfigurationError(
-            f"prompts '{name_or_path}' is neither one of the shipped sets ({', '.join(shipped)}) "
+            f"prompts '{name_or_path}' is neither one of the shipped sets ({', '.join(sorted(shipped))}) "
             f"nor a readable YAML file ({error.strerror or error})."
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

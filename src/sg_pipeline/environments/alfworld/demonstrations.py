@@ -5,54 +5,17 @@ mistakes teach recovery: a turn may play another action than the expert's, the g
 negative (unless the mistake happened to help), and the expert goes on from there.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from sg_pipeline.environments.alfworld.expert import Expert
 from sg_pipeline.environments.alfworld.generation.scene import Scene
 from sg_pipeline.environments.alfworld.progress import Progress
 from sg_pipeline.environments.alfworld.rules import RulesModel
+from sg_pipeline.environments.demonstration import Demonstration, DemoTurn
 from sg_pipeline.trajectories.types import Polarity
 
 # The share of mistakes that are plausible but impossible commands; the others are possible and useless.
 IMPOSSIBLE_SHARE = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class DemoTurn:
-    """One turn of a demonstration.
-
-    Attributes:
-        observation: the text that precedes the decision; the first one holds room and task.
-        guidance_text: the sub-goal, without the polarity; on a noise turn still the expert's.
-        polarity: what the previous action did for the task; neutral on the first turn.
-        action: the command that is played.
-        is_noise: the action is a mistake: a trainer may mask its loss.
-    """
-
-    observation: str
-    guidance_text: str
-    polarity: Polarity
-    action: str
-    is_noise: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Demonstration:
-    """One game played by the expert, mistakes included.
-
-    Attributes:
-        turns: in order; the last one wins the game where `won`.
-        won: the goal was reached.
-        last_observation: the game's answer to the last action.
-        last_polarity: what the last action did for the task.
-    """
-
-    turns: tuple[DemoTurn, ...]
-    won: bool
-    last_observation: str
-    last_polarity: Polarity
 
 
 def demonstrate(

@@ -99,17 +99,25 @@ def prepare_tasks(config: TasksConfig, games: Path, compiled: Path, root: Path) 
     }
 
 
+def panel_file(config: TasksConfig, root: Path) -> Path:
+    """Return where the panel that `config` names should lie: in the package, or at a path that starts from `root`."""
+    from sg_pipeline.environments.alfworld.generation.panel import PANELS
+
+    shipped = PANELS / f"{config.panel}.json"
+    return shipped if shipped.is_file() else root / config.panel
+
+
 def _generated(config: TasksConfig, games: Path, root: Path) -> tuple[dict[str, list[Task]], str, str, str]:
     from sg_pipeline.environments.alfworld.generation.panel import PANELS, make_panel, read_panel, write_panel_games
 
     if config.source == "generate":
         panel, source = make_panel(config.seed, config.panel_sizes(), config.difficulty), "newly generated games"
     else:
-        shipped = {path.stem: path for path in sorted(PANELS.glob("*.json"))}
-        path = shipped.get(config.panel, root / config.panel)
+        path = panel_file(config, root)
         if not path.is_file():
+            shipped = ", ".join(sorted(file.stem for file in PANELS.glob("*.json")))
             raise ConfigurationError(
-                f"tasks.panel is {config.panel!r}, which is neither a panel of the package ({', '.join(shipped)}) "
+                f"tasks.panel is {config.panel!r}, which is neither a panel of the package ({shipped}) "
                 f"nor a panel file (looked for {path})"
             )
         panel, source = read_panel(path), f"generated games, panel {config.panel}"

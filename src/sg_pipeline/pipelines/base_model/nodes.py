@@ -4,25 +4,39 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline.coevolution import RunConfig
-from sg_pipeline.environments.alfworld.tasks import TasksConfig
+from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.training.base import make_base_policy
 from sg_pipeline.training.base_config import BaseModelConfig
 
 
-def load_base_policy(config: BaseModelConfig, tasks: TasksConfig, project: Path, run: RunConfig) -> Any:
+def load_base_policy(
+    config: BaseModelConfig,
+    environment: EnvironmentConfig,
+    tasks: dict[str, Any],
+    games: Path,
+    compiled_games: Path,
+    project: Path,
+    run: RunConfig,
+) -> Any:
     """Load the base policy, or make it.
 
     Args:
         config: which policy.
-        tasks: a warm start demonstrates on games as difficult as these, but never on their evaluation games.
+        environment: names the benchmark whose expert shows a warm start what to do.
+        tasks: its section; the demonstrated tasks are like these, but never those that are evaluated.
+        games, compiled_games: folders.
         project: what relative paths in the configuration start from.
         run: for the seed.
 
     Returns:
         The policy before its first co-evolution step.
     """
+    benchmark = environment.benchmark
     try:
-        return make_base_policy(config, tasks, project, run.seed)
+        return make_base_policy(
+            config, benchmark, benchmark.tasks_config.model_validate(tasks),
+            games=games, compiled=compiled_games, project=project, seed=run.seed,
+        )  # fmt: skip
     except CheckpointError as error:
         raise CheckpointError(f"base_model.path is {config.path!r}: {error}") from error

@@ -12,7 +12,15 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 load_base_policy,
-                ["params:base_model", "params:tasks", "project_folder", "params:run"],
+                [
+                    "params:base_model",
+                    "params:environment",
+                    "params:tasks",
+                    "games",
+                    "compiled_games",
+                    "project_folder",
+                    "params:run",
+                ],
                 BASE_POLICY,
                 name="load_base_policy",
             )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.reporting.progress import distillation_line
 from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.training.distill import Lessons, distill, read_lessons
@@ -28,7 +29,12 @@ def choose_lessons(config: DistillConfig, recorded: Path, run: RunConfig) -> Les
 
 
 def distill_guide(
-    policy: Any, lessons: Lessons, config: DistillConfig, rollout: RolloutConfig, run: RunConfig
+    policy: Any,
+    lessons: Lessons,
+    config: DistillConfig,
+    environment: EnvironmentConfig,
+    rollout: RolloutConfig,
+    run: RunConfig,
 ) -> tuple[dict[str, Any], Any]:
     """Let the base policy learn the source's guidance.
 
@@ -36,7 +42,7 @@ def distill_guide(
         policy: a base policy of its own, trained in place.
         lessons: what to imitate.
         config: how.
-        rollout: for the prompts that the trajectories were made with.
+        environment, rollout: for the prompts that the trajectories were made with.
         run: for the seed.
 
     Returns:
@@ -45,7 +51,9 @@ def distill_guide(
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.prompts import load_prompts
 
-    agent_format = AgentFormat(policy.tokenizer, load_prompts(rollout.prompts), guidance=True)
+    agent_format = AgentFormat(
+        policy.tokenizer, load_prompts(rollout.prompts, environment.benchmark.name), guidance=True
+    )
     figures = distill(policy, lessons, agent_format, config, run.seed)
     logger.info("%s", distillation_line(figures))
     return figures, policy

@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 distill_guide,
-                [BASE_POLICY, "lessons", "params:distill", "params:rollout", "params:run"],
+                [BASE_POLICY, "lessons", "params:distill", "params:environment", "params:rollout", "params:run"],
                 ["distillation", "distilled_guide"],
                 name="distill_guide",
             ),

@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from sg_pipeline.coevolution import RunConfig
-from sg_pipeline.environments.alfworld.tasks import TasksConfig
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.metrics import EvaluationConfig
@@ -25,13 +24,20 @@ logger = logging.getLogger(__name__)
 
 
 def load_policy(
-    config: BaseModelConfig, tasks: TasksConfig, project: Path, run: RunConfig, prompting: PromptingConfig
+    config: BaseModelConfig,
+    environment: EnvironmentConfig,
+    tasks: dict[str, Any],
+    games: Path,
+    compiled: Path,
+    project: Path,
+    run: RunConfig,
+    prompting: PromptingConfig,
 ) -> Any:
     """Load the language model that all methods prompt; it is not copied to the run's folders.
 
     Args:
         config: which policy; any but the tiny one.
-        tasks, project, run: as for the base policy.
+        environment, tasks, games, compiled, project, run: as for the base policy.
         prompting: methods and prompts, to be checked against it.
 
     Returns:
@@ -42,8 +48,8 @@ def load_policy(
             "base_model.source is 'warm_start', which makes the tiny policy, but the prompting methods need a language "
             "model that follows instructions: set base_model.source=pretrained and base_model.path to a chat model"
         )
-    policy = load_base_policy(config, tasks, project, run)
-    check_policy(policy, prompting)
+    policy = load_base_policy(config, environment, tasks, games, compiled, project, run)
+    check_policy(policy, prompting, environment)
     return policy
 
 
@@ -79,13 +85,16 @@ def reflector(method: Method, trial: int) -> Callable[..., pl.DataFrame]:
     def look_back(
         policy: Any,
         played: pl.DataFrame,
+        environment: EnvironmentConfig,
         rollout: RolloutConfig,
         evaluation: EvaluationConfig,
         prompting: PromptingConfig,
         run: RunConfig,
     ) -> pl.DataFrame:
         """Write a reflection on each game that was lost in `played`."""
-        return reflect_on_trial(policy, played, method, trial, prompting, evaluation, rollout, seed=run.seed)
+        return reflect_on_trial(
+            policy, played, method, trial, prompting, evaluation, environment, rollout, seed=run.seed
+        )
 
     return look_back
 

@@ -14,7 +14,15 @@ def create_pipeline(config: PromptingConfig) -> Pipeline:
     """Return the pipeline that plays, scores and compares the methods that the configuration names."""
     loading = Node(
         load_policy,
-        ["params:base_model", "params:tasks", "project_folder", "params:run", "params:prompting"],
+        [
+            "params:base_model",
+            "params:environment",
+            "params:tasks",
+            *_GAMES[1:],
+            "project_folder",
+            "params:run",
+            "params:prompting",
+        ],
         POLICY,
         name="load_policy",
     )
@@ -61,7 +69,7 @@ def _one_method(method: Method, trials: int) -> Pipeline:
             nodes.append(
                 Node(
                     reflector(method, number),
-                    ["policy", f"trial_{number}", *_LIMITS],
+                    ["policy", f"trial_{number}", "params:environment", *_LIMITS],
                     f"reflections_{number}",
                     name=f"reflect_{number}",
                 )

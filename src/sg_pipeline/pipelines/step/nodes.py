@@ -12,7 +12,7 @@ from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
 from sg_pipeline.rollouts.dynamic import play_step
-from sg_pipeline.rollouts.play import panel_tasks, play
+from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.quarantine import GateConfig, gate
@@ -60,7 +60,7 @@ def rollout(
                 guide=guide,
             )
 
-        result = play_step(play_groups, panel_tasks(panel, "train"), config, run.seed, policy.step)
+        result = play_step(play_groups, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
     return to_frame(result.trajectories), {"timings": result.timings, "counters": result.counters}
 
 

@@ -3,18 +3,32 @@
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.environments.alfworld.tasks import TasksConfig, prepare_tasks
+from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.evaluation.metrics import EvaluationConfig
+from sg_pipeline.evaluation.play import evaluated_splits
 
 
-def prepare_panel(config: TasksConfig, games: Path, compiled_games: Path, project: Path) -> dict[str, Any]:
-    """Put the panel's games on the disk, check each by its digest, compile them.
+def prepare_panel(
+    environment: EnvironmentConfig,
+    config: dict[str, Any],
+    evaluation: EvaluationConfig,
+    games: Path,
+    compiled_games: Path,
+    project: Path,
+) -> dict[str, Any]:
+    """Make sure that every task of the panel can be played, and that it is the right one.
 
     Args:
-        config: where the tasks come from.
+        environment: names the benchmark.
+        config: its section `tasks`: where the tasks come from.
+        evaluation: names splits that must be there.
         games, compiled_games: folders.
         project: what relative paths in the configuration start from.
 
     Returns:
         The prepared panel.
     """
-    return prepare_tasks(config, games, compiled_games, project)
+    benchmark = environment.benchmark
+    panel = benchmark.prepare(benchmark.tasks_config.model_validate(config), games, compiled_games, project)
+    evaluated_splits(panel, evaluation)  # rather refused now than when the policy is trained
+    return panel

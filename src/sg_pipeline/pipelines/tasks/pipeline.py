@@ -11,7 +11,14 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 prepare_panel,
-                ["params:tasks", "games", "compiled_games", "project_folder"],
+                [
+                    "params:environment",
+                    "params:tasks",
+                    "params:evaluate",
+                    "games",
+                    "compiled_games",
+                    "project_folder",
+                ],
                 "panel",
                 name="prepare_panel",
             )

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline.coevolution import RunConfig
-from sg_pipeline.environments.alfworld.tasks import TasksConfig, prepare_tasks
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig
 from sg_pipeline.evaluation.play import evaluate
@@ -20,16 +19,19 @@ logger = logging.getLogger(__name__)
 
 def prepare_validation_panel(
     config: ValidationConfig,
-    tasks: TasksConfig,
+    environment: EnvironmentConfig,
+    tasks: dict[str, Any],
     panel: dict[str, Any],
     games: Path,
     compiled_games: Path,
     project: Path,
 ) -> dict[str, Any]:
-    """Put the validation games on the disk, and make sure that the run plays none of them.
+    """Make sure that the validation tasks can be played, and that the run plays none of them otherwise.
 
     Args:
-        config, tasks: parameters; of `tasks` only the number of workers.
+        config: which panel.
+        environment: names the benchmark.
+        tasks: its section `tasks`.
         panel: the run's own, prepared.
         games, compiled_games: folders.
         project: what relative paths in the configuration start from.
@@ -37,10 +39,9 @@ def prepare_validation_panel(
     Returns:
         The prepared panel.
     """
-    wanted = TasksConfig(
-        source="panel", panel=config.panel, limit=config.games, compile_workers=tasks.compile_workers
-    )  # fmt: skip
-    prepared = prepare_tasks(wanted, games, compiled_games, project)
+    benchmark = environment.benchmark
+    wanted = config.tasks(benchmark.tasks_config.model_validate(tasks))
+    prepared = benchmark.prepare(wanted, games, compiled_games, project)
     check_apart(prepared, config.split, panel, config.panel)
     return prepared
 

@@ -20,7 +20,15 @@ def create_pipeline(config: CoevolveConfig, schedule: Trapezoid | Constant | Off
     nodes = [
         Node(
             prepare_validation_panel,
-            ["params:validation", "params:tasks", "panel", "games", "compiled_games", "project_folder"],
+            [
+                "params:validation",
+                "params:environment",
+                "params:tasks",
+                "panel",
+                "games",
+                "compiled_games",
+                "project_folder",
+            ],
             "validation_panel",
             name="prepare_validation_panel",
         )

@@ -1,0 +1,58 @@
+"""The words of ALFWorld's text games for a word-level policy, and what of its texts says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sg_pipeline.policies.vocabulary import ITEM_NUMBERS, PLAIN_ENGLISH, RECEPTACLE_NUMBERS, Vocabulary
+
+# What the ALFWorld grammar (both data versions), the task templates and guidance texts say besides nouns.
+_WORDS = """
+    room task facing next nothing happens open closed carrying not anything pick from on off in into in/on onto to
+    arrive at loc turn heat clean cool hot cold slice sliced using with move put take go look inventory examine
+    use close help special about normal this don't any switch up some two them find under and for then done
+    positive neutral negative place drop search again wrong way good bad lamp plan first second other
+    available commands
+"""
+_EXTRA_NOUNS = ("faucet", "lamp", "loc", "showercurtain", "showerhead")
+
+PHRASES = ("go to", "pick up", "turn on", "turn off", "nothing happens", "not carrying anything")
+
+REWRITES = (
+    (r"-= welcome to textworld, alfred! =-", " "),
+    (r"you are in the middle of a room\.\s*looking quickly around you,", " room "),
+    (r"your task is to:?", " task "),
+    # The place is named again by what follows: "You arrive at loc 27. On the cabinet 1, you see ...".
+    (r"you arrive at [^.\n]*\.(?=\s*\S)", " "),
+    (r"\bon the (?=[a-z]+ \d+, you see)", " "),
+    (r"\bin it, you see\b", " "),
+    (r"\bnext to it, you see\b", " next "),
+    (r"\bthere's\b", " "),
+    *PLAIN_ENGLISH,
+)
+
+
+def alfworld_vocabulary(
+    extra_words: Iterable[str] = (), receptacle_numbers: int = RECEPTACLE_NUMBERS, item_numbers: int = ITEM_NUMBERS
+) -> Vocabulary:
+    """Return the words of ALFWorld's text games, from the object lists that the alfworld package ships.
+
+    Args:
+        extra_words: words of prompts, guidance texts and the like; nouns among them are recognised.
+        receptacle_numbers: highest receptacle number that is one token.
+        item_numbers: highest item number that is one token.
+    """
+    from alfworld.gen import constants
+
+    receptacles = {name.lower() for name in constants.STATIC_RECEPTACLES}
+    items = {name.lower() for name in constants.OBJECTS_SET} | set(_EXTRA_NOUNS)
+    vocabulary = Vocabulary(
+        receptacles=tuple(sorted(receptacles)),
+        items=tuple(sorted(items - receptacles)),
+        words=(),
+        receptacle_numbers=receptacle_numbers,
+        item_numbers=item_numbers,
+        phrases=PHRASES,
+        rewrites=REWRITES,
+    )
+    return vocabulary.with_words([*_WORDS.split(), *extra_words])

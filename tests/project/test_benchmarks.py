@@ -1,0 +1,83 @@
+"""Benchmarks by name: their layer of conf/, their section, the names of their runs; ALFWorld stays what it was."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.environments.registry import BENCHMARKS, DEFAULT
+from sg_pipeline.parameters import Parameters, check_parameters, default_of
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+OTHERS = sorted(set(BENCHMARKS) - {DEFAULT})
+
+
+def loader(name: str, env: str = "base", **runtime: Any) -> MethodConfigLoader:
+    given = {**runtime, "environment": {"name": name, **runtime.get("environment", {})}}
+    return MethodConfigLoader(str(CONF), **{**CONFIG_LOADER_ARGS, "env": env, "runtime_params": given})
+
+
+def load(name: str, env: str = "base", **runtime: Any) -> Parameters:
+    return check_parameters(loader(name, env, **runtime)["parameters"])
+
+
+def test_naming_the_default_changes_nothing() -> None:
+    plain = MethodConfigLoader(str(CONF), **{**CONFIG_LOADER_ARGS, "env": "base", "runtime_params": {}})
+    assert loader(DEFAULT)["parameters"] == plain["parameters"]
+    assert load(DEFAULT).run.name == "default"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_benchmarks_layer_says_what_the_default_says_for_alfworld(name: str) -> None:
+    layer = yaml.safe_load((CONF / "environments" / f"{name}.yml").read_text(encoding="utf-8"))
+    assert layer["tasks"]["panel"] == "default"
+    assert layer["evaluate"]["splits"] == ["dev", "test"]
+    assert name in layer["base_model"]["path"]
+    raw = loader(name)["parameters"]
+    assert raw["evaluate"]["splits"] == ["dev", "test"]
+    assert set(raw["tasks"]) == set(layer["tasks"])
+    assert not raw["environment"].get("arguments")
+    assert raw["rollout"]["max_turns"] == layer["rollout"]["max_turns"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    ("env", "runtime", "expected"),
+    [
+        ("base", {}, "{}"),
+        ("smoke", {}, "{}-smoke"),
+        ("quick", {}, "{}-quick_run"),
+        ("base", {"run": {"method": "dapo", "seed": 4}}, "{}-dapo-seed4"),
+        ("base", {"run": {"name": "mine"}}, "mine"),
+    ],
+)
+def test_runs_of_a_benchmark_have_names_of_their_own(name: str, env: str, runtime: Any, expected: str) -> None:
+    raw = loader(name, env, **runtime)["parameters"]
+    assert raw["run"]["name"] == expected.format(name)
+    assert raw["study"]["name"] == f"{name}-{'quick' if env == 'quick' else 'study'}"
+
+
+def test_layers_lie_in_order() -> None:
+    name = "webshop"
+    assert loader(name)["parameters"]["rollout"]["max_turns"] == 15
+    smoke = loader(name, "smoke")["parameters"]
+    assert (smoke["rollout"]["max_turns"], smoke["tasks"]["panel"]) == (10, "small")
+    given = loader(name, "smoke", rollout={"max_turns": 7}, run={"method": "grpo"})["parameters"]
+    assert (given["rollout"]["max_turns"], given["rollout"]["guidance"]) == (7, False)
+
+
+def test_a_benchmarks_data_come_from_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALFWORLD_DATA", "/alfworld")
+    monkeypatch.setenv("WEBSHOP_DATA", "/webshop")
+    assert loader("webshop")["parameters"]["tasks"]["data"] == "/webshop"
+    assert loader(DEFAULT)["parameters"]["tasks"]["data"] == "/alfworld"
+
+
+def test_defaults_are_those_of_the_benchmark() -> None:
+    assert default_of("tasks.source", DEFAULT) == "panel"
+    assert default_of("tasks.compile_workers") == 2
+    assert default_of("tasks.nothing") is ...
+    assert default_of("tasks.source", "not.installed:Any_More") is ...
+    assert default_of("rollout.guide", "not.installed:Any_More") is None
