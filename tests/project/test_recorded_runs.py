@@ -55,4 +55,6 @@ def test_its_inputs_are_the_same_files(tmp_path) -> None:
     (tmp_path / "data").symlink_to(ROOT / "data")
     path = tmp_path / "reports" / "08_reporting" / "default" / "run.json"
     claim_run(path, default(), tmp_path)
-    assert json.loads(path.read_text(encoding="utf-8"))["inputs"] == INPUTS
+    recorded = json.loads(path.read_text(encoding="utf-8"))["inputs"]
+    assert {name: recorded[name] for name in INPUTS} == INPUTS
+    assert set(recorded) == {*INPUTS, "validation.panel"}
