@@ -15,13 +15,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rapidfuzz import fuzz
-from rapidfuzz.utils import default_process
-
 from sg_pipeline.environments.webshop.analyzer import STOP_WORDS
 from sg_pipeline.environments.webshop.colours import normalise_colour
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.products import CATEGORY_MARK, Product
+from sg_pipeline.errors import ConfigurationError
+
+try:
+    from rapidfuzz import fuzz
+    from rapidfuzz.utils import default_process
+except ImportError as error:
+    raise ConfigurationError(
+        "WebShop's reward needs rapidfuzz, which is not installed: pip install -c constraints.txt -e '.[webshop]'"
+    ) from error
 
 MATCH = 85
 """A ratio above it counts as the same."""
