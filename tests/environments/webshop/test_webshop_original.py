@@ -7,6 +7,7 @@ import pytest
 from webshop_shops import references, shared_data
 
 from sg_pipeline.environments.base import StepResult
+from sg_pipeline.environments.webshop.analyzer import analyze
 from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
 from sg_pipeline.environments.webshop.environment import WebShopEnvironment
 from sg_pipeline.environments.webshop.goals import Goal
@@ -15,8 +16,9 @@ NOUNS = ("r_type", "title_score")
 """Stands on spaCy's model in the original, and on a makeshift in the recordings."""
 
 LONGER_THERE = ("B00O30JLDK", "B094Q7B3SS")
-"""The index behind the recorded episodes holds a term or two more of these (it cut at a fraction slash and at a full-width
-colon), which pushes their length over a step of the norms; Lucene's own scores, the other reference, are as ours."""
+"""The index behind the recorded episodes holds a term or two more of these: it cut at a fraction slash and at a
+full-width colon, which pushes their length over a step of the norms. Lucene's own scores, the other reference, are as
+ours."""
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +84,6 @@ def test_recorded_episodes_are_played_the_same(official: Catalogue, cache: Path)
 def test_rankings_are_lucenes(official: Catalogue) -> None:
     queries = references("lucene_rankings.jsonl")
     same_terms = top_10 = top_50 = 0
-    from sg_pipeline.environments.webshop.analyzer import analyze
-
     for query in queries:
         found = [official.product(number).asin for number in official.search(query["query"])]
         wanted = [asin for asin, _ in query["top50"]]

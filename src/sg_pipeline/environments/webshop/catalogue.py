@@ -134,6 +134,7 @@ def open_catalogue(data: Path, cache: Path | None) -> Catalogue:
     folder = (cache or data).resolve() / f"webshop-{_cache_key(files)}"
     if not (folder / _MANIFEST).is_file():
         prepare_catalogue(files, folder)
+        logger.info("webshop: %d products prepared for search, in %s", len(_open(folder)), folder)
     return _open(folder)
 
 
@@ -146,7 +147,7 @@ def prepare_catalogue(files: OfficialFiles, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
-        number = _write(files, temporary)
+        _write(files, temporary)
         temporary.chmod(0o755)
         try:
             temporary.rename(folder)
@@ -154,12 +155,11 @@ def prepare_catalogue(files: OfficialFiles, folder: Path) -> None:
             # Another process was faster with the same catalogue.
             if not (folder / _MANIFEST).is_file():
                 raise
-        logger.info("webshop: catalogue of %d products prepared in %s", number, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(files: OfficialFiles, folder: Path) -> int:
+def _write(files: OfficialFiles, folder: Path) -> None:
     source = OfficialProducts(files)
     builder = IndexBuilder()
     ends: list[int] = []
@@ -187,7 +187,6 @@ def _write(files: OfficialFiles, folder: Path) -> int:
         "sha256": hashlib.sha256(listing.encode()).hexdigest(),
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-    return len(asins)
 
 
 def _cache_key(files: OfficialFiles) -> str:

@@ -8,6 +8,7 @@ with seed 233 in `SimServer`. A goal is named by its kind and its position in th
 """
 
 import hashlib
+import itertools
 import json
 import math
 import random
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from sg_pipeline.environments.webshop.products import Product
 from sg_pipeline.errors import DataError
-from sg_pipeline.randomness import stream
+from sg_pipeline.randomness import derive_seed
 
 GoalKind = Literal["human", "synthetic"]
 KINDS: tuple[GoalKind, ...] = ("human", "synthetic")
@@ -90,10 +91,13 @@ def goal_order(products: Iterable[Product], kind: GoalKind) -> npt.NDArray[np.in
     Returns:
         (number of goals, 2): number of the product in the catalogue, and which of the product's goals it is.
     """
-    unshuffled = [(number, part) for number, product in enumerate(products) for part in range(_goals_of(product, kind))]
+    counts = np.array([_goals_of(product, kind) for product in products], dtype=np.int64)
+    numbers = np.repeat(np.arange(len(counts)), counts)
+    parts = np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts, counts)
     # Python's own generator, as there; its `shuffle` depends on the length alone.
-    random.Random(SHUFFLE_SEED).shuffle(unshuffled)
-    return np.array(unshuffled, dtype=np.int32).reshape(-1, 2)
+    order = list(range(len(numbers)))
+    random.Random(SHUFFLE_SEED).shuffle(order)
+    return np.stack([numbers, parts], axis=1)[order].astype(np.int32)
 
 
 def make_goal(product: Product, kind: GoalKind, part: int) -> Goal:
@@ -152,6 +156,6 @@ def _price_limit(product: Product, number: int) -> tuple[float, str]:
     above = [limit for limit in _LIMITS if limit > product.price][:4]
     if len(above) < 2:
         return NO_LIMIT, ""
-    drawn = stream(0, "webshop price limit", product.asin, number).choice(len(above), size=2, replace=False)
-    limit = above[int(max(drawn))]
+    pairs = list(itertools.combinations(above, 2))
+    _, limit = pairs[derive_seed(0, "webshop price limit", product.asin, number) % len(pairs)]
     return limit, f", and price lower than {limit:.2f} dollars"

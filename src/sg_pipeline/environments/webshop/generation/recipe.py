@@ -22,7 +22,7 @@ class CatalogueRecipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    products: int = Field(2000, ge=1, le=MAX_PRODUCTS)
+    products: int = Field(3000, ge=1, le=MAX_PRODUCTS)
     seed: int = Field(0, ge=0)
     rivals: tuple[Rival, ...] = ("dearer", "other attribute", "other options")
     values: int = Field(3, ge=2, le=4)
