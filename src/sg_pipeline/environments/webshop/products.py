@@ -83,7 +83,10 @@ class Product:
 
     def dump(self) -> bytes:
         """Return it as one line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        # Not `asdict`, whose copies would take half of the time that a million products need.
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields["instructions"] = [asdict(one) for one in self.instructions]
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
     @classmethod
     def parse(cls, line: bytes) -> "Product":
