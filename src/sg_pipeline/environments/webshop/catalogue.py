@@ -1,0 +1,195 @@
+"""All products of a shop on the disk, prepared once: found by number or asin, searched, and asked for goals.
+
+    official files ──► products.jsonl, where each line ends, asins in order, index/, goals-<kind>.npy
+
+Everything is memory-mapped and read-only: the environments of a process share one `Catalogue` (`open_catalogue`), and
+processes share its pages, so a million products cost an environment next to nothing.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sg_pipeline.environments.webshop.goals import KINDS, Goal, GoalKind, goal_order, make_goal
+from sg_pipeline.environments.webshop.index import TOP_K, IndexBuilder, SearchIndex
+from sg_pipeline.environments.webshop.official import OfficialFiles, OfficialProducts, find_files
+from sg_pipeline.environments.webshop.products import Product
+from sg_pipeline.errors import DataError
+from sg_pipeline.files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Version of what lies on the disk: raise it when products, analyzer or index change."""
+
+_MANIFEST = "catalogue.json"
+_PRODUCTS_KEPT = 2_000
+"""Parsed products that a process keeps, about 2 KB each."""
+
+
+class Catalogue:
+    """A prepared catalogue, opened for reading."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text())
+        self._lines = np.memmap(folder / "products.jsonl", dtype=np.uint8, mode="r")
+        self._ends = np.load(folder / "line_ends.npy", mmap_mode="r")
+        self._asins = np.load(folder / "asins.npy", mmap_mode="r")
+        self._asin_numbers = np.load(folder / "asin_numbers.npy", mmap_mode="r")
+        self._index = SearchIndex(folder / "index")
+        self._goals: dict[GoalKind, np.ndarray] = {}
+        self.product = lru_cache(maxsize=_PRODUCTS_KEPT)(self._read)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the official files that it was made of."""
+        return str(self._manifest["sha256"])
+
+    def products(self) -> Iterator[Product]:
+        """Yield every product, in the files' order."""
+        for number in range(len(self)):
+            yield self._read(number)
+
+    def find(self, asin: str) -> Product | None:
+        """Return the product of that id."""
+        wanted = np.array(asin.encode(), dtype=self._asins.dtype)
+        place = int(np.searchsorted(self._asins, wanted))
+        if place < len(self._asins) and self._asins[place] == wanted and len(asin.encode()) <= self._asins.itemsize:
+            return self.product(int(self._asin_numbers[place]))
+        return None
+
+    def search(self, query: str, k: int = TOP_K) -> list[int]:
+        """Return the numbers of the products for `query`, best first."""
+        return [number for number, _ in self._index.search(query, k)]
+
+    def goal_count(self, kind: GoalKind) -> int:
+        """Return how many goals of that kind there are."""
+        return len(self._goal_order(kind))
+
+    def goal(self, kind: GoalKind, position: int) -> Goal:
+        """Return the goal at a position of the original's order.
+
+        Raises:
+            DataError: there is none.
+        """
+        number, part = self._goal_place(kind, position)
+        return make_goal(self.product(number), kind, part)
+
+    def goal_product(self, kind: GoalKind, position: int) -> Product:
+        """Return the product whose goal that is. Errors as `goal`."""
+        return self.product(self._goal_place(kind, position)[0])
+
+    def _read(self, number: int) -> Product:
+        start = int(self._ends[number - 1]) if number else 0
+        return Product.parse(self._lines[start : int(self._ends[number])].tobytes())
+
+    def _goal_place(self, kind: GoalKind, position: int) -> tuple[int, int]:
+        order = self._goal_order(kind)
+        if not 0 <= position < len(order):
+            raise DataError(f"WebShop's catalogue has {len(order)} {kind} goals: there is none at position {position}.")
+        number, part = order[position]
+        return int(number), int(part)
+
+    def _goal_order(self, kind: GoalKind) -> np.ndarray:
+        if kind not in KINDS:
+            raise DataError(f"WebShop's goals are of the kinds {' and '.join(KINDS)}, not {kind!r}.")
+        if kind not in self._goals:
+            path = self._folder / f"goals-{kind}.npy"
+            if not path.is_file():
+                order = goal_order(self.products(), kind)
+                with atomic_write(path) as temporary, temporary.open("wb") as file:
+                    np.save(file, order)
+            self._goals[kind] = np.load(path, mmap_mode="r")
+        return self._goals[kind]
+
+
+@lru_cache(maxsize=4)
+def _open(folder: Path) -> Catalogue:
+    return Catalogue(folder)
+
+
+def open_catalogue(data: Path, cache: Path | None) -> Catalogue:
+    """Return this process's catalogue of the official files in `data`, prepared first if need be.
+
+    Args:
+        data: folder of the files.
+        cache: where prepared catalogues are kept; None: in the data folder itself.
+
+    Raises:
+        DataError: the files are missing or wrong.
+    """
+    files = find_files(data.resolve())
+    folder = (cache or data).resolve() / f"webshop-{_cache_key(files)}"
+    if not (folder / _MANIFEST).is_file():
+        prepare_catalogue(files, folder)
+        logger.info("webshop: %d products prepared for search, in %s", len(_open(folder)), folder)
+    return _open(folder)
+
+
+def prepare_catalogue(files: OfficialFiles, folder: Path) -> None:
+    """Write the prepared form of `files` to `folder`, whole or not at all.
+
+    Raises:
+        DataError: a file is truncated or wrong.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    try:
+        _write(files, temporary)
+        temporary.chmod(0o755)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            # Another process was faster with the same catalogue.
+            if not (folder / _MANIFEST).is_file():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(files: OfficialFiles, folder: Path) -> None:
+    source = OfficialProducts(files)
+    builder = IndexBuilder()
+    ends: list[int] = []
+    asins: list[str] = []
+    with (folder / "products.jsonl").open("wb") as lines:
+        for product in source:
+            lines.write(product.dump() + b"\n")
+            ends.append(lines.tell())
+            asins.append(product.asin)
+            builder.add(product.document())
+    if not asins:
+        raise DataError(f"WebShop's file {files.products} holds no product.")
+    np.save(folder / "line_ends.npy", np.array(ends, dtype=np.int64))
+    encoded = np.array([asin.encode() for asin in asins])
+    order = np.argsort(encoded, kind="stable").astype(np.int32)
+    np.save(folder / "asins.npy", encoded[order])
+    np.save(folder / "asin_numbers.npy", order)
+    (folder / "index").mkdir()
+    builder.write(asins, folder / "index")
+    listing = json.dumps(source.sha256, sort_keys=True)
+    manifest = {
+        "format": FORMAT,
+        "products": len(asins),
+        "files": source.sha256,
+        "sha256": hashlib.sha256(listing.encode()).hexdigest(),
+    }
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+
+
+def _cache_key(files: OfficialFiles) -> str:
+    """Return what names the prepared form: gigabytes are not read again to see that nothing has changed."""
+    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files.paths()]
+    return hashlib.sha256(json.dumps([FORMAT, str(files.products.parent), stamps]).encode()).hexdigest()[:16]

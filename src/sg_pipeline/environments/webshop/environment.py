@@ -1,0 +1,124 @@
+"""WebShop behind the environment protocol."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sg_pipeline.environments.base import StepResult
+from sg_pipeline.environments.webshop.catalogue import open_catalogue
+from sg_pipeline.environments.webshop.goals import Goal
+from sg_pipeline.environments.webshop.pages import Page, PageKind
+from sg_pipeline.environments.webshop.session import Session
+from sg_pipeline.errors import DataError
+from sg_pipeline.trajectories.types import Task
+
+
+class WebShopEnvironment:
+    """Plays WebShop in text mode (see `environments.base.Environment`).
+
+    An action is valid if it is a search, or a click on something that the page has; anything else leaves the page as
+    it is and costs the turn. The episode ends with "Buy Now" and never before: the reward is the purchase's score, in
+    [0, 1], on that step, and 0 on all others. Won is a score of 1. There is no step limit: limits are the rollout's.
+    """
+
+    def __init__(
+        self,
+        data_root: Path,
+        cache_dir: Path | None = None,
+        repeat_instruction: bool = True,
+        admissible: bool = False,
+    ) -> None:
+        """Prepare an environment without loading anything.
+
+        Args:
+            data_root: folder of the official (or generated) files.
+            cache_dir: where prepared catalogues are kept; None: in `data_root`.
+            repeat_instruction: every page begins with the instruction, as in the original; False: the first page alone
+                does, which saves a policy with a short memory a third of its tokens.
+            admissible: put the possible commands into every `StepResult`.
+        """
+        self._data_root, self._cache_dir = Path(data_root), cache_dir
+        self._repeat_instruction = repeat_instruction
+        self._admissible = admissible
+        self._session: Session | None = None
+        self.reward_parts: dict[str, Any] | None = None
+        """The purchase's reward in its parts (fields of `reward.Reward`); None before there is one."""
+
+    def reset(self, task: Task, seed: int) -> StepResult:
+        """Start an episode of `task`.
+
+        Args:
+            task: `task.path` is "<kind of goal>/<position>"; a non-empty `task.sha256` must be the goal's.
+            seed: not used: a visit has no chance of its own.
+
+        Returns:
+            The search page with the instruction.
+
+        Raises:
+            DataError: data are missing or wrong, or there is no such goal.
+        """
+        self._session, self.reward_parts = None, None
+        catalogue = open_catalogue(self._data_root, self._cache_dir)
+        kind, slash, position = task.path.partition("/")
+        if not (slash and position.isdecimal() and position.isascii()):
+            raise DataError(
+                f"WebShop's task {task.task_id} has the path {task.path!r}: 'human/<position>' or "
+                "'synthetic/<position>' was expected."
+            )
+        goal = catalogue.goal(kind, int(position))  # type: ignore[arg-type]  # an unknown kind is told by the catalogue
+        if task.sha256 and goal.sha256 != task.sha256:
+            raise DataError(
+                f"WebShop's task {task.task_id} is another goal in {self._data_root} than in its panel (sha256 "
+                f"{goal.sha256[:12]}… instead of {task.sha256[:12]}…): restore the panel's data, or prepare tasks anew."
+            )
+        self._session = Session(catalogue, goal)
+        return self._result(self._session.page)
+
+    def start(self, goal: Goal) -> StepResult:
+        """Start an episode with a goal of one's own, for experts and comparisons with the original."""
+        self.reward_parts = None
+        self._session = Session(open_catalogue(self._data_root, self._cache_dir), goal)
+        return self._result(self._session.page)
+
+    def step(self, action: str) -> StepResult:
+        """Play one action, exactly as the policy wrote it.
+
+        Raises:
+            RuntimeError: there is no episode, or it has ended.
+        """
+        if self._session is None or self._session.done:
+            raise RuntimeError("WebShopEnvironment.step was called without an episode: call reset first.")
+        outcome = self._session.act(action)
+        score = 0.0
+        if outcome.reward is not None:
+            self.reward_parts = asdict(outcome.reward)
+            score = outcome.reward.total
+        return self._result(outcome.page, score, outcome.understood)
+
+    @property
+    def session(self) -> Session | None:
+        """The visit under way, for experts and labels; a policy never sees it."""
+        return self._session
+
+    def close(self) -> None:
+        """Let go of the episode; the catalogue serves the next environment in this process."""
+        self._session = None
+
+    def _result(self, page: Page, score: float = 0.0, valid: bool = True) -> StepResult:
+        done = page.kind is PageKind.DONE
+        return StepResult(
+            observation=page.text(self._repeat_instruction or page.kind is PageKind.SEARCH),
+            reward=score,
+            done=done,
+            won=done and score == 1.0,
+            score=score,
+            valid=valid,
+            admissible=_commands(page) if self._admissible else None,
+        )
+
+
+def _commands(page: Page) -> tuple[str, ...]:
+    """Return what can be done; a search may say anything, and is possible everywhere before the end."""
+    if page.kind is PageKind.DONE:
+        return ()
+    return ("search[...]", *(f"click[{name}]" for name in page.clickables if name != "search"))

@@ -1,0 +1,145 @@
+"""Draws a catalogue: families of products that are alike but for one thing that a customer may care about.
+
+A family has a kind and three attributes. The title tells two of them; the third stands on the page "Features" only,
+as the first bullet, which the search knows: who searches for it finds it, and has to open the features to see it.
+Beside the product there are rivals of the same kind and title attributes: one that costs more, one with another third
+attribute, one with other option values. So a customer reads prices on the results, values on the item's page and, if
+the third attribute matters, its features.
+
+Every family is drawn from its own stream: a catalogue of a million products needs no more memory than one of ten.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
+from sg_pipeline.environments.webshop.generation.words import (
+    BRANDS,
+    DEPARTMENTS,
+    SHORT_ASINS,
+    Department,
+    asin,
+)
+from sg_pipeline.environments.webshop.official import HUMAN_INSTRUCTIONS
+from sg_pipeline.environments.webshop.products import CATEGORY_MARK
+from sg_pipeline.files import atomic_write
+from sg_pipeline.randomness import stream
+
+FILES = ("items_shuffle.json", "items_ins_v2.json", HUMAN_INSTRUCTIONS)
+"""The official names."""
+
+_LOWEST, _HIGHEST = 5, 60
+"""Dollars of an original; a dearer rival costs 20 to 40 more."""
+
+
+def write_catalogue(recipe: CatalogueRecipe, folder: Path) -> None:
+    """Write the three official files of a catalogue, each whole or not at all; nobody wrote human instructions."""
+    with (
+        atomic_write(folder / FILES[0]) as products,
+        atomic_write(folder / FILES[1]) as attributes,
+        products.open("w", encoding="utf-8") as product_file,
+        attributes.open("w", encoding="utf-8") as attribute_file,
+    ):
+        for number, (entry, known) in enumerate(entries(recipe)):
+            product_file.write(("[" if number == 0 else ",") + "\n" + _json(entry))
+            attribute_file.write(("{" if number == 0 else ",") + f"\n{_json(entry['asin'])}:{_json(known)}")
+        product_file.write("\n]\n")
+        attribute_file.write("\n}\n")
+    with atomic_write(folder / FILES[2]) as human:
+        human.write_text("{}\n", encoding="utf-8")
+
+
+def entries(recipe: CatalogueRecipe) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield the entries of the product file and of the attribute file, product by product."""
+    numbers: list[int] | range = range(recipe.products)
+    if recipe.products <= SHORT_ASINS:
+        drawn = stream(recipe.seed, "webshop asins").permutation(SHORT_ASINS)[: recipe.products]
+        numbers = [int(number) for number in drawn]
+    members = _members(recipe)
+    for number in numbers:
+        entry, known = next(members)
+        yield {"asin": asin(number), **entry}, known
+
+
+def _members(recipe: CatalogueRecipe) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield families without end; each one's order is drawn, so that the original is not always first."""
+    family = 0
+    while True:
+        rng = stream(recipe.seed, "webshop family", family)
+        drawn = list(_family(rng, DEPARTMENTS[family % len(DEPARTMENTS)], recipe))
+        yield from (drawn[place] for place in rng.permutation(len(drawn)))
+        family += 1
+
+
+def _family(
+    rng: np.random.Generator, department: Department, recipe: CatalogueRecipe
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield a product with a wish, and its rivals, which have none."""
+    groups = [(group, kind) for group, kinds in department.groups.items() for kind in kinds]
+    group, kind = groups[int(rng.integers(len(groups)))]
+    first, second, third, other = (str(word) for word in rng.choice(department.attributes, size=4, replace=False))
+    brands = [str(brand) for brand in rng.choice(BRANDS, size=1 + len(recipe.rivals), replace=False)]
+    price = int(rng.integers(_LOWEST, _HIGHEST))
+    options, others = _values(rng, department, recipe.values)
+    asked = [first, third] if rng.random() < recipe.hidden else [first, second]
+    wish = {
+        "instruction": f"Find me {asked[0]} {kind} with {asked[1]}",
+        "instruction_attributes": asked,
+    }
+    traits = (first, second, third)
+    yield _entry(department, group, kind, brands[0], traits, price, options), {"attributes": list(traits), **wish}
+    for rival, brand in zip(recipe.rivals, brands[1:], strict=True):
+        dearer = price + int(rng.integers(20, 41)) if rival == "dearer" else max(_LOWEST, price - int(rng.integers(4)))
+        rival_traits = (first, second, other if rival == "other attribute" else third)
+        rival_options = others if rival == "other options" else options
+        yield (
+            _entry(department, group, kind, brand, rival_traits, dearer, rival_options),
+            {"attributes": list(rival_traits)},
+        )
+
+
+def _values(
+    rng: np.random.Generator, department: Department, number: int
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return option values of a product, and of a rival whose first option has others."""
+    ours: dict[str, list[str]] = {}
+    theirs: dict[str, list[str]] = {}
+    for place, (name, values) in enumerate(department.options.items()):
+        drawn = [str(value) for value in rng.permutation(values)]
+        ours[name] = sorted(drawn[:number], key=values.index)
+        rest = drawn[number : 2 * number] if place == 0 else drawn[:number]
+        theirs[name] = sorted(rest, key=values.index)
+    return ours, theirs
+
+
+def _entry(
+    department: Department,
+    group: str,
+    kind: str,
+    brand: str,
+    traits: tuple[str, str, str],
+    price: int,
+    options: dict[str, list[str]],
+) -> dict[str, Any]:
+    title = f"{brand} {traits[0]} {traits[1]} {kind}".title()
+    return {
+        "name": title,
+        "full_description": f"{kind} by {brand}".capitalize(),
+        "small_description": [traits[2], *traits[:2]],
+        "pricing": f"${price}.00",
+        "images": [],
+        "product_category": f" {CATEGORY_MARK} ".join((department.path, group, kind.title())),
+        "average_rating": "",
+        "customization_options": {name: [{"value": value} for value in values] for name, values in options.items()},
+        "category": department.name,
+        "query": kind,
+        "page": 1,
+    }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

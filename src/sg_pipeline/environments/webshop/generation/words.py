@@ -1,0 +1,201 @@
+"""What a generated shop sells: a closed list of words, so that a word-level policy can read every page.
+
+A kind of thing belongs to one of the five official categories; attributes and options belong to the category. All
+words are lower case here; titles capitalise them.
+"""
+
+from dataclasses import dataclass
+
+COLOURS = (
+    "beige", "black", "blue", "brown", "gray", "green", "navy", "pink", "purple", "red", "white", "yellow",
+)  # fmt: skip
+SIZES = ("small", "medium", "large", "tall")
+
+
+@dataclass(frozen=True, slots=True)
+class Department:
+    """A category.
+
+    Attributes:
+        name: the official category.
+        path: first part of `product_category`.
+        groups: second part -> the kinds of things in it; a kind is query, noun of the title and last part of the path.
+        attributes: what its products may be; two words each.
+        options: name -> values.
+    """
+
+    name: str
+    path: str
+    groups: dict[str, tuple[str, ...]]
+    attributes: tuple[str, ...]
+    options: dict[str, tuple[str, ...]]
+
+
+DEPARTMENTS = (
+    Department(
+        "fashion",
+        "Clothing, Shoes & Jewelry",
+        {
+            "Shoes": ("running shoes", "ankle boots", "sandals"),
+            "Clothing": ("shirts", "sweaters", "rain jackets", "shorts"),
+            "Accessories": ("scarves", "belts"),
+        },
+        (
+            "machine washable",
+            "slim fit",
+            "loose fit",
+            "long sleeve",
+            "short sleeve",
+            "rubber sole",
+            "memory foam",
+            "hand wash",
+            "high waist",
+            "quick drying",
+            "water resistant",
+            "arch support",
+        ),
+        {"color": COLOURS, "size": SIZES},
+    ),
+    Department(
+        "garden",
+        "Home & Kitchen",
+        {
+            "Furniture": ("coffee tables", "bar stools", "book shelves"),
+            "Bedding": ("blankets", "pillows"),
+            "Lighting": ("table lamps", "wall lights"),
+            "Storage": ("laundry baskets", "shoe racks"),
+        },
+        (
+            "solid wood",
+            "easy assemble",
+            "heavy duty",
+            "space saving",
+            "super soft",
+            "eco friendly",
+            "stainless steel",
+            "living room",
+            "easy clean",
+            "non slip",
+            "double sided",
+            "wall mounted",
+        ),
+        {"color": COLOURS, "size": ("small", "medium", "large", "wide")},
+    ),
+    Department(
+        "electronics",
+        "Electronics",
+        {
+            "Audio": ("headphones", "speakers"),
+            "Power": ("phone chargers", "power banks", "batteries"),
+            "Video": ("projectors", "cameras"),
+            "Cases": ("phone cases", "laptop bags"),
+        },
+        (
+            "fast charging",
+            "wireless charging",
+            "noise cancelling",
+            "high definition",
+            "easy install",
+            "hands free",
+            "carrying case",
+            "plug play",
+            "long lasting",
+            "high speed",
+            "dust proof",
+            "shock proof",
+        ),
+        {"color": COLOURS, "style": ("basic", "plus", "pro", "max")},
+    ),
+    Department(
+        "beauty",
+        "Beauty & Personal Care",
+        {
+            "Hair Care": ("shampoos", "hair masks", "hair brushes"),
+            "Skin Care": ("face creams", "body lotions", "lip balms"),
+            "Makeup": ("eye shadows", "makeup brushes", "nail polishes"),
+        },
+        (
+            "cruelty free",
+            "sulfate free",
+            "paraben free",
+            "alcohol free",
+            "tea tree",
+            "natural ingredients",
+            "dry skin",
+            "dry hair",
+            "travel size",
+            "easy apply",
+            "anti aging",
+            "dermatologist tested",
+        ),
+        {
+            "scent": ("citrus", "coconut", "lavender", "rose", "vanilla"),
+            "size": ("mini", "regular", "double", "family"),
+        },
+    ),
+    Department(
+        "grocery",
+        "Grocery & Gourmet Food",
+        {
+            "Snacks": ("granola bars", "crackers", "mixed nuts", "dried fruits"),
+            "Drinks": ("green teas", "coffees", "protein shakes"),
+            "Pantry": ("pasta sauces", "cookies"),
+        },
+        (
+            "gluten free",
+            "sugar free",
+            "dairy free",
+            "nut free",
+            "low sodium",
+            "low carb",
+            "high protein",
+            "non gmo",
+            "plant based",
+            "artificial colors",
+            "individually wrapped",
+            "ready eat",
+        ),
+        {"flavor": ("berry", "chocolate", "honey", "lemon", "mint"), "size": ("single", "twin", "value", "bulk")},
+    ),
+)
+
+_BRANDS = """
+    acorna bellmar calvio dorrin elstone fenwick gravel harlow isolde jasper kestrel lumen marlow nordby oakley pendle
+    quillon rivet sable tamsin umbra vesper wyndham xander yarrow zephyr
+"""
+BRANDS = tuple(_BRANDS.split())
+"""Made-up makers; the first word of a title, and the only one that tells nothing."""
+
+_SIGNS = "BCDFGHJKLMNPQRSTVWXYZ23456789"
+_PREFIXES = 256
+_SUFFIXES = 16
+
+
+def _code(number: int, length: int) -> str:
+    """Return `length` signs for `number`, neighbours unlike each other: a step of a multiplicative generator."""
+    size = len(_SIGNS) ** length
+    value = (number * 48_271 + 11) % size
+    signs = []
+    for _ in range(length):
+        value, place = divmod(value, len(_SIGNS))
+        signs.append(_SIGNS[place])
+    return "".join(signs)
+
+
+SHORT_ASINS = _PREFIXES * _SUFFIXES
+"""So many products have asins of two known pieces; larger catalogues go on with more second halves."""
+
+MAX_PRODUCTS = _PREFIXES * len(_SIGNS) ** 4
+
+
+def asin(number: int) -> str:
+    """Return the id number `number`, from 0: ten signs, of which the first six are one of 256 beginnings."""
+    return f"B0{_code(number % _PREFIXES, 4)}{_code(number // _PREFIXES, 4)}"
+
+
+def asin_pieces() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the first six and the last four signs of the first `SHORT_ASINS` ids, in lower case."""
+    return (
+        tuple(f"b0{_code(number, 4).lower()}" for number in range(_PREFIXES)),
+        tuple(_code(number, 4).lower() for number in range(_SUFFIXES)),
+    )

@@ -1,0 +1,159 @@
+"""The pages of the shop as text and as what can be clicked.
+
+The original renders HTML templates and strips the tags off again: the text of a page is its text nodes joined by
+" [SEP] ", what can be clicked its buttons, then its product links, then its option values, each name once. Both follow
+from the product directly; what an HTML parser does to white space is kept (`shown`).
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from sg_pipeline.environments.webshop.products import Product
+from sg_pipeline.environments.webshop.reward import Reward
+
+SEPARATOR = " [SEP] "
+PER_PAGE = 10
+RATING = "N.A."
+"""Reviews and ratings are not in the data; the page "Reviews" is empty."""
+
+BACK, NEXT, PREVIOUS, BUY = "back to search", "next >", "< prev", "buy now"
+SUB_PAGES = ("description", "features", "reviews")
+
+_HTML_SPACE = " \t\n\f\r"
+_JSON_IN_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "'": "\\u0027"})
+
+
+class PageKind(Enum):
+    """Which page it is."""
+
+    SEARCH = "search"
+    RESULTS = "results"
+    ITEM = "item"
+    SUB_PAGE = "sub-page"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page.
+
+    Attributes:
+        kind: which.
+        instruction: the segments that repeat the instruction.
+        segments: the other texts, in order.
+        products: clickable -> asin, of the results.
+        options: clickable -> name of its option, of an item; a value that two options share belongs to the last one.
+        buttons: clickable names of the buttons.
+        name: which of `SUB_PAGES` it is, "" for any other page.
+    """
+
+    kind: PageKind
+    instruction: tuple[str, ...]
+    segments: tuple[str, ...]
+    buttons: tuple[str, ...]
+    products: Mapping[str, str]
+    options: Mapping[str, str]
+    name: str = ""
+
+    @property
+    def is_features(self) -> bool:
+        """It is a product's page "Features"."""
+        return self.kind is PageKind.SUB_PAGE and self.name == "features"
+
+    @property
+    def clickables(self) -> list[str]:
+        """What a click may name, each once, in the original's order."""
+        return list(dict.fromkeys((*self.buttons, *self.products, *self.options)))
+
+    def text(self, with_instruction: bool = True) -> str:
+        """Return what the agent reads."""
+        if self.kind is PageKind.SEARCH:
+            title, *rest = self.segments
+            return SEPARATOR.join((title, *(self.instruction if with_instruction else ()), *rest))
+        return SEPARATOR.join((*(self.instruction if with_instruction else ()), *self.segments))
+
+
+def shown(*texts: str) -> tuple[str, ...]:
+    """Return the segments of some text nodes, each stripped.
+
+    An empty one is no node; of white space alone, the parser keeps a line break, which is left out, or one blank.
+    """
+    return tuple(text.strip() for text in texts if text and (text.strip(_HTML_SPACE) or "\n" not in text))
+
+
+def search_page(instruction: str) -> Page:
+    """Return the page on which an episode begins."""
+    return _page(PageKind.SEARCH, instruction, ("WebShop", "Search"), ("search",))
+
+
+def results_page(instruction: str, products: Sequence[Product], number: int, total: int) -> Page:
+    """Return a page of search results.
+
+    Args:
+        instruction: of the goal.
+        products: those on this page; beyond the last result there are none.
+        number: of the page, from 1.
+        total: results on all pages.
+    """
+    back = ("< Prev",) if number > 1 else ()
+    segments = ["Back to Search", f"Page {number} (Total results: {total})", *back, "Next >"]
+    for product in products:
+        segments += shown(product.asin, product.title, product.price_tag)
+    return _page(
+        PageKind.RESULTS,
+        instruction,
+        segments,
+        (BACK, *(name.lower() for name in back), NEXT),
+        products={product.asin.lower(): product.asin for product in products},
+    )
+
+
+def item_page(instruction: str, product: Product) -> Page:
+    """Return a product's page; which options are selected does not show."""
+    segments = ["Back to Search", "< Prev"]
+    for name, values in product.options.items():
+        segments += shown(name, *values)
+    segments += shown(product.title, f"Price: {product.price_tag}", f"Rating: {RATING}")
+    segments += ["Description", "Features", "Reviews", "Buy Now"]
+    options = {value: name for name, values in product.options.items() for value in values}
+    return _page(PageKind.ITEM, instruction, segments, (BACK, PREVIOUS, *SUB_PAGES, BUY), options=options)
+
+
+def sub_page(instruction: str, product: Product, name: str) -> Page:
+    """Return one of `SUB_PAGES` of a product."""
+    texts: tuple[str, ...] = ()
+    if name == "description":
+        texts = shown(product.description)
+    elif name == "features":
+        texts = shown(*(f" {bullet}" for bullet in product.bullets))
+    return _page(PageKind.SUB_PAGE, instruction, ("Back to Search", "< Prev", *texts), (BACK, PREVIOUS), name=name)
+
+
+def done_page(product: Product, selected: Mapping[str, str], reward: Reward) -> Page:
+    """Return the page after a purchase: a form that the original leaves unfilled but for asin, options and score."""
+    options = json.dumps(dict(selected), sort_keys=True).translate(_JSON_IN_HTML)
+    segments = (
+        "Thank you for shopping with us!",
+        *("Your code:", "None", "(Paste it in your MTurk interface.)"),
+        *("Purchased", "asin", product.asin, "options", options, "attrs", "None", "category", "None"),
+        *("query", "None", "product category", "None", "Target", "asin", "options", "attrs", "price upper"),
+        # The original's own spelling.
+        *("instuction text", "category", "product category", "query", "Goal", "None", "Reward"),
+        *("Your score (min 0.0, max 1.0)", str(reward.total), "Reward Details", "None"),
+    )
+    return Page(PageKind.DONE, (), segments, (), {}, {})
+
+
+def _page(
+    kind: PageKind,
+    instruction: str,
+    segments: Iterable[str],
+    buttons: tuple[str, ...],
+    products: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+    name: str = "",
+) -> Page:
+    lead = ("Instruction:", *shown(instruction))
+    return Page(kind, lead, tuple(segments), buttons, products or {}, options or {}, name)

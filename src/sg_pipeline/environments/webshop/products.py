@@ -1,0 +1,181 @@
+"""A product as the shop knows it, made from an entry of the official files by the original's rules.
+
+Source: `load_products` of the original's `web_agent_site/engine/engine.py`. Names of the official fields are kept
+where they say what is in them; `Product` holds what pages, search and reward read.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sg_pipeline.errors import DataError
+from sg_pipeline.randomness import derive_seed
+
+DEFAULT_PRICE = 100.0
+"""Of a product without one."""
+
+NO_ATTRIBUTES = ("DUMMY_ATTR",)
+"""What the original gives a product that the attribute file does not know."""
+
+ASIN_LENGTH = 10
+
+CATEGORY_MARK = "\u203a"
+"""Between the parts of `product_category`, with a blank on either side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What a person wrote who wanted this product.
+
+    Attributes:
+        text: the sentence.
+        attributes: what it asks for.
+        options: wanted values of options.
+    """
+
+    text: str
+    attributes: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One product.
+
+    Attributes:
+        asin: its id, ten letters and digits.
+        title, description: texts.
+        bullets: the list of the page "Features".
+        price_tag: as shown: "$12.5", or "$3.0 to $9.0".
+        price: what it costs.
+        options: name -> values, both in lower case, in the order of the page.
+        attributes: what is known of it; hidden from the agent.
+        query: the search that it was found by when the data were gathered; hidden.
+        category: one of five: beauty, electronics, fashion, garden, grocery.
+        product_category: path of categories, `CATEGORY_MARK` between them; hidden.
+        wish: instruction of the synthetic goals, without options and price; None where there is none.
+        wish_attributes: what it asks for.
+        instructions: those that people wrote.
+    """
+
+    asin: str
+    title: str
+    description: str
+    bullets: tuple[str, ...]
+    price_tag: str
+    price: float
+    options: dict[str, tuple[str, ...]]
+    attributes: tuple[str, ...]
+    query: str
+    category: str
+    product_category: str
+    wish: str | None = None
+    wish_attributes: tuple[str, ...] = ()
+    instructions: tuple[Instruction, ...] = ()
+
+    def document(self) -> str:
+        """Return the text that the search index holds of it."""
+        options = ", and ".join(f"{name}: {', '.join(values)}" for name, values in self.options.items())
+        bullet = self.bullets[0] if self.bullets else ""
+        return " ".join([self.title, self.description, bullet, options]).lower()
+
+    def dump(self) -> bytes:
+        """Return it as one line of JSON."""
+        # Not `asdict`, whose copies would take half of the time that a million products need.
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields["instructions"] = [asdict(one) for one in self.instructions]
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+    @classmethod
+    def parse(cls, line: bytes) -> "Product":
+        """Return what `dump` wrote."""
+        fields = json.loads(line.decode("utf-8", "surrogatepass"))
+        for name in ("bullets", "attributes", "wish_attributes"):
+            fields[name] = tuple(fields[name])
+        fields["options"] = {name: tuple(values) for name, values in fields["options"].items()}
+        fields["instructions"] = tuple(
+            Instruction(entry["text"], tuple(entry["attributes"]), tuple(entry["options"]))
+            for entry in fields["instructions"]
+        )
+        return cls(**fields)
+
+
+def is_listed(entry: Mapping[str, Any]) -> bool:
+    """Say whether the original lists the product at all."""
+    asin = entry["asin"]
+    return asin != "nan" and len(asin) <= ASIN_LENGTH
+
+
+def read_product(
+    entry: Mapping[str, Any], known: Mapping[str, Any] | None, instructions: Sequence[Mapping[str, Any]]
+) -> Product:
+    """Return the product of an entry of `items_shuffle.json`.
+
+    Args:
+        entry: of the product file.
+        known: of `items_ins_v2.json` for the same asin, None where it has none.
+        instructions: of `items_human_ins.json` for the same asin.
+
+    Raises:
+        KeyError, TypeError, AttributeError: a field is missing or of another kind.
+        DataError: the price is no price.
+    """
+    bullets = entry["small_description"]
+    prices, tag = _pricing(entry)
+    known = known or {}
+    return Product(
+        asin=entry["asin"],
+        title=entry["name"],
+        description=entry["full_description"],
+        bullets=tuple(bullets) if isinstance(bullets, list) else (bullets,),
+        price_tag=tag,
+        price=_price(entry["asin"], prices),
+        options=_options(entry["customization_options"]),
+        attributes=tuple(known.get("attributes", NO_ATTRIBUTES)),
+        query=entry["query"].lower().strip(),
+        category=entry["category"],
+        product_category=entry["product_category"],
+        wish=known.get("instruction"),
+        wish_attributes=tuple(known.get("instruction_attributes") or ()),
+        instructions=tuple(
+            Instruction(one["instruction"], tuple(one["instruction_attributes"]), tuple(one["instruction_options"]))
+            for one in instructions
+        ),
+    )
+
+
+def _options(custom: Mapping[str, Sequence[Mapping[str, Any]] | None] | str | None) -> dict[str, tuple[str, ...]]:
+    return {
+        name.lower(): tuple(one["value"].strip().replace("/", " | ").lower() for one in contents)
+        for name, contents in (custom.items() if isinstance(custom, Mapping) else ())
+        if contents is not None
+    }
+
+
+def _pricing(entry: Mapping[str, Any]) -> tuple[list[float], str]:
+    """Return the lowest and highest price (one number where they are the same), and the tag."""
+    text = entry.get("pricing")
+    if not text:
+        return [DEFAULT_PRICE], f"${DEFAULT_PRICE}"
+    try:
+        prices = [float(re.sub(r"[^\d.]", "", part)) for part in text.split("$")[1:]][:2]
+    except ValueError:
+        prices = []
+    if not prices:
+        raise DataError(
+            f"WebShop's product {entry['asin']}: field 'pricing' is {text!r}; an amount such as '$12.50' was expected."
+        )
+    return prices, " to ".join(f"${price}" for price in prices)
+
+
+def _price(asin: str, prices: Sequence[float]) -> float:
+    """Return one price out of a range, always the same for a product.
+
+    The original draws it before it seeds its random numbers: there it differs from process to process.
+    """
+    if len(prices) == 1:
+        return prices[0]
+    low, high = prices
+    return low + (high - low) * derive_seed(0, "webshop price", asin, bits=53) / 2**53

@@ -1,0 +1,106 @@
+"""Verdicts on actions, from the shop's own knowledge of how near the visit is to a purchase of score 1.
+
+What counts is which goal conditions are met where the visit is: a fitting product among the results, then open, then
+its wanted options selected. A verdict never tells what the pages have not told: a product that lacks an attribute is
+not called wrong before its features were opened, if only they would tell.
+"""
+
+from sg_pipeline.environments.webshop.goals import Goal
+from sg_pipeline.environments.webshop.pages import PageKind
+from sg_pipeline.environments.webshop.products import Product
+from sg_pipeline.environments.webshop.reward import judge, matched_options
+from sg_pipeline.environments.webshop.session import Outcome, Session
+from sg_pipeline.trajectories.types import Polarity
+
+
+def wanted_options(product: Product, goal: Goal) -> dict[str, str]:
+    """Return what to select of `product` for the goal: name -> value, where it has the value."""
+    found: dict[str, str] = {}
+    for option in goal.options:
+        names = [option[0]] if not isinstance(option, str) else list(product.options)
+        value = option if isinstance(option, str) else option[1]
+        for name in names:
+            if value in product.options.get(name, ()):
+                found[name] = value
+                break
+    return found
+
+
+def fits(product: Product, goal: Goal) -> bool:
+    """Say whether buying `product` with the right options has score 1."""
+    return judge(product, goal, wanted_options(product, goal)).total == 1.0
+
+
+def untold(product: Product, goal: Goal) -> list[str]:
+    """Return the wanted attributes that the product's title does not tell."""
+    return [attribute for attribute in goal.attributes if attribute not in product.title.lower()]
+
+
+def visibly_wrong(product: Product, goal: Goal) -> bool:
+    """Say whether price, options or the kind of thing show on the item's page that it does not fit."""
+    reward = judge(product, goal, wanted_options(product, goal))
+    return not reward.r_price or reward.r_type < 1 or (reward.r_option is not None and reward.r_option < 1)
+
+
+class Progress:
+    """Judges the actions of one visit, one after the other."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._checked: set[str] = set()
+        self._searched: set[str] = set()
+        self._remember()
+
+    def judge(self, action: str, outcome: Outcome) -> Polarity:
+        """Return what `action`, which led to `outcome` just now, did for the goal."""
+        before, kind, offered, matched = self._product, self._kind, self._offered, self._matched
+        self._remember()
+        if outcome.reward is not None:
+            return Polarity.POSITIVE if outcome.reward.total == 1.0 else Polarity.NEGATIVE
+        if not outcome.understood:
+            return Polarity.NEGATIVE
+        if self._kind is PageKind.ITEM and kind is PageKind.ITEM:
+            return Polarity.POSITIVE if self._matched > matched else Polarity.NEGATIVE
+        if self._kind is PageKind.ITEM and kind is PageKind.RESULTS:
+            return self._opened()
+        if self._kind is PageKind.SUB_PAGE:
+            return self._read(action)
+        left_fitting = before is not None and self._product is None and fits(before, self._session.goal)
+        return self._listed(action, offered, left_fitting)
+
+    def _opened(self) -> Polarity:
+        product, goal = self._product, self._session.goal
+        assert product is not None
+        if visibly_wrong(product, goal):
+            return Polarity.NEGATIVE
+        return Polarity.NEUTRAL if untold(product, goal) else Polarity.POSITIVE
+
+    def _read(self, action: str) -> Polarity:
+        product, goal = self._product, self._session.goal
+        assert product is not None
+        useful = action == "click[features]" and untold(product, goal) and product.asin not in self._checked
+        if not useful:
+            return Polarity.NEGATIVE
+        self._checked.add(product.asin)
+        return Polarity.POSITIVE if fits(product, goal) else Polarity.NEGATIVE
+
+    def _listed(self, action: str, offered: bool, left_fitting: bool) -> Polarity:
+        """Judge a step that led to results, to the search page, or from a sub-page back to its item."""
+        again = action.startswith("search[") and action in self._searched
+        if action.startswith("search["):
+            self._searched.add(action)
+        if left_fitting or again:
+            return Polarity.NEGATIVE
+        if self._kind is PageKind.ITEM or action == "click[< prev]":
+            return Polarity.NEUTRAL
+        if self._offered:
+            return Polarity.POSITIVE
+        return Polarity.NEGATIVE if offered else Polarity.NEUTRAL
+
+    def _remember(self) -> None:
+        session = self._session
+        self._product, self._kind = session.product, session.page.kind
+        self._matched = matched_options(session.goal, tuple(session.selected.values()))
+        self._offered = self._kind is PageKind.RESULTS and any(
+            fits(product, session.goal) for product in session.results()
+        )

@@ -1,0 +1,130 @@
+"""How well a purchase meets a goal: the original's reward in its four parts.
+
+    reward = r_type (n_attributes + n_options + [price <= limit]) / (|attributes| + |options| + 1)
+
+Source: `web_agent_site/engine/goal.py` of the original; the text comparison is thefuzz's `token_set_ratio` > 85, here
+from rapidfuzz, on which thefuzz stands.
+
+One thing is ours: `r_type` compares the nouns of two titles, which the original takes from spaCy's large English
+model. PyPI does not carry it; words of letters without stop words stand in its place. It moves the title score
+within its bands, and counts only where neither query nor categories agree, or the titles share hardly a word.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sg_pipeline.environments.webshop.analyzer import STOP_WORDS
+from sg_pipeline.environments.webshop.colours import normalise_colour
+from sg_pipeline.environments.webshop.goals import Goal
+from sg_pipeline.environments.webshop.products import CATEGORY_MARK, Product
+from sg_pipeline.errors import ConfigurationError
+
+try:
+    from rapidfuzz import fuzz
+    from rapidfuzz.utils import default_process
+except ImportError as error:
+    raise ConfigurationError(
+        "WebShop's reward needs rapidfuzz, which is not installed: pip install -c constraints.txt -e '.[webshop]'"
+    ) from error
+
+MATCH = 85
+"""A ratio above it counts as the same."""
+
+_LATIN_1 = dict.fromkeys(range(128, 256))
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A purchase, judged; the field names of the parts are the original's.
+
+    Attributes:
+        total: in [0, 1].
+        r_type: 1.0 the right kind of thing, 0.5, 0.1 or 0.0 less and less so.
+        r_att, r_option: share of the wanted attributes and options that are met; `r_option` None: none is wanted.
+        r_price: the price is within the limit.
+        query_match, category_match, title_score: what `r_type` is made of.
+        w_att, w_option, w_price: weight of each part, adding up to 1.
+    """
+
+    total: float
+    r_type: float
+    r_att: float
+    r_option: float | None
+    r_price: bool
+    query_match: bool
+    category_match: bool
+    title_score: float
+    w_att: float
+    w_option: float
+    w_price: float
+
+
+@lru_cache(maxsize=100_000)
+def token_set_ratio(first: str, second: str) -> int:
+    """Return thefuzz's `token_set_ratio` in whole percent, 0 where one of the two holds no letter or digit."""
+    first, second = (default_process(text.translate(_LATIN_1)) for text in (first, second))
+    return round(fuzz.token_set_ratio(first, second))
+
+
+def judge(product: Product, goal: Goal, selected: Mapping[str, str]) -> Reward:
+    """Return the reward for buying `product` with the options `selected` (name -> value)."""
+    r_type, query_match, category_match, title_score = _type(product, goal)
+    attributes = sum(_has_attribute(product, wanted) for wanted in goal.attributes)
+    options = matched_options(goal, tuple(selected.values()))
+    r_price = product.price <= goal.price_upper
+    parts = len(goal.attributes) + len(goal.options) + 1
+    return Reward(
+        total=(attributes + options + r_price) / parts * r_type,
+        r_type=r_type,
+        r_att=attributes / len(goal.attributes),
+        r_option=options / len(goal.options) if goal.options else None,
+        r_price=r_price,
+        query_match=query_match,
+        category_match=category_match,
+        title_score=title_score,
+        w_att=len(goal.attributes) / parts,
+        w_option=len(goal.options) / parts,
+        w_price=1 / parts,
+    )
+
+
+def matched_options(goal: Goal, selected: tuple[str, ...]) -> int:
+    """Return how many of the goal's options are met by the selected values."""
+    values = [str(normalise_colour(value)) for value in selected]
+    # A pair is compared as Python writes it: "('color', 'red')" holds the same words as "color red".
+    return sum(
+        any(token_set_ratio(value, str(normalise_colour(wanted))) > MATCH for value in values)
+        for wanted in goal.options
+    )
+
+
+def _has_attribute(product: Product, wanted: str) -> bool:
+    return any(token_set_ratio(attribute, wanted) > MATCH for attribute in product.attributes) or any(
+        wanted in text.lower() for text in (product.title, " ".join(product.bullets), product.description)
+    )
+
+
+def _type(product: Product, goal: Goal) -> tuple[float, bool, bool, float]:
+    """Return r_type, and whether queries match, whether categories do, and the share of the title's words."""
+    query_match = product.query == goal.query
+    bought, wanted = (
+        {part.strip() for part in path.split(CATEGORY_MARK)}
+        for path in (product.product_category, goal.product_category)
+    )
+    category_match = len(bought & wanted) >= 2
+    there = set(_title_words(product.title))
+    words = _title_words(goal.name)
+    title_score = len(there & set(words)) / len(words) if words else 0.2
+    r_type = 1.0 if query_match or category_match or title_score > 0.2 else 0.5
+    if title_score < 0.1:
+        r_type = 0.1
+    if title_score == 0.0:
+        r_type = 0.0
+    return r_type, query_match, category_match, title_score
+
+
+def _title_words(title: str) -> list[str]:
+    return [word for word in _WORD.findall(title.lower()) if word not in STOP_WORDS]

@@ -1,0 +1,114 @@
+"""A visit to the shop: which page is open, what is selected, and what an action does."""
+
+from dataclasses import dataclass
+
+from sg_pipeline.environments.webshop.actions import Action, parse_action
+from sg_pipeline.environments.webshop.catalogue import Catalogue
+from sg_pipeline.environments.webshop.goals import Goal
+from sg_pipeline.environments.webshop.pages import (
+    BACK,
+    BUY,
+    NEXT,
+    PER_PAGE,
+    PREVIOUS,
+    SUB_PAGES,
+    Page,
+    PageKind,
+    done_page,
+    item_page,
+    results_page,
+    search_page,
+    sub_page,
+)
+from sg_pipeline.environments.webshop.products import Product
+from sg_pipeline.environments.webshop.reward import Reward, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an action did.
+
+    Attributes:
+        page: the page that is open now.
+        understood: it did something; otherwise the page is as it was.
+        reward: of the purchase that ended the visit, None before.
+    """
+
+    page: Page
+    understood: bool
+    reward: Reward | None = None
+
+
+class Session:
+    """One visit with one goal, by the rules of the original's `SimServer`.
+
+    A new search, or going back from an item to the results, forgets the selected options; a sub-page keeps them.
+    """
+
+    def __init__(self, catalogue: Catalogue, goal: Goal) -> None:
+        self.goal = goal
+        self.product: Product | None = None
+        self.selected: dict[str, str] = {}
+        self.page = search_page(goal.instruction)
+        self.done = False
+        self._catalogue = catalogue
+        self._found: list[int] = []
+        self._number = 1
+
+    def act(self, text: str) -> Outcome:
+        """Carry out what the policy wrote."""
+        action = parse_action(text)
+        if action is None or not self._possible(action):
+            return Outcome(self.page, understood=False)
+        if action.name == "search":
+            self._found, self._number = self._catalogue.search(action.argument), 1
+            self._show_results()
+        elif action.argument == BUY:
+            return self._buy()
+        else:
+            self._click(action.argument)
+        return Outcome(self.page, understood=True)
+
+    @property
+    def number(self) -> int:
+        """Which page of the results is or was open, from 1."""
+        return self._number
+
+    def results(self) -> list[Product]:
+        """Return the products of the present page of results, also while one of them is open."""
+        start = (self._number - 1) * PER_PAGE
+        return [self._catalogue.product(number) for number in self._found[start : start + PER_PAGE]]
+
+    def _possible(self, action: Action) -> bool:
+        # The search page's button has no words to search for.
+        return action.name == "search" or (action.argument != "search" and action.argument in self.page.clickables)
+
+    def _click(self, name: str) -> None:
+        # Buttons before links and values: a product's option may be called "features".
+        if name == BACK:
+            self.product, self.selected, self._found = None, {}, []
+            self.page = search_page(self.goal.instruction)
+        elif name in (NEXT, PREVIOUS) and self.page.kind is PageKind.RESULTS:
+            self._number += 1 if name == NEXT else -1
+            self._show_results()
+        elif name == PREVIOUS and self.page.kind is PageKind.ITEM:
+            self._show_results()
+        elif name in SUB_PAGES and self.product is not None:
+            self.page = sub_page(self.goal.instruction, self.product, name)
+        else:
+            if name in self.page.products:
+                self.product = self._catalogue.find(self.page.products[name])
+            elif name in self.page.options:
+                self.selected = {**self.selected, self.page.options[name]: name}
+            assert self.product is not None
+            self.page = item_page(self.goal.instruction, self.product)
+
+    def _show_results(self) -> None:
+        self.product, self.selected = None, {}
+        self.page = results_page(self.goal.instruction, self.results(), self._number, len(self._found))
+
+    def _buy(self) -> Outcome:
+        assert self.product is not None
+        reward = judge(self.product, self.goal, self.selected)
+        self.page, self.done = done_page(self.product, self.selected, reward), True
+        return Outcome(self.page, understood=True, reward=reward)

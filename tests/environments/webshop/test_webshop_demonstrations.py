@@ -1,0 +1,133 @@
+"""The expert, its mistakes, and the verdicts on both."""
+
+from collections import Counter
+
+import pytest
+
+from sg_pipeline.environments.webshop.catalogue import Catalogue
+from sg_pipeline.environments.webshop.demonstrations import GeneratedShopDemonstrator, demonstrate
+from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
+from sg_pipeline.environments.webshop.goals import Goal
+from sg_pipeline.environments.webshop.progress import Progress, fits, wanted_options
+from sg_pipeline.environments.webshop.session import Session
+from sg_pipeline.randomness import stream
+from sg_pipeline.trajectories.types import Polarity
+
+RECIPE = CatalogueRecipe(products=240, seed=11)
+
+
+@pytest.fixture(scope="module")
+def demonstrator():
+    made = GeneratedShopDemonstrator(RECIPE)
+    yield made
+    made.close()
+
+
+def test_the_expert_wins_nearly_always_within_the_limit(demonstrator) -> None:
+    played = [demonstrator.demonstrate(number, stream(0, number), 0.0) for number in range(60)]
+    assert sum(demo.won for demo in played) >= 57
+    assert all(len(demo.turns) <= 15 for demo in played)
+    for demo in played:
+        assert demo.turns[0].polarity is Polarity.NEUTRAL
+        assert not any(turn.is_noise for turn in demo.turns)
+        if demo.won:
+            assert demo.turns[-1].action == "click[buy now]"
+            assert demo.last_polarity is Polarity.POSITIVE
+
+
+def test_mistakes_are_marked_judged_and_recovered_from(demonstrator) -> None:
+    played = [demonstrator.demonstrate(number, stream(1, number), 0.25) for number in range(60)]
+    verdicts = Counter(
+        following.polarity
+        for demo in played
+        for turn, following in zip(demo.turns, demo.turns[1:], strict=False)
+        if turn.is_noise
+    )
+    assert verdicts[Polarity.NEGATIVE] > verdicts[Polarity.POSITIVE]
+    assert sum(demo.won for demo in played if any(turn.is_noise for turn in demo.turns)) >= 20
+
+
+def test_a_demonstration_depends_on_its_number_and_stream_alone(demonstrator) -> None:
+    first = demonstrator.demonstrate(7, stream(2, 7), 0.2)
+    demonstrator.demonstrate(501, stream(2, 501), 0.2)  # another catalogue in between
+    assert demonstrator.demonstrate(7, stream(2, 7), 0.2) == first
+    assert demonstrator.demonstrate(8, stream(2, 8), 0.2) != first
+
+
+def test_an_impossible_goal_ends_at_the_limit(shop: Catalogue) -> None:
+    goal = shop.goal("synthetic", 0)
+    nothing = Goal(**{**{name: getattr(goal, name) for name in goal.__slots__}, "query": "submarines"})
+    demo = demonstrate(shop, nothing, stream(3))
+    assert (demo.won, len(demo.turns)) == (False, 15)
+
+
+class Visit:
+    """A session whose actions are judged."""
+
+    def __init__(self, shop: Catalogue, position: int) -> None:
+        self.session = Session(shop, shop.goal("synthetic", position))
+        self.progress = Progress(self.session)
+
+    def judge(self, action: str) -> str:
+        return self.progress.judge(action, self.session.act(action)).value
+
+
+def told_goal(shop: Catalogue) -> tuple[int, str]:
+    """Return a goal whose attributes all stand in its product's title, and a search that finds it."""
+    for position in range(shop.goal_count("synthetic")):
+        goal = shop.goal("synthetic", position)
+        if all(attribute in goal.name.lower() for attribute in goal.attributes):
+            return position, f"search[{goal.name}]"
+    raise AssertionError("no such goal")
+
+
+def hidden_goal(shop: Catalogue) -> tuple[int, str]:
+    for position in range(shop.goal_count("synthetic")):
+        goal = shop.goal("synthetic", position)
+        if any(attribute not in goal.name.lower() for attribute in goal.attributes):
+            return position, f"search[{goal.name}]"
+    raise AssertionError("no such goal")
+
+
+def test_verdicts_on_the_straight_way(shop: Catalogue) -> None:
+    position, search = told_goal(shop)
+    visit = Visit(shop, position)
+    goal, product = visit.session.goal, shop.find(visit.session.goal.asin)
+    assert product is not None
+    actions = [search, f"click[{goal.asin.lower()}]"]
+    actions += [f"click[{value}]" for value in wanted_options(product, goal).values()]
+    assert [visit.judge(action) for action in [*actions, "click[buy now]"]] == ["positive"] * (len(actions) + 1)
+
+
+def test_verdicts_beside_the_way(shop: Catalogue) -> None:
+    position, search = told_goal(shop)
+    visit = Visit(shop, position)
+    goal = visit.session.goal
+    assert visit.judge("click[buy now]") == "negative"  # not there
+    assert visit.judge("search[zzz]") == "neutral"
+    assert visit.judge("search[zzz]") == "negative"  # again
+    assert visit.judge(search) == "positive"
+    wrong = next(product for product in visit.session.results() if not fits(product, goal))
+    assert visit.judge(f"click[{wrong.asin.lower()}]") in ("negative", "neutral")
+    assert visit.judge("click[< prev]") == "neutral"
+    assert visit.judge(f"click[{goal.asin.lower()}]") == "positive"
+    assert visit.judge("click[description]") == "negative"
+    assert visit.judge("click[< prev]") == "neutral"
+    assert visit.judge("click[features]") == "negative"  # the title has told all
+    assert visit.judge("click[< prev]") == "neutral"
+    value = goal.option_values()[0]
+    assert visit.judge(f"click[{value}]") == "positive"
+    assert visit.judge(f"click[{value}]") == "negative"  # selected already
+    assert visit.judge("click[< prev]") == "negative"  # a fitting product is left
+    assert visit.judge(f"click[{goal.asin.lower()}]") == "positive"
+    assert visit.judge("click[buy now]") == "negative"  # without its options
+
+
+def test_a_hidden_attribute_is_judged_when_it_is_read(shop: Catalogue) -> None:
+    position, search = hidden_goal(shop)
+    visit = Visit(shop, position)
+    visit.judge(search)
+    assert visit.judge(f"click[{visit.session.goal.asin.lower()}]") == "neutral"
+    assert visit.judge("click[features]") == "positive"
+    assert visit.judge("click[< prev]") == "neutral"
+    assert visit.judge("click[features]") == "negative"  # read already

@@ -1,0 +1,172 @@
+"""WebShop behind the protocol, alone and in the pool's workers, and what it says of bad data."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from webshop_shops import FILES, write_small_shop
+
+from sg_pipeline.environments.pool import EnvironmentPool, PoolConfig
+from sg_pipeline.environments.registry import EnvironmentSpec
+from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
+from sg_pipeline.environments.webshop.environment import WebShopEnvironment
+from sg_pipeline.environments.webshop.official import OfficialProducts, find_files
+from sg_pipeline.environments.webshop.progress import wanted_options
+from sg_pipeline.errors import DataError
+from sg_pipeline.trajectories.types import Task
+
+CLASS = "sg_pipeline.environments.webshop.environment:WebShopEnvironment"
+
+
+def task(shop: Catalogue, position: int) -> Task:
+    goal = shop.goal("synthetic", position)
+    return Task(f"t-{position}", "webshop", "train", goal.category, f"synthetic/{position}", goal.sha256)
+
+
+def winning_actions(shop: Catalogue, position: int) -> list[str]:
+    goal = shop.goal("synthetic", position)
+    product = shop.find(goal.asin)
+    assert product is not None
+    # The whole title is found first by its own words.
+    words = [f"search[{product.title} {' '.join(goal.attributes)}]", f"click[{goal.asin}]"]
+    return [*words, *(f"click[{value}]" for value in wanted_options(product, goal).values()), "click[Buy Now]"]
+
+
+def test_an_episode_from_search_to_purchase(shop: Catalogue, shop_folder: Path) -> None:
+    environment = WebShopEnvironment(shop_folder)
+    first = environment.reset(task(shop, 3), seed=0)
+    assert shop.goal("synthetic", 3).instruction in first.observation
+    *steps, last = [environment.step(action) for action in winning_actions(shop, 3)]
+    assert [(step.reward, step.done, step.won, step.valid) for step in steps] == [(0.0, False, False, True)] * len(
+        steps
+    )
+    assert (last.reward, last.score, last.done, last.won) == (1.0, 1.0, True, True)
+    assert environment.reward_parts is not None
+    assert {"r_type", "r_att", "r_option", "r_price"} <= set(environment.reward_parts)
+    with pytest.raises(RuntimeError, match="reset"):
+        environment.step("click[back to search]")
+
+
+def test_a_half_right_purchase_ends_with_its_score(shop: Catalogue, shop_folder: Path) -> None:
+    environment = WebShopEnvironment(shop_folder)
+    environment.reset(task(shop, 3), seed=0)
+    for action in winning_actions(shop, 3)[:2]:
+        environment.step(action)
+    assert environment.step("click[green elephant]").valid is False
+    bought = environment.step("click[buy now]")
+    assert (bought.done, bought.won) == (True, False)
+    assert bought.score == bought.reward == pytest.approx(0.6)
+
+
+def test_the_instruction_may_be_shown_once(shop: Catalogue, shop_folder: Path) -> None:
+    environment = WebShopEnvironment(shop_folder, repeat_instruction=False)
+    assert "Instruction:" in environment.reset(task(shop, 0), seed=0).observation
+    assert environment.step("search[tea]").observation.startswith("Back to Search [SEP] Page 1")
+
+
+def test_possible_commands_on_request(shop: Catalogue, shop_folder: Path) -> None:
+    environment = WebShopEnvironment(shop_folder, admissible=True)
+    assert environment.reset(task(shop, 0), seed=0).admissible == ("search[...]",)
+    assert "click[next >]" in (environment.step("search[tea]").admissible or ())
+
+
+def test_the_pool_plays_the_same_and_a_bad_task_harms_no_other(shop: Catalogue, shop_folder: Path) -> None:
+    tasks = [task(shop, 1), replace(task(shop, 2), path="synthetic/999999"), task(shop, 4)]
+    spec = EnvironmentSpec(CLASS, {"data_root": shop_folder, "cache_dir": None})
+    with EnvironmentPool(spec, PoolConfig(workers=1)) as pool:
+        with pytest.raises(DataError, match="none at position 999999"):
+            pool.reset(tasks, [0, 0, 0])
+        for row, position in ((0, 1), (2, 4)):
+            for action in winning_actions(shop, position):
+                (result,) = pool.step([row], [action])
+            assert result.won
+
+
+@pytest.mark.parametrize("path", ["synthetic/-1", "synthetic", "synthetic/x", "video/0", "synthetic/100000", ""])
+def test_an_unknown_task_is_told(shop: Catalogue, shop_folder: Path, path: str) -> None:
+    with pytest.raises(DataError):
+        WebShopEnvironment(shop_folder).reset(replace(task(shop, 0), path=path), seed=0)
+
+
+def test_another_goal_than_the_panels_is_told(shop: Catalogue, shop_folder: Path) -> None:
+    with pytest.raises(DataError, match="another goal"):
+        WebShopEnvironment(shop_folder).reset(replace(task(shop, 0), sha256="0" * 64), seed=0)
+
+
+def test_a_missing_folder_or_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="WEBSHOP_DATA"):
+        open_catalogue(tmp_path / "nowhere", None)
+    folder = write_small_shop(tmp_path / "shop")
+    (folder / FILES[1]).unlink()
+    with pytest.raises(DataError, match=r"lacks items_ins_v2\.json; it holds items_human_ins\.json"):
+        open_catalogue(folder, None)
+
+
+@pytest.mark.parametrize("name", FILES[:2])
+@pytest.mark.parametrize("kept", [0, 1, 0.5, -3])
+def test_a_truncated_file_is_told_and_leaves_nothing(tmp_path: Path, name: str, kept: float) -> None:
+    folder = write_small_shop(tmp_path / "shop")
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: int(len(content) * kept) if 0 < kept < 1 else int(kept)])
+    with pytest.raises(DataError, match=name):
+        open_catalogue(folder, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"asin": 1}', "an array was expected"),
+        ("[1]", "entry 0"),
+        ('[{"asin": "B1"}]', "field 'small_description' is missing"),
+        ("[]", "holds no product"),
+        ("[] []", "nothing was expected behind"),
+        ("[,]", "no JSON"),
+        ("not json", "an array was expected"),
+        (b"[\xff]", "UTF-8"),
+    ],
+)
+def test_a_wrong_file_is_told(tmp_path: Path, content: str | bytes, told: str) -> None:
+    folder = write_small_shop(tmp_path / "shop")
+    (folder / FILES[0]).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=told):
+        open_catalogue(folder, None)
+
+
+def test_a_price_that_is_none_is_told(tmp_path: Path) -> None:
+    folder = write_small_shop(tmp_path / "shop")
+    products = json.loads((folder / FILES[0]).read_text())
+    products[0]["pricing"] = "free"
+    (folder / FILES[0]).write_text(json.dumps(products))
+    with pytest.raises(DataError, match=rf"{products[0]['asin']}: field 'pricing' is 'free'"):
+        open_catalogue(folder, None)
+
+
+def test_files_are_read_alike_whatever_the_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_small_shop(tmp_path / "shop")
+    whole = OfficialProducts(find_files(folder))
+    products = list(whole)
+    monkeypatch.setattr("sg_pipeline.environments.webshop.streaming._CHUNK", 7)
+    pieces = OfficialProducts(find_files(folder))
+    assert list(pieces) == products
+    assert pieces.sha256 == whole.sha256
+
+
+def test_changed_files_are_prepared_anew(tmp_path: Path) -> None:
+    folder = write_small_shop(tmp_path / "shop")
+    first = open_catalogue(folder, tmp_path / "cache")
+    assert open_catalogue(folder, tmp_path / "cache") is first
+    products = json.loads((folder / FILES[0]).read_text())
+    (folder / FILES[0]).write_text(json.dumps(products[:50]))
+    second = open_catalogue(folder, tmp_path / "cache")
+    assert (len(first), len(second)) == (len(products), 50)
+    assert first.sha256 != second.sha256
+
+
+def test_the_order_of_goals_does_not_depend_on_the_process(shop: Catalogue, tmp_path: Path) -> None:
+    again = open_catalogue(write_small_shop(tmp_path / "copy"), None)
+    count = shop.goal_count("synthetic")
+    assert [again.goal("synthetic", n) for n in range(count)] == [shop.goal("synthetic", n) for n in range(count)]
+    shutil.rmtree(tmp_path / "copy")
