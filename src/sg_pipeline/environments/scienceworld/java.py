@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sg_pipeline.errors import ConfigurationError, EnvironmentFailure
 
-START_S = 60.0
+START_S = 120.0
 """Seconds that Java has to start."""
 
 _OPTIONS = (
