@@ -85,7 +85,7 @@ def test_every_kind_of_task_is_demonstrated_to_its_end(environment, tokenizer, t
 
 def test_mistakes_are_judged_and_made_good(environment):
     solution = read_paths("default")["find-animal/0"]
-    shown = demonstrate(environment, FIND_ANIMAL, solution, stream(1, "noisy"), noise=0.4)
+    shown = demonstrate(environment, FIND_ANIMAL, solution, stream(2, "noisy"), noise=0.5)
     assert shown.won
     mistakes = [number for number, turn in enumerate(shown.turns) if turn.is_noise]
     assert len(mistakes) >= 2

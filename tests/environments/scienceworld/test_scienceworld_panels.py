@@ -15,7 +15,7 @@ from sg_pipeline.environments.scienceworld.make_panels import (
     choose,
     official_splits,
 )
-from sg_pipeline.environments.scienceworld.panel import read_panel
+from sg_pipeline.environments.scienceworld.panel import panel_path, read_panel
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.trajectories.types import Task
 
@@ -59,12 +59,14 @@ def test_a_prepared_panel_is_json_and_names_its_hash(tmp_path):
 
 
 def test_a_panel_file_of_ones_own_is_played(tmp_path):
-    content = json.loads((Path(read_panel.__globals__["PANELS"]) / "small.json").read_text())
+    content = json.loads(panel_path("small", tmp_path).read_text())
     content["splits"]["train"] = {"boil": [[2, 3]]}
     (tmp_path / "mine.json").write_text(json.dumps(content))
     prepared = prepare(tmp_path, panel="mine.json")
     assert [task["path"] for task in prepared["splits"]["train"]] == ["boil/2", "boil/3"]
     assert prepared["sha256"] != read_panel("small", tmp_path).sha256
+    config = ScienceWorldTasksConfig(panel="mine.json")
+    assert ScienceWorldBenchmark().inputs(config, tmp_path) == {"tasks.panel": tmp_path / "mine.json"}
 
 
 def test_an_unknown_panel_is_told(tmp_path):

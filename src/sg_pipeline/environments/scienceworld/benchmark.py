@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sg_pipeline.environments.benchmark import Demonstrator
-from sg_pipeline.environments.scienceworld.panel import NAME, read_panel, require_simulator
+from sg_pipeline.environments.scienceworld.panel import NAME, panel_path, read_panel, require_simulator
 from sg_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class ScienceWorldBenchmark:
             "data_root": NAME,
             "splits": {split: [asdict(task) for task in tasks] for split, tasks in splits.items()},
         }
+
+    def inputs(self, config: ScienceWorldTasksConfig, root: Path) -> dict[str, Path]:
+        """Return the panel's file, which names the simulator by its digest; see `Benchmark`."""
+        return {"tasks.panel": panel_path(config.panel, root)}
 
     def demonstrator(self, config: ScienceWorldTasksConfig, games: Path, compiled: Path, root: Path) -> Demonstrator:
         """Return the expert on the panel's kinds of tasks, training variations only; see `Benchmark`."""

@@ -97,6 +97,15 @@ def require_simulator(sha256: str, what: str) -> None:
         )
 
 
+def panel_path(name: str, root: Path) -> Path:
+    """Return the file of a panel, of the package or one's own; it may be missing."""
+    return _shipped().get(name, root / name)
+
+
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in PANELS.glob("*.json")}
+
+
 def read_panel(name: str, root: Path) -> Panel:
     """Read a panel of the package, or a panel file.
 
@@ -108,12 +117,11 @@ def read_panel(name: str, root: Path) -> Panel:
         ConfigurationError: there is no such panel.
         DataError: the file is not a panel.
     """
-    shipped = {path.stem: path for path in sorted(PANELS.glob("*.json"))}
-    path = shipped.get(name, root / name)
+    path = panel_path(name, root)
     if not path.is_file():
         raise ConfigurationError(
-            f"tasks.panel is {name!r}, which is neither a panel of the package ({', '.join(shipped)}) nor a panel file "
-            f"(looked for {path})"
+            f"tasks.panel is {name!r}, which is neither a panel of the package ({', '.join(sorted(_shipped()))}) nor a "
+            f"panel file (looked for {path})"
         )
     try:
         content = json.loads(path.read_bytes())

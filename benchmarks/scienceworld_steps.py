@@ -1,4 +1,4 @@
-"""How fast ScienceWorld is played, ours and published: `python benchmarks/scienceworld.py [--steps N] [--worlds N]`.
+"""How fast ScienceWorld is played, ours and published: `python benchmarks/scienceworld_steps.py [--steps N]`.
 
 Plays the same fixed actions through the published wrapper's `env.step()`, one environment; through the pool with one
 and two workers; and through ours in this process, one and many environments in one JVM. Prints milliseconds of wall
