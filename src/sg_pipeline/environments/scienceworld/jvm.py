@@ -9,6 +9,7 @@ world carries its own and puts them in place before it moves, so that worlds nev
 """
 
 import atexit
+import logging
 import os
 import threading
 from pathlib import Path
@@ -42,6 +43,8 @@ class Simulator:
         self._process = start_java(java or find_java(), heap_mb)
         from py4j.java_gateway import GatewayParameters, JavaGateway
 
+        # It logs with a traceback what it raises as well.
+        logging.getLogger("py4j").setLevel(logging.CRITICAL)
         parameters = GatewayParameters(port=self._process.port, auth_token=self._process.token, auto_field=True)
         self._gateway = JavaGateway(gateway_parameters=parameters)
         self._current: World | None = None
@@ -124,6 +127,8 @@ class Simulator:
 
     def close(self) -> None:
         """End the JVM."""
+        # Proxies that are collected later must not knock at a port that may be somebody else's by then.
+        self._gateway._gateway_client.is_connected = False
         self._gateway.close()
         self._process.end()
 
