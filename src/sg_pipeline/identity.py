@@ -8,12 +8,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sg_pipeline import __version__
 from sg_pipeline.environments.registry import DEFAULT
-from sg_pipeline.errors import RunIdentityError
+from sg_pipeline.errors import ConfigurationError, RunIdentityError
 from sg_pipeline.files import atomic_write, remove_leftovers
 from sg_pipeline.parameters import Parameters, default_of, flat
 from sg_pipeline.run_outputs import (
@@ -215,8 +216,9 @@ def _inputs(parameters: Parameters, project: Path, pipelines: Collection[str]) -
         files["rollout.guide"] = project / parameters.rollout.guide / MANIFEST
     benchmark = parameters.environment.benchmark
     files |= benchmark.inputs(parameters.tasks, project)
-    validated = benchmark.inputs(parameters.validation.tasks(parameters.tasks), project)
-    files |= {name.replace("tasks.", "validation.", 1): path for name, path in validated.items()}
+    with suppress(ConfigurationError):  # a panel that there is none of is told where it is needed
+        validated = benchmark.inputs(parameters.validation.tasks(parameters.tasks), project)
+        files |= {name.replace("tasks.", "validation.", 1): path for name, path in validated.items()}
     if "distill" in pipelines and parameters.distill.source is not None:
         # The last step's trajectories tell one making of the run from another.
         source = project / "data" / "03_primary" / parameters.distill.source

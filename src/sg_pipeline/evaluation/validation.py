@@ -64,7 +64,7 @@ def check_apart(validation: Mapping[str, Any], split: str, panel: Mapping[str, A
     """Make sure that no game of the validation split is also trained on or evaluated.
 
     Args:
-        validation, panel: prepared panels; a game is known by the digest of its file.
+        validation, panel: prepared panels; a game is known by the digest of its file, and by its path where they share one.
         split: of `validation`.
         name: of the validation panel, for the message.
 
@@ -75,9 +75,13 @@ def check_apart(validation: Mapping[str, Any], split: str, panel: Mapping[str, A
         raise ConfigurationError(
             f"validation.split is {split!r}, but the panel {name!r} has {', '.join(validation['splits'])}"
         )
-    own = {task["sha256"]: task["task_id"] for task in validation["splits"][split]}
+    chosen = validation["splits"][split]
+    # A file may hold one game, or all of them.
+    one_each = len({task["sha256"] for task in chosen}) == len(chosen)
+    keys = ("sha256",) if one_each else ("sha256", "path")
+    own = {tuple(task[key] for key in keys) for task in chosen}
     for other, tasks in panel["splits"].items():
-        common = [task["task_id"] for task in tasks if task["sha256"] in own]
+        common = [task["task_id"] for task in tasks if tuple(task[key] for key in keys) in own]
         if common:
             raise ConfigurationError(
                 f"validation.panel is {name!r}, but {len(common)} of its games, such as {common[0]!r}, are also games "

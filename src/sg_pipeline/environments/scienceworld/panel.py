@@ -5,7 +5,7 @@ A panel file names the simulator by the digest of its jar, and lists variations 
     {"simulator": "<sha256>", "splits": {"train": {"find-plant": [[0, 0], [3, 3]], …}, "dev": …, "test": …}}
 
 `official` is all 7207 variations in the published splits, `default` short tasks that a laptop can finish, `small` a few
-tasks for smoke runs.
+tasks for smoke runs, `validation` what choices among runs are made on.
 """
 
 import hashlib
@@ -129,11 +129,14 @@ def read_panel(name: str, root: Path) -> Panel:
         splits = {
             split: {str(task): _numbers(ranges) for task, ranges in content["splits"][split].items()}
             for split in SPLITS
+            if split in content["splits"]
         }
+        if not splits:
+            raise ValueError("it has no split")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"the file {path} is not a ScienceWorld panel ({type(error).__name__}: {error}); it wants 'simulator' and "
-            "'splits' with train, dev and test, each a mapping of task names to [first, last] ranges"
+            "'splits' with train, dev or test, each a mapping of task names to [first, last] ranges"
         ) from error
     return make_panel(simulator, splits)
 
