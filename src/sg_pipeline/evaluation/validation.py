@@ -64,7 +64,8 @@ def check_apart(validation: Mapping[str, Any], split: str, panel: Mapping[str, A
     """Make sure that no game of the validation split is also trained on or evaluated.
 
     Args:
-        validation, panel: prepared panels; a game is known by the digest of its file, and by its path where they share one.
+        validation, panel: prepared panels; a game is known by the digest of its file, and by its path where they share
+            one.
         split: of `validation`.
         name: of the validation panel, for the message.
 
