@@ -112,7 +112,9 @@ def test_official_data(project, monkeypatch, tmp_path):
 
 def test_the_variable_of_official_data_is_the_users_alone(tmp_path):
     """alfworld, once imported, sets it and makes the folder that it names."""
-    code = "import os, sg_pipeline.parameters, alfworld.info; print(os.environ.get('ALFWORLD_DATA'))"
+    code = (
+        "import os, sg_pipeline.environments.alfworld.benchmark, alfworld.info; print(os.environ.get('ALFWORLD_DATA'))"
+    )
     for given in (None, str(tmp_path / "nowhere")):
         environment = {**os.environ, "HOME": str(tmp_path), "ALFWORLD_DATA": str(given)}
         if given is None:
@@ -183,7 +185,7 @@ def test_a_folder_that_may_not_be_written(project, monkeypatch, code):
 
 
 def test_a_defect_of_ours_keeps_its_traceback(project, monkeypatch):
-    monkeypatch.setattr("sg_pipeline.pipelines.tasks.nodes.prepare_tasks", lambda *_: {}["defect"])
+    monkeypatch.setattr("sg_pipeline.environments.alfworld.benchmark.prepare_tasks", lambda *_: {}["defect"])
     with pytest.raises(KeyError, match="defect"):
         project.kedro(*project.arguments("tasks", "defect"))
 
