@@ -20,6 +20,10 @@ class LiveMemory(TorchDispatchMode):
         self.peak = 0
         self._known: set[int] = set()
 
+    def ignore(self, storages: set[int]) -> None:
+        """Leave out storages that were made before, by their identities."""
+        self._known |= storages
+
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
         for leaf in tree_leaves((arguments, named)):
             if isinstance(leaf, torch.Tensor):  # made before: not ours to count, unless we have

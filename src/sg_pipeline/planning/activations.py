@@ -11,7 +11,7 @@ query and all key heads, f the intermediate width and b the bytes of a number:
     SwiGLU                  4 b f              gate, activated gate, up, their product
     layer                   2 (norm(h) + b h) + [norm(q) + norm(k) where they are normalised] + attention + SwiGLU
 
-A test compares all of it with the storages that autograd keeps in a real model, to the byte.
+Tests compare all of it with the storages that autograd keeps in real models, to the byte.
 """
 
 from sg_pipeline.planning.shape import ModelShape
@@ -33,8 +33,8 @@ def layer_bytes(shape: ModelShape, size: int, *, autocast: bool = False, repeate
     if shape.qk_norm:
         width = shape.queries + shape.keys
         heads = norm_bytes(width, number) + 4 * (shape.heads + shape.kv_heads - 1)
-    # Under autocast the residual stream stays float32, and each linear map's input is cast.
-    norms = 2 * (norm_bytes(shape.hidden, 4 if autocast else size) + number * shape.hidden)
+    # Under autocast the residual stream stays float32, and each of five linear maps casts its input anew.
+    norms = 2 * norm_bytes(shape.hidden, 4 if autocast else size) + (5 if autocast else 2) * number * shape.hidden
     return norms + heads + attention + 4 * number * shape.intermediate
 
 
@@ -58,21 +58,12 @@ def kept_bytes(shape: ModelShape, size: int, *, checkpointing: bool, **how: bool
 
 
 def backward_bytes(shape: ModelShape, size: int, *, checkpointing: bool, **how: bool) -> int:
-    """Return what comes on top a token while one layer goes backward: its recomputation, and gradients on their way.
+    """Return what comes on top a token while the last layer goes backward: its recomputation, gradients on their way.
 
-    The gradients' terms were found by counting live storages (a test repeats it): with numbers of 4 bytes those of
-    SwiGLU are the most, with 2 bytes those of a norm, which goes back in float32.
+    The gradients' terms were found by counting live storages (a test repeats it): those of SwiGLU, or of the last norm,
+    which goes back in float32.
     """
     hidden, inner = shape.hidden, shape.intermediate
-    queries = shape.queries if shape.qk_norm else 0
-    if size == 4:
-        gradients = max(2.0 * inner - hidden, 4.0 * hidden)
-    else:
-        gradients = max(2.0 * inner - 2 * hidden, 9.0 * hidden, 4.5 * queries)
-    if not checkpointing:
-        return round(size * gradients)
-    if size == 4:
-        gradients = max(2.0 * inner - 2 * hidden, 0)
-    else:
-        gradients = max(2.0 * inner - 2 * hidden, 3.5 * hidden, 4.5 * queries)
-    return layer_bytes(shape, size, **how) + round(size * gradients)
+    if checkpointing:
+        return layer_bytes(shape, size, **how) + size * max(2 * inner - 2 * hidden, 0)
+    return size * (max(2 * inner - hidden, 4 * hidden) if size == 4 else max(2 * inner - 2 * hidden, 9 * hidden))

@@ -38,11 +38,13 @@ class Way:
         changes: made together.
         peak: bytes of a device then.
         seconds: of a step then.
+        per_trajectory: seconds of a step then / its trajectories.
     """
 
     changes: tuple[Change, ...]
     peak: int
     seconds: float
+    per_trajectory: float
 
     @property
     def values(self) -> dict[str, Any]:
@@ -56,21 +58,34 @@ class Way:
 
 
 def ways_to_fit(case: Case) -> list[Way]:
-    """Return the smallest sets of changes with which `case` fits, what this version can do first, then the fastest.
+    """Return sets of up to three changes with which `case` fits: of what this version can do, then of what it cannot.
 
-    The search ends at the first size at which something is found; of what this version cannot do one size less than of
-    what it can may be found, so both are looked for.
+    No set holds more than it needs, and of changes of the same parameters the mildest is taken. What costs the least time a
+    trajectory comes first.
     """
-    found: list[Way] = []
     options = list(_changes(case))
+    found: list[Way] = []
+    known: list[frozenset[str]] = []
     for here in (True, False):
         usable = [option for option in options if option.here or not here]
+        ways: dict[frozenset[str], Way] = {}
         for size in (1, 2, 3):
-            ways = [way for chosen in combinations(usable, size) if (way := _try(case, chosen)) and way.here == here]
-            if ways:
-                found += sorted(ways, key=lambda way: way.seconds)[: SHOWN // 2]
+            for chosen in combinations(usable, size):
+                kind = frozenset(name for change in chosen for name in _kinds(change))
+                if all(change.here for change in chosen) != here or any(smaller <= kind for smaller in known):
+                    continue
+                if way := _try(case, chosen):
+                    ways[kind] = way
+                    known.append(kind)
+            if len(ways) >= SHOWN // 2:
                 break
+        found += sorted(ways.values(), key=lambda way: way.per_trajectory)[: SHOWN // 2]
     return found
+
+
+def _kinds(change: Change) -> list[str]:
+    """What a change is a stronger or milder form of."""
+    return [f"{name}={value}" if isinstance(value, str) else name for name, value in change.values.items()]
 
 
 def _try(case: Case, chosen: tuple[Change, ...]) -> Way | None:
@@ -79,7 +94,10 @@ def _try(case: Case, chosen: tuple[Change, ...]) -> Way | None:
         return None
     other = case.changed({name: value for change in chosen for name, value in change.values.items()})
     held = memory(other)
-    return Way(chosen, held.peak, step_time(other).total) if held.fits else None
+    if not held.fits:
+        return None
+    seconds = step_time(other).total
+    return Way(chosen, held.peak, seconds, seconds / (other.rollout.tasks_per_step * other.rollout.group_size))
 
 
 def _changes(case: Case) -> Iterator[Change]:
@@ -96,6 +114,10 @@ def _changes(case: Case) -> Iterator[Change]:
             values["train.minibatch"] = tasks * rollout.group_size
         yield Change(values, "fewer groups a step")
         tasks //= 2
+    rows = case.evaluated_rows // 2
+    while rows >= 1:
+        yield Change({"evaluate.batch_rows": rows}, "the evaluation takes longer")
+        rows //= 2
     limit = rollout.max_new_tokens // 2
     while limit >= 2 * case.lengths.completion:
         yield Change({"rollout.max_new_tokens": limit}, "longer answers are cut")

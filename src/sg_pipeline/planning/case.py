@@ -89,10 +89,18 @@ class Case:
         return self.train.beta > 0 and not self.plan.lora_rank
 
     @property
+    def evaluated_rows(self) -> int:
+        """Episodes that an evaluation plays at once."""
+        return min(self.evaluate.batch_rows, self.plan.evaluated_games * self.evaluate.episodes_per_game)
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest trajectory that is expected: a policy that never wins plays every turn."""
-        tokens = self.lengths.tokens(self.rollout.max_turns) * self.lengths.spread
-        return max(2, min(self.rollout.max_length, math.ceil(tokens)))
+        return self.longest_of(self.rollout.max_turns)
+
+    def longest_of(self, turns: int) -> int:
+        """Return the tokens of the longest trajectory of so many turns that is expected."""
+        return max(2, min(self.rollout.max_length, math.ceil(self.lengths.tokens(turns) * self.lengths.spread)))
 
     @property
     def micro_tokens(self) -> int:

@@ -11,6 +11,7 @@ _DEFINITIONS = {
     "sampling": "the rollout's last turn",
     "training": "the largest micro-batch",
     "handover": "AdamW's memory goes back to the policy",
+    "evaluation": "the last turn of a batch of games",
 }
 
 
@@ -44,13 +45,13 @@ def log_table(plan: Mapping[str, Any]) -> str:
         f"{plan['devices']['count']} x {plan['devices']['kind']}",
         verdict(plan),
         *(f"  would fit: {line}" for line in ways(plan)),
-        f"{'memory, GiB per device':34}" + "".join(f"{moment:>10}" for moment in plan["memory"]["gib"]),
+        f"{'memory, GiB per device':34}" + "".join(f"{moment:>11}" for moment in plan["memory"]["gib"]),
     ]
     for part in _parts(plan):
         sizes = [parts.get(part) for parts in plan["memory"]["gib"].values()]
-        lines.append(f"  {part:32}" + "".join(f"{NONE if size is None else f'{size:.2f}':>10}" for size in sizes))
+        lines.append(f"  {part:32}" + "".join(f"{NONE if size is None else f'{size:.2f}':>11}" for size in sizes))
     totals = [sum(parts.values()) for parts in plan["memory"]["gib"].values()]
-    lines.append(f"  {'together':32}" + "".join(f"{size:>10.2f}" for size in totals))
+    lines.append(f"  {'together':32}" + "".join(f"{size:>11.2f}" for size in totals))
     lines.append(f"{'seconds a step':34}{'estimated':>10}{'measured':>10}")
     for name, estimated, measured in _seconds(plan):
         lines.append(f"  {name:32}{estimated:>10.2f}{NONE if measured is None else f'{measured:.2f}':>10}")

@@ -1,7 +1,8 @@
 """Floating-point operations of forward and backward passes.
 
-A weight is multiplied and added once a token: 2 N operations forward, 4 N backward, 2 N again where activations are
-computed again (Kaplan et al. 2020, section 2.1; N without the input embedding, which is looked up). Attention adds 4 q
+A weight is multiplied and added once a token: 2 N operations forward, 4 N backward (Kaplan et al. 2020, section 2.1; N without
+the input embedding, which is looked up), and nearly 2 N again where activations are computed again: that ends at the last
+tensor that is needed, so a layer's last map is left out. Attention adds 4 q
 operations a layer and pair of tokens forward (scores and weighted values, q the width of all query heads) and 2.5 times
 that backward, since its kernels compute the scores again. A test compares all of it with torch's own counter.
 """
@@ -21,14 +22,16 @@ class Passes:
     """How often a token goes through what.
 
     Attributes:
-        forward: forward passes, recomputations and those of a reference included.
+        forward: forward passes, those of a reference included.
         backward: backward passes.
         head: passes through the output layer, each worth one forward pass through it.
+        again: recomputations of the layers.
     """
 
     forward: float
     backward: float
     head: float
+    again: float = 0.0
 
 
 def forward_flops(shape: ModelShape, tokens: float, pairs: float, head_tokens: float) -> float:
@@ -45,9 +48,12 @@ def forward_flops(shape: ModelShape, tokens: float, pairs: float, head_tokens: f
 
 def training_flops(shape: ModelShape, tokens: float, pairs: float, head_tokens: float, passes: Passes) -> float:
     """Return the operations of training on `tokens`; arguments as of `forward_flops`."""
-    linear = 2 * shape.matrix_parameters * tokens * (passes.forward + BACKWARD * passes.backward)
-    attention = attention_flops(shape, pairs) * (passes.forward + ATTENTION_BACKWARD * passes.backward)
-    return linear + attention + 2 * shape.head * head_tokens * passes.head
+    again = shape.matrix_parameters - shape.layers * shape.intermediate * shape.hidden
+    linear = shape.matrix_parameters * (passes.forward + BACKWARD * passes.backward) + again * passes.again
+    attention = attention_flops(shape, pairs) * (
+        passes.forward + passes.again + ATTENTION_BACKWARD * passes.backward
+    )
+    return 2 * linear * tokens + attention + 2 * shape.head * head_tokens * passes.head
 
 
 def attention_flops(shape: ModelShape, pairs: float) -> float:

@@ -18,6 +18,9 @@ LEAN_LOGITS = 4
 """Tables of float32 (policy tokens x vocabulary) that `policy_token_logps`, used on CPUs, holds at its peak: scaled
 logits, log-probabilities, probabilities, their product. Tested."""
 
+TRAINER_SECONDS = 0.25
+"""Building TRL's trainer anew for each step: the constant of a line through the default run's 80 training times."""
+
 # ---- sampling (sampling/transformers_sampler.py, sampling/draw.py, sampling/kv_cache.py) ----
 
 PREFILL_TOKENS, CACHE_BLOCK = 8192, 256

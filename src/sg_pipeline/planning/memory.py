@@ -1,8 +1,9 @@
-"""Peak memory of one device, by part, in the three moments of a run at which it may be reached.
+"""Peak memory of one device, by part, in the moments of a run at which it may be reached.
 
-    sampling    weights, AdamW's memory, keys and values of all episodes, what a forward pass needs
-    training    weights, reference, gradients, AdamW's memory twice, activations, logits
-    handover    weights, reference, AdamW's memory three times: the step's trainer gives it back to the policy
+    sampling      weights, AdamW's memory, keys and values of all episodes, what a forward pass needs
+    training      weights, reference, gradients, AdamW's memory twice, activations, logits
+    handover      weights, reference, AdamW's memory three times: the step's trainer gives it back to the policy
+    evaluation    as sampling, for the final policy and `evaluate.batch_rows` episodes, which nobody shares
 """
 
 from __future__ import annotations
@@ -55,10 +56,14 @@ def memory(case: Case) -> Memory:
     """Return the peak memory of one device of `case`."""
     available = round(case.device.memory_gib * GIB)
     moments = {
-        "sampling": _sampling(case),
+        "sampling": _sampling(case, case.episodes, case.rollout.max_turns),
         "training": _training(case),
         "handover": {**_held(case, habits.STATE_COPIES_AT_HANDOVER), **_reference(case)},
     }
+    if case.evaluated_rows:
+        moments["evaluation"] = _sampling(
+            case, case.evaluated_rows, case.evaluate.max_turns or case.rollout.max_turns
+        )
     return Memory({name: _with_process(case, parts) for name, parts in moments.items()}, available)
 
 
@@ -82,7 +87,7 @@ def _reference(case: Case) -> dict[str, int]:
     return {"reference": case.shape.parameters * case.size // shards} if case.has_reference else {}
 
 
-def _sampling(case: Case) -> dict[str, int]:
+def _sampling(case: Case, episodes: int, turns: int) -> dict[str, int]:
     """The moment at which the cache is largest: the last turn of episodes that nobody wins."""
     parts = _held(case, 1)
     shape, size = case.shape, case.size
@@ -91,30 +96,30 @@ def _sampling(case: Case) -> dict[str, int]:
         parts["weights gathered for sampling"] = shape.parameters * size
     if case.plan.engine == "vllm":
         parts["vLLM's weights"] = shape.parameters * size
-        parts["key-value cache"] = case.episodes * case.longest * case.cache_bytes()
+        # It waits where its cache is full, and needs no more than one trajectory's.
+        left = round(case.device.memory_gib * GIB) - sum(_with_process(case, parts).values())
+        wanted = episodes * case.longest_of(turns) * case.cache_bytes()
+        least = case.rollout.max_length * case.cache_bytes()
+        parts["key-value cache"] = max(least, min(wanted, round(left / (1 + habits.FRAGMENTATION))))
         return parts
-    width = _last_width(case)
-    cache = case.episodes * width * case.cache_bytes()
+    before = case.longest_of(turns) - round(case.lengths.completion)
+    # Before the last turn the cache makes room for the longest answer there may be.
+    width = _blocks(min(case.rollout.max_length, before + case.rollout.max_new_tokens))
+    cache = episodes * width * case.cache_bytes()
     # A table grows by a new one beside the old, layer by layer.
     parts["key-value cache"] = cache + cache // (2 * shape.layers)
     fed = max(1, round(case.lengths.observation))
-    rows = max(1, min(case.episodes, habits.PREFILL_TOKENS // fed))
+    rows = max(1, min(episodes, habits.PREFILL_TOKENS // fed))
     repeated = 2 * rows * width * shape.queries * size if shape.heads != shape.kv_heads else 0
     mask = rows * fed * width * (size + 1)
-    opening = min(habits.PREFILL_TOKENS, case.episodes * round(case.lengths.prompt))
+    opening = min(habits.PREFILL_TOKENS, episodes * round(case.lengths.prompt))
     passing = max(rows * fed, opening) * (3 * shape.intermediate + 4 * shape.hidden) * size
     parts["forward pass"] = max(repeated + mask, passing)
     logits = size if size == 4 else size + 4
-    parts["logits"] = case.episodes * shape.vocab * (logits + habits.DRAW_BYTES)
+    parts["logits"] = episodes * shape.vocab * (logits + habits.DRAW_BYTES)
     if case.guide is not None:
-        parts["guide"] = case.guide.parameters * size + case.episodes * width * case.cache_bytes(case.guide)
+        parts["guide"] = case.guide.parameters * size + episodes * width * case.cache_bytes(case.guide)
     return parts
-
-
-def _last_width(case: Case) -> int:
-    """Positions of the cache at the end: before the last turn it makes room for the longest answer there may be."""
-    before = case.longest - round(case.lengths.completion)
-    return _blocks(min(case.rollout.max_length, before + case.rollout.max_new_tokens))
 
 
 def _blocks(positions: int) -> int:

@@ -1,7 +1,8 @@
 """Seconds of a step and of a run, by part.
 
-Sampling is a loop of forward passes, each of which takes as long as the slowest of three: the operations at the rate the
-device reaches, the bytes of weights, keys and values at the rate its memory reaches, the starting of its kernels.
+Sampling is a loop of forward passes. Each takes as long as the slower of two, the operations at the rate the device
+reaches and the bytes of weights, keys and values at the rate its memory reaches; the host's starting of kernels goes on
+beside them on a GPU, and is added on a CPU.
 Training is operations at the reached rate. Both are estimates of a device's published figures times an assumed
 efficiency: a run's own steps are better, and take their place (see `lengths.read_recorded`).
 """
@@ -51,7 +52,8 @@ def step_time(case: Case) -> StepTime:
     device, efficiency = case.device, case.plan.efficiency
     passes = len(micros) * case.train.num_iterations
     host = passes * case.shape.layers * efficiency.layer_ms / 1000 * (4 if case.checkpointing else 3)
-    training = max(flops / (device.peak(case.compute_dtype) * efficiency.training), host)
+    training = habits.TRAINER_SECONDS
+    training += _with_host(case, flops / (device.peak(case.compute_dtype) * efficiency.training), host)
     moved = updates * 7 * case.trainable + habits.STATE_COPIES_IN_TRAINING * 2 * habits.MOMENTS * case.trainable
     training += moved * case.size / (device.bandwidth * 1e9 * efficiency.bandwidth)
     if case.has_reference:
@@ -73,7 +75,7 @@ def step_time(case: Case) -> StepTime:
 def run_seconds(case: Case, step: float) -> dict[str, float]:
     """Return the seconds of the main job by part, where a step takes `step`."""
     evaluate = case.evaluate
-    rows = min(evaluate.batch_rows, case.plan.evaluated_games * evaluate.episodes_per_game)
+    rows = case.evaluated_rows
     batches = math.ceil(case.plan.evaluated_games * evaluate.episodes_per_game / rows) if rows else 0
     turns = rows * case.lengths.turns / 1000
     one = play_seconds(case, rows) if rows else 0.0
@@ -133,11 +135,13 @@ def _pass_seconds(case: Case, rows: float, new: float, span: float, passes: int,
     flops = forward_flops(shape, rows * new, rows * new * seen, rows)
     read = passes * (shape.matrix_parameters + shape.head) * case.size + rows * seen * case.cache_bytes()
     layer_ms = min(habits.VLLM_LAYER_MS, efficiency.layer_ms) if paged else efficiency.layer_ms
-    return max(
-        flops / (device.peak(case.dtype) * reached),
-        read / (device.bandwidth * 1e9 * efficiency.bandwidth),
-        passes * shape.layers * layer_ms / 1000,
-    )
+    busy = max(flops / (device.peak(case.dtype) * reached), read / (device.bandwidth * 1e9 * efficiency.bandwidth))
+    return _with_host(case, busy, passes * shape.layers * layer_ms / 1000)
+
+
+def _with_host(case: Case, busy: float, host: float) -> float:
+    """Return seconds in which a device is busy and its host starts what it does: a GPU works meanwhile, a CPU waits."""
+    return max(busy, host) if case.device.is_gpu else busy + host
 
 
 def micro_batches(case: Case) -> tuple[tuple[MicroBatch, ...], int, Sequence[int]]:
@@ -174,7 +178,7 @@ def _training_flops(case: Case, micros: Sequence[MicroBatch], rows: Sequence[int
         pairs = padded * width * (1.0 if gpu and len(lengths) > 1 else 0.5)
         head = sum(lengths) if gpu else sum(lengths) * case.policy_share
         # On a GPU the output layer's tiles are computed again in the backward pass.
-        passes = Passes(1 + case.checkpointing + extra, 1, 3 + gpu + extra)
+        passes = Passes(1 + extra, 1, 3 + gpu + extra, case.checkpointing)
         flops += training_flops(case.shape, padded, pairs, head, passes)
         positions += padded
     return flops * case.train.num_iterations, positions * case.train.num_iterations
