@@ -40,7 +40,10 @@ def paper_case(shape: ModelShape, **devices) -> Case:
         shape=shape,
         lengths=assumed(LENGTHS),
         plan=PlanConfig(
-            devices=DevicesConfig(**{"kind": "h200", **devices}), lengths=LENGTHS, efficiency=EFFICIENCY, evaluated_games=274
+            devices=DevicesConfig(**{"kind": "h200", **devices}),
+            lengths=LENGTHS,
+            efficiency=EFFICIENCY,
+            evaluated_games=274,
         ),
         base_model=BaseModelConfig(source="pretrained", path="Qwen/Qwen3-1.7B", dtype="float32", device="cuda"),
         rollout=RolloutConfig(tasks_per_step=16, group_size=8, max_turns=50, max_new_tokens=512, max_length=16384),

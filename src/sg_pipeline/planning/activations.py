@@ -1,9 +1,9 @@
 """What a training step keeps for its backward pass, in bytes a token.
 
-The terms follow Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1), who count what each operation of a transformer layer
-saves, adapted to what transformers' Qwen3 and Qwen2 do: RMSNorm in float32, SwiGLU, grouped queries, attention that
-keeps its inputs, its output and one number a query, no dropout. With h the hidden width, q and k the widths of all
-query and all key heads, f the intermediate width and b the bytes of a number:
+The terms follow Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1), who count what each operation of a transformer
+layer saves, adapted to what transformers' Qwen3 and Qwen2 do: RMSNorm in float32, SwiGLU, grouped queries, attention
+that keeps its inputs, its output and one number a query (as FlashAttention does), no dropout. With h the hidden width,
+q and k the widths of all query and all key heads, f the intermediate width and b the bytes of a number:
 
     a norm of width w       (4 + b) w + 4      its float32 input, its normalised input, one scale
     its output              b h                input of the linear maps behind it

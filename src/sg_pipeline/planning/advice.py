@@ -60,8 +60,8 @@ class Way:
 def ways_to_fit(case: Case) -> list[Way]:
     """Return sets of up to three changes with which `case` fits: of what this version can do, then of what it cannot.
 
-    No set holds more than it needs, and of changes of the same parameters the mildest is taken. What costs the least time a
-    trajectory comes first.
+    No set holds more than it needs, and of changes of the same parameters the mildest is taken. What costs the least
+    time a trajectory comes first.
     """
     options = list(_changes(case))
     found: list[Way] = []
@@ -102,7 +102,27 @@ def _try(case: Case, chosen: tuple[Change, ...]) -> Way | None:
 
 def _changes(case: Case) -> Iterator[Change]:
     """Yield what may be tried; of a value that can be lowered in steps, every step."""
-    train, rollout, plan = case.train, case.rollout, case.plan
+    yield from _smaller(case)
+    if case.dtype == "float32" and case.base_model.source == "pretrained":
+        yield Change({"base_model.dtype": "bfloat16"}, "small updates are lost in bfloat16 weights")
+    if case.has_reference:
+        yield Change({"train.beta": 0.0}, "no reference, no KL term")
+    if not case.device.is_gpu:
+        return
+    plan = case.plan
+    if plan.lora_rank == 0:
+        yield Change({"plan.lora_rank": 16}, here=False)
+    if plan.engine == "transformers":
+        yield Change({"plan.engine": "vllm"}, here=False)
+    for parallel in ("ddp", "fsdp"):
+        for count in (2, 4, 8):
+            if plan.parallel != parallel or count > plan.devices.count:
+                yield Change({"plan.parallel": parallel, "plan.devices.count": count}, here=False)
+
+
+def _smaller(case: Case) -> Iterator[Change]:
+    """Yield what can be lowered, mildest first."""
+    train, rollout = case.train, case.rollout
     budget = train.micro_batch_tokens // 2
     while budget >= max(256, case.longest):
         yield Change({"train.micro_batch_tokens": budget})
@@ -122,17 +142,3 @@ def _changes(case: Case) -> Iterator[Change]:
     while limit >= 2 * case.lengths.completion:
         yield Change({"rollout.max_new_tokens": limit}, "longer answers are cut")
         limit //= 2
-    if case.dtype == "float32" and case.base_model.source == "pretrained":
-        yield Change({"base_model.dtype": "bfloat16"}, "small updates are lost in bfloat16 weights")
-    if case.has_reference:
-        yield Change({"train.beta": 0.0}, "no reference, no KL term")
-    if not case.device.is_gpu:
-        return
-    if plan.lora_rank == 0:
-        yield Change({"plan.lora_rank": 16}, here=False)
-    if plan.engine == "transformers":
-        yield Change({"plan.engine": "vllm"}, here=False)
-    for parallel in ("ddp", "fsdp"):
-        for count in (2, 4, 8):
-            if plan.parallel != parallel or count > plan.devices.count:
-                yield Change({"plan.parallel": parallel, "plan.devices.count": count}, here=False)

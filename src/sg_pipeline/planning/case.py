@@ -75,7 +75,7 @@ class Case:
 
     @property
     def checkpointing(self) -> bool:
-        """Whether a layer's activations are computed again in the backward pass (`learner`: wherever there is a GPU)."""
+        """Whether a layer's activations are computed again in the backward pass; the learner does so on GPUs."""
         return self.device.is_gpu
 
     @property

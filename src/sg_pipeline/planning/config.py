@@ -48,7 +48,7 @@ class LengthsConfig(BaseModel):
         observation: tokens of every later context, the template's included.
         turns: of an episode, on average.
         spread: the longest trajectory of as many turns / the average one.
-        longest_completion: the longest completion of a turn over all episodes / the average one; everybody waits for it.
+        longest_completion: the longest completion of a turn over all episodes / the average one; all wait for it.
         idle_share: trajectories without advantage, which are not computed where train.beta is 0.
         environment_ms: an environment's answer, in one worker.
         format_ms: a turn's text to tokens and back.
@@ -101,7 +101,8 @@ class PlanConfig(BaseModel):
             seconds. False where other devices are planned for than those it ran on.
         lengths_of: the run whose steps take the place of `lengths`; None: this run's.
         evaluated_games: of all evaluation splits together.
-        parallel: how several devices share the work: replicas ("ddp") or shards of weights ("fsdp"). Not in this version.
+        parallel: how several devices share the work: replicas ("ddp") or shards of weights ("fsdp"). Not in this
+            version.
         engine: that samples; "vllm" is not in this version.
         compute: "weights" computes in the type of the weights, "bfloat16" under autocast. The latter is not in this
             version.

@@ -20,9 +20,7 @@ def verdict(plan: Mapping[str, Any]) -> str:
     held = plan["memory"]
     parts = held["gib"][held["moment"]]
     size = f"{held['peak_gib']:.1f} GiB of {held['available_gib']:.1f} GiB per {_kind(plan)}"
-    largest = (
-        f"at its peak ({held['moment']}) the largest part is {held['largest']}, {parts[held['largest']]:.1f} GiB"
-    )
+    largest = f"at its peak ({held['moment']}) the largest part is {held['largest']}, {parts[held['largest']]:.1f} GiB"
     return f"{'fits' if held['fits'] else 'does not fit'}: {size}; {largest}"
 
 
@@ -41,8 +39,8 @@ def log_table(plan: Mapping[str, Any]) -> str:
     """Return the plan for the log: a few lines of fixed width."""
     model, step = plan["model"], plan["step"]
     lines = [
-        f"plan of run '{plan['run']}': {model['name']}, {_count(model['parameters'])} parameters in {model['dtype']}, on "
-        f"{plan['devices']['count']} x {plan['devices']['kind']}",
+        f"plan of run '{plan['run']}': {model['name']}, {_count(model['parameters'])} parameters in {model['dtype']}, "
+        f"on {plan['devices']['count']} x {plan['devices']['kind']}",
         verdict(plan),
         *(f"  would fit: {line}" for line in ways(plan)),
         f"{'memory, GiB per device':34}" + "".join(f"{moment:>11}" for moment in plan["memory"]["gib"]),
@@ -112,7 +110,7 @@ def plan_markdown(plan: Mapping[str, Any]) -> str:
                                  ["**together**", f"**{_gb(sum(stored['gb'].values()))}**"]]),
         f"{stored['checkpoints']} policies are written down, all of them are kept.",
         "## Notes",
-        "\n".join(f"- {note}" for note in [*plan["notes"], "Formulas and what they were compared with: docs/scaling.md."]),
+        "\n".join(f"- {note}" for note in [*plan["notes"], "Formulas, and what confirms them: docs/scaling.md."]),
     ]  # fmt: skip
     return "\n\n".join(sections) + "\n"
 

@@ -1,10 +1,10 @@
 """Floating-point operations of forward and backward passes.
 
-A weight is multiplied and added once a token: 2 N operations forward, 4 N backward (Kaplan et al. 2020, section 2.1; N without
-the input embedding, which is looked up), and nearly 2 N again where activations are computed again: that ends at the last
-tensor that is needed, so a layer's last map is left out. Attention adds 4 q
-operations a layer and pair of tokens forward (scores and weighted values, q the width of all query heads) and 2.5 times
-that backward, since its kernels compute the scores again. A test compares all of it with torch's own counter.
+A weight is multiplied and added once a token: 2 N operations forward, 4 N backward (Kaplan et al. 2020, section 2.1; N
+without the input embedding, which is looked up), and nearly 2 N more where activations are computed again: that ends at
+the last tensor that is needed, so a layer's last map is left out. Attention adds 4 q operations a layer and pair of
+tokens forward (scores and weighted values, q the width of all query heads) and 2.5 times that backward, since its
+kernels compute the scores again. A test compares all of it with torch's own counter.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def training_flops(shape: ModelShape, tokens: float, pairs: float, head_tokens: 
     """Return the operations of training on `tokens`; arguments as of `forward_flops`."""
     again = shape.matrix_parameters - shape.layers * shape.intermediate * shape.hidden
     linear = shape.matrix_parameters * (passes.forward + BACKWARD * passes.backward) + again * passes.again
-    attention = attention_flops(shape, pairs) * (
-        passes.forward + passes.again + ATTENTION_BACKWARD * passes.backward
-    )
+    attention = attention_flops(shape, pairs) * (passes.forward + passes.again + ATTENTION_BACKWARD * passes.backward)
     return 2 * linear * tokens + attention + 2 * shape.head * head_tokens * passes.head
 
 

@@ -1,7 +1,7 @@
 """How the code allocates and computes: everything of a plan that belongs to this code and to no device.
 
-One place to mend when the learner or the sampler changes, or when a measurement says otherwise. None of it was measured on
-a GPU; what a test compares with a real computation on the CPU says so.
+One place to mend when the learner or the sampler changes, or when a measurement says otherwise. None of it was measured
+on a GPU. Tests compare it with what the learner and the sampler allocate on the CPU.
 """
 
 # ---- training (training/learner.py, training/trl_trainer.py) ----

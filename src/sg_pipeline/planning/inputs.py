@@ -58,15 +58,15 @@ def plan_of(given: Parameters, project: Path, data: Path) -> dict[str, Any]:
 
 
 def _own_steps(given: Parameters, project: Path, data: Path) -> Recorded | None:
-    """Return what the run itself has recorded, if it is the same run; another one's figures would be no plan of this."""
+    """Return what the run itself has recorded, if it was the same run: another one's figures are no plan of this."""
     name = given.run.name
     identity = data / "08_reporting" / name / RUN_JSON
     if not given.plan.measured or not identity.is_file():
         return None
     if not is_same_run(identity, given, project):
         logger.warning(
-            "run '%s' has steps of other parameters, which the plan leaves out (--params plan.lengths_of=%s takes their "
-            "lengths)",
+            "run '%s' was made with other parameters, so the plan leaves out what it has recorded (--params "
+            "plan.lengths_of=%s takes its lengths)",
             name,
             name,
         )

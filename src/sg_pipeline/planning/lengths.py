@@ -1,6 +1,6 @@
 """How long episodes are, and how long steps took: as assumed, or as a run has recorded it.
 
-    trajectory of n turns = prompt + n completions + (n - 1) observations
+trajectory of n turns = prompt + n completions + (n - 1) observations
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Peak memory of one device, by part, in the moments of a run at which it may be reached.
 
-    sampling      weights, AdamW's memory, keys and values of all episodes, what a forward pass needs
-    training      weights, reference, gradients, AdamW's memory twice, activations, logits
-    handover      weights, reference, AdamW's memory three times: the step's trainer gives it back to the policy
-    evaluation    as sampling, for the final policy and `evaluate.batch_rows` episodes, which nobody shares
+sampling      weights, AdamW's memory, keys and values of all episodes, what a forward pass needs
+training      weights, reference, gradients, AdamW's memory twice, activations, logits
+handover      weights, reference, AdamW's memory three times: the step's trainer gives it back to the policy
+evaluation    as sampling, for the final policy and `evaluate.batch_rows` episodes, which nobody shares
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def memory(case: Case) -> Memory:
         "handover": {**_held(case, habits.STATE_COPIES_AT_HANDOVER), **_reference(case)},
     }
     if case.evaluated_rows:
-        moments["evaluation"] = _sampling(
-            case, case.evaluated_rows, case.evaluate.max_turns or case.rollout.max_turns
-        )
+        moments["evaluation"] = _sampling(case, case.evaluated_rows, case.evaluate.max_turns or case.rollout.max_turns)
     return Memory({name: _with_process(case, parts) for name, parts in moments.items()}, available)
 
 
@@ -91,7 +89,7 @@ def _sampling(case: Case, episodes: int, turns: int) -> dict[str, int]:
     """The moment at which the cache is largest: the last turn of episodes that nobody wins."""
     parts = _held(case, 1)
     shape, size = case.shape, case.size
-    if case.plan.parallel == "fsdp":
+    if case.plan.parallel == "fsdp" and case.plan.engine == "transformers":
         # The sampler's calls differ from rank to rank, so it needs all weights at hand.
         parts["weights gathered for sampling"] = shape.parameters * size
     if case.plan.engine == "vllm":
@@ -140,7 +138,7 @@ def _training(case: Case) -> dict[str, int]:
     if case.plan.engine == "vllm":
         parts["vLLM's weights"] = shape.parameters * size
     autocast = case.plan.compute == "bfloat16" and case.dtype == "float32"
-    if autocast:
+    if autocast and case.plan.parallel != "fsdp":
         parts["weights cast"] = shape.parameters * 2
     tokens = case.micro_tokens
     # On a GPU padding brings a mask, and a mask repeats keys and values.
@@ -155,7 +153,11 @@ def _training(case: Case) -> dict[str, int]:
     logits = _logits(case, tokens)
     if kept + logits > kept + layer + largest + tied:
         return {**parts, "activations": kept, "logits": logits}
-    return {**parts, "activations": kept + layer + largest, **({"gradient of the tied embedding": tied} if tied else {})}
+    return {
+        **parts,
+        "activations": kept + layer + largest,
+        **({"gradient of the tied embedding": tied} if tied else {}),
+    }
 
 
 def _shortest(case: Case) -> float:

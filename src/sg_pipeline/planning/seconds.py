@@ -89,7 +89,7 @@ def run_seconds(case: Case, step: float) -> dict[str, float]:
 
 
 def checkpoint_bytes(case: Case) -> list[int]:
-    """Return the bytes of every policy that the run writes down: the base, which no step has trained, and the others."""
+    """Return the bytes of every policy that the run writes down; the first, the base, has no optimizer state."""
     weights = case.shape.parameters * case.size
     state = habits.MOMENTS * case.trainable * case.size
     return [weights + (state if step else 0) for step in written_steps(case.coevolve)]
