@@ -127,7 +127,6 @@ def _notes(case: Case) -> list[str]:
             f"The cache grows with the episodes: should all of them reach rollout.max_length "
             f"({case.rollout.max_length} tokens) it would take {reach / GIB:.0f} GiB, and the run would die of it."
         )
-    if case.coevolve.steps and case.plan.engine == "transformers" and not device.is_gpu:
-        return notes
-    notes.append("Figures for GPUs are computed, not measured: none was at hand when they were made.")
+    if device.is_gpu:
+        notes.append("Memory and estimated seconds of GPUs are computed; they have not been compared with a GPU yet.")
     return notes
