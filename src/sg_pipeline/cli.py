@@ -34,9 +34,9 @@ def _run(**arguments: Any) -> Any:
         arguments["pipelines"] = [arguments["pipeline"], *(arguments.get("pipelines") or [])]
         arguments["pipeline"] = None
     pipelines = arguments.get("pipelines")
-    if pipelines in (["study"], ["sweep"]):
+    if pipelines in (["study"], ["sweep"], ["plan"]):
         # Their runs know themselves what is missing of them; what is made of all of them is made anew in any case,
-        # since Kedro would take one of fewer runs for done.
+        # since Kedro would take one of fewer runs for done, and a plan of other parameters for this one's.
         arguments["only_missing_outputs"] = False
     allowed = ("SequentialRunner", "ThreadRunner") if pipelines == ["study"] else ("SequentialRunner",)
     if arguments.get("runner") not in (None, *allowed):

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 _STARTERS = (["study"], ["sweep"])
 """Pipelines that are no run themselves, but start some."""
 
+_APART = (*_STARTERS, ["plan"])
+"""And those that only look at one: they take no name, no lock and no time of it."""
+
 
 class RunIdentityHook:
     """A run's name belongs to one fingerprint and to one process at a time, and a process to one run's settings."""
@@ -34,6 +37,9 @@ class RunIdentityHook:
         parameters = pipeline_registry.parameters()
         path = Path(catalog.get("run_identity").path)
         if run_params["pipeline_names"] == ["sweep"]:  # several processes work on one, and share it out themselves
+            return
+        if run_params["pipeline_names"] == ["plan"]:
+            _settle_libraries(parameters.run.threads)
             return
         if run_params["pipeline_names"] == ["study"]:
             reports = data_folder(path, parameters.run.name) / "08_reporting"
@@ -84,7 +90,7 @@ class ClockHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Add what was spent before, unless the run begins anew."""
         self._path = None
-        if run_params["pipeline_names"] in _STARTERS:
+        if run_params["pipeline_names"] in _APART:
             return
         self._path = Path(catalog.get("run_identity").path).with_name("clock.json")
         if run_params["only_missing_outputs"] or BASE_POLICY not in pipeline.all_outputs():
@@ -107,7 +113,7 @@ class ProgressHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any) -> None:
         """Say which run this is."""
         self._nodes = 0
-        if run_params["pipeline_names"] in _STARTERS:
+        if run_params["pipeline_names"] in _APART:
             return
         run = pipeline_registry.parameters().run
         names = ", ".join(run_params["pipeline_names"] or ["coevolve"])

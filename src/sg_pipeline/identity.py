@@ -47,6 +47,7 @@ _FREE = (
     "cross_checkpoint",  # its table and files name the checkpoints themselves
     "study",  # which runs are compared
     "sweep",  # which runs are made
+    "plan",  # what is foretold of a run
 )
 # What finished policies are scored with: section -> what is made with it.
 _SCORED = {"evaluate.": EVALUATION, "validation.": VALIDATION}

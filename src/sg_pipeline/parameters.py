@@ -19,6 +19,7 @@ from sg_pipeline.evaluation.cross_checkpoint_config import CrossCheckpointConfig
 from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.evaluation.prompting import PromptingConfig
 from sg_pipeline.evaluation.validation import ValidationConfig
+from sg_pipeline.planning.config import PlanConfig
 from sg_pipeline.rewards.aggregate import RewardConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.study.config import StudyConfig
@@ -50,6 +51,7 @@ class Parameters(BaseModel):
     study: StudyConfig
     validation: ValidationConfig
     sweep: SweepConfig
+    plan: PlanConfig
 
 
 @cache

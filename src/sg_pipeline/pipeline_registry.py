@@ -15,6 +15,7 @@ from sg_pipeline.pipelines import (
     distill,
     evaluate,
     guide,
+    plan,
     prompting,
     report,
     step,
@@ -71,6 +72,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "prompting": tasks.create_pipeline() + prompting.create_pipeline(p.prompting),
     }
     registered["validation"] = before + phases + validation.create_pipeline(p.coevolve, p.aggregate.schedule, guided)
+    registered["plan"] = plan.create_pipeline(p)
     if _wanted("sweep"):
         registered["sweep"] = sweep.create_pipeline(p)
     if _wanted("study"):

@@ -6,6 +6,9 @@ from pathlib import Path
 RUN_JSON, LOCK, CLOCK, LOG = "run.json", ".lock", "clock.json", "log.txt"
 """Files beside a run's reports that are no outputs: whose they are, who works on them, how long, what was printed."""
 
+PLAN = ("plan.json", "plan.md")
+"""What was foretold of the run; no output either, since it is made before the run and binds it to nothing."""
+
 EVERYTHING = ("*/{}/*",)
 """Every output of a run."""
 
@@ -41,7 +44,7 @@ def is_group(data: Path, name: str) -> bool:
 def outputs_exist(data: Path, name: str) -> bool:
     """Whether any layer holds an output of the run."""
     return any(
-        path.is_file() and path.name not in (RUN_JSON, LOCK, CLOCK, LOG)
+        path.is_file() and path.name not in (RUN_JSON, LOCK, CLOCK, LOG, *PLAN)
         for folder in sorted(data.glob(f"*/{name}"))
         for path in folder.rglob("*")
     )

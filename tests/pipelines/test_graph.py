@@ -10,7 +10,7 @@ from sg_pipeline.pipelines import coevolve
 from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
 
 SINGLE = ("tasks", "base_model", "rollout", "validate", "aggregate", "train", "evaluate", "report", "prompting")
-OTHERS = ("cross_checkpoint", "distill", "study", "sweep", "validation")
+OTHERS = ("cross_checkpoint", "distill", "plan", "study", "sweep", "validation")
 
 
 @pytest.fixture(scope="module")

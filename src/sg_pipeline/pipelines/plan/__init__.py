@@ -1,0 +1,5 @@
+"""Plan: what a run will need, before it is started."""
+
+from sg_pipeline.pipelines.plan.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,48 @@
+"""How the code allocates and computes: everything of a plan that belongs to this code and to no device.
+
+One place to mend when the learner or the sampler changes, or when a measurement says otherwise. None of it was measured
+on a GPU. Tests compare it with what the learner and the sampler allocate on the CPU.
+"""
+
+# ---- training (training/learner.py, training/trl_trainer.py) ----
+
+MOMENTS = 2
+"""AdamW's tensors a trained weight, in the weights' type."""
+STATE_COPIES_IN_TRAINING = 2
+"""The policy's copy of AdamW's memory stays while the step's trainer works on its own (`import_state` clones)."""
+STATE_COPIES_AT_HANDOVER = 3
+"""`export_state` clones the trainer's, and the policy's old copy goes only when that is done."""
+TILE_TOKENS, TILE_VOCABULARY = 4096, 32_768
+"""TRL's fused output layer, used on GPUs, holds one tile of logits at a time (trl/kernels/chunked_logprob.py)."""
+LEAN_LOGITS = 4
+"""Tables of float32 (policy tokens x vocabulary) that `policy_token_logps`, used on CPUs, holds at its peak: scaled
+logits, log-probabilities, probabilities, their product. Tested."""
+
+TRAINER_SECONDS = 0.25
+"""Building TRL's trainer anew for each step: the constant of a line through the default run's 80 training times."""
+
+# ---- sampling (sampling/transformers_sampler.py, sampling/draw.py, sampling/kv_cache.py) ----
+
+PREFILL_TOKENS, CACHE_BLOCK = 8192, 256
+"""As in the sampler (a test compares them)."""
+DRAW_BYTES = 16
+"""A row and entry of the vocabulary: log-probabilities, probabilities (float32 each), cumulative sums (float64)."""
+
+# ---- vLLM, which is not in this version ----
+
+VLLM_LAYER_MS = 0.1
+"""A decoder layer's least time with CUDA graphs, in place of efficiency.layer_ms: a rule of thumb."""
+
+# ---- the process ----
+
+FRAGMENTATION = 0.05
+"""Share that the allocator holds in vain, of all that is allocated and freed in a step: a rule of thumb."""
+CONTEXT_GIB = {"gpu": 1.0, "cpu": 0.6}
+"""CUDA's context, handles and kernels; on a CPU the interpreter with torch, transformers and TRL."""
+WORKER_GIB = 0.35
+"""An environment worker with ALFWorld's fast engine: what the README's figure of a default run leaves for each."""
+
+# ---- disk ----
+
+TRAJECTORY_BYTES = 4
+"""A token in all Parquet files of a step; the default run takes 3.3, with fewer different tokens."""
