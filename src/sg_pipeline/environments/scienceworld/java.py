@@ -111,7 +111,9 @@ def start_java(java: Path, heap_mb: int) -> JavaProcess:
     command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
     with tempfile.TemporaryFile() as complaints:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints)
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, cwd=_folder()
+            )
         except OSError as error:
             raise EnvironmentFailure(
                 f"Java cannot be started for ScienceWorld from {java} ({error.strerror or error}); {_INSTALL}"
@@ -130,6 +132,13 @@ def start_java(java: Path, heap_mb: int) -> JavaProcess:
             f"Java does not start for ScienceWorld: {java} {ended} and says {said!r}; free some memory, or lower "
             f"environment.arguments.heap_mb (now {heap_mb})"
         )
+
+
+def _folder() -> Path:
+    """Where Java runs: each simulator writes a table of its object types, which nobody needs, into its folder."""
+    folder = Path(tempfile.gettempdir()) / f"sg_pipeline-scienceworld-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _read_lines(process: "subprocess.Popen[bytes]", count: int) -> list[str]:
