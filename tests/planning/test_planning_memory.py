@@ -7,13 +7,13 @@ import torch
 from live_memory import LiveMemory
 from planned import cpu_case, paper_case, published, small_config
 
+from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.planning import habits
 from sg_pipeline.planning.memory import GIB, cache_at_most, memory
 from sg_pipeline.planning.shape import shape_of
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.tiny import TinyConfig, build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
-from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling import kv_cache, transformers_sampler
 from sg_pipeline.training.experience import ExperienceRow
