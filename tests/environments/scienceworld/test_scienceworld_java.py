@@ -33,6 +33,21 @@ print("playing", flush=True)
 time.sleep(300)
 """
 
+GUEST = f"""
+import logging, sys
+from sg_pipeline.environments.pool import PoolConfig, shared_pool
+from sg_pipeline.environments.registry import EnvironmentSpec
+from sg_pipeline.environments.scienceworld.jvm import shared_simulator
+from sg_pipeline.environments.scienceworld.panel import make_task
+
+logging.basicConfig(level=logging.WARNING)
+pool = shared_pool(EnvironmentSpec({SPEC!r}, {{"heap_mb": 256}}), PoolConfig(workers=0))
+pool.reset([make_task("find-animal", 0, "train")] * 2, [0, 0])
+print(pool.step([0, 1], ["look around", "teleport to outside"])[1].valid)
+kept = shared_simulator(256).interface
+logging.getLogger("py4j").setLevel(logging.NOTSET)  # nothing is to be said, rather than said and not heard
+"""
+
 
 def java_children(pid: int) -> list[psutil.Process]:
     found = []
@@ -82,6 +97,11 @@ def test_episodes_go_on_in_a_new_jvm_where_theirs_died():
         assert len(left) == 1
     assert seen == [[result, result] for result in expected]
     assert gone_within(left, 10)
+
+
+def test_the_end_of_a_process_is_silent():
+    ended = subprocess.run([sys.executable, "-c", GUEST], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("True\n", "")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
