@@ -1,10 +1,11 @@
 """How Kedro reads conf/: each layer lies over those before it.
 
-    base ─► environments/NAME.yml ─► --env ─► methods/NAME.yml ─► --params
-            (environment.name)                (run.method)
+    base ─► environments/NAME.yml ─► --env ─► ENV/environments/NAME.yml ─► methods/NAME.yml ─► --params
+            (environment.name)                                             (run.method)
 
-A benchmark's file makes of the default, which is for ALFWorld, one for that benchmark. A method's makes a run one of
-those which the study compares; it works on top of any environment of Kedro's, which a second `--env` could not.
+A benchmark's file makes of the default, which is for ALFWorld, one for that benchmark; an environment of Kedro's may
+have such files too, for what it says for one benchmark alone. A method's makes a run one of those which the study
+compares; it works on top of any environment of Kedro's, which a second `--env` could not.
 """
 
 from collections.abc import Mapping
@@ -71,17 +72,30 @@ class MethodConfigLoader(OmegaConfigLoader):
         return content if name is None else self.with_method(content, str(name))
 
     def _read_raw_config(self, key: str) -> Any:
-        """Read the files of a kind; among those of conf/base also the benchmark's, before anything is resolved."""
-        base, *others = super()._read_raw_config(key)
+        """Read the files of a kind; those of parameters with the benchmark's, before anything is resolved."""
+        base, env, *others = super()._read_raw_config(key)
         if key == "parameters":
-            named = [name for content in base.values() if (name := _value(content, "environment", "name"))]
-            if self._environment and self._environment not in named:
-                for content in base.values():
-                    _clear(content)
-            path = environment_file(Path(self.conf_source), self._benchmark)
-            if path.is_file():
-                base[path] = OmegaConf.create(environment_parameters(path))
-        return base, *others
+            conf, name = Path(self.conf_source), self.env or self.default_run_env
+            self._add_benchmark(base, conf, DEFAULT)
+            if name != self.base_env:
+                self._add_benchmark(env, conf / name, self._environment)
+        return base, env, *others
+
+    def _add_benchmark(self, layer: dict[Path, Any], folder: Path, unnamed: str) -> None:
+        """Lay the benchmark's file in `folder` over a layer, whose own values for another benchmark do not count.
+
+        Args:
+            layer: file -> its content.
+            folder: where the benchmarks' files of this layer are.
+            unnamed: the benchmark that the layer speaks of where it names none.
+        """
+        named = [name for content in layer.values() if (name := _value(content, "environment", "name"))]
+        if self._environment and self._environment not in (named or [unnamed]):
+            for content in layer.values():
+                _clear(content)
+        path = environment_file(folder, self._benchmark)
+        if path.is_file():
+            layer[path] = OmegaConf.create(environment_parameters(path))
 
     def _add_titles(self, study: Any) -> None:
         """Tell the study what its methods are called; a file that cannot be read is told where it is needed."""
@@ -126,7 +140,7 @@ def _value(layer: Mapping[str, Any], section: str, key: str) -> Any:
 
 
 def _clear(content: DictConfig) -> None:
-    """Take out of conf/base what it says for the benchmark that it names: another one does not inherit it."""
+    """Take out of a layer's file what it says for the benchmark that the layer names: another does not inherit it."""
     if "tasks" in content:
         content["tasks"] = {}
     for section, key in (("environment", "arguments"), ("evaluate", "splits")):

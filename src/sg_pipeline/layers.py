@@ -1,6 +1,7 @@
 """The layers of conf/ that are no environments of Kedro's: a file for each method, and one for each benchmark.
 
-A file holds parameters by section, as the `parameters_*.yml` files do.
+An environment of Kedro's may have files for benchmarks, too, in a folder of the same name. A file holds parameters by
+section, as the `parameters_*.yml` files do.
 """
 
 import difflib
@@ -31,9 +32,9 @@ def method_title(conf: Path, name: str) -> str:
     return str(_read_method(conf, name).get(TITLE) or name)
 
 
-def environment_file(conf: Path, benchmark: str) -> Path:
-    """Return where the file of a benchmark lies, if it has one."""
-    return conf / ENVIRONMENTS / f"{benchmark}.yml"
+def environment_file(folder: Path, benchmark: str) -> Path:
+    """Return where the file of a benchmark lies, if it has one; `folder` is conf/, or one of its environments."""
+    return folder / ENVIRONMENTS / f"{benchmark}.yml"
 
 
 def environment_parameters(path: Path) -> dict[str, Any]:

@@ -19,6 +19,10 @@ MAX_TURNS = 12
 SIZES = {"default": 8, "small": 4}
 
 
+def parts(has_key: bool, open_chest: bool) -> tuple[tuple[str, float], ...]:
+    return ("key", float(has_key)), ("chest", float(open_chest))
+
+
 class GradedRooms(Rooms):
     """The key is worth a part of the score, the open chest all of it."""
 
@@ -31,10 +35,12 @@ class GradedRooms(Rooms):
         had_key = self._has_key
         result = super().step(action)
         if result.won:
-            return StepResult(result.observation, 1.0 - self._key_worth, True, True, 1.0)
+            return StepResult(result.observation, 1.0 - self._key_worth, True, True, 1.0, parts=parts(True, True))
         score = self._key_worth if self._has_key else 0.0
         gained = score if self._has_key and not had_key else 0.0
-        return StepResult(result.observation, gained, False, False, score, result.valid)
+        return StepResult(
+            result.observation, gained, False, False, score, result.valid, parts=parts(self._has_key, False)
+        )
 
     def wanted(self) -> tuple[str, str]:
         """The expert's sub-goal, and the command that serves it."""

@@ -74,6 +74,24 @@ def test_success_and_score_of_each_split(rooms):
     assert "score, final" in report
 
 
+def test_parts_of_the_score_of_each_split(rooms):
+    for policy in ("base", "final"):
+        for mode, splits in rooms.json("08", "rooms-smoke", f"evaluation_{policy}.json").items():
+            for score in splits.values():
+                assert score["parts"]["chest"]["mean"] == score["success_rate"]
+                assert score["parts"]["key"]["mean"] >= score["success_rate"]
+                low, high = score["parts"]["key"]["ci95"]
+                assert 0 <= low <= score["parts"]["key"]["mean"] <= high <= 1
+                assert score["parts"]["key"]["episodes"] == score["episodes"]
+            table = pl.read_parquet(rooms.data("07", "rooms-smoke") / f"{policy}_{mode}.parquet")
+            whole = table.explode("parts").unnest("parts").filter(pl.col("name") == "chest")
+            assert (whole["value"] == 1).to_list() == whole["won"].to_list()
+    assert rooms.json("08", "rooms-smoke", "summary.json")["final"]["dev"]["parts"].keys() == {"chest", "key"}
+    report = (rooms.data("08", "rooms-smoke") / "report.md").read_text(encoding="utf-8")
+    assert "| dev, with guidance: key |" in report
+    assert "| test, without guidance: chest |" in report
+
+
 def test_a_trajectory_is_worth_its_score(rooms):
     for step in range(2):
         table = pl.read_parquet(rooms.data("03", "rooms-smoke") / f"step_{step:03d}" / "trajectories.parquet")

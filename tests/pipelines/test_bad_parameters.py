@@ -88,13 +88,12 @@ def test_the_catalog_is_told_apart(project):
 
 @pytest.mark.parametrize("env", sorted(path.parent.name for path in (REPOSITORY / "conf").glob("*/globals.yml")))
 def test_our_own_configuration_is_sound(env, monkeypatch):
-    from kedro.config import OmegaConfigLoader
-
+    from sg_pipeline.configuration import MethodConfigLoader
     from sg_pipeline.parameters import check_parameters
     from sg_pipeline.settings import CONFIG_LOADER_ARGS
 
     monkeypatch.setenv("ALFWORLD_DATA", "/official")
-    loader = OmegaConfigLoader(str(REPOSITORY / "conf"), env=env, **CONFIG_LOADER_ARGS)
+    loader = MethodConfigLoader(str(REPOSITORY / "conf"), env=env, **CONFIG_LOADER_ARGS)
     parameters = check_parameters(loader["parameters"])
     assert parameters.tasks.data == "/official"
     assert (parameters.run.name == "default") == (env == "base")

@@ -1,12 +1,14 @@
 """Every environment of conf/ is complete and possible, and conf/paper says what the paper says."""
 
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
-from kedro.config import OmegaConfigLoader
 
+from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.coevolution import unroll
+from sg_pipeline.configuration import MethodConfigLoader
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.parameters import Parameters, check_parameters
 from sg_pipeline.settings import CONFIG_LOADER_ARGS
@@ -14,9 +16,9 @@ from sg_pipeline.settings import CONFIG_LOADER_ARGS
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
-def load(env: str, **runtime: Any) -> Parameters:
+def load(env: str, conf: Path = CONF, **runtime: Any) -> Parameters:
     arguments = {**CONFIG_LOADER_ARGS, "env": env, "runtime_params": runtime}
-    return check_parameters(OmegaConfigLoader(str(CONF), **arguments)["parameters"])
+    return check_parameters(MethodConfigLoader(str(conf), **arguments)["parameters"])
 
 
 @pytest.fixture
@@ -68,3 +70,49 @@ def test_paper_without_data_says_what_to_set(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
     with pytest.raises(ConfigurationError, match="ALFWORLD_DATA"):
         load("paper")
+
+
+def test_paper_with_scienceworld() -> None:
+    parameters = load("paper", environment={"name": "scienceworld"})
+    assert parameters.run.name == "scienceworld-paper"
+    assert parameters.tasks.model_dump() == {"panel": "official", "limit": None}
+    assert parameters.environment.arguments == {"show_actions": True, "show_objects": True}
+    assert parameters.environment.pool.workers == 16
+    assert (parameters.rollout.max_turns, parameters.rollout.group_size) == (30, 8)
+    assert (parameters.evaluate.splits, parameters.evaluate.temperature) == (("test",), 0.4)
+    assert parameters.base_model.path == "Qwen/Qwen3-1.7B"
+    assert "science task" in load_prompts(parameters.rollout.prompts, "scienceworld").guided
+
+
+def test_paper_with_webshop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBSHOP_DATA", "/official")
+    parameters = load("paper", environment={"name": "webshop"})
+    assert parameters.run.name == "webshop-paper"
+    tasks = parameters.tasks
+    assert (tasks.source, tasks.goals, tasks.data) == ("official", "human", "/official")
+    assert (parameters.rollout.max_turns, parameters.evaluate.splits) == (15, ("test",))
+    assert load_prompts(parameters.rollout.prompts, "webshop") != load_prompts(parameters.rollout.prompts)
+    monkeypatch.delenv("WEBSHOP_DATA")
+    with pytest.raises(ConfigurationError, match="WEBSHOP_DATA"):
+        load("paper", environment={"name": "webshop"})
+
+
+def test_an_environment_lays_a_benchmarks_file_over_its_own_values(tmp_path: Path) -> None:
+    conf = copytree(CONF, tmp_path / "conf")
+    (conf / "mine" / "environments").mkdir(parents=True)
+    named = conf / "mine" / "parameters_mine.yml"
+    named.write_text("tasks: {limit: 9}\nrollout: {max_turns: 20, group_size: 4}\n")
+    (conf / "mine" / "environments" / "webshop.yml").write_text("rollout: {max_turns: 12}\n")
+    webshop = load("mine", conf, environment={"name": "webshop"})
+    # What an environment says for no benchmark in particular is for all of them.
+    assert (webshop.tasks.limit, webshop.rollout.max_turns, webshop.rollout.group_size) == (9, 12, 4)
+    assert load("mine", conf).rollout.max_turns == 20
+    assert load("mine", conf, environment={"name": "webshop"}, rollout={"max_turns": 5}).rollout.max_turns == 5
+    # One that names a benchmark says it for that one.
+    named.write_text("environment: {name: webshop}\ntasks: {goals: human}\nevaluate: {splits: [dev], games: 3}\n")
+    assert load("mine", conf).tasks.goals == "human"
+    other = load("mine", conf, environment={"name": "scienceworld"})
+    assert (other.evaluate.splits, other.evaluate.games) == (("dev", "test"), 3)
+    (conf / "mine" / "environments" / "webshop.yml").write_text("rollout: 3\n")
+    with pytest.raises(ConfigurationError, match=r"mine/environments/webshop\.yml must hold sections"):
+        load("mine", conf)

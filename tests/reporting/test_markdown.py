@@ -3,7 +3,10 @@ import re
 import pytest
 from reported_run import evaluation, metrics, played, summary
 
+from sg_pipeline.evaluation.metrics import evaluate_table
+from sg_pipeline.evaluation.parts import with_parts
 from sg_pipeline.reporting.markdown import report_markdown
+from sg_pipeline.reporting.page.run import run_sections
 from sg_pipeline.reporting.text import NONE, duration, percent, points
 from sg_pipeline.reporting.transcripts import pick_trajectories
 
@@ -55,6 +58,18 @@ def test_dials_by_phase(report):
 def test_calibration_and_time(report):
     assert row(report, "valid_seen, final")[1:3] == ["60.0 %", "60.0 % (33.3 %)"]
     assert row(report, "sampling")[1:] == ["16.0 s", "2.00", "50.0 %"]
+
+
+def test_parts_of_the_score_only_where_there_are_any(report):
+    assert "part of the score" not in report
+    judged = with_parts(played(24, step=8), [(game, 0, (("r_type", 0.5),) if game < 30 else ()) for game in range(40)])
+    found = summary(final={"with_guidance": evaluate_table(judged, 0)})
+    cells = row(report_markdown(found, metrics()), "valid_seen, with guidance: r_type")
+    assert cells[1] == NONE
+    assert cells[2].startswith("50.0 % [")
+    assert cells[3] == "0 → 30"
+    assert "parts" in [section.anchor for section in run_sections(found, metrics(), b"<svg />")]
+    assert "parts" not in [section.anchor for section in run_sections(summary(), metrics(), b"<svg />")]
 
 
 def test_every_table_is_rectangular(report):

@@ -6,6 +6,7 @@ import signal
 import pytest
 from pydantic import ValidationError
 from rooms import SPEC, task
+from rooms_benchmark import SPEC as GRADED
 from scripted import ByteFormat, ScriptedSampler
 
 from sg_pipeline.environments.pool import EnvironmentPool, PoolConfig
@@ -45,6 +46,14 @@ def test_groups_are_complete_and_trajectories_well_formed(expected):
         for turn in trajectory.turns:
             assert len(turn.completion_ids) == len(turn.logprobs) == len(turn.segments)
     assert 0 < sum(trajectory.won for trajectory in expected.trajectories) < 12  # both ends are seen
+
+
+def test_parts_of_the_score_come_through_the_pool_and_belong_to_their_trajectories(expected, tmp_path):
+    assert expected.parts == [()] * 12
+    with EnvironmentPool(EnvironmentSpec(GRADED, {"data_root": tmp_path}), PoolConfig(workers=1)) as pool:
+        result = collect(TASKS, CONFIG, ScriptedSampler(), ByteFormat(), pool, seed=1, step=2)
+    assert [dict(parts)["chest"] for parts in result.parts] == [float(t.won) for t in result.trajectories]
+    assert {dict(parts)["key"] for t, parts in zip(result.trajectories, result.parts, strict=True) if t.won} == {1.0}
 
 
 def test_tokens_are_what_the_sampler_saw():

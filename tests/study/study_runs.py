@@ -33,6 +33,16 @@ def evaluation(seed: int, wins: int, wins_plain: int | None = None) -> dict[str,
     return {"with_guidance": score(wins), "without_guidance": score(wins if wins_plain is None else wins_plain)}
 
 
+def graded(seed: int, wins: int) -> dict[str, Any]:
+    """The same of graded episodes: what is not won scores a half."""
+    found = evaluation(seed, wins)
+    for splits in found.values():
+        for score in splits.values():
+            games = {game: [won or 0.5, played] for game, (won, played) in score["per_game"].items()}
+            score |= {"score": wins / GAMES + (1 - wins / GAMES) / 2, "score_ci95": [0.0, 1.0], "score_per_game": games}
+    return found
+
+
 def step_metrics(steps: int = 8, guided: bool = True, **changes: Any) -> list[dict[str, Any]]:
     return [
         {

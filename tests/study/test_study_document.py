@@ -3,13 +3,15 @@
 import json
 import re
 import struct
+from dataclasses import replace
 
 import matplotlib as mpl
 import pytest
-from study_runs import TITLES, evaluation, record, records, write_run
+from matplotlib.figure import Figure
+from study_runs import TITLES, evaluation, graded, record, records, write_run
 
 from sg_pipeline.errors import DataError
-from sg_pipeline.study import published
+from sg_pipeline.study import figures, published
 from sg_pipeline.study.document import study_markdown, study_parts, study_sections
 from sg_pipeline.study.figures import FIGURES, draw_figures
 from sg_pipeline.study.records import read_record
@@ -124,6 +126,27 @@ def test_sections_of_a_page(found):
     assert text.count("<figure>") == len(FIGURES)
     assert "GRPO w/ SG &amp; GR" in text
     assert {part.anchor for part in study_parts(found) if part.tables} <= set(anchors)
+
+
+def test_the_comparison_shows_scores_where_episodes_are_graded(found, monkeypatch):
+    def drawn(study):
+        figure = Figure()
+        monkeypatch.setattr(figures, "render", lambda size, heading, draw: draw(figure))
+        figures.comparison_figure(study)
+        return {text.get_text() for text in figure.legends[0].texts}, figure.axes[0]
+
+    plain, ax = drawn(found)
+    assert "mean score" not in plain
+    assert "score" not in ax.get_xlabel()
+    runs = [replace(record("grpo_sg", seed, 28), base=graded(seed, 16), final=graded(seed, 28)) for seed in range(3)]
+    graded_study = compare_runs(runs, TITLES)
+    labels, ax = drawn(graded_study)
+    assert labels == plain | {"mean score", "base, mean score"}
+    assert ax.get_xlabel().startswith("success and mean score")
+    diamond = next(line for line in ax.lines if line.get_marker() == "D")
+    score = graded_study["scores"]["grpo_sg"]["with_guidance"]["valid_seen"]["final"]["score"]["value"]
+    assert list(diamond.get_xdata()) == [pytest.approx(100 * score)]
+    assert score == pytest.approx((28 + 20 / 2) / 48)
 
 
 def test_figures_are_the_same_bytes_whatever_the_users_settings(found):

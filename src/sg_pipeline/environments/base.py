@@ -23,6 +23,7 @@ class StepResult:
         score: graded score in [0, 1].
         valid: the action was understood and possible (True after reset).
         admissible: the commands that are possible now; None unless asked for.
+        parts: what the score is made of, (name, value in [0, 1]) each; those of an episode's last answer count.
     """
 
     observation: str
@@ -32,6 +33,7 @@ class StepResult:
     score: float = 0.0
     valid: bool = True
     admissible: tuple[str, ...] | None = None
+    parts: tuple[tuple[str, float], ...] = ()
 
 
 class Environment(Protocol):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sg_pipeline.errors import DataError
 from sg_pipeline.evaluation.calibration import guidance_calibration
 from sg_pipeline.evaluation.intervals import paired_difference, score_interval, success_interval
+from sg_pipeline.evaluation.parts import mean_parts
 
 WITH_GUIDANCE, WITHOUT_GUIDANCE = "with_guidance", "without_guidance"
 """The two modes in which a policy is evaluated."""
@@ -75,7 +76,8 @@ def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
         interval, episodes; `calibration`: `guidance_calibration`; `per_game`: task_id -> [wins, episodes]. What is
         undefined is None. Where episodes are graded, so that a score is not just who has won, further `score_ci95`,
         `score_interval`, `score_per_game`: task_id -> [sum of scores, episodes], and by task type `score`,
-        `score_ci95`, `score_interval`.
+        `score_ci95`, `score_interval`. Where the benchmark says what a score is made of, further `parts`:
+        `parts.mean_parts`.
 
     Raises:
         DataError: the table mixes splits or policies.
@@ -93,11 +95,13 @@ def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
     split = frame["split"][0] if frame.height else ""
     guided = frame.filter(pl.col("polarity").is_not_null())
     graded = bool((episodes["score"] != episodes["won"].cast(pl.Float64)).any())
+    parts = mean_parts(frame, seed, split)
     return {
         **_success(episodes, seed, split),
         "games": episodes["task_id"].n_unique(),
         "score": _mean(episodes["score"]),
         **(_score(episodes, seed, split) if graded else {}),
+        **({"parts": parts} if parts else {}),
         "mean_turns": _mean(episodes["turns"]),
         "mean_turns_won": _mean(episodes.filter("won")["turns"]),
         "truncated_share": _mean(episodes["truncated"]),

@@ -10,6 +10,7 @@ import polars as pl
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, EvaluationConfig
+from sg_pipeline.evaluation.parts import with_parts
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
 from sg_pipeline.trajectories.frame import to_frame
@@ -46,7 +47,7 @@ def evaluate(
         guide: writes the guidance in the policy's place.
 
     Returns:
-        A trajectory table: `group` is the game's index in its split, `item` the repetition.
+        A `parts.EvaluationTable`: `group` is the game's index in its split, `item` the repetition.
     """
     settings = rollout.model_copy(
         update={
@@ -73,8 +74,10 @@ def evaluate(
                 groups=groups,
                 guide=guide,
             )
-            tables.append(to_frame(result.trajectories))
-    return pl.concat(tables)
+            parts = zip(result.trajectories, result.parts, strict=True)
+            tables.append(with_parts(to_frame(result.trajectories), [(t.group, t.item, its) for t, its in parts]))
+    # A batch in which no episode has parts lacks their column.
+    return pl.concat(tables, how="diagonal")
 
 
 def evaluated_splits(panel: dict[str, Any], config: EvaluationConfig) -> tuple[str, ...]:

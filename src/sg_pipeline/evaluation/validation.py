@@ -60,13 +60,13 @@ def validation_output(after: int, steps: int) -> str:
     return f"{NAMESPACE}.after_{step_number(after, steps + 1)}"
 
 
-def check_apart(validation: Mapping[str, Any], split: str, panel: Mapping[str, Any], name: str) -> None:
+def check_apart(validation: Mapping[str, Any], split: str, played: Mapping[str, Any], name: str) -> None:
     """Make sure that no game of the validation split is also trained on or evaluated.
 
     Args:
-        validation, panel: prepared panels; a game is known by the digest of its file, and by its path where they share
-            one.
+        validation: the prepared panel; a game is known by the digest of its file, and by its path where they share one.
         split: of `validation`.
+        played: split of the run's own panel -> its tasks, of those that are trained on or evaluated.
         name: of the validation panel, for the message.
 
     Raises:
@@ -81,7 +81,7 @@ def check_apart(validation: Mapping[str, Any], split: str, panel: Mapping[str, A
     one_each = len({task["sha256"] for task in chosen}) == len(chosen)
     keys = ("sha256",) if one_each else ("sha256", "path")
     own = {tuple(task[key] for key in keys) for task in chosen}
-    for other, tasks in panel["splits"].items():
+    for other, tasks in played.items():
         common = [task["task_id"] for task in tasks if tuple(task[key] for key in keys) in own]
         if common:
             raise ConfigurationError(

@@ -9,6 +9,7 @@ from sg_pipeline.reporting.run_tables import (
     comparison,
     dials,
     identity,
+    parts,
     task_types,
     times,
     verdicts,
@@ -35,12 +36,13 @@ def report_markdown(
     Returns:
         Markdown. Undefined figures are dashes.
     """
-    parts = [
+    content = [
         f"# Run `{summary['run']}`",
         "\n".join(f"- {line}" for line in identity(summary)),
         "## Result",
         *verdicts(summary),
         *_table(comparison(summary)),
+        *(_table(found) if (found := parts(summary)).rows else []),
         f"![Learning curve: success, trust, guidance labels and training]({figure})",
         "## By task type",
         *_table(task_types(summary)),
@@ -51,7 +53,7 @@ def report_markdown(
         *_table(times(summary)),
         *_transcripts(trajectories),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in content if part) + "\n"
 
 
 def _table(content: ReportTable) -> list[str]:

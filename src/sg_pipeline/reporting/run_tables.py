@@ -128,6 +128,25 @@ def comparison(summary: Mapping[str, Any]) -> ReportTable:
     return ReportTable(head, rows, note)
 
 
+def parts(summary: Mapping[str, Any]) -> ReportTable:
+    """What the scores are made of; without rows where the benchmark does not say."""
+    rows = []
+    for mode, splits in _modes(summary):
+        base, final = splits("base"), splits("final")
+        for split in sorted(set(base) | set(final)):
+            before, after = (part.get(split, {}).get("parts") or {} for part in (base, final))
+            for name in sorted(set(before) | set(after)):
+                each = [found.get(name) or {} for found in (before, after)]
+                means = [f"{percent(one.get('mean'))} {interval(one.get('ci95'), bare_percent)}" for one in each]
+                counts = " → ".join(str(one.get("episodes", 0)) for one in each)
+                rows.append([f"{split}, {MODE_TITLES[mode]}: {name}", *means, counts])
+    note = (
+        "Means with 95 % intervals over the episodes that have the part; one that ended without being judged has none, "
+        "and its score is 0."
+    )
+    return ReportTable(["part of the score", "base", "final", "episodes"], rows, note)
+
+
 def task_types(summary: Mapping[str, Any]) -> ReportTable:
     """The same by task type, in the trained mode."""
     rows = []

@@ -38,11 +38,13 @@ class RolloutResult:
         counters: "turns", "sampled_tokens", "invalid_actions", "unparsed_guidance", "unparsed_actions",
             "cut_completions", "cut_observations", "truncated_by_turns", "truncated_by_tokens", "worker_restarts",
             "replayed_episodes".
+        parts: what each trajectory's score is made of, in their order; empty for one where the benchmark does not say.
     """
 
     trajectories: list[Trajectory]
     timings: dict[str, float]
     counters: dict[str, int]
+    parts: list[tuple[tuple[str, float], ...]] = field(default_factory=list)
 
 
 _COUNTED = (
@@ -125,6 +127,7 @@ def collect(
             "worker_restarts": after.restarts - before.restarts,
             "replayed_episodes": after.replays - before.replays,
         },
+        [episode.seen.parts for episode in episodes],
     )
 
 

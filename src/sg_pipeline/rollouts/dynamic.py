@@ -8,6 +8,7 @@ keeps it from the gradient.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sg_pipeline.randomness import stream
 from sg_pipeline.rollouts.choose import choose_tasks
@@ -48,7 +49,7 @@ def play_step(play: Play, panel: Sequence[Task], config: RolloutConfig, seed: in
         result = _together(result, play(tasks, range(groups, groups + len(tasks))))
         rounds, groups = rounds + 1, groups + len(tasks)
     counters = {"sampling_rounds": rounds, "flat_groups": flat_groups(result.trajectories)}
-    return RolloutResult(result.trajectories, result.timings, {**result.counters, **counters})
+    return replace(result, counters={**result.counters, **counters})
 
 
 def flat_groups(trajectories: Sequence[Trajectory]) -> int:
@@ -71,4 +72,5 @@ def _together(first: RolloutResult, second: RolloutResult) -> RolloutResult:
         first.trajectories + second.trajectories,
         {name: value + second.timings[name] for name, value in first.timings.items()},
         {name: value + second.counters[name] for name, value in first.counters.items()},
+        first.parts + second.parts,
     )

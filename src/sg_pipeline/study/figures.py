@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sg_pipeline.reporting.figures import BLACK, BLUE, GREY, MARKERS, ORANGE
+from sg_pipeline.reporting.figures import BLACK, BLUE, GREEN, GREY, MARKERS, ORANGE
 from sg_pipeline.study.drawing import PALETTE, banded_line, interval_bar, name_rows, render
-from sg_pipeline.study.found import SCHEDULE_VARIANTS, Found, title
+from sg_pipeline.study.found import SCHEDULE_VARIANTS, Found, is_graded, title
 from sg_pipeline.study.guidance_figures import cross_figure, dials_figure, reliability_figure
 
 if TYPE_CHECKING:
@@ -23,8 +23,12 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def comparison_figure(found: Found) -> bytes:
-    """Success of every method with its interval, a panel a split; the base's interval is a band."""
+    """Success of every method with its interval, a panel a split; the base's interval is a band.
+
+    Where episodes are graded, the mean score stands below it.
+    """
     splits, methods = list(found["setting"]["splits"]), list(found["methods"])
+    graded = is_graded(found)
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots(1, len(splits), sharey=True, sharex=True, squeeze=False)[0]
@@ -37,6 +41,9 @@ def comparison_figure(found: Found) -> bytes:
                         ax.axvspan(100 * low, 100 * high, color="#EEEEEE", linewidth=0, zorder=0)
                     ax.axvline(100 * base["base"]["mean"]["value"], color=colour, linestyle=dash, linewidth=1.2,
                                label=f"base, {mode.replace('_', ' ')}")  # fmt: skip
+                    if dash == "-" and "score" in base["base"]:
+                        ax.axvline(100 * base["base"]["score"]["value"], color=GREEN, linestyle="--", linewidth=1.2,
+                                   label="base, mean score")  # fmt: skip
             for place, method in enumerate(methods):
                 mode = found["methods"][method]["mode"]
                 entry = found["scores"][method].get(mode, {}).get(split, {}).get("final")
@@ -47,11 +54,13 @@ def comparison_figure(found: Found) -> bytes:
                     ("mean", -0.14, BLUE, "o", "mean"), ("iqm", 0.14, ORANGE, "s", "interquartile mean"),
                 ):  # fmt: skip
                     interval_bar(ax, entry[name], place + shift, colour, marker, label if first else None)
+                if "score" in entry:
+                    interval_bar(ax, entry["score"], place + 0.36, GREEN, "D", "mean score" if first else None)
                 seeds = [100 * value for value in entry["per_seed"].values()]
                 ax.plot(seeds, [place - 0.14] * len(seeds), "|", color=BLACK, markersize=7, zorder=6,
                         label="seeds" if first else None)  # fmt: skip
             ax.set_title(split, fontsize=10)
-            ax.set_xlabel("success (%), 95 % interval")
+            ax.set_xlabel(f"success{' and mean score' if graded else ''} (%), 95 % interval")
             ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
         name_rows(axes[0], _with_seeds(found, methods))
         handles, labels = axes[0].get_legend_handles_labels()

@@ -141,7 +141,7 @@ def test_a_panel_of_another_simulator_is_not_played(environment):
 
 
 def test_environments_of_one_process_do_not_notice_each_other():
-    tasks = [FIND_ANIMAL, make_task("use-thermometer", 7, "train"), make_task("power-component", 3, "train")]
+    tasks = [FIND_ANIMAL, make_task("use-thermometer", 7, "train")]
     alone = ScienceWorldEnvironment()
     expected = [play(alone, task, WANDERING) for task in tasks]
     environments = [ScienceWorldEnvironment() for _ in tasks]

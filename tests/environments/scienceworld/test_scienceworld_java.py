@@ -33,6 +33,21 @@ print("playing", flush=True)
 time.sleep(300)
 """
 
+GUEST = f"""
+import logging, sys
+from sg_pipeline.environments.pool import PoolConfig, shared_pool
+from sg_pipeline.environments.registry import EnvironmentSpec
+from sg_pipeline.environments.scienceworld.jvm import shared_simulator
+from sg_pipeline.environments.scienceworld.panel import make_task
+
+logging.basicConfig(level=logging.WARNING)
+pool = shared_pool(EnvironmentSpec({SPEC!r}, {{"heap_mb": 256}}), PoolConfig(workers=0))
+pool.reset([make_task("find-animal", 0, "train")] * 2, [0, 0])
+print(pool.step([0, 1], ["look around", "teleport to outside"])[1].valid)
+kept = shared_simulator(256).interface
+logging.getLogger("py4j").setLevel(logging.NOTSET)  # nothing is to be said, rather than said and not heard
+"""
+
 
 def java_children(pid: int) -> list[psutil.Process]:
     found = []
@@ -55,8 +70,17 @@ def wander(simulator: Simulator) -> list[tuple[str, int, bool]]:
     return answers
 
 
-def test_another_jvm_gives_the_same_answers():
-    other = Simulator(heap_mb=128)
+def test_another_jvm_gives_the_same_answers_and_needs_no_port_of_its_own():
+    with ExitStack() as held:
+        for port in (25333, 25334):  # py4j's defaults
+            busy = held.enter_context(socket.socket())
+            busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                busy.bind(("127.0.0.1", port))
+                busy.listen()
+            except OSError:
+                continue  # somebody else holds it: as good
+        other = Simulator(heap_mb=128)
     try:
         # A JVM with a past is compared with a new one: chance and hashes must not carry over.
         wander(shared_simulator())
@@ -67,21 +91,27 @@ def test_another_jvm_gives_the_same_answers():
     assert not psutil.pid_exists(other.pid)
 
 
-def test_episodes_go_on_in_a_new_jvm_where_theirs_died():
+def test_episodes_go_on_in_a_new_jvm_where_theirs_or_its_worker_was_killed():
     expected = play(ScienceWorldEnvironment(show_objects=False), FIND_ANIMAL, SOLUTION)
     with EnvironmentPool(POOLED, PoolConfig(workers=1)) as pool:
         seen = [pool.reset([FIND_ANIMAL, FIND_ANIMAL], [0, 0])]
         for turn, action in enumerate(SOLUTION):
-            if turn == 3:
-                machines = java_children(pool.pids()[0])
+            if turn in (2, 4):
+                (worker,) = pool.pids()
+                machines = java_children(worker)
                 assert len(machines) == 1  # for all environments of the worker
-                machines[0].kill()
+                os.kill(machines[0].pid if turn == 2 else worker, signal.SIGKILL)
                 assert gone_within(machines, 10)
             seen.append(pool.step([0, 1], [action, action]))
         left = java_children(pool.pids()[0])
         assert len(left) == 1
     assert seen == [[result, result] for result in expected]
     assert gone_within(left, 10)
+
+
+def test_the_end_of_a_process_is_silent():
+    ended = subprocess.run([sys.executable, "-c", GUEST], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("True\n", "")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -95,32 +125,6 @@ def test_kill_9_leaves_no_jvm(workers):
         player.send_signal(signal.SIGKILL)
         player.wait()
     assert gone_within(machines, 10)
-
-
-def test_kill_9_of_a_worker_leaves_no_jvm():
-    with EnvironmentPool(POOLED, PoolConfig(workers=1)) as pool:
-        pool.reset([FIND_ANIMAL], [0])
-        (worker,) = pool.pids()
-        machines = java_children(worker)
-        assert len(machines) == 1
-        os.kill(worker, signal.SIGKILL)
-        assert gone_within(machines, 10)
-        assert pool.step([0], SOLUTION[:1])[0].valid  # in a new worker, with a new JVM
-
-
-def test_ports_in_use_are_not_in_the_way():
-    with ExitStack() as held:
-        for port in (25333, 25334):  # py4j's defaults
-            busy = held.enter_context(socket.socket())
-            busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                busy.bind(("127.0.0.1", port))
-                busy.listen()
-            except OSError:
-                continue  # somebody else holds it: as good
-        simulator = Simulator(heap_mb=64)
-    assert simulator.alive
-    simulator.close()
 
 
 def test_java_that_is_not_there_is_told_in_a_sentence(tmp_path):

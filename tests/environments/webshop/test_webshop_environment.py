@@ -43,8 +43,8 @@ def test_an_episode_from_search_to_purchase(shop: Catalogue, shop_folder: Path) 
         steps
     )
     assert (last.reward, last.score, last.done, last.won) == (1.0, 1.0, True, True)
-    assert environment.reward_parts is not None
-    assert {"r_type", "r_att", "r_option", "r_price"} <= set(environment.reward_parts)
+    assert {step.parts for step in (first, *steps)} == {()}
+    assert last.parts == (("r_type", 1.0), ("r_att", 1.0), ("r_option", 1.0), ("r_price", 1.0))
     with pytest.raises(RuntimeError, match="reset"):
         environment.step("click[back to search]")
 
@@ -58,6 +58,7 @@ def test_a_half_right_purchase_ends_with_its_score(shop: Catalogue, shop_folder:
     bought = environment.step("click[buy now]")
     assert (bought.done, bought.won) == (True, False)
     assert bought.score == bought.reward == pytest.approx(0.6)
+    assert dict(bought.parts) == {"r_type": 1.0, "r_att": 1.0, "r_option": 0.0, "r_price": 1.0}
 
 
 def test_the_instruction_may_be_shown_once(shop: Catalogue, shop_folder: Path) -> None:
@@ -82,6 +83,7 @@ def test_the_pool_plays_the_same_and_a_bad_task_harms_no_other(shop: Catalogue, 
             for action in winning_actions(shop, position):
                 (result,) = pool.step([row], [action])
             assert result.won
+            assert [name for name, _ in result.parts] == ["r_type", "r_att", "r_option", "r_price"]
 
 
 @pytest.mark.parametrize("path", ["synthetic/-1", "synthetic", "synthetic/x", "video/0", "synthetic/100000", ""])

@@ -1,5 +1,6 @@
 """Step by step as the original: recorded episodes, and Lucene's rankings."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def differences(environment: WebShopEnvironment, result: StepResult, step: dict[
     """Return what is not as recorded and cannot be explained."""
     assert environment.session is not None
     found = []
-    page, parts = environment.session.page, environment.reward_parts
+    page = environment.session.page
+    parts = asdict(environment.reward) if environment.reward else None
     drawn_price = nouns = False
     if parts is not None:
         told = step["reward_parts"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sg_pipeline.environments.benchmark import Demonstrator
+from sg_pipeline.environments.scienceworld.java import find_java
 from sg_pipeline.environments.scienceworld.panel import NAME, panel_path, read_panel, require_simulator
 from sg_pipeline.errors import ConfigurationError
 
@@ -43,10 +44,11 @@ class ScienceWorldBenchmark:
     tasks_config: type[BaseModel] = ScienceWorldTasksConfig
 
     def prepare(self, config: ScienceWorldTasksConfig, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
-        """Read the panel and make sure that the installed simulator is the one it was made for; see `Benchmark`.
+        """Read the panel, make sure of Java and of the simulator that the panel was made for; see `Benchmark`.
 
         Nothing is generated or compiled: the simulator makes a world in a twentieth of a second.
         """
+        find_java()
         panel = read_panel(config.panel, root)
         require_simulator(panel.simulator, f"panel {config.panel!r}")
         splits = {split: tasks[: config.limit] for split, tasks in panel.tasks().items()}

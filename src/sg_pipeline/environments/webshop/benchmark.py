@@ -20,6 +20,9 @@ class WebshopBenchmark:
 
     def prepare(self, config: TasksConfig, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
         """Write, check and prepare the panel's catalogue; see `tasks.prepare_tasks`."""
+        # A package that the reward lacks is rather told now than by a worker.
+        import sg_pipeline.environments.webshop.reward  # noqa: F401
+
         return prepare_tasks(config, games, compiled, root)
 
     def inputs(self, config: TasksConfig, root: Path) -> dict[str, Path]:

@@ -1,13 +1,12 @@
 """WebShop behind the environment protocol."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.environments.webshop.catalogue import open_catalogue
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.pages import Page, PageKind
+from sg_pipeline.environments.webshop.reward import Reward
 from sg_pipeline.environments.webshop.session import Session
 from sg_pipeline.errors import DataError
 from sg_pipeline.trajectories.types import Task
@@ -41,8 +40,8 @@ class WebShopEnvironment:
         self._repeat_instruction = repeat_instruction
         self._admissible = admissible
         self._session: Session | None = None
-        self.reward_parts: dict[str, Any] | None = None
-        """The purchase's reward in its parts (fields of `reward.Reward`); None before there is one."""
+        self.reward: Reward | None = None
+        """The purchase, judged in full; None before there is one."""
 
     def reset(self, task: Task, seed: int) -> StepResult:
         """Start an episode of `task`.
@@ -57,7 +56,7 @@ class WebShopEnvironment:
         Raises:
             DataError: data are missing or wrong, or there is no such goal.
         """
-        self._session, self.reward_parts = None, None
+        self._session, self.reward = None, None
         catalogue = open_catalogue(self._data_root, self._cache_dir)
         kind, slash, position = task.path.partition("/")
         if not (slash and position.isdecimal() and position.isascii()):
@@ -76,7 +75,7 @@ class WebShopEnvironment:
 
     def start(self, goal: Goal) -> StepResult:
         """Start an episode with a goal of one's own, for experts and comparisons with the original."""
-        self.reward_parts = None
+        self.reward = None
         self._session = Session(open_catalogue(self._data_root, self._cache_dir), goal)
         return self._result(self._session.page)
 
@@ -89,11 +88,8 @@ class WebShopEnvironment:
         if self._session is None or self._session.done:
             raise RuntimeError("WebShopEnvironment.step was called without an episode: call reset first.")
         outcome = self._session.act(action)
-        score = 0.0
-        if outcome.reward is not None:
-            self.reward_parts = asdict(outcome.reward)
-            score = outcome.reward.total
-        return self._result(outcome.page, score, outcome.understood)
+        self.reward = outcome.reward
+        return self._result(outcome.page, outcome.reward, outcome.understood)
 
     @property
     def session(self) -> Session | None:
@@ -104,8 +100,9 @@ class WebShopEnvironment:
         """Let go of the episode; the catalogue serves the next environment in this process."""
         self._session = None
 
-    def _result(self, page: Page, score: float = 0.0, valid: bool = True) -> StepResult:
+    def _result(self, page: Page, reward: Reward | None = None, valid: bool = True) -> StepResult:
         done = page.kind is PageKind.DONE
+        score = 0.0 if reward is None else reward.total
         return StepResult(
             observation=page.text(self._repeat_instruction or page.kind is PageKind.SEARCH),
             reward=score,
@@ -114,6 +111,7 @@ class WebShopEnvironment:
             score=score,
             valid=valid,
             admissible=_commands(page) if self._admissible else None,
+            parts=() if reward is None else reward.parts(),
         )
 
 

@@ -61,6 +61,11 @@ class Reward:
     w_option: float
     w_price: float
 
+    def parts(self) -> tuple[tuple[str, float], ...]:
+        """What the reward is made of, by name; without `r_option` where none is wanted."""
+        shares = {name: getattr(self, name) for name in ("r_type", "r_att", "r_option", "r_price")}
+        return tuple((name, float(share)) for name, share in shares.items() if share is not None)
+
 
 @lru_cache(maxsize=100_000)
 def token_set_ratio(first: str, second: str) -> int:

@@ -8,17 +8,19 @@ from typing import Any
 from sg_pipeline.coevolution import RunConfig
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig
-from sg_pipeline.evaluation.play import evaluate
+from sg_pipeline.evaluation.play import evaluate, evaluated_splits
 from sg_pipeline.evaluation.validation import ValidationConfig, check_apart, validation_score
 from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.reporting.progress import evaluation_lines
 from sg_pipeline.rollouts.config import RolloutConfig
+from sg_pipeline.rollouts.play import TRAIN
 
 logger = logging.getLogger(__name__)
 
 
 def prepare_validation_panel(
     config: ValidationConfig,
+    evaluation: EvaluationConfig,
     environment: EnvironmentConfig,
     tasks: dict[str, Any],
     panel: dict[str, Any],
@@ -30,6 +32,8 @@ def prepare_validation_panel(
 
     Args:
         config: which panel.
+        evaluation: which splits judge the policy; one of the panel that is neither trained on nor evaluated may hold
+            the validation tasks.
         environment: names the benchmark.
         tasks: its section `tasks`.
         panel: the run's own, prepared.
@@ -42,7 +46,8 @@ def prepare_validation_panel(
     benchmark = environment.benchmark
     wanted = config.tasks(benchmark.tasks_config.model_validate(tasks))
     prepared = benchmark.prepare(wanted, games, compiled_games, project)
-    check_apart(prepared, config.split, panel, config.panel)
+    played = {split: panel["splits"][split] for split in (TRAIN, *evaluated_splits(panel, evaluation))}
+    check_apart(prepared, config.split, played, config.panel)
     return prepared
 
 

@@ -22,6 +22,7 @@ def create_pipeline(config: CoevolveConfig, schedule: Trapezoid | Constant | Off
             prepare_validation_panel,
             [
                 "params:validation",
+                "params:evaluate",
                 "params:environment",
                 "params:tasks",
                 "panel",
