@@ -109,9 +109,10 @@ def test_episodes_go_on_in_a_new_jvm_where_theirs_or_its_worker_was_killed():
     assert gone_within(left, 10)
 
 
-def test_the_end_of_a_process_is_silent():
-    ended = subprocess.run([sys.executable, "-c", GUEST], capture_output=True, text=True, check=True)
+def test_a_process_ends_in_silence_and_leaves_no_file_where_it_ran(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", GUEST], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert (ended.stdout, ended.stderr) == ("True\n", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("workers", [0, 1])
