@@ -34,8 +34,8 @@ def test_a_benchmarks_layer_says_what_the_default_says_for_alfworld(name: str) -
     layer = yaml.safe_load((CONF / "environments" / f"{name}.yml").read_text(encoding="utf-8"))
     assert layer["tasks"]["panel"] == "default"
     assert layer["evaluate"]["splits"] == ["dev", "test"]
-    assert name in layer["base_model"]["path"]
     raw = loader(name)["parameters"]
+    assert raw["base_model"]["source"] == layer["base_model"]["source"] == "warm_start"
     assert raw["evaluate"]["splits"] == ["dev", "test"]
     assert set(raw["tasks"]) == set(layer["tasks"])
     # Not ALFWorld's, but its own.
