@@ -17,7 +17,7 @@ from sg_pipeline.environments.webshop.generation.panel import (
     write_panel,
 )
 from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
-from sg_pipeline.environments.webshop.generation.words import SHORT_ASINS, asin, asin_pieces
+from sg_pipeline.environments.webshop.generation.words import BRANDS, KINDS, asin, asin_pieces
 from sg_pipeline.environments.webshop.products import Product, read_product
 from sg_pipeline.environments.webshop.progress import fits
 from sg_pipeline.errors import ConfigurationError, DataError
@@ -40,13 +40,19 @@ def test_a_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_ids_are_different_and_made_of_known_pieces() -> None:
     first, second = asin_pieces()
-    ids = [asin(number) for number in range(SHORT_ASINS)]
-    assert len(set(ids)) == SHORT_ASINS
-    assert len(set(first)) == len(first)
+    assert len(set(first)) == len(first) == len(KINDS) == len(set(KINDS))
+    assert len(set(second)) == len(second)
+    ids = [product.asin for product in products(CatalogueRecipe(products=3000))]
+    assert len(set(ids)) == 3000
     assert all(one[:6].lower() in first and one[6:].lower() in second for one in ids)
-    more = {asin(number) for number in range(1_180_000, 1_181_000)}
-    assert len(more) == 1000
-    assert not more & set(ids)
+    more = {asin(KINDS[-1], BRANDS[-1], number) for number in range(27_000)}
+    assert len(more) == 27_000
+
+
+def test_an_id_says_kind_and_maker() -> None:
+    for product in products(CatalogueRecipe(products=40)):
+        brand = product.title.split()[0].lower()
+        assert product.asin in {asin(product.query, brand, number) for number in range(3)}
 
 
 def test_a_family_has_the_rivals_that_the_recipe_names() -> None:

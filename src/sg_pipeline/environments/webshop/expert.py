@@ -58,7 +58,8 @@ class Expert:
         for product in promising:
             traits = [attribute for attribute in goal.attributes if attribute in product.title.lower()]
             if traits:
-                return f"open {' '.join(traits)} {goal.query}", f"click[{product.asin.lower()}]"
+                maker = product.title.split()[0].lower()
+                return f"open {' '.join(traits)} {goal.query} by {maker}", f"click[{product.asin.lower()}]"
         if self._session.number < _PAGES and page:
             return "look at next page", "click[next >]"
         return self._search()

@@ -10,20 +10,16 @@ Every family is drawn from its own stream: a catalogue of a million products nee
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
-from sg_pipeline.environments.webshop.generation.words import (
-    BRANDS,
-    DEPARTMENTS,
-    SHORT_ASINS,
-    Department,
-    asin,
-)
+from sg_pipeline.environments.webshop.generation.words import BRANDS, DEPARTMENTS, Department, asin
 from sg_pipeline.environments.webshop.official import HUMAN_INSTRUCTIONS
 from sg_pipeline.environments.webshop.products import CATEGORY_MARK
 from sg_pipeline.files import atomic_write
@@ -55,14 +51,11 @@ def write_catalogue(recipe: CatalogueRecipe, folder: Path) -> None:
 
 def entries(recipe: CatalogueRecipe) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield the entries of the product file and of the attribute file, product by product."""
-    numbers: list[int] | range = range(recipe.products)
-    if recipe.products <= SHORT_ASINS:
-        drawn = stream(recipe.seed, "webshop asins").permutation(SHORT_ASINS)[: recipe.products]
-        numbers = [int(number) for number in drawn]
-    members = _members(recipe)
-    for number in numbers:
-        entry, known = next(members)
-        yield {"asin": asin(number), **entry}, known
+    made: Counter[tuple[str, str]] = Counter()
+    for entry, known in islice(_members(recipe), recipe.products):
+        kind, brand = entry["query"], entry["name"].split()[0].lower()
+        yield {"asin": asin(kind, brand, made[kind, brand]), **entry}, known
+        made[kind, brand] += 1
 
 
 def _members(recipe: CatalogueRecipe) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

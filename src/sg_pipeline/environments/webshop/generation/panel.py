@@ -23,7 +23,7 @@ from sg_pipeline.files import atomic_write
 from sg_pipeline.trajectories.types import Task
 
 FORMAT = 1
-GENERATOR = 1
+GENERATOR = 2
 """Version of the generator: raise it when the same recipe gives other bytes."""
 
 PANELS = Path(__file__).resolve().parents[1] / "panels"
