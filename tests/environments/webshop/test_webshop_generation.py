@@ -17,7 +17,7 @@ from sg_pipeline.environments.webshop.generation.panel import (
     write_panel,
 )
 from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
-from sg_pipeline.environments.webshop.generation.words import BRANDS, KINDS, asin, asin_pieces
+from sg_pipeline.environments.webshop.generation.words import ATTRIBUTES, BRANDS, KINDS, asin, asin_pieces
 from sg_pipeline.environments.webshop.products import Product, read_product
 from sg_pipeline.environments.webshop.progress import fits
 from sg_pipeline.errors import ConfigurationError, DataError
@@ -39,20 +39,20 @@ def test_a_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_ids_are_different_and_made_of_known_pieces() -> None:
-    first, second = asin_pieces()
-    assert len(set(first)) == len(first) == len(KINDS) == len(set(KINDS))
-    assert len(set(second)) == len(second)
-    ids = [product.asin for product in products(CatalogueRecipe(products=3000))]
+    first, second, third = (set(pieces) for pieces in asin_pieces())
+    assert (len(first), len(second)) == (len(set(KINDS)), len(set(ATTRIBUTES)))
+    ids = [product.asin.lower() for product in products(CatalogueRecipe(products=3000))]
     assert len(set(ids)) == 3000
-    assert all(one[:6].lower() in first and one[6:].lower() in second for one in ids)
-    more = {asin(KINDS[-1], BRANDS[-1], number) for number in range(27_000)}
-    assert len(more) == 27_000
+    assert all(one[:4] in first and one[4:7] in second for one in ids)
+    assert sum(one[7:] not in third for one in ids) < 10
+    more = {asin(KINDS[-1], ATTRIBUTES[-1], BRANDS[-1], number) for number in range(938)}
+    assert len(more) == 938
 
 
-def test_an_id_says_kind_and_maker() -> None:
+def test_an_id_says_kind_attribute_and_maker() -> None:
     for product in products(CatalogueRecipe(products=40)):
         brand = product.title.split()[0].lower()
-        assert product.asin in {asin(product.query, brand, number) for number in range(3)}
+        assert product.asin in {asin(product.query, product.attributes[0], brand, number) for number in range(3)}
 
 
 def test_a_family_has_the_rivals_that_the_recipe_names() -> None:

@@ -1,7 +1,7 @@
 """The words of generated shops for a word-level policy, and what of the pages tells it nothing.
 
 A results page of ten products is about 110 tokens: the instruction is read once, on the first page; separators,
-buttons that are always there and cents are dropped. An asin is two tokens.
+buttons that are always there and cents are dropped. An asin is three tokens: kind, first attribute, maker.
 """
 
 from sg_pipeline.environments.webshop.generation.words import BRANDS, DEPARTMENTS, asin_pieces
@@ -49,8 +49,8 @@ def webshop_vocabulary() -> Vocabulary:
         words.update(*(kind.split() for kinds in department.groups.values() for kind in kinds))
         words.update(*(attribute.split() for attribute in department.attributes))
         words.update(department.options, *department.options.values())
-    first, second = asin_pieces()
-    words.update(first, (f"##{piece}" for piece in second))
+    first, *others = asin_pieces()
+    words.update(first, (f"##{piece}" for pieces in others for piece in pieces))
     return Vocabulary(
         receptacles=(),
         items=(),

@@ -51,11 +51,11 @@ def write_catalogue(recipe: CatalogueRecipe, folder: Path) -> None:
 
 def entries(recipe: CatalogueRecipe) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield the entries of the product file and of the attribute file, product by product."""
-    made: Counter[tuple[str, str]] = Counter()
+    made: Counter[tuple[str, str, str]] = Counter()
     for entry, known in islice(_members(recipe), recipe.products):
-        kind, brand = entry["query"], entry["name"].split()[0].lower()
-        yield {"asin": asin(kind, brand, made[kind, brand]), **entry}, known
-        made[kind, brand] += 1
+        alike = entry["query"], known["attributes"][0], entry["name"].split()[0].lower()
+        yield {"asin": asin(*alike, made[alike]), **entry}, known
+        made[alike] += 1
 
 
 def _members(recipe: CatalogueRecipe) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
