@@ -35,7 +35,11 @@ def test_a_benchmarks_layer_says_what_the_default_says_for_alfworld(name: str) -
     assert layer["tasks"]["panel"] == "default"
     assert layer["evaluate"]["splits"] == ["dev", "test"]
     raw = loader(name)["parameters"]
-    assert raw["base_model"]["source"] == layer["base_model"]["source"] == "warm_start"
+    assert raw["base_model"]["source"] == layer["base_model"].get("source", "checkpoint")
+    if raw["base_model"]["source"] == "checkpoint":
+        assert raw["base_model"]["path"] == f"data/06_models/tiny-{name}/base"
+    else:
+        assert raw["base_model"]["warm_start"] == layer["base_model"]["warm_start"]
     assert raw["evaluate"]["splits"] == ["dev", "test"]
     assert set(raw["tasks"]) == set(layer["tasks"])
     # Not ALFWorld's, but its own.
@@ -82,3 +86,19 @@ def test_defaults_are_those_of_the_benchmark() -> None:
     assert default_of("tasks.nothing") is ...
     assert default_of("tasks.source", "not.installed:Any_More") is ...
     assert default_of("rollout.guide", "not.installed:Any_More") is None
+
+
+SHIPPED = sorted(name for name in BENCHMARKS if load(name).base_model.source == "checkpoint")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_benchmarks_shipped_policy_speaks_its_words(name: str) -> None:
+    from sg_pipeline.policies.checkpoint import load_policy
+    from sg_pipeline.policies.tokenizer import build_tokenizer
+
+    parameters = load(name)
+    policy = load_policy(CONF.parent / parameters.base_model.path)
+    words = build_tokenizer(parameters.environment.benchmark.vocabulary())
+    assert policy.tokenizer.get_vocab() == words.get_vocab()
+    assert policy.step == 0
+    assert policy.optimizer_state is None
