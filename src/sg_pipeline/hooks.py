@@ -11,6 +11,7 @@ from sg_pipeline import clock, pipeline_registry
 from sg_pipeline.coevolution import BASE_POLICY
 from sg_pipeline.files import ABOUT
 from sg_pipeline.run_lock import RunLock
+from sg_pipeline.sampling.engines import close_engines
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,20 @@ class RunIdentityHook:
     def on_pipeline_error(self) -> None:
         """Let another process work on the run."""
         self._lock.release()
+
+
+class EngineHook:
+    """A sampling engine lives from step to step, and ends with the run."""
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """End it."""
+        close_engines()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """End it."""
+        close_engines()
 
 
 class FileHook:

@@ -22,6 +22,7 @@ from sg_pipeline.evaluation.validation import ValidationConfig
 from sg_pipeline.planning.config import PlanConfig
 from sg_pipeline.rewards.aggregate import RewardConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.study.config import StudyConfig
 from sg_pipeline.sweep.config import SweepConfig
 from sg_pipeline.training.base_config import BaseModelConfig
@@ -41,6 +42,7 @@ class Parameters(BaseModel):
     base_model: BaseModelConfig
     coevolve: CoevolveConfig
     rollout: RolloutConfig
+    sampling: SamplingConfig
     gate: GateConfig = Field(alias="validate")
     aggregate: RewardConfig
     train: TrainConfig
@@ -161,6 +163,12 @@ def _check_together(parameters: Parameters) -> None:
         raise ConfigurationError(
             f"rollout.guide is {rollout.guide!r}, but rollout.guidance is false, so there is nothing for a guide to "
             f"write: leave out the one or turn on the other"
+        )
+    engine = parameters.sampling.engine
+    if engine != "transformers" and train.sampler_correction == "none":
+        raise ConfigurationError(
+            f"sampling.engine is '{engine}', whose log-probabilities differ a little from the trainer's, but "
+            f"train.sampler_correction is 'none': set it to token_truncate, which weighs that difference"
         )
     size = rollout.group_size * rollout.tasks_per_step
     if train.minibatch > size:

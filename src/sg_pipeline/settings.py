@@ -2,7 +2,7 @@
 
 from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.context import ProjectContext
-from sg_pipeline.hooks import ClockHook, FileHook, ProgressHook, RunIdentityHook
+from sg_pipeline.hooks import ClockHook, EngineHook, FileHook, ProgressHook, RunIdentityHook
 
 __all__ = ["CONFIG_LOADER_ARGS", "CONFIG_LOADER_CLASS", "CONTEXT_CLASS", "DISABLE_HOOKS_FOR_PLUGINS", "HOOKS"]
 
@@ -10,7 +10,7 @@ CONFIG_LOADER_CLASS = MethodConfigLoader
 
 CONTEXT_CLASS = ProjectContext
 
-HOOKS = (RunIdentityHook(), ClockHook(), FileHook(), ProgressHook())
+HOOKS = (RunIdentityHook(), ClockHook(), EngineHook(), FileHook(), ProgressHook())
 
 # A plugin that somebody has installed for other projects must not change what a run of this one does.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")

@@ -13,6 +13,7 @@ from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, EvaluationConfig
 from sg_pipeline.evaluation.parts import with_parts
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
+from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.trajectories.frame import to_frame
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def evaluate(
     cache_dir: Path,
     seed: int,
     guide: "Policy | None" = None,
+    sampling: SamplingConfig | None = None,
 ) -> pl.DataFrame:
     """Play every game of the evaluation splits.
 
@@ -45,6 +47,7 @@ def evaluate(
         data_root, cache_dir: where games and compiled games lie.
         seed: the run's seed.
         guide: writes the guidance in the policy's place.
+        sampling: the policy's engine; None: its own model.
 
     Returns:
         A `parts.EvaluationTable`: `group` is the game's index in its split, `item` the repetition.
@@ -73,6 +76,7 @@ def evaluate(
                 purpose=f"evaluate {split} {mode}",
                 groups=groups,
                 guide=guide,
+                sampling=sampling,
             )
             parts = zip(result.trajectories, result.parts, strict=True)
             tables.append(with_parts(to_frame(result.trajectories), [(t.group, t.item, its) for t, its in parts]))

@@ -1,5 +1,6 @@
 """One rollout of a live policy: builds the sampler and the format that belong to it, and plays."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult, collect
+from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.trajectories.types import Task
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
-    from sg_pipeline.sampling.base import Sampler
-
 
 TRAIN = "train"
 """The split that every panel has: what is trained on."""
@@ -36,6 +36,7 @@ def play(
     purpose: str = "rollout",
     groups: Sequence[int] | None = None,
     guide: "Policy | None" = None,
+    sampling: SamplingConfig | None = None,
 ) -> RolloutResult:
     """Play `config.group_size` episodes of each task with `policy`.
 
@@ -48,17 +49,22 @@ def play(
         seed, step, purpose: name the rollout's chance.
         groups: index of each task's group; None: 0, 1, ...
         guide: writes the guidance in the policy's place, where there is guidance. Its tokens are then the only ones of
-            `Segment.GUIDANCE`, and the counters of `sampling.two_call` stand beside the others.
+            `Segment.GUIDANCE`, and the counters of `sampling.two_call` stand beside the others. It writes by its own
+            model, whatever engine the policy has.
+        sampling: the policy's engine; None: its own model.
     """
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.handover import GuidedFormat
     from sg_pipeline.agents.prompts import load_prompts
+    from sg_pipeline.sampling.engines import make_sampler
     from sg_pipeline.sampling.transformers_sampler import TransformersSampler
     from sg_pipeline.sampling.two_call import TwoCallSampler
 
     prompts = load_prompts(config.prompts, environment.benchmark.name)
     agent_format = AgentFormat(policy.tokenizer, prompts, guidance=config.guidance)
-    sampler: Sampler = TransformersSampler(policy.model, temperature=config.temperature)
+    began = time.perf_counter()
+    sampler = make_sampler(policy, sampling or SamplingConfig(), config.temperature, config.max_length)
+    sync_s = time.perf_counter() - began
     counters: Mapping[str, int] = {}
     if guide is not None and config.guidance:
         guided = GuidedFormat(policy.tokenizer, prompts)
@@ -77,4 +83,5 @@ def play(
         purpose=purpose,
         groups=groups,
     )
-    return replace(result, counters={**result.counters, **counters})
+    timings = {**result.timings, "sync_s": sync_s, "total_s": result.timings["total_s"] + sync_s}
+    return replace(result, timings=timings, counters={**result.counters, **counters})

@@ -37,6 +37,10 @@ _CLIP_SHARES = {
 """Our names of TRL's metrics."""
 
 
+_CHECKPOINTING = {False: "gradient_checkpointing", True: "activation_checkpointing"}
+"""What transformers calls it: below 5.20, which vLLM may want, and from there on."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainedStep:
     """What a step of training came to.
@@ -165,7 +169,7 @@ def _build_trainer(
         output_dir=folder,
         use_cpu=on_cpu,
         bf16=False,
-        activation_checkpointing=not on_cpu,
+        **{_CHECKPOINTING[hasattr(GRPOConfig, "activation_checkpointing")]: not on_cpu},
         seed=derive_seed(seed, step, "train", bits=31),
         max_steps=len(plan.micro_batches) // plan.accumulation,
         gradient_accumulation_steps=plan.accumulation,

@@ -13,6 +13,8 @@ from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
 from sg_pipeline.rollouts.dynamic import play_step
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
+from sg_pipeline.rollouts.timings import time_split
+from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.quarantine import GateConfig, gate
@@ -29,6 +31,7 @@ def rollout(
     compiled: Path,
     environment: EnvironmentConfig,
     config: RolloutConfig,
+    sampling: SamplingConfig,
     run: RunConfig,
     guide: Any = None,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -38,7 +41,7 @@ def rollout(
         policy: the live policy; how many steps it has been trained for says which step this is.
         panel: the prepared panel; its train split is played.
         games, compiled: folders of game files and of their compiled forms.
-        environment, config, run: parameters.
+        environment, config, sampling, run: parameters.
         guide: the frozen policy that writes the guidance, where `rollout.guide` names one.
 
     Returns:
@@ -58,6 +61,7 @@ def rollout(
                 step=policy.step,
                 groups=groups,
                 guide=guide,
+                sampling=sampling,
             )
 
         result = play_step(play_groups, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
@@ -153,14 +157,7 @@ def train(
     else:  # dynamic sampling has found no group to learn from
         trained = pass_step(policy, config, step)
     training = dict(trained.metrics)
-    timings = rollout_report["timings"]
-    seconds = {
-        "environment": timings["env_s"],
-        "sampling": timings["sampling_s"],
-        "format": timings["format_s"],
-        "training": training.pop("seconds"),
-    }
-    seconds["total"] = timings["total_s"] + seconds["training"]
+    seconds = time_split(rollout_report["timings"], training.pop("seconds"))
     metrics = {**dials, "rollout": rollout_report["counters"], "training": training, "seconds": seconds}
     return metrics, gap_table(validated, rewards, trained.gaps), policy
 

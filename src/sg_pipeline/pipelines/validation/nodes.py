@@ -14,6 +14,7 @@ from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.reporting.progress import evaluation_lines
 from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.rollouts.play import TRAIN
+from sg_pipeline.sampling.config import SamplingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
         compiled: Path,
         environment: EnvironmentConfig,
         rollout: RolloutConfig,
+        sampling: SamplingConfig,
         config: ValidationConfig,
         evaluation: EvaluationConfig,
         run: RunConfig,
@@ -72,7 +74,8 @@ def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
         Args:
             written: the policy, which is on the disk by now.
             panel, games, compiled: what to play.
-            environment, rollout, config, run: parameters; of `evaluation` only how many episodes are played at once.
+            environment, rollout, sampling, config, run: parameters; of `evaluation` only how many episodes are played
+                at once.
             folder: where the checkpoint lies: `written` may be the live policy, which is being trained on; None for the
                 final policy, which nobody changes any more.
             guide: writes the guidance in the policy's place.
@@ -87,7 +90,7 @@ def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
             episodes = evaluate(
                 written if folder is None else load_policy(folder), panel, mode,
                 config.evaluation(rollout.guidance, evaluation.batch_rows), environment, rollout,
-                data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide,
+                data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide, sampling=sampling,
             )  # fmt: skip
         score = validation_score(episodes, steps, mode, panel["sha256"], run.seed)
         for line in evaluation_lines({mode: {"validation": score}}, steps):
