@@ -100,7 +100,7 @@ def play_trial(
                 "max_new_tokens": prompting.max_new_tokens,
             }
         ),
-        TransformersSampler(policy.model, temperature=evaluation.temperature),
+        TransformersSampler(policy.model, evaluation.temperature, policy.compute),
         agent_format,
         environment.open_pool(data_root, cache_dir),
         repetitions=evaluation.episodes_per_game,
@@ -135,7 +135,7 @@ def reflect_on_trial(
     written = reflect(
         _failed(played),
         trial,
-        TransformersSampler(policy.model, temperature=evaluation.temperature),
+        TransformersSampler(policy.model, evaluation.temperature, policy.compute),
         _reflection_format(policy, method, prompting, environment),
         max_new_tokens=prompting.reflexion.max_new_tokens,
         max_length=rollout.max_length,

@@ -58,11 +58,11 @@ def play(
 
     prompts = load_prompts(config.prompts, environment.benchmark.name)
     agent_format = AgentFormat(policy.tokenizer, prompts, guidance=config.guidance)
-    sampler: Sampler = TransformersSampler(policy.model, temperature=config.temperature)
+    sampler: Sampler = TransformersSampler(policy.model, config.temperature, policy.compute)
     counters: Mapping[str, int] = {}
     if guide is not None and config.guidance:
         guided = GuidedFormat(policy.tokenizer, prompts)
-        guiding = TransformersSampler(guide.model, temperature=config.temperature)
+        guiding = TransformersSampler(guide.model, config.temperature, guide.compute)
         two = TwoCallSampler(guiding, sampler, guided.handover)
         agent_format, sampler, counters = guided, two, two.counters
     result = collect(
