@@ -8,6 +8,7 @@ from learning_tools import TEMPERATURE, largest_difference, same, weights
 
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
 from sg_pipeline.policies.compute import computing, shorten_frozen
+from sg_pipeline.policies.tiny import TinyConfig, build_tiny
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.training.config import TrainConfig
@@ -146,6 +147,22 @@ def test_logits_in_chunks_are_the_same_step_with_less_memory(make_policy, make_e
     assert largest_difference(one, other) < 1e-6
     table = first["tokens_trained"] * policy.model.config.vocab_size * 4
     assert plain - less > 0.8 * table
+
+
+def test_a_trajectory_of_any_length_trains_whatever_the_budget(tokenizer):
+    config = TinyConfig(hidden_size=16, layers=1, heads=1, head_dim=16, intermediate_size=16, max_position=8192)
+    policy = build_tiny(config, tokenizer, seed=3)
+    chance = stream(0, "long")
+    ids = [chance.integers(10, 1000, length).tolist() for length in (5000, 300)]
+    rows = [
+        ExperienceRow(one[:100], one[100:], [-7.0] * (len(one) - 100), [1] * (len(one) - 100), sign)
+        for one, sign in zip(ids, (1.0, -1.0), strict=True)
+    ]
+    before = weights(policy)
+    metrics = step(policy, rows, micro_batch_tokens=512, logits_chunk_tokens=512)
+    assert metrics["tokens_trained"] == 5100
+    assert metrics["optimizer_steps"] == 1
+    assert not same(before, weights(policy))
 
 
 def test_fused_evaluation_equals_the_lean_one(make_policy, make_experience):

@@ -75,7 +75,7 @@ class Case:
 
     @property
     def checkpointing(self) -> bool:
-        """Whether a layer's activations are computed again in the backward pass; on GPUs unless the run says otherwise."""
+        """Whether the backward pass computes a layer's activations again: on GPUs, unless the run says otherwise."""
         wanted = self.train.gradient_checkpointing
         return self.device.is_gpu if wanted == "auto" else wanted
 

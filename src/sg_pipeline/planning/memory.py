@@ -160,6 +160,8 @@ def _logits(case: Case, tokens: int) -> int:
     shape, size = case.shape, case.size
     trained = 0 if case.plan.lora_rank else 1
     wanted = round(tokens * case.policy_share)
+    if not case.device.is_gpu and case.train.logits_chunk_tokens is not None:
+        wanted = min(wanted, case.train.logits_chunk_tokens)
     if not case.device.is_gpu:
         table = wanted * shape.vocab * 4
         forward = habits.LEAN_LOGITS * table + tokens * shape.hidden * size

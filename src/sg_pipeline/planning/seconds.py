@@ -157,6 +157,7 @@ def micro_batches(case: Case) -> tuple[tuple[MicroBatch, ...], int, Sequence[int
         # In an order that mixes lengths: a permutation without chance.
         orders=[np.argsort([(i * 0.6180339887498949) % 1 for i in range(len(rows))], kind="stable")],
         idle=skipped,
+        overhead=case.train.micro_batch_overhead,
     )
     return plan.micro_batches, plan.updates_per_pass * case.train.num_iterations, rows
 

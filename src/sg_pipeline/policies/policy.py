@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,7 +11,19 @@ if TYPE_CHECKING:
 
     from sg_pipeline.policies.adapters import AdapterBase
     from sg_pipeline.policies.compute import Compute
-    from sg_pipeline.training.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The frozen policy from which a KL term measures.
+
+    Attributes:
+        folder: its checkpoint.
+        model: None where it is the policy without its adapters.
+    """
+
+    folder: Path
+    model: PreTrainedModel | None
 
 
 @dataclass

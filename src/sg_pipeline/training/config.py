@@ -26,6 +26,12 @@ class TrainConfig(BaseModel):
     num_iterations: int = Field(1, ge=1, description="passes over the experience of a step")
     minibatch: int = Field(32, ge=1, description="trajectories per optimizer step")
     micro_batch_tokens: int = Field(2048, ge=1, description="tokens in memory at once, padding included")
+    micro_batch_overhead: int | None = Field(
+        None,
+        ge=0,
+        description="tokens that a micro-batch costs besides its own: rows are then cut where padding and these "
+        "together are least; None: micro-batches are filled one after the other",
+    )
     logits_chunk_tokens: int | None = Field(
         None,
         ge=1,

@@ -109,6 +109,7 @@ def train_step(
         micro_batch_tokens=config.micro_batch_tokens,
         orders=[stream(seed, step, "train", i).permutation(len(experience)) for i in range(config.num_iterations)],
         idle=idle,
+        overhead=config.micro_batch_overhead,
     )
     model = policy.model
     measured_from = reference_of(policy, reference) if config.beta > 0 and reference is not None else None

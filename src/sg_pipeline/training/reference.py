@@ -8,31 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.policies.adapters import has_adapters
 from sg_pipeline.policies.compute import shorten_frozen
+from sg_pipeline.policies.policy import Reference
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from sg_pipeline.policies.policy import Policy
     from sg_pipeline.training.trl_trainer import ReplayTrainer
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A frozen policy.
-
-    Attributes:
-        folder: its checkpoint.
-        model: None where it is the policy without its adapters.
-    """
-
-    folder: Path
-    model: PreTrainedModel | None
 
 
 def reference_of(policy: Policy, folder: Path | str) -> Reference:

@@ -75,9 +75,11 @@ def _scores(
     head: torch.nn.Module, states: torch.Tensor, targets: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return log-probability of each target and entropy, (N,) each, of hidden states (N, width)."""
-    logits = head(states).float() / temperature
+    logits = head(states).float()
+    if temperature != 1:
+        logits = logits / temperature
     logps = logits.log_softmax(dim=-1)
     chosen = logps.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     with torch.no_grad():
-        entropy = -(logps.exp() * logps).sum(dim=-1)
+        entropy = -logps.exp().mul_(logps).sum(dim=-1)
     return chosen, entropy
