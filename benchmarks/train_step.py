@@ -89,7 +89,7 @@ def operations(
     """Return (operations that the model needs for a step, operations that are computed, share of padding)."""
     plan = plan_updates(
         [row.length for row in rows], minibatch=config.minibatch, micro_batch_tokens=config.micro_batch_tokens,
-        orders=[stream(0, 0, "train", 0).permutation(len(rows))],
+        orders=[stream(0, 0, "train", 0).permutation(len(rows))], overhead=config.micro_batch_overhead,
     )  # fmt: skip
     on_gpu = arguments.device != "cpu"
     again = on_gpu if config.gradient_checkpointing == "auto" else config.gradient_checkpointing
@@ -179,6 +179,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lengths", type=int, nargs="+", default=[256, 384, 512], help="tokens, in turn")
     parser.add_argument("--share", type=float, default=0.4, help="of a turn's tokens, the policy's")
     parser.add_argument("--micro-batch-tokens", type=int, default=2048)
+    parser.add_argument("--micro-batch-overhead", type=int, default=None)
     parser.add_argument("--logits-chunk-tokens", type=int, default=None)
     parser.add_argument("--checkpointing", choices=("auto", "on", "off"), default="auto")
     parser.add_argument("--steps", type=int, default=3)
@@ -202,6 +203,7 @@ def main() -> None:
         learning_rate=1e-6,
         minibatch=len(rows),
         micro_batch_tokens=arguments.micro_batch_tokens,
+        micro_batch_overhead=arguments.micro_batch_overhead,
         logits_chunk_tokens=arguments.logits_chunk_tokens,
         gradient_checkpointing={"auto": "auto", "on": True, "off": False}[arguments.checkpointing],
     )

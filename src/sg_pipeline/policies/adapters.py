@@ -16,6 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -108,7 +111,8 @@ def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "adapters", "weights"))
         try:
-            policy.model = peft.get_peft_model(model, wanted, revision=revision)
+            with _no_future_warnings():
+                policy.model = peft.get_peft_model(model, wanted, revision=revision)
         except ValueError as error:
             raise ConfigurationError(f"base_model.lora.target_modules: {error}") from error
     # A set's order would differ from process to process, and with it the checkpoint's file.
@@ -166,7 +170,8 @@ def load_adapters(folder: Path, manifest: dict[str, Any], device: str) -> Policy
             f"the adapters in '{folder}' were trained on other weights than those in '{path}': the sha256 of these is "
             f"{found[:12]}…, the manifest says {said['digest'][:12]}…; put that base model back."
         )
-    policy.model = peft.PeftModel.from_pretrained(policy.model, str(folder), is_trainable=True)
+    with _no_future_warnings():
+        policy.model = peft.PeftModel.from_pretrained(policy.model, str(folder), is_trainable=True)
     policy.tokenizer = AutoTokenizer.from_pretrained(folder)
     policy.adapter_base = AdapterBase(path, said["revision"], said["dtype"], found)
     policy.optimizer_state = None
@@ -216,6 +221,14 @@ def _load_base(folder: Path, said: dict[str, Any], device: str) -> tuple[Policy,
     if checkpoint_exists(path):
         return load_policy(path, device=device), path
     return load_pretrained(path, dtype=said["dtype"], revision=said["revision"], device=device), path
+
+
+@contextmanager
+def _no_future_warnings() -> Iterator[None]:
+    """PEFT asks transformers by names that it will lose: nothing that a user could mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _peft() -> Any:

@@ -37,8 +37,9 @@ def unmarked(model: Any) -> Iterator[None]:
                     part.__dict__.pop(name, None)
                 else:
                     part.__dict__[name] = value
-        if causal.is_activation_checkpointing:
-            causal.activation_checkpointing_disable()
+        if any(getattr(module, "gradient_checkpointing", False) for module in causal.modules()):
+            # The second name is that of transformers below 5.20, which vLLM may want.
+            (getattr(causal, "activation_checkpointing_disable", None) or causal.gradient_checkpointing_disable)()
         for hook in causal.__dict__.pop("_require_grads_hooks", ()):
             hook.remove()
         causal.__dict__.pop("_require_grads_hook", None)
