@@ -40,7 +40,7 @@ def test_the_mildest_form_of_a_change_is_told(paper):
 
 
 def test_a_small_model_on_a_small_gpu_is_told_of_the_micro_batch():
-    case = paper_case(published("Qwen3-0.6B"), kind="rtx4090", memory_gib=30.0).changed(
+    case = paper_case(published("Qwen3-0.6B"), kind="rtx4090", memory_gib=24.0).changed(
         {"rollout.tasks_per_step": 1, "train.minibatch": 8, "evaluate.batch_rows": 8, "train.micro_batch_tokens": 65536}
     )
     held = memory(case)

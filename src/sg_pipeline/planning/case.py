@@ -75,8 +75,9 @@ class Case:
 
     @property
     def checkpointing(self) -> bool:
-        """Whether a layer's activations are computed again in the backward pass; the learner does so on GPUs."""
-        return self.device.is_gpu
+        """Whether the backward pass computes a layer's activations again: on GPUs, unless the run says otherwise."""
+        wanted = self.train.gradient_checkpointing
+        return self.device.is_gpu if wanted == "auto" else wanted
 
     @property
     def trainable(self) -> int:

@@ -10,7 +10,6 @@ from sg_pipeline.reporting.text import NONE, percent, table
 _DEFINITIONS = {
     "sampling": "the rollout's last turn",
     "training": "the largest micro-batch",
-    "handover": "AdamW's memory goes back to the policy",
     "evaluation": "the last turn of a batch of games",
 }
 

@@ -41,13 +41,19 @@ def save_policy(policy: Policy, folder: Path | str, notes: dict[str, Any] | None
     """
     from safetensors.torch import save_file
 
+    from sg_pipeline.policies.adapters import has_adapters, save_adapters
+
     folder = Path(folder)
     _finish_replacement(folder)
     new, old = _siblings(folder)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
+    adapter: dict[str, Any] = {}
     with _no_progress_bars():
-        policy.model.save_pretrained(new)
+        if has_adapters(policy):
+            adapter = {"adapter": save_adapters(policy, new)}
+        else:
+            policy.model.save_pretrained(new)
         policy.tokenizer.save_pretrained(new)
     if policy.optimizer_state:
         save_file(policy.optimizer_state, new / OPTIMIZER)
@@ -58,6 +64,8 @@ def save_policy(policy: Policy, folder: Path | str, notes: dict[str, Any] | None
         "parameters": policy.parameter_count(),
         "files": {name: _digest(new / name) for name in _file_names(new)},
         "notes": notes or {},
+        **({} if policy.compute == "weights" else {"compute": policy.compute}),
+        **adapter,
     }
     (new / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     for name in [*_file_names(new), MANIFEST]:
@@ -78,6 +86,8 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
     """
     from safetensors.torch import load_file
 
+    from sg_pipeline.policies.adapters import load_adapters
+    from sg_pipeline.policies.compute import shorten_frozen
     from sg_pipeline.policies.pretrained import load_pretrained
 
     folder = Path(folder)
@@ -94,9 +104,15 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
                 f"{digest[:12]}…; restore it, or delete the folder."
             )
     with _no_progress_bars():
-        policy = load_pretrained(str(folder), device=device)
+        if "adapter" in manifest:
+            policy = load_adapters(folder, manifest, device)
+        else:
+            policy = load_pretrained(str(folder), device=device)
     policy.step = manifest["step"]
     policy.name = manifest["name"]
+    policy.compute = manifest.get("compute", "weights")
+    if policy.compute == "bfloat16":
+        shorten_frozen(policy.model)
     if OPTIMIZER in manifest["files"]:
         policy.optimizer_state = load_file(folder / OPTIMIZER, device=device)
     return policy

@@ -68,7 +68,7 @@ def play(
     counters: Mapping[str, int] = {}
     if guide is not None and config.guidance:
         guided = GuidedFormat(policy.tokenizer, prompts)
-        guiding = TransformersSampler(guide.model, temperature=config.temperature)
+        guiding = TransformersSampler(guide.model, config.temperature, guide.compute)
         two = TwoCallSampler(guiding, sampler, guided.handover)
         agent_format, sampler, counters = guided, two, two.counters
     result = collect(

@@ -43,7 +43,7 @@ def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max
     if config.engine == "transformers":
         from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 
-        return TransformersSampler(policy.model, temperature=temperature)
+        return TransformersSampler(policy.model, temperature, policy.compute)
     from sg_pipeline.sampling.vllm.session import VllmSampler
 
     engine = _engine(policy, config, max_length)

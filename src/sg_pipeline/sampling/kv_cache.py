@@ -46,14 +46,15 @@ class RowLayer(CacheLayerMixin):
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, placement: Placement) -> None:
-        """Share `placement` with the other layers."""
+    def __init__(self, placement: Placement, dtype: torch.dtype | None = None) -> None:
+        """Share `placement` with the other layers; keep states in `dtype`, or as they come."""
         super().__init__()
         self._placement = placement
+        self._dtype = dtype
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate for the heads, sizes, type and device of the first states."""
-        self.dtype, self.device = key_states.dtype, key_states.device
+        self.dtype, self.device = self._dtype or key_states.dtype, key_states.device
         self.keys = self._allocate(key_states)
         self.values = self._allocate(value_states)
         self.is_initialized = True
@@ -69,8 +70,10 @@ class RowLayer(CacheLayerMixin):
             self._grow()
         keys = self.keys[place.start : place.stop]
         values = self.values[place.start : place.stop]
-        keys[place.batch_index, :, place.positions] = key_states[place.batch_index, :, place.query_index]
-        values[place.batch_index, :, place.positions] = value_states[place.batch_index, :, place.query_index]
+        for table, states in ((keys, key_states), (values, value_states)):
+            table[place.batch_index, :, place.positions] = states[place.batch_index, :, place.query_index].to(
+                table.dtype
+            )
         return keys[:, :, : place.span], values[:, :, : place.span]
 
     def move(self, targets: Sequence[int], sources: Sequence[int], length: int) -> None:
@@ -93,7 +96,7 @@ class RowLayer(CacheLayerMixin):
     def _allocate(self, states: torch.Tensor) -> torch.Tensor:
         # Zeros, not `empty`: a masked NaN would still poison the attention (0 * NaN).
         shape = (self._placement.rows, states.shape[1], self._placement.capacity, states.shape[3])
-        return torch.zeros(shape, dtype=states.dtype, device=states.device)
+        return torch.zeros(shape, dtype=self._dtype or states.dtype, device=states.device)
 
     def _grow(self) -> None:
         for name in ("keys", "values"):
@@ -107,12 +110,15 @@ class RowLayer(CacheLayerMixin):
 class RowCache(Cache):
     """The cache of a whole model: one `RowLayer` a layer, created as the model asks for them."""
 
-    def __init__(self, rows: int, block: int) -> None:
-        """Prepare for `rows` rows; capacity grows in steps of `block` positions."""
+    def __init__(self, rows: int, block: int, dtype: torch.dtype | None = None) -> None:
+        """Prepare for `rows` rows; capacity grows in steps of `block` positions.
+
+        Under autocast keys come in float32, though attention rounds them anyway: `dtype` keeps them as they are used.
+        """
         self.placement = Placement(rows=rows)
         self._block = block
         # The base class only ever calls it, so a function that makes a layer does as well as a class.
-        super().__init__(layer_class_to_replicate=partial(RowLayer, self.placement))  # type: ignore[arg-type]
+        super().__init__(layer_class_to_replicate=partial(RowLayer, self.placement, dtype))  # type: ignore[arg-type]
 
     def reserve(self, positions: int, rows: int) -> None:
         """Make room for `positions` positions in the first `rows` rows; the rest may be given up on that occasion."""

@@ -20,10 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.policies.compute import computing
 from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow, UpdatePlan, plan_updates
+from sg_pipeline.training.marks import unmarked
 from sg_pipeline.training.optimizer_state import export_state, import_state
+from sg_pipeline.training.reference import attach, reference_of
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -110,29 +113,26 @@ def train_step(
         micro_batch_tokens=config.micro_batch_tokens,
         orders=[stream(seed, step, "train", i).permutation(len(experience)) for i in range(config.num_iterations)],
         idle=idle,
+        overhead=config.micro_batch_overhead,
     )
     model = policy.model
-    own_forward = model.__dict__.get("forward")
-    name = model.config._name_or_path
-    try:
-        if reference is not None:
-            # TRL loads the reference from where the model says it comes from.
-            model.config._name_or_path = str(reference)
-        with tempfile.TemporaryDirectory(prefix="sg_train_") as folder:
-            trainer: Any = _build_trainer(policy, plan, config, step, seed=seed, temperature=temperature, folder=folder)
-            trainer.feed(experience, plan, config, policy.tokenizer.pad_token_id or 0)
+    measured_from = reference_of(policy, reference) if config.beta > 0 and reference is not None else None
+    with (
+        unmarked(model),
+        unmarked(measured_from and measured_from.model),
+        computing("weights" if policy.compute == "bfloat16" else policy.compute, model.device),  # TRL casts itself
+        tempfile.TemporaryDirectory(prefix="sg_train_") as folder,
+    ):
+        trainer: Any = _build_trainer(policy, plan, config, step, seed=seed, temperature=temperature, folder=folder)
+        if measured_from is not None:
+            attach(trainer, measured_from, config.beta)
+        trainer.feed(experience, plan, config, policy.tokenizer.pad_token_id or 0)
+        try:
             # The trainer's loop starts with a full garbage collection: spare it the objects of everything else.
             gc.freeze()
             trainer.train()
-    finally:
-        gc.unfreeze()
-        model.config._name_or_path = name
-        # TRL wraps the model's forward anew for each trainer: take the wrapper off again.
-        if own_forward is None:
-            model.__dict__.pop("forward", None)
-        else:
-            model.forward = own_forward
-        model.eval()
+        finally:
+            gc.unfreeze()
     metrics = _metrics(trainer, experience, plan)
     policy.optimizer_state = export_state(trainer.optimizer, model)
     policy.step += 1
@@ -168,8 +168,12 @@ def _build_trainer(
     arguments = GRPOConfig(
         output_dir=folder,
         use_cpu=on_cpu,
-        bf16=False,
-        **{_CHECKPOINTING[hasattr(GRPOConfig, "activation_checkpointing")]: not on_cpu},
+        bf16=policy.compute == "bfloat16",
+        **{
+            _CHECKPOINTING[hasattr(GRPOConfig, "activation_checkpointing")]: not on_cpu
+            if config.gradient_checkpointing == "auto"
+            else config.gradient_checkpointing
+        },
         seed=derive_seed(seed, step, "train", bits=31),
         max_steps=len(plan.micro_batches) // plan.accumulation,
         gradient_accumulation_steps=plan.accumulation,
@@ -183,7 +187,7 @@ def _build_trainer(
         importance_sampling_level=config.importance_sampling_level,
         epsilon=config.epsilon,
         epsilon_high=config.epsilon_high,
-        beta=config.beta,
+        beta=0.0,  # the reference is ours, see `reference.attach`
         max_completion_length=config.max_completion_length,
         learning_rate=config.rate(step),
         lr_scheduler_type="constant",

@@ -1,7 +1,8 @@
 """The thin subclass of TRL's `GRPOTrainer` that is fed recorded experience instead of generating.
 
-What is TRL's: the loss with all its variants, clipping, KL, entropy and clip metrics, the reference model, the
-optimizer and its loop. What is ours: where the batches come from, and the weight of a micro-batch.
+What is TRL's: the loss with all its variants, clipping, KL, entropy and clip metrics, the optimizer and its loop. What
+is ours: where the batches come from, the weight of a micro-batch, at which tokens the output layer runs
+(`token_logps`), and where the reference model comes from (`reference`).
 
 The contract with TRL 1.16, pinned by `tests/training/test_trl_contract.py`:
   - `get_train_dataloader` gives what `_prepare_inputs` gets; `_prepare_inputs` returns `_compute_loss`'s inputs;
@@ -27,7 +28,10 @@ from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
 from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
+from sg_pipeline.training.reference import without_adapters
+from sg_pipeline.training.token_logps import fused_token_logps, policy_token_logps
 
 if TYPE_CHECKING:
     from sg_pipeline.training.config import TrainConfig
@@ -80,7 +84,7 @@ class ReplayTrainer(GRPOTrainer):
             inputs["old_per_token_logps"] = self._stack_old(micro.rows, inputs["completion_ids"].size(1))
             inputs["importance_sampling_ratio"] = self._sampler_ratio(inputs)
         if self.beta != 0.0:
-            inputs["ref_per_token_logps"] = self._logps_of(self.ref_model, inputs)
+            inputs["ref_per_token_logps"] = self._reference_logps(inputs)
         self._current = micro
         return inputs
 
@@ -109,23 +113,31 @@ class ReplayTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Evaluate as TRL does, at the policy's tokens alone where that is faster; keep the log-probabilities."""
+        """Evaluate as TRL does, but at the policy's tokens alone; keep the log-probabilities."""
+        result: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
         if self._lean(model):
-            result = policy_token_logps(model, input_ids, self._wanted, self.temperature)
+            chunk = self._config.logits_chunk_tokens
+            with self.accelerator.autocast():
+                result = policy_token_logps(model, input_ids, self._wanted, self.temperature, chunk)
+        elif not self.aux_loss_enabled:
+            with self.accelerator.autocast():
+                result = fused_token_logps(model, input_ids, self._wanted)
         else:
             result = super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
         self._evaluated = result[0].detach()
         return result
 
     def _lean(self, model: Any) -> bool:
-        """Whether `policy_token_logps` may replace TRL's evaluation.
+        """Whether `policy_token_logps` may replace the output layer that TRL has fused to the model.
 
-        On CPU TRL's output layer runs at every position, padding and observations included, and takes 38 % of a
-        step (0.93 M parameters, a third of the tokens the policy's). On CUDA its Triton kernel is the better one.
+        On CPU that one runs at every position, padding and observations included, and takes 38 % of a step (0.93 M
+        parameters, a third of the tokens the policy's). On CUDA its Triton kernel is the better one.
         """
-        head = model.config.get_text_config()
-        scaled = any(getattr(head, name, None) is not None for name in _LOGIT_TRANSFORMS)
-        return model.device.type == "cpu" and isinstance(model, PreTrainedModel) and not scaled
+        causal = causal_model(model)
+        if not isinstance(causal, PreTrainedModel) or causal.device.type != "cpu":
+            return False
+        head = causal.config.get_text_config()
+        return all(getattr(head, name, None) is None for name in _LOGIT_TRANSFORMS)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
@@ -166,8 +178,14 @@ class ReplayTrainer(GRPOTrainer):
         for i, row in enumerate(micro.rows):
             self.gaps[row] = gap[i, : self._rows[row].length - 1]
 
+    def _reference_logps(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        if self.ref_model is not None:
+            return self._logps_of(self.ref_model, inputs)
+        with without_adapters(self.model):
+            return self._logps_of(self.model, inputs)
+
     def _logps_of(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return log-probabilities (B, T) under `model`, without gradient, by TRL's own function."""
+        """Return log-probabilities (B, T) under `model`, without gradient."""
         with torch.no_grad():
             return self._get_per_token_logps_and_entropies(
                 model,
@@ -204,28 +222,3 @@ class ReplayTrainer(GRPOTrainer):
         if how == "truncate":
             return ratio.clamp(max=self._config.sampler_cap)
         return ratio.masked_fill(ratio > self._config.sampler_cap, 0.0)
-
-
-def policy_token_logps(
-    model: PreTrainedModel, input_ids: torch.Tensor, wanted: torch.Tensor, temperature: float
-) -> tuple[torch.Tensor, torch.Tensor, None]:
-    """Return log-probabilities and entropies of the wanted tokens; logits exist only there.
-
-    Args:
-        model: a causal language model without transformations behind its output layer.
-        input_ids: (B, 1 + T), padded on the right: causal attention needs no mask then.
-        wanted: (B, T) bool, which of `input_ids[:, 1:]` to evaluate.
-        temperature: divides the logits.
-
-    Returns:
-        (B, T) each, zero where not wanted, the entropies without gradient; and None, for TRL's auxiliary loss.
-    """
-    hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
-    logits = model.get_output_embeddings()(hidden[wanted]).float() / temperature
-    logps = logits.log_softmax(dim=-1)
-    chosen = logps.gather(-1, input_ids[:, 1:][wanted].unsqueeze(-1)).squeeze(-1)
-    with torch.no_grad():
-        entropy = -(logps.exp() * logps).sum(dim=-1)
-    blank = logits.new_zeros(wanted.shape)
-    # `masked_scatter` stays connected to the model when nothing is wanted.
-    return blank.masked_scatter(wanted, chosen), blank.masked_scatter(wanted, entropy), None

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.training.batching import Batch, EncodedDemonstration, stream_batches
 from sg_pipeline.training.optimizer_state import export_state, import_state
 from sg_pipeline.training.warm_start_config import WarmStartConfig, WarmStartProgress
@@ -222,6 +223,7 @@ def imitation_loss(model: Any, input_ids: torch.Tensor, loss_mask: torch.Tensor)
     """
     import torch
 
+    model = causal_model(model)
     hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
     wanted = loss_mask[:, 1:]
     logits = model.get_output_embeddings()(hidden[:, :-1][wanted])
