@@ -35,3 +35,7 @@ class RunFailedError(SgPipelineError):
 
 class RunKilledError(RunFailedError):
     """A run that another one has started was killed: it has done nothing wrong, and can go on."""
+
+
+class RankError(SgPipelineError):
+    """The processes that share a run are not those that were asked for, or have lost each other."""

@@ -50,6 +50,10 @@ class PolicyDataset(AbstractDataset[Any, Any]):
 
         with named(Path(self._filepath)):
             save_policy(data, Path(self._filepath))
+        self.hold(data)
+
+    def hold(self, data: "Policy") -> None:
+        """Hand this object on where the link is live; it is written, by this process or by the one that writes."""
         if self._live:
             self._held = data
 

@@ -8,8 +8,9 @@ The contract with TRL 1.16, pinned by `tests/training/test_trl_contract.py`:
   - `_compute_loss(model, inputs)` divides by `current_gradient_accumulation_steps` (grpo, bnpo, dr_grpo) or by
     inputs["num_items_in_batch"] / (steps_per_generation / accumulation) (dapo, cispo);
   - `_get_per_token_logps_and_entropies` is the only place where the policy is evaluated;
-  - `_metrics["train"]` gets one value per micro-batch; `use_vllm` with `vllm_importance_sampling_correction` makes
-    the loss multiply by inputs["importance_sampling_ratio"].
+  - `_metrics["train"]` gets one value per micro-batch, gathered by `accelerator.gather` and `.reduce` alone;
+    `use_vllm` with `vllm_importance_sampling_correction` makes the loss multiply by
+    inputs["importance_sampling_ratio"].
 """
 
 # mypy: disable-error-code="misc"
@@ -26,8 +27,9 @@ import torch
 from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
-from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.distributed.world import world
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
+from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
 
 if TYPE_CHECKING:
     from sg_pipeline.training.config import TrainConfig
@@ -61,6 +63,7 @@ class ReplayTrainer(GRPOTrainer):
         self.weights: list[int] = []
         self.grad_norms: list[float] = []
         self._old: dict[int, torch.Tensor] = {}
+        self._broken: str | None = None
         # The loss applies the correction under this flag alone; vLLM itself plays no part in training.
         self.use_vllm = config.sampler_correction != "none"
         if self.use_vllm:
@@ -91,8 +94,10 @@ class ReplayTrainer(GRPOTrainer):
         trajectory (grpo, dr_grpo) or every token (bnpo) of the step count the same wherever it falls; dapo and
         cispo already do by their own normaliser.
         """
-        loss = super()._compute_loss(model, inputs)
-        micros = len(self._plan.micro_batches) / self._config.num_iterations
+        with metrics_of_its_own(self.accelerator):
+            loss = super()._compute_loss(model, inputs)
+        # Of all processes: DDP takes the mean of their gradients, as TRL that of the micro-batches.
+        micros = world().size * len(self._plan.micro_batches) / self._config.num_iterations
         trained = int(inputs["tool_mask"].sum())
         if self.loss_type in {"grpo", "dr_grpo"}:
             rows = 0 if self._current.filler else len(self._current.rows)
@@ -110,8 +115,9 @@ class ReplayTrainer(GRPOTrainer):
         self, model: Any, input_ids: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Evaluate as TRL does, at the policy's tokens alone where that is faster; keep the log-probabilities."""
-        if self._lean(model):
-            result = policy_token_logps(model, input_ids, self._wanted, self.temperature)
+        if self._lean(getattr(model, "module", model)):
+            wanted, temperature = self._wanted, self.temperature
+            result = through(model, lambda bare: policy_token_logps(bare, input_ids, wanted, temperature))
         else:
             result = super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
         self._evaluated = result[0].detach()
@@ -128,14 +134,18 @@ class ReplayTrainer(GRPOTrainer):
         return model.device.type == "cpu" and isinstance(model, PreTrainedModel) and not scaled
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        # Every process comes by here before the weights change: a loss that one of them has met ends all.
+        world().agree(self._broken)
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         self.grad_norms.append(self._finite("gradient norm", float(norm)))
+        if self._broken is not None:  # the norm is the same on all
+            world().agree(self._broken)
         return norm
 
     def _finite(self, name: str, value: float) -> float:
-        """Stop before a broken gradient reaches the weights."""
-        if not math.isfinite(value):
-            raise ConfigurationError(
+        """Note what stops the training before a broken gradient reaches the weights."""
+        if not math.isfinite(value) and self._broken is None:
+            self._broken = (
                 f"Training diverged: the {name} is {value} at optimizer step {self.state.global_step + 1}; "
                 f"lower learning_rate (now {self.args.learning_rate:g})."
             )
@@ -189,9 +199,13 @@ class ReplayTrainer(GRPOTrainer):
             self._note_gap(micro, logps, inputs)
             for i, row in enumerate(micro.rows):
                 self._old[row] = logps[i, : self._rows[row].length - 1]
+        # In a later pass a row may fall to another process.
+        self._old = merged(self._old)
 
     def _stack_old(self, rows: Sequence[int], width: int) -> torch.Tensor:
-        old = [torch.nn.functional.pad(self._old[row], (0, width - len(self._old[row]))) for row in rows]
+        nothing = torch.empty(0, device=self.accelerator.device)  # a filler's rows need not have been evaluated
+        known = [self._old.get(row, nothing) for row in rows]
+        old = [torch.nn.functional.pad(one, (0, width - len(one))) for one in known]
         return torch.stack(old)
 
     def _sampler_ratio(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

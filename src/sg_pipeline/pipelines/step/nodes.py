@@ -1,6 +1,7 @@
 """Nodes of one co-evolution step."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
 from sg_pipeline.rollouts.dynamic import play_step
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
+from sg_pipeline.rollouts.sharing import play_shared
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.quarantine import GateConfig, gate
@@ -60,7 +62,8 @@ def rollout(
                 guide=guide,
             )
 
-        result = play_step(play_groups, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
+        shared = partial(play_shared, play_groups)
+        result = play_step(shared, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
     return to_frame(result.trajectories), {"timings": result.timings, "counters": result.counters}
 
 
@@ -160,6 +163,8 @@ def train(
         "format": timings["format_s"],
         "training": training.pop("seconds"),
     }
+    if "sync_s" in timings:  # of processes that share the run; in the training's time it is the gradients' way
+        seconds["sync"] = timings["sync_s"]
     seconds["total"] = timings["total_s"] + seconds["training"]
     metrics = {**dials, "rollout": rollout_report["counters"], "training": training, "seconds": seconds}
     return metrics, gap_table(validated, rewards, trained.gaps), policy
