@@ -9,6 +9,8 @@ from kedro.framework.hooks import hook_impl
 
 from sg_pipeline import clock, pipeline_registry
 from sg_pipeline.coevolution import BASE_POLICY
+from sg_pipeline.distributed.start import check_world
+from sg_pipeline.distributed.strategy import settle_strategy, strategy
 from sg_pipeline.distributed.world import world
 from sg_pipeline.files import ABOUT
 from sg_pipeline.run_lock import RunLock
@@ -28,10 +30,10 @@ class RanksHook:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
         """Connect them, unless they are not those that were asked for."""
-        from sg_pipeline.distributed.start import check_world
-
-        check_world(pipeline_registry.parameters().distributed.ranks, run_params["pipeline_names"] in _STARTERS)
-        world().open(pipeline_registry.parameters().distributed.timeout_s)
+        config = pipeline_registry.parameters().distributed
+        check_world(config.ranks, run_params["pipeline_names"] in _STARTERS)
+        settle_strategy(config.strategy)
+        world().open(config.timeout_s)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -139,7 +141,8 @@ class ProgressHook:
             return
         run = pipeline_registry.parameters().run
         names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
-        logger.info("run '%s': %s, seed %d; outputs lie in data/*/%s", run.name, names, run.seed, run.name)
+        shared = "" if world().alone else f", shared by {world().size} processes ({strategy()})"
+        logger.info("run '%s': %s, seed %d%s; outputs lie in data/*/%s", run.name, names, run.seed, shared, run.name)
 
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any]) -> None:

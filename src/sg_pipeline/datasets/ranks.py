@@ -1,11 +1,11 @@
 """The catalog of processes that share a run: rank 0 writes, all others read what it has written.
 
-What lies in memory every rank keeps for itself: the live policy, the frames that one step hands to the next. What is a
-file rank 0 writes while the others wait, and a rank that needs it later reads that file, so every rank's node gets the
-same fresh object through the same schema as rank 0's. (Keeping the object on the other ranks would save the reading, but
-hand out one that has not been through the file: tuples for lists, keys that are no strings, a frame that some node
-has changed.) A policy whose link is live is kept on every rank, as on rank 0. The ranks share a file system: inputs,
-games and checkpoints are read by all of them in any case.
+What lies in memory every rank keeps for itself: the live policy, the frames that one step hands to the next. What
+is a file rank 0 writes while the others wait, and a rank that needs it later reads that file, so every rank's node gets
+the same fresh object through the same schema as rank 0's. (Keeping the object on the other ranks would save the
+reading, but hand out one that has not been through the file: tuples for lists, keys that are no strings, a frame that
+some node has changed.) A policy whose link is live is kept on every rank, as on rank 0. The ranks share a file system:
+inputs, games and checkpoints are read by all of them in any case.
 """
 
 from collections.abc import Iterable
@@ -42,6 +42,7 @@ class RankCatalog(DataCatalog):
             super().save(ds_name, data)
             return
         write = super().save
-        world().on_first(lambda: write(ds_name, data))
-        if not world().first and hasattr(dataset, "hold"):
+        written = dataset.whole(data, keep=world().first) if hasattr(dataset, "whole") else data
+        world().on_first(lambda: write(ds_name, written))
+        if hasattr(dataset, "hold"):
             dataset.hold(data)

@@ -1,10 +1,10 @@
 """The processes that share a run, as their launcher has started them.
 
-    torchrun --nproc_per_node 4 -m kedro run …      RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT
+    torchrun --nproc_per_node 4 -m kedro run …      RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT
 
-Every process runs the same graph. What only one may do (write, decide what is missing) rank 0 does (`on_first`); what can
-be shared out each does its part of (`everywhere`); then all hold the same. A process without a launcher is a world of
-its own: nothing here imports torch then, and every function returns what it was given.
+Every process runs the same graph. What only one may do (write, decide what is missing) rank 0 does (`on_first`); what
+can be shared out each does its part of (`everywhere`); then all hold the same. A process without a launcher is a world
+of its own: nothing here imports torch then, and every function returns what it was given.
 
 An error that all come to know ends all of them with the same sentence, which is printed by the one that it happened to.
 """
@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from sg_pipeline.errors import ConfigurationError, RankError, SgPipelineError
 
 T = TypeVar("T")
+
 
 @dataclass
 class World:
@@ -229,4 +230,3 @@ def read_world(environment: Mapping[str, str]) -> World:
 def seconds() -> float:
     """Return the seconds that this process has spent so far on waiting for others and exchanging results with them."""
     return world().seconds
-

@@ -1,8 +1,8 @@
 """Groups dealt out to the processes that share a run.
 
-Rank r of n plays groups r, r + n, r + 2n, …: a panel sorted by kinds of tasks is dealt evenly. An episode's chance is named
-by its group and item, so who plays it does not matter. Every rank gets all of them back, in the order of the groups, and
-everything behind (the gate, rewards, whether dynamic sampling goes on) comes out the same on all.
+Rank r of n plays groups r, r + n, r + 2n, …: a panel sorted by kinds of tasks is dealt evenly. An episode's chance is
+named by its group and item, so who plays it does not matter. Every rank gets all of them back, in the order of the
+groups, and everything behind (the gate, rewards, whether dynamic sampling goes on) comes out the same on all.
 """
 
 from collections.abc import Callable, Sequence

@@ -25,6 +25,7 @@ from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow, UpdatePlan, plan_updates
 from sg_pipeline.training.optimizer_state import export_state, import_state
+from sg_pipeline.training.sharding import hand_back, learning_copy
 from sg_pipeline.training.sharing import Measured, of_all, own_part
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def train_step(
         idle=idle,
     )
     plan = own_part(whole, world())
+    live, policy = policy, learning_copy(policy)
     model = policy.model
     own_forward = model.__dict__.get("forward")
     name = model.config._name_or_path
@@ -136,6 +138,7 @@ def train_step(
     metrics = _metrics(trainer, measured, experience, plan)
     policy.optimizer_state = export_state(trainer.optimizer, model)
     policy.step += 1
+    hand_back(policy, live)
     metrics |= {
         "learning_rate": config.rate(step),
         "seconds": time.perf_counter() - started,

@@ -1,6 +1,6 @@
 """A step's training dealt out to the processes that share a run.
 
-    plan of the step ─► own_part (rank r of n: micro-batches r, r + n, …) ─► gradients, averaged by DDP ─► the same weights
+    plan of the step ─► own_part (rank r of n: micro-batches r, r + n, …) ─► gradients' mean, by DDP ─► the same weights
 
 Each optimizer step covers the rows that it covers in one process; only which micro-batch a row is in may differ, which
 shows in the rounding alone. What is measured stays on the process until the end: TRL gathers its metrics after each
@@ -97,7 +97,7 @@ def metrics_of_its_own(accelerator: Any) -> Iterator[None]:
 
 
 def through(model: Any, function: Callable[[Any], T]) -> T:
-    """Return `function(bare model)`, called as `model`'s forward: what wraps it (DDP, FSDP) prepares its gradients there.
+    """Return `function(bare model)`, called as `model`'s forward: there DDP and FSDP prepare weights and gradients.
 
     Args:
         model: as the trainer hands it to the loss; a bare one is called directly.

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -27,6 +28,7 @@ import torch
 from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
+from sg_pipeline.distributed.strategy import is_sharded
 from sg_pipeline.distributed.world import world
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
 from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
@@ -137,6 +139,7 @@ class ReplayTrainer(GRPOTrainer):
         # Every process comes by here before the weights change: a loss that one of them has met ends all.
         world().agree(self._broken)
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         self.grad_norms.append(self._finite("gradient norm", float(norm)))
         if self._broken is not None:  # the norm is the same on all
             world().agree(self._broken)
@@ -150,6 +153,16 @@ class ReplayTrainer(GRPOTrainer):
                 f"lower learning_rate (now {self.args.learning_rate:g})."
             )
         return value
+
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
+        """Let all micro-batches of an optimizer step but the last keep their gradients to this process."""
+        model: Any = self.model
+        model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            model.set_requires_gradient_sync(True)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Keep TRL's metrics in `_metrics`; print and report nothing."""
@@ -191,11 +204,14 @@ class ReplayTrainer(GRPOTrainer):
         seen: set[tuple[int, ...]] = set()
         micros = self._plan.micro_batches[: len(self._plan.micro_batches) // self._config.num_iterations]
         for micro in micros:
-            if micro.filler or micro.rows in seen:
+            idle = micro.filler or micro.rows in seen
+            if idle and not is_sharded():  # shards are gathered by all processes together, so often as one computes
                 continue
             seen.add(micro.rows)
             inputs = self._tensors(micro.rows)
             logps = self._logps_of(self.model, inputs)
+            if idle:
+                continue
             self._note_gap(micro, logps, inputs)
             for i, row in enumerate(micro.rows):
                 self._old[row] = logps[i, : self._rows[row].length - 1]
