@@ -39,3 +39,7 @@ class RunKilledError(RunFailedError):
 
 class SamplingError(SgPipelineError):
     """A sampling engine cannot be started or reached, or does not hold the policy's weights."""
+
+
+class RankError(SgPipelineError):
+    """The processes that share a run are not those that were asked for, or have lost each other."""

@@ -51,6 +51,7 @@ _FREE = (
     "study",  # which runs are compared
     "sweep",  # which runs are made
     "plan",  # what is foretold of a run
+    "distributed",  # how many processes share it
 )
 # What finished policies are scored with: section -> what is made with it.
 _SCORED = {"evaluate.": EVALUATION, "validation.": VALIDATION}

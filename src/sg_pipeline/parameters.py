@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from sg_pipeline.coevolution import CoevolveConfig, RunConfig
+from sg_pipeline.distributed.config import DistributedConfig
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.environments.registry import DEFAULT, load_benchmark, locate
 from sg_pipeline.errors import ConfigurationError
@@ -54,6 +55,7 @@ class Parameters(BaseModel):
     validation: ValidationConfig
     sweep: SweepConfig
     plan: PlanConfig
+    distributed: DistributedConfig
 
 
 @cache

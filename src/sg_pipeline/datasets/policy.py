@@ -1,5 +1,6 @@
 """Policies in the catalog: durable on disk, live in memory."""
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,16 @@ class PolicyDataset(AbstractDataset[Any, Any]):
 
         with named(Path(self._filepath)):
             save_policy(data, Path(self._filepath))
+        self.hold(data)
+
+    def whole(self, data: "Policy", *, keep: bool) -> "Policy":
+        """Return what is to be written of a policy that is trained on shards; every rank takes part, one keeps it."""
+        from sg_pipeline.training.sharding import whole_state
+
+        return replace(data, optimizer_state=whole_state(data.optimizer_state, keep=keep))
+
+    def hold(self, data: "Policy") -> None:
+        """Hand this object on where the link is live; it is written, by this process or by the one that writes."""
         if self._live:
             self._held = data
 

@@ -17,9 +17,10 @@ def time_split(timings: Mapping[str, float], training_s: float) -> dict[str, flo
         environment: waiting for environments, while no sampling engine had work;
         sampling: the engine worked (in streaming, environments may have worked beside it);
         format: text to tokens and back;
-        sync: an engine was brought up to date with the policy's weights, or started;
-        training: the update;
-        idle: none of these, such as opening a session or waiting for other ranks;
+        sync: an engine was brought up to date with the policy's weights, or started; with several processes also
+            waiting for the slower ones and exchanging trajectories;
+        training: the update, the way of the gradients included;
+        idle: none of these, such as opening a session;
         total: all of them.
     """
     split = {column: timings.get(name, 0.0) for column, name in _ROLLOUT.items()}

@@ -155,11 +155,11 @@ def plan_updates(
             step = [MicroBatch(tuple(busy[i] for i in group)) for group in groups]
             steps.append(step or [MicroBatch((int(part[0]),), filler=True)])
     accumulation = max(len(step) for step in steps)
-    micro_batches = [micro for step in steps for micro in _fill(step, accumulation)]
+    micro_batches = [micro for step in steps for micro in fill(step, accumulation)]
     return UpdatePlan(tuple(micro_batches), accumulation, updates)
 
 
-def _fill(step: list[MicroBatch], count: int) -> list[MicroBatch]:
+def fill(step: list[MicroBatch], count: int) -> list[MicroBatch]:
     """Return `step` in exactly `count` micro-batches: the largest are halved, then fillers are added."""
     step = list(step)
     while len(step) < count:

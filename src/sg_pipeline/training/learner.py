@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.policies.compute import computing
 from sg_pipeline.randomness import derive_seed, stream
@@ -27,6 +28,8 @@ from sg_pipeline.training.experience import ExperienceRow, UpdatePlan, plan_upda
 from sg_pipeline.training.marks import unmarked
 from sg_pipeline.training.optimizer_state import export_state, import_state
 from sg_pipeline.training.reference import attach, reference_of
+from sg_pipeline.training.sharding import hand_back, learning_copy
+from sg_pipeline.training.sharing import Measured, of_all, own_part
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -107,7 +110,7 @@ def train_step(
         )
     # Without a KL term a row without advantage has no gradient; it still counts in every mean.
     idle = {i for i, row in enumerate(experience) if row.idle} if config.beta == 0 else set()
-    plan = plan_updates(
+    whole = plan_updates(
         [row.length for row in experience],
         minibatch=config.minibatch,
         micro_batch_tokens=config.micro_batch_tokens,
@@ -115,8 +118,10 @@ def train_step(
         idle=idle,
         overhead=config.micro_batch_overhead,
     )
+    plan = own_part(whole, world())
+    live, policy = policy, learning_copy(policy)
     model = policy.model
-    measured_from = reference_of(policy, reference) if config.beta > 0 and reference is not None else None
+    measured_from = reference_of(live, reference) if config.beta > 0 and reference is not None else None
     with (
         unmarked(model),
         unmarked(measured_from and measured_from.model),
@@ -133,14 +138,16 @@ def train_step(
             trainer.train()
         finally:
             gc.unfreeze()
-    metrics = _metrics(trainer, experience, plan)
+    measured = of_all(_measured(trainer))
+    metrics = _metrics(trainer, measured, experience, plan)
     policy.optimizer_state = export_state(trainer.optimizer, model)
     policy.step += 1
+    hand_back(policy, live)
     metrics |= {
         "learning_rate": config.rate(step),
         "seconds": time.perf_counter() - started,
     }
-    return TrainedStep(metrics, {row: gap.numpy() for row, gap in sorted(trainer.gaps.items())})
+    return TrainedStep(metrics, {row: gap.numpy() for row, gap in sorted(measured.gaps.items())})
 
 
 def pass_step(policy: Policy, config: TrainConfig, step: int) -> TrainedStep:
@@ -199,6 +206,7 @@ def _build_trainer(
         dataloader_pin_memory=False,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
         logging_strategy="no",
         save_strategy="no",
         report_to=[],
@@ -222,24 +230,32 @@ def _no_reward(completions: list[Any], **_: Any) -> list[float | None]:
     return [0.0] * len(completions)
 
 
-def _metrics(trainer: ReplayTrainer, experience: Sequence[ExperienceRow], plan: UpdatePlan) -> dict[str, float]:
-    """Return the step's figures; those per token are weighted by the tokens of each micro-batch."""
+def _measured(trainer: ReplayTrainer) -> Measured:
+    """Return this process's figures; those per token are weighted by the tokens of each micro-batch."""
+    noted = trainer._metrics["train"]
+    sums = {
+        name: sum(value * weight for value, weight in zip(noted[name], trainer.weights, strict=True))
+        for name in ("entropy", "kl", *_CLIP_SHARES.values())
+        if name in noted
+    }
+    return Measured(sum(trainer.losses), sum(trainer.weights), sums, trainer.gaps)
+
+
+def _metrics(
+    trainer: ReplayTrainer, measured: Measured, experience: Sequence[ExperienceRow], plan: UpdatePlan
+) -> dict[str, float]:
+    """Return the step's figures."""
     import torch
 
-    noted = trainer._metrics["train"]
-    computed = sum(trainer.weights)
+    sums, computed = measured.sums, measured.tokens
     trained = sum(row.trained_tokens for row in experience)
     updates = len(plan.micro_batches) // plan.accumulation
     passes = updates // plan.updates_per_pass
-
-    def total(name: str) -> float:
-        return sum(value * weight for value, weight in zip(noted[name], trainer.weights, strict=True))
-
-    gaps = torch.cat([torch.empty(0), *trainer.gaps.values()])
+    gaps = torch.cat([torch.empty(0), *measured.gaps.values()])
     gaps = gaps[~gaps.isnan()]
     metrics = {
-        "loss": sum(trainer.losses) / updates,
-        "entropy": total("entropy") / max(1, computed),
+        "loss": measured.loss / updates,
+        "entropy": sums["entropy"] / max(1, computed),
         "surprisal": -sum(sum(row.logprobs) for row in experience) / max(1, trained),
         "grad_norm_mean": sum(trainer.grad_norms) / len(trainer.grad_norms),
         "grad_norm_max": max(trainer.grad_norms),
@@ -250,10 +266,10 @@ def _metrics(trainer: ReplayTrainer, experience: Sequence[ExperienceRow], plan: 
         "rows_idle": sum(row.idle for row in experience),
         "tokens_trained": trained * passes,
     }
-    if "kl" in noted:
-        metrics["kl"] = total("kl") / max(1, computed)
+    if "kl" in sums:
+        metrics["kl"] = sums["kl"] / max(1, computed)
     # Rows that were not computed have no advantage, and what has none is never clipped: they count as unclipped.
     for key, name in _CLIP_SHARES.items():
-        if name in noted:
-            metrics[key] = total(name) / max(1, trained * passes)
+        if name in sums:
+            metrics[key] = sums[name] / max(1, trained * passes)
     return metrics

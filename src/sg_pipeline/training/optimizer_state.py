@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sg_pipeline.errors import CheckpointError
+from sg_pipeline.training.sharding import placed_like
 
 if TYPE_CHECKING:
     import torch
@@ -48,4 +49,4 @@ def import_state(optimizer: torch.optim.Optimizer, model: torch.nn.Module, state
                 f"The optimizer state '{key}' has shape {tuple(value.shape)}, "
                 f"but the parameter has {tuple(parameter.shape)}."
             )
-        optimizer.state[parameter][slot] = value.to(parameter.device)
+        optimizer.state[parameter][slot] = placed_like(value, parameter)

@@ -9,8 +9,9 @@ The contract with TRL 1.16, pinned by `tests/training/test_trl_contract.py`:
   - `_compute_loss(model, inputs)` divides by `current_gradient_accumulation_steps` (grpo, bnpo, dr_grpo) or by
     inputs["num_items_in_batch"] / (steps_per_generation / accumulation) (dapo, cispo);
   - `_get_per_token_logps_and_entropies` is the only place where the policy is evaluated;
-  - `_metrics["train"]` gets one value per micro-batch; `use_vllm` with `vllm_importance_sampling_correction` makes
-    the loss multiply by inputs["importance_sampling_ratio"].
+  - `_metrics["train"]` gets one value per micro-batch, gathered by `accelerator.gather` and `.reduce` alone;
+    `use_vllm` with `vllm_importance_sampling_correction` makes the loss multiply by
+    inputs["importance_sampling_ratio"].
 """
 
 # mypy: disable-error-code="misc"
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -27,10 +29,13 @@ import torch
 from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
+from sg_pipeline.distributed.strategy import is_sharded
+from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
 from sg_pipeline.training.reference import without_adapters
+from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
 from sg_pipeline.training.token_logps import fused_token_logps, policy_token_logps
 
 if TYPE_CHECKING:
@@ -65,6 +70,7 @@ class ReplayTrainer(GRPOTrainer):
         self.weights: list[int] = []
         self.grad_norms: list[float] = []
         self._old: dict[int, torch.Tensor] = {}
+        self._broken: str | None = None
         # The loss applies the correction under this flag alone; vLLM itself plays no part in training.
         self.use_vllm = config.sampler_correction != "none"
         if self.use_vllm:
@@ -95,8 +101,10 @@ class ReplayTrainer(GRPOTrainer):
         trajectory (grpo, dr_grpo) or every token (bnpo) of the step count the same wherever it falls; dapo and
         cispo already do by their own normaliser.
         """
-        loss = super()._compute_loss(model, inputs)
-        micros = len(self._plan.micro_batches) / self._config.num_iterations
+        with metrics_of_its_own(self.accelerator):
+            loss = super()._compute_loss(model, inputs)
+        # Of all processes: DDP takes the mean of their gradients, as TRL that of the micro-batches.
+        micros = world().size * len(self._plan.micro_batches) / self._config.num_iterations
         trained = int(inputs["tool_mask"].sum())
         if self.loss_type in {"grpo", "dr_grpo"}:
             rows = 0 if self._current.filler else len(self._current.rows)
@@ -115,13 +123,13 @@ class ReplayTrainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Evaluate as TRL does, but at the policy's tokens alone; keep the log-probabilities."""
         result: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
-        if self._lean(model):
-            chunk = self._config.logits_chunk_tokens
+        wanted, temperature, chunk = self._wanted, self.temperature, self._config.logits_chunk_tokens
+        if self._lean(getattr(model, "module", model)):
             with self.accelerator.autocast():
-                result = policy_token_logps(model, input_ids, self._wanted, self.temperature, chunk)
+                result = through(model, lambda bare: policy_token_logps(bare, input_ids, wanted, temperature, chunk))
         elif not self.aux_loss_enabled:
             with self.accelerator.autocast():
-                result = fused_token_logps(model, input_ids, self._wanted)
+                result = fused_token_logps(model, input_ids, wanted)
         else:
             result = super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
         self._evaluated = result[0].detach()
@@ -140,18 +148,33 @@ class ReplayTrainer(GRPOTrainer):
         return all(getattr(head, name, None) is None for name in _LOGIT_TRANSFORMS)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        # Every process comes by here before the weights change: a loss that one of them has met ends all.
+        world().agree(self._broken)
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         self.grad_norms.append(self._finite("gradient norm", float(norm)))
+        if self._broken is not None:  # the norm is the same on all
+            world().agree(self._broken)
         return norm
 
     def _finite(self, name: str, value: float) -> float:
-        """Stop before a broken gradient reaches the weights."""
-        if not math.isfinite(value):
-            raise ConfigurationError(
+        """Note what stops the training before a broken gradient reaches the weights."""
+        if not math.isfinite(value) and self._broken is None:
+            self._broken = (
                 f"Training diverged: the {name} is {value} at optimizer step {self.state.global_step + 1}; "
                 f"lower learning_rate (now {self.args.learning_rate:g})."
             )
         return value
+
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
+        """Let all micro-batches of an optimizer step but the last keep their gradients to this process."""
+        model: Any = self.model
+        model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            model.set_requires_gradient_sync(True)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Keep TRL's metrics in `_metrics`; print and report nothing."""
@@ -199,17 +222,24 @@ class ReplayTrainer(GRPOTrainer):
         seen: set[tuple[int, ...]] = set()
         micros = self._plan.micro_batches[: len(self._plan.micro_batches) // self._config.num_iterations]
         for micro in micros:
-            if micro.filler or micro.rows in seen:
+            idle = micro.filler or micro.rows in seen
+            if idle and not is_sharded():  # shards are gathered by all processes together, so often as one computes
                 continue
             seen.add(micro.rows)
             inputs = self._tensors(micro.rows)
             logps = self._logps_of(self.model, inputs)
+            if idle:
+                continue
             self._note_gap(micro, logps, inputs)
             for i, row in enumerate(micro.rows):
                 self._old[row] = logps[i, : self._rows[row].length - 1]
+        # In a later pass a row may fall to another process.
+        self._old = merged(self._old)
 
     def _stack_old(self, rows: Sequence[int], width: int) -> torch.Tensor:
-        old = [torch.nn.functional.pad(self._old[row], (0, width - len(self._old[row]))) for row in rows]
+        nothing = torch.empty(0, device=self.accelerator.device)  # a filler's rows need not have been evaluated
+        known = [self._old.get(row, nothing) for row in rows]
+        old = [torch.nn.functional.pad(one, (0, width - len(one))) for one in known]
         return torch.stack(old)
 
     def _sampler_ratio(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.training.batching import Batch, EncodedDemonstration, stream_batches
@@ -68,8 +69,14 @@ def warm_start(
         loss (since the last report), tokens, imitated_tokens, optimizer_steps, seconds, tokens_per_cpu_second.
 
     Raises:
-        ConfigurationError: the loss is not finite any more.
+        ConfigurationError: the loss is not finite any more; or several processes share the run.
     """
+    if not world().alone:
+        world().agree(
+            f"imitation (base_model.source 'warm_start', --pipeline=distill) is one process's work, but "
+            f"{world().size} share this run: make the policy with --pipeline=base_model or distill without a launcher "
+            f"first, then go on with --only-missing-outputs"
+        )
     progress = progress or WarmStartProgress()
     pad_id = policy.tokenizer.pad_token_id or 0
     batches = stream_batches(

@@ -1,6 +1,7 @@
 """Nodes of one co-evolution step."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
 from sg_pipeline.rollouts.dynamic import play_step
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
+from sg_pipeline.rollouts.sharing import play_shared
 from sg_pipeline.rollouts.timings import time_split
 from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.training.config import TrainConfig
@@ -64,7 +66,8 @@ def rollout(
                 sampling=sampling,
             )
 
-        result = play_step(play_groups, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
+        shared = partial(play_shared, play_groups)
+        result = play_step(shared, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
     return to_frame(result.trajectories), {"timings": result.timings, "counters": result.counters}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig
 from sg_pipeline.evaluation.play import evaluate, evaluated_splits
@@ -46,7 +47,7 @@ def prepare_validation_panel(
     """
     benchmark = environment.benchmark
     wanted = config.tasks(benchmark.tasks_config.model_validate(tasks))
-    prepared = benchmark.prepare(wanted, games, compiled_games, project)
+    prepared: dict[str, Any] = world().on_first(lambda: benchmark.prepare(wanted, games, compiled_games, project))
     played = {split: panel["splits"][split] for split in (TRAIN, *evaluated_splits(panel, evaluation))}
     check_apart(prepared, config.split, played, config.panel)
     return prepared
