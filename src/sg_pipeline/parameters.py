@@ -20,6 +20,7 @@ from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.evaluation.prompting import PromptingConfig
 from sg_pipeline.evaluation.validation import ValidationConfig
 from sg_pipeline.planning.config import PlanConfig
+from sg_pipeline.policies.config import CheckpointsConfig
 from sg_pipeline.rewards.aggregate import RewardConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.study.config import StudyConfig
@@ -40,6 +41,7 @@ class Parameters(BaseModel):
     tasks: Any
     base_model: BaseModelConfig
     coevolve: CoevolveConfig
+    checkpoints: CheckpointsConfig
     rollout: RolloutConfig
     gate: GateConfig = Field(alias="validate")
     aggregate: RewardConfig

@@ -1,5 +1,6 @@
 """Kedro's project settings. https://docs.kedro.org/en/stable/configure/configuration_basics/ ."""
 
+from sg_pipeline.checkpoint_hook import CheckpointHook
 from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.context import ProjectContext
 from sg_pipeline.hooks import ClockHook, FileHook, ProgressHook, RunIdentityHook
@@ -10,7 +11,7 @@ CONFIG_LOADER_CLASS = MethodConfigLoader
 
 CONTEXT_CLASS = ProjectContext
 
-HOOKS = (RunIdentityHook(), ClockHook(), FileHook(), ProgressHook())
+HOOKS = (RunIdentityHook(), CheckpointHook(), ClockHook(), FileHook(), ProgressHook())
 
 # A plugin that somebody has installed for other projects must not change what a run of this one does.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")
