@@ -21,6 +21,7 @@ from sg_pipeline.evaluation.prompting import PromptingConfig
 from sg_pipeline.evaluation.validation import ValidationConfig
 from sg_pipeline.planning.config import PlanConfig
 from sg_pipeline.policies.config import CheckpointsConfig
+from sg_pipeline.publishing.config import PublishConfig
 from sg_pipeline.rewards.aggregate import RewardConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.study.config import StudyConfig
@@ -54,6 +55,7 @@ class Parameters(BaseModel):
     validation: ValidationConfig
     sweep: SweepConfig
     plan: PlanConfig
+    publish: PublishConfig
 
 
 @cache
