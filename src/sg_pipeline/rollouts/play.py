@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult, collect
+from sg_pipeline.rollouts.waves import play_in_waves, rows_at_once
 from sg_pipeline.trajectories.types import Task
 
 if TYPE_CHECKING:
@@ -60,21 +61,28 @@ def play(
     agent_format = AgentFormat(policy.tokenizer, prompts, guidance=config.guidance)
     sampler: Sampler = TransformersSampler(policy.model, temperature=config.temperature)
     counters: Mapping[str, int] = {}
+    models = [policy.model]
     if guide is not None and config.guidance:
         guided = GuidedFormat(policy.tokenizer, prompts)
         guiding = TransformersSampler(guide.model, temperature=config.temperature)
         two = TwoCallSampler(guiding, sampler, guided.handover)
         agent_format, sampler, counters = guided, two, two.counters
-    result = collect(
-        tasks,
-        config,
-        sampler,
-        agent_format,
-        environment.open_pool(data_root, cache_dir),
-        seed=seed,
-        step=step,
-        policy_step=policy.step,
-        purpose=purpose,
-        groups=groups,
-    )
+        models.append(guide.model)
+    pool = environment.open_pool(data_root, cache_dir)
+
+    def wave(chosen: Sequence[Task], indices: Sequence[int]) -> RolloutResult:
+        return collect(
+            chosen,
+            config,
+            sampler,
+            agent_format,
+            pool,
+            seed=seed,
+            step=step,
+            policy_step=policy.step,
+            purpose=purpose,
+            groups=indices,
+        )
+
+    result = play_in_waves(wave, tasks, groups, config, rows_at_once(config, models))
     return replace(result, counters={**result.counters, **counters})
