@@ -47,6 +47,10 @@ _FREE = (
     "sampling.vllm.cpu_cache_gib",
     "tasks.compile_workers",
     "evaluate.batch_rows",
+    "rollout.rows",
+    "rollout.cache_gib",
+    "checkpoints",  # which policies stay on the disk
+    "publish",
     "cross_checkpoint",  # its table and files name the checkpoints themselves
     "study",  # which runs are compared
     "sweep",  # which runs are made

@@ -21,6 +21,8 @@ from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.evaluation.prompting import PromptingConfig
 from sg_pipeline.evaluation.validation import ValidationConfig
 from sg_pipeline.planning.config import PlanConfig
+from sg_pipeline.policies.config import CheckpointsConfig
+from sg_pipeline.publishing.config import PublishConfig
 from sg_pipeline.rewards.aggregate import RewardConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.sampling.config import SamplingConfig
@@ -42,6 +44,7 @@ class Parameters(BaseModel):
     tasks: Any
     base_model: BaseModelConfig
     coevolve: CoevolveConfig
+    checkpoints: CheckpointsConfig
     rollout: RolloutConfig
     sampling: SamplingConfig
     gate: GateConfig = Field(alias="validate")
@@ -56,6 +59,7 @@ class Parameters(BaseModel):
     sweep: SweepConfig
     plan: PlanConfig
     distributed: DistributedConfig
+    publish: PublishConfig
 
 
 @cache

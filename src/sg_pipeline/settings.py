@@ -1,5 +1,6 @@
 """Kedro's project settings. https://docs.kedro.org/en/stable/configure/configuration_basics/ ."""
 
+from sg_pipeline.checkpoint_hook import CheckpointHook
 from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.context import ProjectContext
 from sg_pipeline.datasets.ranks import RankCatalog
@@ -20,7 +21,15 @@ CONTEXT_CLASS = ProjectContext
 
 DATA_CATALOG_CLASS = RankCatalog
 
-HOOKS = (RanksHook(), RunIdentityHook(), ClockHook(), EngineHook(), FileHook(), ProgressHook())
+HOOKS = (
+    RanksHook(),
+    RunIdentityHook(),
+    CheckpointHook(),
+    ClockHook(),
+    EngineHook(),
+    FileHook(),
+    ProgressHook(),
+)
 
 # A plugin that somebody has installed for other projects must not change what a run of this one does.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")

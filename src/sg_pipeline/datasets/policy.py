@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class PolicyDataset(AbstractDataset[Any, Any]):
     """A checkpoint folder (weights, tokenizer, optimizer state, manifest), written atomically.
 
+    One that was pruned (`policies.retention`) counts as there, so that no resumed run makes it anew.
+
     Attributes:
         live: the link between two co-evolution steps. What was saved in this process is handed on as it
             is, so that nothing is read back; the next step then trains that very object. Without `live` every
@@ -47,10 +49,12 @@ class PolicyDataset(AbstractDataset[Any, Any]):
 
     def save(self, data: "Policy") -> None:
         """Write the checkpoint; keep the object where the link is live."""
+        from sg_pipeline import pipeline_registry
         from sg_pipeline.policies.checkpoint import save_policy
 
+        size = pipeline_registry.parameters().checkpoints.max_shard_size
         with named(Path(self._filepath)):
-            save_policy(data, Path(self._filepath))
+            save_policy(data, Path(self._filepath), max_shard_size=size)
         self.hold(data)
 
     def whole(self, data: "Policy", *, keep: bool) -> "Policy":
@@ -66,10 +70,10 @@ class PolicyDataset(AbstractDataset[Any, Any]):
 
     def _others(self) -> str:
         """Say which policies lie beside the one that is missing."""
-        from sg_pipeline.policies.checkpoint import checkpoint_exists
+        from sg_pipeline.policies.checkpoint import is_whole
 
         folder = Path(self._filepath).parent
-        there = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir() and checkpoint_exists(path))
+        there = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir() and is_whole(path))
         return f" ({folder} has {', '.join(there)})" if there else ""
 
     def _exists(self) -> bool:

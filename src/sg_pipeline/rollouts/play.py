@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult, collect
+from sg_pipeline.rollouts.waves import play_in_waves, rows_at_once
 from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.trajectories.types import Task
 
@@ -62,26 +63,35 @@ def play(
 
     prompts = load_prompts(config.prompts, environment.benchmark.name)
     agent_format = AgentFormat(policy.tokenizer, prompts, guidance=config.guidance)
+    sampling = sampling or SamplingConfig()
     began = time.perf_counter()
-    sampler = make_sampler(policy, sampling or SamplingConfig(), config.temperature, config.max_length)
+    sampler = make_sampler(policy, sampling, config.temperature, config.max_length)
     sync_s = time.perf_counter() - began
     counters: Mapping[str, int] = {}
+    policies = [policy]
     if guide is not None and config.guidance:
         guided = GuidedFormat(policy.tokenizer, prompts)
         guiding = TransformersSampler(guide.model, config.temperature, guide.compute)
         two = TwoCallSampler(guiding, sampler, guided.handover)
         agent_format, sampler, counters = guided, two, two.counters
-    result = collect(
-        tasks,
-        config,
-        sampler,
-        agent_format,
-        environment.open_pool(data_root, cache_dir),
-        seed=seed,
-        step=step,
-        policy_step=policy.step,
-        purpose=purpose,
-        groups=groups,
-    )
+        policies.append(guide)
+    pool = environment.open_pool(data_root, cache_dir)
+
+    def wave(chosen: Sequence[Task], indices: Sequence[int]) -> RolloutResult:
+        return collect(
+            chosen,
+            config,
+            sampler,
+            agent_format,
+            pool,
+            seed=seed,
+            step=step,
+            policy_step=policy.step,
+            purpose=purpose,
+            groups=indices,
+        )
+
+    rows = rows_at_once(config, policies) if sampling.engine == "transformers" else config.rows
+    result = play_in_waves(wave, tasks, groups, config, rows)
     timings = {**result.timings, "sync_s": sync_s, "total_s": result.timings["total_s"] + sync_s}
     return replace(result, timings=timings, counters={**result.counters, **counters})

@@ -27,8 +27,8 @@ def play_shared(play: Play, tasks: list[Task], groups: Sequence[int]) -> Rollout
 
     Returns:
         Trajectories by group, then item. Counters are sums. Timings are means over the processes, so that they still
-        add up to "total_s"; "sync_s", in a world of several, also holds the time in which a process waited for the slower
-        ones and exchanged trajectories.
+        add up to "total_s"; "sync_s", in a world of several, also holds the time in which a process waited for the
+        slower ones and exchanged trajectories.
 
     Raises:
         SgPipelineError: what the first process that failed has to say, on all of them.

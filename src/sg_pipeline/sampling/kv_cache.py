@@ -9,9 +9,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+BLOCK = 256
+"""The cache grows by this many positions."""
+
+
+def row_bytes(model: PreTrainedModel, positions: int, compute: str = "weights") -> int:
+    """Return the bytes of one row's keys and values in all layers at `positions` positions.
+
+    A layer's table grows by a new one beside the old, layer by layer: that is counted as one table more.
+    """
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    tables = 2 * config.num_hidden_layers + 1
+    itemsize = 2 if compute == "bfloat16" else model.dtype.itemsize
+    return int(tables * heads * size * -(-positions // BLOCK) * BLOCK * itemsize)
 
 
 @dataclass

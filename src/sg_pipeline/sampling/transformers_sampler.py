@@ -19,15 +19,16 @@ from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.policies.compute import Compute, computing
 from sg_pipeline.sampling.base import Completion, StopWhen
 from sg_pipeline.sampling.draw import draw
-from sg_pipeline.sampling.kv_cache import RowCache
+from sg_pipeline.sampling.kv_cache import BLOCK, RowCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-BLOCK = 256
-"""The cache grows by this many positions."""
 PREFILL_TOKENS = 8192
 """Contexts are fed in batches of at most this many tokens (padding included), which bounds activation memory."""
+PREFILL_POSITIONS = 2**18
+"""And of at most this many rows x cached positions: where a query is longer than one token, transformers repeats a
+layer's keys and values for every query head as soon as there is a mask (`use_gqa_in_sdpa`)."""
 COMPACT_BELOW = 0.75
 """Unfinished rows are moved to the front when they are fewer than this share of the batch: moving costs a copy."""
 
@@ -176,10 +177,12 @@ class TransformersSession:
         parts: list[torch.Tensor] = []
         start = 0
         while start < len(batch):
-            stop, longest = start, 0
+            stop, longest, span = start, 0, 0
             while stop < len(batch):
                 longest = max(longest, len(self._pending[batch[stop]]))
-                if stop > start and longest * (stop - start + 1) > PREFILL_TOKENS:
+                span = max(span, self.length(batch[stop]))
+                rows = stop - start + 1
+                if stop > start and (longest * rows > PREFILL_TOKENS or span * rows > PREFILL_POSITIONS):
                     break
                 stop += 1
             parts.append(self._forward(batch[start:stop], start))

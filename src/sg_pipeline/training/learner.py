@@ -172,15 +172,13 @@ def _build_trainer(
     from sg_pipeline.training.trl_trainer import ReplayTrainer
 
     on_cpu = policy.model.device.type == "cpu"
+    recompute = not on_cpu if config.gradient_checkpointing == "auto" else config.gradient_checkpointing
+    checkpointing: dict[str, Any] = {_CHECKPOINTING[hasattr(GRPOConfig, "activation_checkpointing")]: recompute}
     arguments = GRPOConfig(
         output_dir=folder,
         use_cpu=on_cpu,
         bf16=policy.compute == "bfloat16",
-        **{
-            _CHECKPOINTING[hasattr(GRPOConfig, "activation_checkpointing")]: not on_cpu
-            if config.gradient_checkpointing == "auto"
-            else config.gradient_checkpointing
-        },
+        **checkpointing,
         seed=derive_seed(seed, step, "train", bits=31),
         max_steps=len(plan.micro_batches) // plan.accumulation,
         gradient_accumulation_steps=plan.accumulation,

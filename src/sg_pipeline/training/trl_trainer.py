@@ -31,7 +31,6 @@ from trl import GRPOTrainer
 
 from sg_pipeline.distributed.strategy import is_sharded
 from sg_pipeline.distributed.world import world
-from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
 from sg_pipeline.training.reference import without_adapters
