@@ -37,7 +37,7 @@ _CLIP_SHARES = {
 """Our names of TRL's metrics."""
 
 
-_CHECKPOINTING = {False: "gradient_checkpointing", True: "activation_checkpointing"}
+_CHECKPOINTING: dict[bool, Any] = {False: "gradient_checkpointing", True: "activation_checkpointing"}
 """What transformers calls it: below 5.20, which vLLM may want, and from there on."""
 
 
@@ -165,11 +165,12 @@ def _build_trainer(
     from sg_pipeline.training.trl_trainer import ReplayTrainer
 
     on_cpu = policy.model.device.type == "cpu"
+    checkpointing: dict[str, Any] = {_CHECKPOINTING[hasattr(GRPOConfig, "activation_checkpointing")]: not on_cpu}
     arguments = GRPOConfig(
         output_dir=folder,
         use_cpu=on_cpu,
         bf16=False,
-        **{_CHECKPOINTING[hasattr(GRPOConfig, "activation_checkpointing")]: not on_cpu},
+        **checkpointing,
         seed=derive_seed(seed, step, "train", bits=31),
         max_steps=len(plan.micro_batches) // plan.accumulation,
         gradient_accumulation_steps=plan.accumulation,
