@@ -101,8 +101,7 @@ def test_an_error_is_told_once_and_a_new_beginning_forgets_what_was_under_way():
     with EnvironmentPool(ROOMS, PoolConfig(workers=2)) as pool:
         pool.begin([task("bad", "broken@x"), *TASKS[1:4]], range(4))
         with pytest.raises(DataError, match="game bad is truncated"):
-            while True:
-                pool.receive()
+            list(iter(pool.receive, []))
         first = pool.reset(TASKS, range(6))
         pool.send(range(6), ["left"] * 6)
         assert pool.reset(TASKS, range(6)) == first

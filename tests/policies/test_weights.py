@@ -34,7 +34,7 @@ def test_adapters_are_merged_and_the_policy_stays_as_it_is():
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if weight.requires_grad:
-                weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name)))
+                weight.add_(0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name))))
     before = {name: weight.clone() for name, weight in adapted.state_dict().items()}
     policy = Policy(adapted, range(30))
     plain = model_of()

@@ -45,7 +45,7 @@ def change(policy, seed=1):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in policy.model.parameters():
-            weight += 0.05 * torch.randn(weight.shape, generator=generator).to(weight.dtype)
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator).to(weight.dtype))
     policy.step += 1
 
 
