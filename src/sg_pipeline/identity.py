@@ -42,7 +42,6 @@ _FREE = (
     "run.share",
     "run.when_changed",
     "environment.pool",
-    "sampling.server",  # whoever listens there is given the policy's weights
     "sampling.vllm.gpu_memory_utilization",
     "sampling.vllm.cpu_cache_gib",
     "tasks.compile_workers",
@@ -75,7 +74,9 @@ def fingerprint(parameters: Parameters, pipelines: Collection[str] = ()) -> dict
     if kept.get("tasks.source") != "official":
         # Comes from an environment variable (ALFWORLD_DATA, ...), which another shell may not have.
         kept.pop("tasks.data", None)
-    kept = {name: value for name, value in kept.items() if not _unused_engine(name, parameters.sampling.engine)}
+    if parameters.sampling.engine == "transformers":
+        # As before there was a choice: the fingerprints of earlier runs stay what they are.
+        kept = {name: value for name, value in kept.items() if not name.startswith("sampling.")}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
     return {"fingerprint": digest, "version": __version__, "parameters": kept}
 
@@ -236,13 +237,6 @@ def _inputs(parameters: Parameters, project: Path, pipelines: Collection[str]) -
         if steps:
             files["distill.source"] = steps[-1]
     return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in files.items() if path.is_file()}
-
-
-def _unused_engine(name: str, engine: str) -> bool:
-    """Whether `name` is about an engine that does not sample; the first engine of all is not even named."""
-    if engine == "transformers":
-        return name.startswith("sampling.")
-    return engine != "vllm" and name.startswith("sampling.vllm.")
 
 
 def _free(name: str, pipelines: Collection[str]) -> bool:

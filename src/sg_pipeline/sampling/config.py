@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class VllmConfig(BaseModel):
@@ -16,7 +16,6 @@ class VllmConfig(BaseModel):
         prefix_caching: a turn finds the keys and values of the turns before it. Without it every turn reads its whole
             trajectory again.
         enforce_eager: without compiled graphs: slower on a GPU, and a quicker start; None: on a CPU only.
-        tensor_parallel_size: GPUs that share one engine, which then are processes of their own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,46 +25,18 @@ class VllmConfig(BaseModel):
     cpu_cache_gib: int = Field(default=1, ge=1)
     prefix_caching: bool = True
     enforce_eager: bool | None = None
-    tensor_parallel_size: int = Field(default=1, ge=1)
-
-
-class ServerConfig(BaseModel):
-    """A vLLM server that somebody else has started (docs/vllm.md says how).
-
-    Attributes:
-        base_url: where it listens.
-        timeout_s: how long it may take for one turn, or for taking over new weights.
-        weights_folder: a folder that this process and the server both see under the same path; new weights go through
-            it. None: the system's folder for temporary files, for a server on the same machine.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    base_url: str = "http://127.0.0.1:8000"
-    timeout_s: float = Field(default=300.0, gt=0)
-    weights_folder: str | None = None
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        return url.rstrip("/")
 
 
 class SamplingConfig(BaseModel):
     """What writes the policy's turns.
 
     Attributes:
-        engine: transformers: the policy itself, with its own key-value cache; vllm: a vLLM engine in this process;
-            vllm_server: one that listens on `server.base_url`. The last two hold a copy of the weights, which is
-            brought up to date after each training step.
-        vllm: of the engine in this process.
-        server: where the other one is.
+        engine: transformers: the policy itself, with its own key-value cache; vllm: a vLLM engine in this process,
+            which holds a copy of the weights that is brought up to date after each training step.
+        vllm: of that engine.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: Literal["transformers", "vllm", "vllm_server"] = "transformers"
+    engine: Literal["transformers", "vllm"] = "transformers"
     vllm: VllmConfig = Field(default_factory=lambda: VllmConfig())
-    server: ServerConfig = Field(default_factory=lambda: ServerConfig())

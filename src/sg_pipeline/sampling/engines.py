@@ -60,6 +60,7 @@ def close_engines() -> None:
 def _engine(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
     """Return the engine for models of the policy's shape, started at the first call."""
     from sg_pipeline.policies.weights import plain_model
+    from sg_pipeline.sampling.vllm.local import LocalEngine
 
     shape = plain_model(policy).config
     longest = getattr(shape.get_text_config(), "max_position_embeddings", None)
@@ -67,23 +68,16 @@ def _engine(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
         raise ConfigurationError(
             f"max_length must lie between 1 and the model's max_position_embeddings ({longest}), found {max_length}."
         )
-    settings: dict[str, Any] = (config.vllm if config.engine == "vllm" else config.server).model_dump()
-    what = [config.engine, settings, max_length, str(policy.model.dtype), _shape(shape)]
+    what = [config.model_dump(), max_length, str(policy.model.dtype), _shape(shape)]
     key = json.dumps(what, sort_keys=True, default=str)
     if key not in _engines:
         close_engines()
         atexit.unregister(close_engines)
         atexit.register(close_engines)
         began = time.perf_counter()
-        _engines[key] = _start(policy, config, max_length)
+        _engines[key] = LocalEngine(policy, config.vllm, max_length)
         logger.info("sampling engine '%s' is ready after %.0f s", config.engine, time.perf_counter() - began)
     return _engines[key]
-
-
-def _start(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
-    from sg_pipeline.sampling.vllm.local import LocalEngine
-
-    return LocalEngine(policy, config.vllm, max_length)
 
 
 def _shape(config: Any) -> dict[str, Any]:

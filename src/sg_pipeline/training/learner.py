@@ -43,7 +43,7 @@ _CLIP_SHARES = {
 """Our names of TRL's metrics."""
 
 
-_CHECKPOINTING = {False: "gradient_checkpointing", True: "activation_checkpointing"}
+_CHECKPOINTING: dict[bool, Any] = {False: "gradient_checkpointing", True: "activation_checkpointing"}
 """What transformers calls it: below 5.20, which vLLM may want, and from there on."""
 
 

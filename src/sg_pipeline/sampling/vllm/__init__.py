@@ -1,1 +1,1 @@
-"""Sampling with vLLM: an engine in this process (`local.py`) or a server (`server.py`), behind `session.py`."""
+"""Sampling with vLLM: the session (`session.py`) on an engine (`engine.py`), which is in this process (`local.py`)."""

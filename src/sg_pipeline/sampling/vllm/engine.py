@@ -1,4 +1,4 @@
-"""What the two kinds of vLLM engine have in common: requests in, completions out, and whose weights they hold."""
+"""What the session wants of an engine: requests in, completions out, and to know whose weights it holds."""
 
 from __future__ import annotations
 
