@@ -9,13 +9,18 @@ from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.policies.adapters import LoraConfig, add_adapters, causal_model, merge
 from sg_pipeline.policies.checkpoint import load_policy, read_manifest, save_policy
+from sg_pipeline.policies.compute import computing, shorten_frozen
 from sg_pipeline.policies.tiny import TinyConfig, build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+from sg_pipeline.training.base import make_base_policy
+from sg_pipeline.training.base_config import BaseModelConfig
+from sg_pipeline.training.batching import EncodedDemonstration
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow
 from sg_pipeline.training.learner import train_step
+from sg_pipeline.training.warm_start import WarmStartConfig, warm_start
 
 pytest.importorskip("peft")
 LORA = LoraConfig(rank=4, alpha=8)
@@ -59,7 +64,7 @@ def train(policy, number=0, rows=None, **config):
 
 
 def logits(policy):
-    with torch.no_grad():
+    with torch.no_grad(), computing(policy.compute, policy.model.device):
         return policy.model(input_ids=torch.tensor([[11, 12, 13, 14, 15]])).logits
 
 
@@ -193,6 +198,37 @@ def test_bfloat16_keeps_the_frozen_base_short(adapted, tmp_path):
     assert 0 < metrics["logp_gap_max"] < 0.1
     save_policy(policy, tmp_path / "next")
     assert load_policy(tmp_path / "next").adapter_base == policy.adapter_base
+
+
+@pytest.mark.parametrize("compute", ["weights", "bfloat16"])
+def test_imitation_trains_adapters_too(adapted, compute):
+    adapted.compute = compute
+    if compute == "bfloat16":
+        shorten_frozen(adapted.model)
+    frozen = {name: w.detach().clone() for name, w in adapted.model.named_parameters() if not w.requires_grad}
+    start = trainable(adapted)
+    examples = iter([EncodedDemonstration([11, 12, 13, 14, 15, 16], [0, 0, 1, 1, 1, 1])] * 50)
+    figures = warm_start(adapted, examples, WarmStartConfig(total_tokens=300, batch_tokens=30, learning_rate=1e-2))
+    now = dict(adapted.model.named_parameters())
+    assert all(torch.equal(frozen[name], now[name]) for name in frozen)
+    assert all(not torch.equal(start[name], now[name]) for name in start)
+    assert figures["optimizer_steps"] == 10
+
+
+def test_the_configuration_adds_them(base, tmp_path):
+    config = BaseModelConfig(path=base.name, compute="bfloat16", lora={"rank": 2})
+    folders = {"games": tmp_path, "compiled": tmp_path, "project": base.parent}
+    policy = make_base_policy(config, None, None, **folders, seed=0)
+    assert (policy.step, policy.compute) == (0, "bfloat16")
+    assert policy.model.peft_config["default"].r == 2
+    assert causal_model(policy.model).lm_head.weight.dtype == torch.bfloat16
+    save_policy(policy, base.parent / "adapters")
+    again = make_base_policy(BaseModelConfig(path="adapters", compute="bfloat16"), None, None, **folders, seed=0)
+    assert torch.equal(logits(policy), logits(again))
+    with pytest.raises(ConfigurationError, match="were trained with 'bfloat16'"):
+        make_base_policy(BaseModelConfig(path="adapters"), None, None, **folders, seed=0)
+    with pytest.raises(ValueError, match="warm_start"):
+        BaseModelConfig(source="warm_start", lora={"rank": 2})
 
 
 def test_refuses_what_cannot_be(adapted, base):

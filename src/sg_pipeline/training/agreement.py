@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.agents.handover import Handover
 from sg_pipeline.policies.adapters import causal_model
+from sg_pipeline.policies.compute import computing
 from sg_pipeline.training.batching import group_by_length
 from sg_pipeline.trajectories.types import Polarity, Segment, Trajectory, Turn
 
@@ -67,7 +68,7 @@ def _scored(
 
     model = causal_model(policy.model)
     sequences = [[token for token, _, _ in one.tokens()] for one in trajectories]
-    with torch.no_grad():
+    with torch.no_grad(), computing(policy.compute, model.device):
         for group in group_by_length([len(ids) for ids in sequences], batch_tokens):
             width = max(len(sequences[i]) for i in group)
             pad = policy.tokenizer.pad_token_id or 0

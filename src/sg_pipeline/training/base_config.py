@@ -30,7 +30,7 @@ class BaseModelConfig(BaseModel):
         dtype, revision, local_only: of a pretrained model; `local_only: false` allows a download.
         device: where the weights go: "cpu", "cuda", "cuda:1".
         compute: how the policy samples and trains: "weights" in the type of its weights, "bfloat16" under autocast over
-            them, "tf32" with TF32 products on CUDA. A warm start computes in float32 whatever this says.
+            them, "tf32" with TF32 products on CUDA. A policy is made (source "warm_start") in float32 all the same.
         lora: train adapters over frozen weights; None: train all weights.
         tiny: architecture of a warm start.
         warm_start: its stages, one after the other.
