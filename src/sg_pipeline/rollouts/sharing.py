@@ -27,8 +27,8 @@ def play_shared(play: Play, tasks: list[Task], groups: Sequence[int]) -> Rollout
 
     Returns:
         Trajectories by group, then item. Counters are sums. Timings are means over the processes, so that they still
-        add up to "total_s"; "sync_s", in a world of several, is the time in which a process waited for the slower ones
-        and exchanged trajectories.
+        add up to "total_s"; "sync_s" has the time in which a process waited for the slower ones and exchanged
+        trajectories.
 
     Raises:
         SgPipelineError: what the first process that failed has to say, on all of them.
@@ -57,8 +57,9 @@ def _together(results: Sequence[RolloutResult], waited: Sequence[float], groups:
     names = dict.fromkeys(name for result in results for name in result.timings)
     sums = {name: sum(result.timings.get(name, 0.0) for result in results) for name in names}
     timings = {name: value if name == _SUMMED else value / len(results) for name, value in sums.items()}
-    timings["sync_s"] = sum(waited) / len(waited)
-    timings["total_s"] += timings["sync_s"]
+    exchanged = sum(waited) / len(waited)
+    timings["sync_s"] = timings.get("sync_s", 0.0) + exchanged
+    timings["total_s"] += exchanged
     counted = dict.fromkeys(name for result in results for name in result.counters)
     return RolloutResult(
         [trajectory for trajectory, _ in episodes],
