@@ -9,7 +9,7 @@ import pytest
 
 from sg_pipeline.distributed.start import check_world
 from sg_pipeline.distributed.world import read_world, world
-from sg_pipeline.errors import RankError
+from sg_pipeline.errors import ConfigurationError, RankError
 
 MEETING = str(Path(__file__).with_name("meeting.py"))
 
@@ -28,6 +28,14 @@ def test_the_launcher_says_who_we_are():
     assert (here.rank, here.size, here.local_rank, here.alone, here.first) == (5, 8, 1, False, False)
 
 
+def test_each_process_has_a_gpu_of_its_own():
+    alone, shared = read_world({}), read_world({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
+    assert [alone.device(name) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
+    assert [shared.device(name) for name in ("cpu", "cuda")] == ["cpu", "cuda:1"]
+    with pytest.raises(ConfigurationError, match=r"base_model.device is 'cuda:0', but 8 processes"):
+        shared.device("cuda:0")
+
+
 @pytest.mark.parametrize(
     "environment",
     [
@@ -40,6 +48,14 @@ def test_the_launcher_says_who_we_are():
 def test_an_environment_that_contradicts_itself_is_refused(environment):
     with pytest.raises(RankError, match=r"WORLD_SIZE=.* start them with torchrun"):
         read_world(environment)
+
+
+def test_a_launcher_that_has_started_one_process_for_several_is_noticed():
+    """`accelerate launch --cpu --num_processes 2`; with one process asked for, it sets no address."""
+    single = {"ACCELERATE_USE_CPU": "True", "ACCELERATE_MIXED_PRECISION": "no"}
+    assert read_world(single).alone
+    with pytest.raises(RankError, match="asked for several processes, but has started one"):
+        read_world({**single, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
 
 
 def test_other_numbers_of_processes_than_asked_for_are_refused():

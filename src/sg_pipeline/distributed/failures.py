@@ -65,6 +65,7 @@ def leave_together(error: BaseException) -> None:
     Before the processes are connected all of them make the same mistake: the first one of each machine tells it.
     """
     from sg_pipeline.distributed.world import is_told, world
+    from sg_pipeline.explain import chain_of
 
     here = world()
     if here.alone:
@@ -73,7 +74,7 @@ def leave_together(error: BaseException) -> None:
     if not here.opened:
         if here.local_rank > 0:
             sys.exit(1)
-    elif is_told(error):
+    elif any(is_told(link) for link in chain_of(error)):  # a node may have said more about it
         with suppress(Exception):
             _store().wait([_TOLD], timedelta(seconds=_GRACE_S))
         sys.exit(1)

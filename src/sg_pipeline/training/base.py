@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.benchmark import Benchmark, Demonstrator
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.randomness import derive_seed, stream
@@ -62,7 +63,7 @@ def make_base_policy(
     if config.source == "checkpoint":
         from sg_pipeline.policies.checkpoint import load_policy
 
-        policy = load_policy(project / config.path, device=config.device)
+        policy = load_policy(project / config.path, device=world().device(config.device))
     else:
         from sg_pipeline.policies.pretrained import load_pretrained
 
@@ -71,7 +72,7 @@ def make_base_policy(
             str(local) if local.exists() else config.path,
             dtype=config.dtype,
             revision=config.revision,
-            device=config.device,
+            device=world().device(config.device),
             local_only=config.local_only,
         )
     # Whatever it was trained for before, it is the beginning of this run.
