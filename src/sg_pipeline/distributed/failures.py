@@ -67,7 +67,10 @@ def leave_together(error: BaseException) -> None:
     from sg_pipeline.distributed.world import is_told, world
     from sg_pipeline.explain import chain_of
 
-    here = world()
+    try:
+        here = world()
+    except RankError:  # nobody knows who this process is: that is the error
+        return
     if here.alone:
         return
     here.failing = True
@@ -84,8 +87,8 @@ def has_told() -> None:
     """Let the other processes go: the error has been printed."""
     from sg_pipeline.distributed.world import world
 
-    if world().opened:
-        with suppress(Exception):
+    with suppress(Exception):
+        if world().opened:
             _store().set(_TOLD, "1")
 
 
