@@ -29,7 +29,7 @@ def explain(error: BaseException, conf: Path, env: str | None = None) -> str | N
         conf: the project's folder of configuration, to find the file that cannot be read.
         env: the configuration environment in force beside `base`.
     """
-    chain = list(_chain(error))
+    chain = list(chain_of(error))
     for link in chain:
         if isinstance(link, SgPipelineError):
             return str(link)
@@ -141,7 +141,7 @@ def _of_kedro(chain: list[BaseException]) -> str | None:
     return f"there is no pipeline '{unknown[1]}'; did you mean {nearest}? There are {', '.join(known)}"
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain_of(error: BaseException) -> Iterator[BaseException]:
     """Yield the error, its cause, the cause of that, ..."""
     link: BaseException | None = error
     while link is not None:

@@ -36,9 +36,9 @@ class RanksHook:
         settle_strategy(config.strategy)
         world().open(config.timeout_s)
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def after_pipeline_run(self) -> None:
-        """Wait for the others: rank 0 holds the lock."""
+        """Wait for the others before rank 0 lets go of the lock."""
         world().barrier()
 
 

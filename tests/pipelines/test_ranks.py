@@ -8,6 +8,8 @@ import pytest
 from project_copy import wait_for
 from safetensors.torch import load_file
 
+from sg_pipeline.distributed.world import world
+
 pytestmark = pytest.mark.timeout(900)  # processes that each import torch and TRL, on a machine that may be busy
 
 KILLING = str(Path(__file__).with_name("one_rank_killed.py"))
@@ -60,6 +62,16 @@ def test_fewer_processes_than_asked_for_are_refused(project):
     told = project.refuse("coevolve", "asked", {"distributed.ranks": 2})
     assert told.startswith("distributed.ranks is 2, but 1 process shares this run")
     assert "torchrun" in told
+
+
+def test_a_launcher_that_has_started_one_process_for_several_is_noticed(project, monkeypatch):
+    for name, value in {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    world.cache_clear()
+    try:
+        assert "has started one" in project.refuse("coevolve", "alone")
+    finally:
+        world.cache_clear()
 
 
 def _assert_same_run(project, one, other):

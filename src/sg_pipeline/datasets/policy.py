@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.files import named
 
@@ -31,9 +32,10 @@ class PolicyDataset(AbstractDataset[Any, Any]):
         self.metadata = metadata
 
     def load(self) -> "Policy":
-        """Hand on the live policy, or read the checkpoint."""
+        """Hand on the live policy, or read the checkpoint, to where `base_model.device` says."""
         if self._held is not None:
             return self._held
+        from sg_pipeline import pipeline_registry
         from sg_pipeline.policies.checkpoint import load_policy
 
         if not self._exists():
@@ -41,7 +43,8 @@ class PolicyDataset(AbstractDataset[Any, Any]):
                 f"there is no policy in {self._filepath}{self._others()}; run the pipeline that writes it first"
             )
         try:
-            return load_policy(Path(self._filepath))
+            device = pipeline_registry.parameters().base_model.device
+            return load_policy(Path(self._filepath), device=world().device(device))
         except CheckpointError as error:
             raise CheckpointError(
                 f"{str(error).rstrip('.')}; once it is deleted, a run with --only-missing-outputs makes it anew"

@@ -65,15 +65,19 @@ def leave_together(error: BaseException) -> None:
     Before the processes are connected all of them make the same mistake: the first one of each machine tells it.
     """
     from sg_pipeline.distributed.world import is_told, world
+    from sg_pipeline.explain import chain_of
 
-    here = world()
+    try:
+        here = world()
+    except RankError:  # nobody knows who this process is: that is the error
+        return
     if here.alone:
         return
     here.failing = True
     if not here.opened:
         if here.local_rank > 0:
             sys.exit(1)
-    elif is_told(error):
+    elif any(is_told(link) for link in chain_of(error)):  # a node may have said more about it
         with suppress(Exception):
             _store().wait([_TOLD], timedelta(seconds=_GRACE_S))
         sys.exit(1)
@@ -83,8 +87,8 @@ def has_told() -> None:
     """Let the other processes go: the error has been printed."""
     from sg_pipeline.distributed.world import world
 
-    if world().opened:
-        with suppress(Exception):
+    with suppress(Exception):
+        if world().opened:
             _store().set(_TOLD, "1")
 
 

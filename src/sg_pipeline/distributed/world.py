@@ -59,6 +59,21 @@ class World:
         """Whether the processes are connected."""
         return self._opened
 
+    def device(self, name: str) -> str:
+        """Return which device `name` ("cpu", "cuda", "cuda:1") of the configuration is for this process.
+
+        Raises:
+            ConfigurationError: it is one GPU, and several processes share the run.
+        """
+        if self.alone or not name.startswith("cuda"):
+            return name
+        if name != "cuda":
+            raise ConfigurationError(
+                f"base_model.device is {name!r}, but {self.size} processes share this run, each with a GPU of its own: "
+                f"set it to 'cuda'"
+            )
+        return f"cuda:{self.local_rank}"
+
     def open(self, timeout_s: float) -> None:
         """Connect the processes, once; collectives on CPU tensors go through gloo, on CUDA tensors through NCCL.
 
@@ -76,8 +91,8 @@ class World:
         from sg_pipeline.distributed.failures import end_with_the_others
 
         cuda = torch.cuda.is_available()
-        if cuda:
-            torch.cuda.set_device(self.local_rank % torch.cuda.device_count())
+        if cuda and self.local_rank < torch.cuda.device_count():
+            torch.cuda.set_device(self.local_rank)
         try:
             dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(seconds=timeout_s))
         except (RuntimeError, ValueError) as error:
@@ -208,11 +223,17 @@ def read_world(environment: Mapping[str, str]) -> World:
     """Read a place from environment variables.
 
     Raises:
-        RankError: they contradict each other.
+        RankError: they contradict each other, or the launcher has started fewer processes than it was asked for.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     found = {name: environment[name] for name in names if name in environment}
     if "WORLD_SIZE" not in found and "RANK" not in found:
+        # What accelerate's launcher for one process sets when it was asked for several.
+        if {"ACCELERATE_USE_CPU", "MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
+            raise RankError(
+                "accelerate launch was asked for several processes, but has started one (as --cpu always does): use "
+                "torchrun --nproc_per_node N, or a --config_file such as conf/accelerate/ddp.yaml"
+            )
         return World()
     try:
         rank, size, local_rank = (int(found.get(name, default)) for name, default in zip(names, "010", strict=True))

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.benchmark import Benchmark, Demonstrator
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import add_adapters, has_adapters
@@ -67,7 +68,7 @@ def make_base_policy(
         from sg_pipeline.policies.checkpoint import load_policy
 
         path = str(project / config.path)
-        policy = load_policy(path, device=config.device)
+        policy = load_policy(path, device=world().device(config.device))
     else:
         from sg_pipeline.policies.pretrained import load_pretrained
 
@@ -77,7 +78,7 @@ def make_base_policy(
             path,
             dtype=config.dtype,
             revision=config.revision,
-            device=config.device,
+            device=world().device(config.device),
             local_only=config.local_only,
         )
     # Whatever it was trained for before, it is the beginning of this run.

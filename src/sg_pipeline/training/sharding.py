@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.distributed.strategy import is_sharded
@@ -38,7 +38,9 @@ def hand_back(learned: Policy, live: Policy) -> None:
     """Give the live policy what its copy has learned; AdamW's memory in parts."""
     if learned is not live:
         gather_weights(learned.model, live.model)
-        live.optimizer_state, live.step = learned.optimizer_state, learned.step
+        for field in fields(learned):
+            if field.name != "model":
+                setattr(live, field.name, getattr(learned, field.name))
 
 
 def sharded_copy(model: Any) -> Any:

@@ -89,7 +89,7 @@ def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
         mode = WITH_GUIDANCE if rollout.guidance else WITHOUT_GUIDANCE
         with games_of(panel, games) as data_root:
             episodes = evaluate(
-                written if folder is None else load_policy(folder), panel, mode,
+                written if folder is None else load_policy(folder, str(written.model.device)), panel, mode,
                 config.evaluation(rollout.guidance, evaluation.batch_rows), environment, rollout,
                 data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide, sampling=sampling,
             )  # fmt: skip
