@@ -67,7 +67,7 @@ def memory(case: Case) -> Memory:
 
 def cache_at_most(case: Case) -> int:
     """Return the bytes of the sampler's cache, should every episode grow to `rollout.max_length`."""
-    return case.episodes * _blocks(case.rollout.max_length) * case.cache_bytes()
+    return case.at_once(case.episodes) * _blocks(case.rollout.max_length) * case.cache_bytes()
 
 
 def _held(case: Case, copies: int) -> dict[str, int]:
@@ -100,6 +100,7 @@ def _sampling(case: Case, episodes: int, turns: int) -> dict[str, int]:
         least = case.rollout.max_length * case.cache_bytes()
         parts["key-value cache"] = max(least, min(wanted, round(left / (1 + habits.FRAGMENTATION))))
         return parts
+    episodes = case.at_once(episodes)
     before = case.longest_of(turns) - round(case.lengths.completion)
     # Before the last turn the cache makes room for the longest answer there may be.
     width = _blocks(min(case.rollout.max_length, before + case.rollout.max_new_tokens))

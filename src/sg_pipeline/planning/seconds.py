@@ -103,9 +103,11 @@ def turns_of(case: Case, count: int) -> np.ndarray:
 
 
 def play_seconds(case: Case, rows: int) -> float:
-    """Return the seconds of sampling `rows` episodes side by side, to their ends."""
+    """Return the seconds of sampling `rows` episodes to their ends, side by side or in waves."""
     if rows == 0:
         return 0.0
+    if case.plan.engine == "transformers" and (wave := case.at_once(rows)) < rows:
+        return rows // wave * play_seconds(case, wave) + play_seconds(case, rows % wave)
     lengths = case.lengths
     turns = turns_of(case, rows)
     decoded = min(case.rollout.max_new_tokens, lengths.completion * lengths.longest_completion)

@@ -165,8 +165,8 @@ def _figures(summary: Mapping[str, Any]) -> str:
 def _best_figures(best: Mapping[str, Any]) -> str:
     return (
         f"Chosen as the best of the run's checkpoints by {best['by']}: {percent(best['value'])} on "
-        f"{best['measured_on']}. That figure made the choice, so it is too high an estimate, and it was not measured on "
-        "the evaluation panels: the checkpoint itself was not evaluated."
+        f"{best['measured_on']}. That figure made the choice, so it is too high an estimate, and it was not measured "
+        "on the evaluation panels: the checkpoint itself was not evaluated."
     )
 
 
