@@ -52,13 +52,13 @@ class Case:
 
     @property
     def dtype(self) -> str:
-        """The type of the weights, gradients, AdamW's memory and the key-value cache."""
+        """The type of the weights, gradients and AdamW's memory."""
         given = self.base_model.dtype if self.base_model.source == "pretrained" else "auto"
         return self.shape.dtype if given == "auto" else given
 
     @property
     def compute_dtype(self) -> str:
-        """The type in which training multiplies matrices."""
+        """The type in which matrices are multiplied, and of the key-value cache."""
         return self.dtype if self.plan.compute == "weights" else "bfloat16"
 
     @property
@@ -130,7 +130,7 @@ class Case:
     def cache_bytes(self, shape: ModelShape | None = None) -> int:
         """Return the bytes of one token's keys and values in all layers."""
         one = shape or self.shape
-        return 2 * one.layers * one.keys * self.size
+        return 2 * one.layers * one.keys * BYTES[self.compute_dtype]
 
     def changed(self, changes: Mapping[str, Any]) -> Case:
         """Return the case with other parameters, named as in the configuration ("train.micro_batch_tokens")."""
