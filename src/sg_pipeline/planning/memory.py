@@ -136,6 +136,8 @@ def _training(case: Case) -> dict[str, int]:
     if case.plan.parallel == "fsdp":
         # The layer at work and the next one, on their way in; the output layer whole (TRL gathers it).
         parts["weights gathered"] = (2 * shape.layer + shape.head) * size
+        # A whole policy stays beside the shards: it samples, and is written down.
+        parts["weights gathered for sampling"] = shape.parameters * size
     if case.plan.engine == "vllm":
         parts["vLLM's weights"] = shape.parameters * size
     autocast = case.plan.compute == "bfloat16" and case.dtype == "float32"
