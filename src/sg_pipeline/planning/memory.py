@@ -65,7 +65,7 @@ def memory(case: Case) -> Memory:
 
 def cache_at_most(case: Case) -> int:
     """Return the bytes of the sampler's cache, should every episode grow to `rollout.max_length`."""
-    return case.episodes * _blocks(case.rollout.max_length) * case.cache_bytes()
+    return case.at_once(case.episodes) * _blocks(case.rollout.max_length) * case.cache_bytes()
 
 
 def _held(case: Case) -> dict[str, int]:
@@ -98,6 +98,7 @@ def _sampling(case: Case, episodes: int, turns: int) -> dict[str, int]:
         least = case.rollout.max_length * case.cache_bytes()
         parts["key-value cache"] = max(least, min(wanted, round(left / (1 + habits.FRAGMENTATION))))
         return parts
+    episodes = case.at_once(episodes)
     before = case.longest_of(turns) - round(case.lengths.completion)
     # Before the last turn the cache makes room for the longest answer there may be.
     width = _blocks(min(case.rollout.max_length, before + case.rollout.max_new_tokens))
@@ -133,6 +134,8 @@ def _training(case: Case) -> dict[str, int]:
     if case.plan.parallel == "fsdp":
         # The layer at work and the next one, on their way in; the output layer whole (TRL gathers it).
         parts["weights gathered"] = (2 * shape.layer + shape.head) * size
+        # A whole policy stays beside the shards: it samples, and is written down.
+        parts["weights gathered for sampling"] = shape.parameters * size
     if case.plan.engine == "vllm":
         parts["vLLM's weights"] = shape.parameters * size
     autocast = case.plan.compute == "bfloat16" and case.dtype == "float32"

@@ -99,9 +99,11 @@ def turns_of(case: Case, count: int) -> np.ndarray:
 
 
 def play_seconds(case: Case, rows: int) -> float:
-    """Return the seconds of sampling `rows` episodes side by side, to their ends."""
+    """Return the seconds of sampling `rows` episodes to their ends, side by side or in waves."""
     if rows == 0:
         return 0.0
+    if case.plan.engine == "transformers" and (wave := case.at_once(rows)) < rows:
+        return rows // wave * play_seconds(case, wave) + play_seconds(case, rows % wave)
     lengths = case.lengths
     turns = turns_of(case, rows)
     decoded = min(case.rollout.max_new_tokens, lengths.completion * lengths.longest_completion)
@@ -131,7 +133,9 @@ def _pass_seconds(case: Case, rows: float, new: float, span: float, passes: int,
     flops = forward_flops(shape, rows * new, rows * new * seen, rows)
     read = passes * (shape.matrix_parameters + shape.head) * case.size + rows * seen * case.cache_bytes()
     layer_ms = min(habits.VLLM_LAYER_MS, efficiency.layer_ms) if paged else efficiency.layer_ms
-    busy = max(flops / (device.peak(case.dtype) * reached), read / (device.bandwidth * 1e9 * efficiency.bandwidth))
+    busy = max(
+        flops / (device.peak(case.compute_dtype) * reached), read / (device.bandwidth * 1e9 * efficiency.bandwidth)
+    )
     return _with_host(case, busy, passes * shape.layers * layer_ms / 1000)
 
 

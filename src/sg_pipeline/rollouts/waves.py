@@ -76,9 +76,10 @@ def rows_at_once(config: RolloutConfig, policies: Sequence[Policy]) -> int | Non
     one = sum(row_bytes(policy.model, config.max_length, policy.compute) for policy in policies)
     fit = int(config.cache_gib * 2**30 / one)
     if fit < config.group_size:
+        group = config.group_size * one / 2**30
         raise ConfigurationError(
             f"rollout.cache_gib is {config.cache_gib:g}, but the keys and values of one group ({config.group_size} "
-            f"episodes of up to max_length = {config.max_length} tokens) take "
-            f"{config.group_size * one / 2**30:.2g} GiB: raise it, or lower rollout.max_length or the size of a group"
+            f"episodes of up to max_length = {config.max_length} tokens) take {group:.2g} GiB: "
+            "raise it, or lower rollout.max_length or the size of a group"
         )
     return fit if config.rows is None else min(fit, config.rows)
