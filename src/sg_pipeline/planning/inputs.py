@@ -61,16 +61,13 @@ def plan_of(given: Parameters, project: Path, data: Path) -> dict[str, Any]:
 
 def settings_of(given: Parameters) -> Settings:
     """Return the plan's section with what the run's own parameters say of engine, arithmetic and adapters."""
-    base: Any = given.base_model
-    sampling = getattr(given, "sampling", None)
-    engine = getattr(sampling, "engine", "transformers")
-    lora = getattr(base, "lora", None)
+    lora = given.base_model.lora
     return Settings(
         **dict(given.plan),
         # A server samples as the engine in the process does.
-        engine="transformers" if engine == "transformers" else "vllm",
+        engine="transformers" if given.sampling.engine == "transformers" else "vllm",
         # TF32 products are counted as float32: their peak is not in the table of devices.
-        compute="bfloat16" if getattr(base, "compute", "weights") == "bfloat16" else "weights",
+        compute="bfloat16" if given.base_model.compute == "bfloat16" else "weights",
         lora_rank=0 if lora is None else lora.rank,
     )
 
