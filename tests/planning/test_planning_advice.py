@@ -85,9 +85,7 @@ def test_waves_make_it_fit_without_another_result(paper):
     assert step_time(waves).parts["training"] == step_time(paper).parts["training"]
     bounded = memory(paper.changed({"rollout.cache_gib": 60.0})).moments["sampling"]
     assert bounded["key-value cache"] < 60 * 2**30
-    assert (
-        paper.changed({"rollout.cache_gib": 60.0}).at_once(128) == 16
-    )  # 3.5 GiB each
+    assert paper.changed({"rollout.cache_gib": 60.0}).at_once(128) == 16  # 3.5 GiB each
 
 
 def test_what_is_kept_of_checkpoints_is_what_the_disk_holds(paper):
