@@ -133,9 +133,8 @@ def _pass_seconds(case: Case, rows: float, new: float, span: float, passes: int,
     flops = forward_flops(shape, rows * new, rows * new * seen, rows)
     read = passes * (shape.matrix_parameters + shape.head) * case.size + rows * seen * case.cache_bytes()
     layer_ms = min(habits.VLLM_LAYER_MS, efficiency.layer_ms) if paged else efficiency.layer_ms
-    busy = max(
-        flops / (device.peak(case.compute_dtype) * reached), read / (device.bandwidth * 1e9 * efficiency.bandwidth)
-    )
+    computing = flops / (device.peak(case.compute_dtype) * reached)
+    busy = max(computing, read / (device.bandwidth * 1e9 * efficiency.bandwidth))
     return _with_host(case, busy, passes * shape.layers * layer_ms / 1000)
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from sg_pipeline import clock
 from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.reporting.figures import learning_curve
 from sg_pipeline.reporting.markdown import report_markdown
@@ -101,7 +102,8 @@ def write_cards(
     prompts = load_prompts(rollout.prompts, environment.benchmark.name)
     system = prompts.guided if rollout.guidance else prompts.plain
     best = read_best(policies)
-    if best is not None and best["folder"] != "final" and is_whole(folder := policies / best["folder"]):
+    apart = best is not None and best["folder"] != "final" and world().first  # one process writes
+    if best is not None and apart and is_whole(folder := policies / best["folder"]):
         write_card(folder, model_card(summary, identity, system, adapter=is_adapter(folder), best=best))
     return model_card(summary, identity, system, adapter=is_adapter(policies / "final"))
 
