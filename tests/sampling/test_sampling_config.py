@@ -13,16 +13,15 @@ ROOT = Path(__file__).resolve().parents[2]
 VLLM = {"sampling": {"engine": "vllm"}, "train": {"sampler_correction": "token_truncate"}}
 
 
-def parameters(env="base", **given) -> Parameters:
-    arguments = {**CONFIG_LOADER_ARGS, "env": env, "runtime_params": given}
+def parameters(**given) -> Parameters:
+    arguments = {**CONFIG_LOADER_ARGS, "env": "base", "runtime_params": given}
     return check_parameters(MethodConfigLoader(str(ROOT / "conf"), **arguments)["parameters"])
 
 
-@pytest.mark.parametrize("env", ["base", "paper"])
-def test_the_first_engine_of_all_is_not_recorded(env):
+def test_the_first_engine_of_all_is_not_recorded():
     # Runs of before there was a choice keep their fingerprint.
-    chosen = parameters(env, sampling={"vllm": {"dtype": "bfloat16"}})
-    assert fingerprint(chosen) == fingerprint(parameters(env))
+    chosen = parameters(sampling={"vllm": {"dtype": "bfloat16"}})
+    assert fingerprint(chosen) == fingerprint(parameters())
     assert not any(name.startswith("sampling.") for name in fingerprint(chosen)["parameters"])
 
 
