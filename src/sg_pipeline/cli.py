@@ -2,13 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.utils import find_kedro_project
 
+from sg_pipeline.distributed.failures import has_told, leave_together
 from sg_pipeline.explain import GO_ON, explain
 
 
@@ -26,6 +27,14 @@ class _Command(click.Command):
         except click.UsageError as error:
             message = " ".join(error.format_message().split()).rstrip(".")
             raise click.ClickException(f"{message}; `kedro run --help` lists what there is") from None
+
+
+class _Sentence(click.ClickException):
+    """A sentence that the processes which share the run may be waiting for."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        super().show(file)
+        has_told()
 
 
 def _run(**arguments: Any) -> Any:
@@ -55,9 +64,10 @@ def _run(**arguments: Any) -> Any:
     except Exception as error:
         conf = Path(arguments.get("conf_source") or (find_kedro_project(Path.cwd()) or Path.cwd()) / "conf")
         sentence = explain(error, conf, arguments.get("env") or os.environ.get("KEDRO_ENV"))
+        leave_together(error)
         if sentence is None:
             raise
-        raise click.ClickException(sentence) from None
+        raise _Sentence(sentence) from None
 
 
 cli.add_command(

@@ -1,5 +1,6 @@
 """The project's context: parameters are checked first, and decide which graph there is."""
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from kedro.framework.context import KedroContext
 
 from sg_pipeline import clock, command_line, pipeline_registry
+from sg_pipeline.distributed.world import world
 
 if TYPE_CHECKING:
     from sg_pipeline.configuration import MethodConfigLoader
@@ -27,6 +29,8 @@ class ProjectContext(KedroContext):
         super().__init__(**arguments)
         clock.restart()
         _use_project_logging(self.project_path, LOGGING)
+        if not world().first:  # what is worth telling once, rank 0 tells
+            logging.getLogger("sg_pipeline").setLevel(logging.WARNING)
         loader = cast("MethodConfigLoader", self.config_loader)
         raw, given = loader["parameters"], dict(loader.runtime_params or {})
         command_line.note(command_line.CommandLine(self.env, str(loader.conf_source), flat(given) if given else {}))

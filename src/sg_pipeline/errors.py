@@ -35,3 +35,11 @@ class RunFailedError(SgPipelineError):
 
 class RunKilledError(RunFailedError):
     """A run that another one has started was killed: it has done nothing wrong, and can go on."""
+
+
+class SamplingError(SgPipelineError):
+    """A sampling engine cannot be started or reached, or does not hold the policy's weights."""
+
+
+class RankError(SgPipelineError):
+    """The processes that share a run are not those that were asked for, or have lost each other."""

@@ -29,13 +29,18 @@ def explain(error: BaseException, conf: Path, env: str | None = None) -> str | N
         conf: the project's folder of configuration, to find the file that cannot be read.
         env: the configuration environment in force beside `base`.
     """
-    chain = list(_chain(error))
+    chain = list(chain_of(error))
     for link in chain:
         if isinstance(link, SgPipelineError):
             return str(link)
         if sentence := _of_the_system(link, chain):
             return sentence
-    return _of_a_table(chain) or _of_the_configuration(chain, conf, env or "base") or _of_kedro(chain)
+    return (
+        _of_the_ranks(chain)
+        or _of_a_table(chain)
+        or _of_the_configuration(chain, conf, env or "base")
+        or _of_kedro(chain)
+    )
 
 
 def _of_the_system(error: BaseException, chain: list[BaseException]) -> str | None:
@@ -60,6 +65,14 @@ def _file(chain: list[BaseException]) -> str | None:
     named = [note.removeprefix(ABOUT) for note in notes if note.startswith(ABOUT)]
     opened = [str(link.filename) for link in chain if isinstance(link, OSError) and link.filename]
     return next(iter([*named, *opened]), None)
+
+
+def _of_the_ranks(chain: list[BaseException]) -> str | None:
+    """Explain that a process which shares the run is gone, which meets us wherever processes exchange something."""
+    from sg_pipeline.distributed.failures import is_lost, lost
+    from sg_pipeline.distributed.world import world
+
+    return lost(world()) if not world().alone and any(is_lost(link) for link in chain) else None
 
 
 def _of_a_table(chain: list[BaseException]) -> str | None:
@@ -128,7 +141,7 @@ def _of_kedro(chain: list[BaseException]) -> str | None:
     return f"there is no pipeline '{unknown[1]}'; did you mean {nearest}? There are {', '.join(known)}"
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain_of(error: BaseException) -> Iterator[BaseException]:
     """Yield the error, its cause, the cause of that, ..."""
     link: BaseException | None = error
     while link is not None:

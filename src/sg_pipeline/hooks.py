@@ -9,8 +9,12 @@ from kedro.framework.hooks import hook_impl
 
 from sg_pipeline import clock, pipeline_registry
 from sg_pipeline.coevolution import BASE_POLICY
+from sg_pipeline.distributed.start import check_world
+from sg_pipeline.distributed.strategy import settle_strategy, strategy
+from sg_pipeline.distributed.world import world
 from sg_pipeline.files import ABOUT
 from sg_pipeline.run_lock import RunLock
+from sg_pipeline.sampling.engines import close_engines
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +23,23 @@ _STARTERS = (["study"], ["sweep"])
 
 _APART = (*_STARTERS, ["plan"])
 """And those that only look at one: they take no name, no lock and no time of it."""
+
+
+class RanksHook:
+    """Processes that share a run begin and end together, and leave out the same nodes."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Connect them, unless they are not those that were asked for."""
+        config = pipeline_registry.parameters().distributed
+        check_world(config.ranks, run_params["pipeline_names"] in _STARTERS)
+        settle_strategy(config.strategy)
+        world().open(config.timeout_s)
+
+    @hook_impl(tryfirst=True)
+    def after_pipeline_run(self) -> None:
+        """Wait for the others before rank 0 lets go of the lock."""
+        world().barrier()
 
 
 class RunIdentityHook:
@@ -30,33 +51,37 @@ class RunIdentityHook:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Compare this run's fingerprint with the one under its name, then fix what is else left to the machine."""
+        try:
+            world().on_first(lambda: self._take_run(run_params, pipeline, catalog))
+            if run_params["pipeline_names"] not in _STARTERS:
+                _settle_libraries(pipeline_registry.parameters().run.threads)
+            if run_params["only_missing_outputs"]:
+                catalog.agree_on_existence(pipeline.datasets())
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _take_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Take the lock that belongs to what runs, and claim the run's name."""
         from sg_pipeline.identity import claim_run
         from sg_pipeline.run_outputs import LOCK, data_folder
         from sg_pipeline.study.prefix import take_over
 
         parameters = pipeline_registry.parameters()
         path = Path(catalog.get("run_identity").path)
-        if run_params["pipeline_names"] == ["sweep"]:  # several processes work on one, and share it out themselves
-            return
-        if run_params["pipeline_names"] == ["plan"]:
-            _settle_libraries(parameters.run.threads)
+        if run_params["pipeline_names"] in (["sweep"], ["plan"]):  # processes share a sweep out among themselves
             return
         if run_params["pipeline_names"] == ["study"]:
             reports = data_folder(path, parameters.run.name) / "08_reporting"
             self._lock.take(reports / parameters.study.name / LOCK, parameters.study.name)
             return
         self._lock.take(path.with_name(LOCK), parameters.run.name)
-        try:
-            names = run_params["pipeline_names"] or ["coevolve"]
-            claim_run(path, parameters, catalog.get("project_folder").load(), names)
-            if names == ["cross_checkpoint"]:
-                _forget_other_checkpoints(catalog.get("cross_checkpoint.table"), parameters)
-            if parameters.run.share and run_params["only_missing_outputs"] and _trains(pipeline):
-                take_over(data_folder(path, parameters.run.name), parameters)
-            _settle_libraries(parameters.run.threads)
-        except BaseException:
-            self._lock.release()
-            raise
+        names = run_params["pipeline_names"] or ["coevolve"]
+        claim_run(path, parameters, catalog.get("project_folder").load(), names)
+        if names == ["cross_checkpoint"]:
+            _forget_other_checkpoints(catalog.get("cross_checkpoint.table"), parameters)
+        if parameters.run.share and run_params["only_missing_outputs"] and _trains(pipeline):
+            take_over(data_folder(path, parameters.run.name), parameters)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -67,6 +92,20 @@ class RunIdentityHook:
     def on_pipeline_error(self) -> None:
         """Let another process work on the run."""
         self._lock.release()
+
+
+class EngineHook:
+    """A sampling engine lives from step to step, and ends with the run."""
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """End it."""
+        close_engines()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """End it."""
+        close_engines()
 
 
 class FileHook:
@@ -90,7 +129,7 @@ class ClockHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Add what was spent before, unless the run begins anew."""
         self._path = None
-        if run_params["pipeline_names"] in _APART:
+        if run_params["pipeline_names"] in _APART or not world().first:
             return
         self._path = Path(catalog.get("run_identity").path).with_name("clock.json")
         if run_params["only_missing_outputs"] or BASE_POLICY not in pipeline.all_outputs():
@@ -117,7 +156,8 @@ class ProgressHook:
             return
         run = pipeline_registry.parameters().run
         names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
-        logger.info("run '%s': %s, seed %d; outputs lie in data/*/%s", run.name, names, run.seed, run.name)
+        shared = "" if world().alone else f", shared by {world().size} processes ({strategy()})"
+        logger.info("run '%s': %s, seed %d%s; outputs lie in data/*/%s", run.name, names, run.seed, shared, run.name)
 
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any]) -> None:

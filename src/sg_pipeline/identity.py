@@ -42,12 +42,19 @@ _FREE = (
     "run.share",
     "run.when_changed",
     "environment.pool",
+    "sampling.vllm.gpu_memory_utilization",
+    "sampling.vllm.cpu_cache_gib",
     "tasks.compile_workers",
     "evaluate.batch_rows",
+    "rollout.rows",
+    "rollout.cache_gib",
+    "checkpoints",  # which policies stay on the disk
+    "publish",
     "cross_checkpoint",  # its table and files name the checkpoints themselves
     "study",  # which runs are compared
     "sweep",  # which runs are made
     "plan",  # what is foretold of a run
+    "distributed",  # how many processes share it
 )
 # What finished policies are scored with: section -> what is made with it.
 _SCORED = {"evaluate.": EVALUATION, "validation.": VALIDATION}
@@ -67,6 +74,9 @@ def fingerprint(parameters: Parameters, pipelines: Collection[str] = ()) -> dict
     if kept.get("tasks.source") != "official":
         # Comes from an environment variable (ALFWORLD_DATA, ...), which another shell may not have.
         kept.pop("tasks.data", None)
+    if parameters.sampling.engine == "transformers":
+        # As before there was a choice: the fingerprints of earlier runs stay what they are.
+        kept = {name: value for name, value in kept.items() if not name.startswith("sampling.")}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
     return {"fingerprint": digest, "version": __version__, "parameters": kept}
 

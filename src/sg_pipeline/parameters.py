@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from sg_pipeline.coevolution import CoevolveConfig, RunConfig
+from sg_pipeline.distributed.config import DistributedConfig
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.environments.registry import DEFAULT, load_benchmark, locate
 from sg_pipeline.errors import ConfigurationError
@@ -20,8 +21,11 @@ from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.evaluation.prompting import PromptingConfig
 from sg_pipeline.evaluation.validation import ValidationConfig
 from sg_pipeline.planning.config import PlanConfig
+from sg_pipeline.policies.config import CheckpointsConfig
+from sg_pipeline.publishing.config import PublishConfig
 from sg_pipeline.rewards.aggregate import RewardConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.study.config import StudyConfig
 from sg_pipeline.sweep.config import SweepConfig
 from sg_pipeline.training.base_config import BaseModelConfig
@@ -40,7 +44,9 @@ class Parameters(BaseModel):
     tasks: Any
     base_model: BaseModelConfig
     coevolve: CoevolveConfig
+    checkpoints: CheckpointsConfig
     rollout: RolloutConfig
+    sampling: SamplingConfig
     gate: GateConfig = Field(alias="validate")
     aggregate: RewardConfig
     train: TrainConfig
@@ -52,6 +58,8 @@ class Parameters(BaseModel):
     validation: ValidationConfig
     sweep: SweepConfig
     plan: PlanConfig
+    distributed: DistributedConfig
+    publish: PublishConfig
 
 
 @cache
@@ -161,6 +169,12 @@ def _check_together(parameters: Parameters) -> None:
         raise ConfigurationError(
             f"rollout.guide is {rollout.guide!r}, but rollout.guidance is false, so there is nothing for a guide to "
             f"write: leave out the one or turn on the other"
+        )
+    engine = parameters.sampling.engine
+    if engine != "transformers" and train.sampler_correction == "none":
+        raise ConfigurationError(
+            f"sampling.engine is '{engine}', whose log-probabilities differ a little from the trainer's, but "
+            f"train.sampler_correction is 'none': set it to token_truncate, which weighs that difference"
         )
     size = rollout.group_size * rollout.tasks_per_step
     if train.minibatch > size:

@@ -17,6 +17,7 @@ from sg_pipeline.pipelines import (
     guide,
     plan,
     prompting,
+    publish,
     report,
     step,
     study,
@@ -72,6 +73,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "prompting": tasks.create_pipeline() + prompting.create_pipeline(p.prompting),
     }
     registered["validation"] = before + phases + validation.create_pipeline(p.coevolve, p.aggregate.schedule, guided)
+    registered["publish"] = publish.create_pipeline()
     registered["plan"] = plan.create_pipeline(p)
     if _wanted("sweep"):
         registered["sweep"] = sweep.create_pipeline(p)

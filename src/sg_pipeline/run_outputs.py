@@ -20,6 +20,7 @@ EVALUATION = (
     "08_reporting/{}/summary.json",
     "08_reporting/{}/learning_curve.png",
     "08_reporting/{}/report.*",
+    "06_models/{}/final/README.md",
 )
 """What parameters of the evaluation decide, and all that is made of it: Kedro would take the latter for done."""
 

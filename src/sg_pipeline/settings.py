@@ -1,16 +1,35 @@
 """Kedro's project settings. https://docs.kedro.org/en/stable/configure/configuration_basics/ ."""
 
+from sg_pipeline.checkpoint_hook import CheckpointHook
 from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.context import ProjectContext
-from sg_pipeline.hooks import ClockHook, FileHook, ProgressHook, RunIdentityHook
+from sg_pipeline.datasets.ranks import RankCatalog
+from sg_pipeline.hooks import ClockHook, EngineHook, FileHook, ProgressHook, RanksHook, RunIdentityHook
 
-__all__ = ["CONFIG_LOADER_ARGS", "CONFIG_LOADER_CLASS", "CONTEXT_CLASS", "DISABLE_HOOKS_FOR_PLUGINS", "HOOKS"]
+__all__ = [
+    "CONFIG_LOADER_ARGS",
+    "CONFIG_LOADER_CLASS",
+    "CONTEXT_CLASS",
+    "DATA_CATALOG_CLASS",
+    "DISABLE_HOOKS_FOR_PLUGINS",
+    "HOOKS",
+]
 
 CONFIG_LOADER_CLASS = MethodConfigLoader
 
 CONTEXT_CLASS = ProjectContext
 
-HOOKS = (RunIdentityHook(), ClockHook(), FileHook(), ProgressHook())
+DATA_CATALOG_CLASS = RankCatalog
+
+HOOKS = (
+    RanksHook(),
+    RunIdentityHook(),
+    CheckpointHook(),
+    ClockHook(),
+    EngineHook(),
+    FileHook(),
+    ProgressHook(),
+)
 
 # A plugin that somebody has installed for other projects must not change what a run of this one does.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")

@@ -6,9 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from click.testing import CliRunner, Result
 
@@ -100,6 +103,16 @@ class ProjectCopy:
             start_new_session=True,
         )
 
+    def orphans(self) -> list[psutil.Process]:
+        """Return the processes that work in the project's folder and are not children of this very test."""
+        own = {process.pid for process in psutil.Process().children(recursive=True)}
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.pid not in own and process.cwd() == str(self.root):
+                    found.append(process)
+        return found
+
     def data(self, layer: str, run: str = "") -> Path:
         """Return a run's folder in a layer, named by how it begins: "03"."""
         (folder,) = (self.root / "data").glob(f"{layer}_*")
@@ -112,6 +125,16 @@ class ProjectCopy:
     def weights(self, run: str, policy: str = "final") -> bytes:
         """Return the file of a policy's weights."""
         return (self.data("06", run) / policy / "model.safetensors").read_bytes()
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Wait until `condition` returns something true, and return that."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
 
 
 def sentence(result: Result) -> str:

@@ -56,13 +56,19 @@ def before_rename(step: int) -> None:
     _die_instead_of(Path, "replace", lambda _, target: Path(target).parts[-2:] == place)
 
 
+def in_pruning(step: int) -> None:
+    """The checkpoint of a step counts as pruned, its files are still there."""
+    folder = f"step_{step:03d}"
+    _die_instead_of(Path, "unlink", lambda path, *_: path.parent.name == folder and path.suffix == ".safetensors")
+
+
 def _die_instead_of(owner: Any, name: str, when: Callable[..., bool]) -> None:
     original = getattr(owner, name)
 
-    def deadly(*arguments: Any) -> Any:
+    def deadly(*arguments: Any, **named: Any) -> Any:
         if when(*arguments):
             os.kill(os.getpid(), signal.SIGKILL)
-        return original(*arguments)
+        return original(*arguments, **named)
 
     setattr(owner, name, deadly)
 
@@ -72,7 +78,6 @@ if __name__ == "__main__":
 
     moment, number = sys.argv[1], int(sys.argv[2])
     del sys.argv[1:3]
-    {"in_rollout": in_rollout, "in_train": in_train, "in_checkpoint": in_checkpoint, "before_rename": before_rename}[
-        moment
-    ](number)
+    moments = (in_rollout, in_train, in_checkpoint, before_rename, in_pruning)
+    {function.__name__: function for function in moments}[moment](number)
     main()

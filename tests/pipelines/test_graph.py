@@ -10,7 +10,7 @@ from sg_pipeline.pipelines import coevolve
 from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
 
 SINGLE = ("tasks", "base_model", "rollout", "validate", "aggregate", "train", "evaluate", "report", "prompting")
-OTHERS = ("cross_checkpoint", "distill", "plan", "study", "sweep", "validation")
+OTHERS = ("cross_checkpoint", "distill", "plan", "publish", "study", "sweep", "validation")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_every_pipeline_is_registered_and_the_main_job_is_the_default(registered
 
 def test_the_main_job_is_the_sum_of_its_parts(registered):
     main = {node.name for node in registered["coevolve"].nodes}
-    assert len(main) == 2 + 4 * 80 + 6 + 4 + 2
+    assert len(main) == 2 + 4 * 80 + 6 + 4 + 3
     for name in ("tasks", "base_model", "evaluate", "report"):
         assert {node.name for node in registered[name].nodes} <= main
 

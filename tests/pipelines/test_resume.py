@@ -1,13 +1,11 @@
 """`kill -9` at any moment, then the same command with --only-missing-outputs: the bits of an uninterrupted run."""
 
-import contextlib
 import json
 import signal
-import time
 from pathlib import Path
 
-import psutil
 import pytest
+from project_copy import wait_for
 
 pytestmark = pytest.mark.timeout(900)  # six processes, one after the other, on a machine that may be busy
 
@@ -36,7 +34,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_the_uninterrupted_one(proj
         process = project.process(*arguments, driver=(DRIVER, moment, str(step)))
         output, _ = process.communicate(timeout=200)
         assert process.returncode == -signal.SIGKILL, output
-        _wait(lambda: not _orphans(project))
+        wait_for(lambda: not project.orphans())
         assert _place(project, run, exist).exists(), moment
         assert not _place(project, run, missing).exists(), moment
         trajectories = _trajectories(project, run)
@@ -72,26 +70,6 @@ def test_only_what_is_missing_is_made(project, whole):
     assert changed == {"08_reporting/whole/" + name for name in (
         "report.md", "summary.json", "learning_curve.png", "evaluation_final.json", "clock.json"
     )}  # fmt: skip
-
-
-def _wait(condition, seconds=30.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
-
-
-def _orphans(project):
-    """Processes that work in the project's folder and are not those of this very test."""
-    own = {process.pid for process in psutil.Process().children(recursive=True)}
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.pid not in own and process.cwd() == str(project.root):
-                found.append(process)
-    return found
 
 
 def _place(project, run, place):

@@ -3,7 +3,7 @@
 from sg_pipeline.coevolution import CoevolveConfig
 from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.planning.case import Case
-from sg_pipeline.planning.config import DevicesConfig, EfficiencyConfig, LengthsConfig, PlanConfig
+from sg_pipeline.planning.config import DevicesConfig, EfficiencyConfig, LengthsConfig, Settings
 from sg_pipeline.planning.lengths import assumed
 from sg_pipeline.planning.published import PUBLISHED
 from sg_pipeline.planning.shape import ModelShape, shape_of
@@ -39,7 +39,7 @@ def paper_case(shape: ModelShape, **devices) -> Case:
     return Case(
         shape=shape,
         lengths=assumed(LENGTHS),
-        plan=PlanConfig(
+        plan=Settings(
             devices=DevicesConfig(**{"kind": "h200", **devices}),
             lengths=LENGTHS,
             efficiency=EFFICIENCY,
@@ -62,7 +62,7 @@ def cpu_case(shape: ModelShape, tokens: int, policy_tokens: int, *, rows: int, m
     return Case(
         shape=shape,
         lengths=assumed(lengths),
-        plan=PlanConfig(devices=DevicesConfig(), lengths=lengths, efficiency=EFFICIENCY),
+        plan=Settings(devices=DevicesConfig(), lengths=lengths, efficiency=EFFICIENCY),
         base_model=BaseModelConfig(),
         rollout=RolloutConfig(
             tasks_per_step=1, group_size=rows, max_turns=1, max_new_tokens=policy_tokens, max_length=4096

@@ -1,6 +1,7 @@
 """What would make a run fit, and how it is told."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from planned import cpu_case, paper_case, published, small_config
@@ -9,10 +10,13 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.planning.advice import ways_to_fit
 from sg_pipeline.planning.case import check_case
 from sg_pipeline.planning.config import DevicesConfig, PlanConfig
+from sg_pipeline.planning.disk import disk, kept
 from sg_pipeline.planning.document import clock, log_table, plan_markdown, verdict
 from sg_pipeline.planning.memory import memory
 from sg_pipeline.planning.plan import build_plan
+from sg_pipeline.planning.seconds import step_time
 from sg_pipeline.planning.shape import shape_of
+from sg_pipeline.policies.config import CheckpointsConfig
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def test_the_mildest_form_of_a_change_is_told(paper):
 
 
 def test_a_small_model_on_a_small_gpu_is_told_of_the_micro_batch():
-    case = paper_case(published("Qwen3-0.6B"), kind="rtx4090", memory_gib=30.0).changed(
+    case = paper_case(published("Qwen3-0.6B"), kind="rtx4090", memory_gib=24.0).changed(
         {"rollout.tasks_per_step": 1, "train.minibatch": 8, "evaluate.batch_rows": 8, "train.micro_batch_tokens": 65536}
     )
     held = memory(case)
@@ -72,10 +76,32 @@ def test_the_plan_is_json_and_says_the_same_in_words(paper):
     assert plan["step"]["total"] == pytest.approx(sum(plan["step"]["seconds"].values()))
 
 
-def test_what_this_version_cannot_do_is_said(paper):
-    plan = build_plan(paper.changed({"plan.engine": "vllm", "plan.lora_rank": 8}), "later")
-    assert plan["notes"][0].startswith("plan.engine=vllm, plan.lora_rank=8: not in this version")
-    assert "6.4" not in plan["model"]["dtype"]
+def test_waves_make_it_fit_without_another_result(paper):
+    way = next(way for way in ways_to_fit(paper) if set(way.values) == {"rollout.rows"})
+    rows = way.values["rollout.rows"]
+    assert not memory(paper.changed({"rollout.rows": 2 * rows})).fits
+    waves = paper.changed({"rollout.rows": rows})
+    assert step_time(waves).parts["sampling"] > step_time(paper).parts["sampling"]
+    assert step_time(waves).parts["training"] == step_time(paper).parts["training"]
+    bounded = memory(paper.changed({"rollout.cache_gib": 60.0})).moments["sampling"]
+    assert bounded["key-value cache"] < 60 * 2**30
+    assert paper.changed({"rollout.cache_gib": 60.0}).at_once(128) == 16  # 3.5 GiB each
+
+
+def test_what_is_kept_of_checkpoints_is_what_the_disk_holds(paper):
+    assert len(kept(paper)) == 9
+    few = replace(paper, checkpoints=CheckpointsConfig(keep_last=1, best="train_success", keep_cross_checkpoint=False))
+    assert kept(few) == [0, 50, 60, 70, 80]
+    assert disk(few)["checkpoints"] < disk(paper)["checkpoints"]
+
+
+def test_settings_of_the_run_are_told_by_their_names(paper):
+    plan = build_plan(paper, "ways")
+    told = {name for way in plan["ways"] for name in way["values"]}
+    assert told
+    assert not told & {"plan.engine", "plan.lora_rank", "plan.compute"}
+    plan = build_plan(paper.changed({"plan.engine": "vllm", "plan.lora_rank": 8}), "adapters")
+    assert plan["devices"]["engine"] == "vllm"
     assert plan["model"]["trained"] < plan["model"]["parameters"] / 100
 
 

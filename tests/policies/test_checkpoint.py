@@ -10,6 +10,7 @@ from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies import checkpoint
 from sg_pipeline.policies.checkpoint import checkpoint_exists, load_policy, read_manifest, save_policy
+from sg_pipeline.policies.optimizer_files import OPTIMIZER
 from sg_pipeline.policies.tiny import TinyConfig, build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 
@@ -72,6 +73,35 @@ def test_transformers_reads_the_folder(policy, tmp_path):
         assert torch.equal(model(ids).logits, policy.model.eval()(ids).logits)
 
 
+def test_what_is_large_is_cut_into_files_that_transformers_reads(policy, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path / "policy"
+    save_policy(policy, folder, max_shard_size="40KB")
+    names = sorted(path.name for path in folder.glob("*.safetensors"))
+    for kind in ("model", "optimizer"):
+        own = [name for name in names if name.startswith(kind)]
+        assert len(own) > 1
+        assert own == [f"{kind}-{i:05d}-of-{len(own):05d}.safetensors" for i in range(1, len(own) + 1)]
+    assert (folder / "model.safetensors.index.json").exists()
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert_same_tensors(policy.model.state_dict(), model.state_dict())
+    assert AutoTokenizer.from_pretrained(folder).get_vocab() == policy.tokenizer.get_vocab()
+    loaded = load_policy(folder)
+    assert_same_tensors(policy.model.state_dict(), loaded.model.state_dict())
+    assert_same_tensors(policy.optimizer_state, loaded.optimizer_state)
+    (folder / names[-1]).unlink()
+    with pytest.raises(CheckpointError, match=rf"'{names[-1]}' is missing"):
+        load_policy(folder)
+
+
+def test_a_model_card_is_no_part_of_the_manifest(policy, tmp_path):
+    save_policy(policy, tmp_path / "policy")
+    (tmp_path / "policy" / checkpoint.CARD).write_text("written later")
+    assert load_policy(tmp_path / "policy").step == 7
+    assert checkpoint.CARD not in read_manifest(tmp_path / "policy")["files"]
+
+
 def test_saving_replaces(policy, tmp_path):
     folder = tmp_path / "policy"
     save_policy(policy, folder)
@@ -80,7 +110,7 @@ def test_saving_replaces(policy, tmp_path):
     save_policy(policy, folder)
     assert load_policy(folder).step == 8
     assert not (folder / "stray.txt").exists()
-    assert not (folder / checkpoint.OPTIMIZER).exists()
+    assert not (folder / OPTIMIZER).exists()
 
 
 @pytest.mark.parametrize("moment", ["writing", "between the renames", "before clearing up"])

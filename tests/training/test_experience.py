@@ -1,11 +1,14 @@
 """Rows, and how they are cut into optimizer steps and micro-batches."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sg_pipeline.errors import DataError
+from sg_pipeline.training.batching import group_with_least_padding
 from sg_pipeline.training.experience import ExperienceRow, collate, experience_row, plan_updates
 from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
 
@@ -100,3 +103,52 @@ def test_plan_takes_every_row_once_per_pass(*, lengths, minibatch, budget, passe
         assert micro.rows
         if len(micro.rows) > 1:
             assert len(micro.rows) * max(lengths[i] for i in micro.rows) <= budget
+
+
+@given(
+    lengths=st.lists(st.integers(2, 60), min_size=1, max_size=9),
+    budget=st.integers(1, 200),
+    overhead=st.integers(0, 60),
+)
+def test_least_padding_is_the_least(*, lengths, budget, overhead):
+    groups = group_with_least_padding(lengths, budget, overhead)
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    assert all(len(group) == 1 or len(group) * max(lengths[i] for i in group) <= budget for group in groups)
+    ordered = sorted(lengths)
+
+    def cost(cuts):
+        edges = [0, *cuts, len(ordered)]
+        parts = [ordered[start:end] for start, end in itertools.pairwise(edges)]
+        if any(len(part) > 1 and len(part) * part[-1] > budget for part in parts):
+            return float("inf")
+        return sum(len(part) * part[-1] + overhead for part in parts)
+
+    places = range(1, len(ordered))
+    least = min(cost(cuts) for count in range(len(ordered)) for cuts in itertools.combinations(places, count))
+    assert sum(len(group) * max(lengths[i] for i in group) + overhead for group in groups) == least
+
+
+def test_overhead_trades_padding_for_micro_batches():
+    lengths = np.random.default_rng(0).integers(700, 6000, 128).tolist()
+    plans = {
+        overhead: plan_updates(
+            lengths, minibatch=32, micro_batch_tokens=16384, orders=[np.arange(128)], overhead=overhead
+        )
+        for overhead in (None, 800, 0)
+    }
+
+    def padding(plan):
+        computed = sum(len(m.rows) * max(lengths[i] for i in m.rows) for m in plan.micro_batches if not m.filler)
+        return 1 - sum(lengths) / computed
+
+    assert padding(plans[None]) > 2 * padding(plans[800])
+    assert padding(plans[0]) == 0
+    assert len(plans[None].micro_batches) <= len(plans[800].micro_batches) < 1.5 * len(plans[None].micro_batches)
+
+
+def test_a_row_longer_than_the_budget_is_a_micro_batch_of_its_own():
+    for overhead in (None, 50):
+        plan = plan_updates(
+            [8000, 20, 30], minibatch=3, micro_batch_tokens=100, orders=[np.arange(3)], overhead=overhead
+        )
+        assert sorted(micro.rows for micro in plan.micro_batches) == [(0,), (1, 2)]

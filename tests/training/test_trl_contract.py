@@ -50,6 +50,13 @@ def test_evaluation_takes_what_we_pass(grpo_trainer):
     assert found[:5] == ["self", "model", "input_ids", "attention_mask", "logits_to_keep"], HINT + f"it takes {found}"
 
 
+def test_loss_gathers_its_metrics_as_we_take_back(grpo_trainer):
+    """See `training.sharing.metrics_of_its_own`; an auxiliary loss is one number on every process."""
+    source = inspect.getsource(grpo_trainer._compute_loss)
+    used = set(re.findall(r"self\.accelerator\.(\w+)", source))
+    assert used == {"gather", "reduce", "gather_for_metrics", "num_processes", "sync_gradients"}, HINT + f"uses {used}"
+
+
 def test_loss_reads_the_inputs_that_we_give(grpo_trainer):
     source = inspect.getsource(grpo_trainer._compute_loss)
     read = set(re.findall(r'inputs(?:\[|\.get\()"(\w+)"', source))

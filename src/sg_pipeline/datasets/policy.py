@@ -1,10 +1,12 @@
 """Policies in the catalog: durable on disk, live in memory."""
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.files import named
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 class PolicyDataset(AbstractDataset[Any, Any]):
     """A checkpoint folder (weights, tokenizer, optimizer state, manifest), written atomically.
+
+    One that was pruned (`policies.retention`) counts as there, so that no resumed run makes it anew.
 
     Attributes:
         live: the link between two co-evolution steps. What was saved in this process is handed on as it
@@ -28,9 +32,10 @@ class PolicyDataset(AbstractDataset[Any, Any]):
         self.metadata = metadata
 
     def load(self) -> "Policy":
-        """Hand on the live policy, or read the checkpoint."""
+        """Hand on the live policy, or read the checkpoint, to where `base_model.device` says."""
         if self._held is not None:
             return self._held
+        from sg_pipeline import pipeline_registry
         from sg_pipeline.policies.checkpoint import load_policy
 
         if not self._exists():
@@ -38,7 +43,8 @@ class PolicyDataset(AbstractDataset[Any, Any]):
                 f"there is no policy in {self._filepath}{self._others()}; run the pipeline that writes it first"
             )
         try:
-            return load_policy(Path(self._filepath))
+            device = pipeline_registry.parameters().base_model.device
+            return load_policy(Path(self._filepath), device=world().device(device))
         except CheckpointError as error:
             raise CheckpointError(
                 f"{str(error).rstrip('.')}; once it is deleted, a run with --only-missing-outputs makes it anew"
@@ -46,19 +52,31 @@ class PolicyDataset(AbstractDataset[Any, Any]):
 
     def save(self, data: "Policy") -> None:
         """Write the checkpoint; keep the object where the link is live."""
+        from sg_pipeline import pipeline_registry
         from sg_pipeline.policies.checkpoint import save_policy
 
+        size = pipeline_registry.parameters().checkpoints.max_shard_size
         with named(Path(self._filepath)):
-            save_policy(data, Path(self._filepath))
+            save_policy(data, Path(self._filepath), max_shard_size=size)
+        self.hold(data)
+
+    def whole(self, data: "Policy", *, keep: bool) -> "Policy":
+        """Return what is to be written of a policy that is trained on shards; every rank takes part, one keeps it."""
+        from sg_pipeline.training.sharding import whole_state
+
+        return replace(data, optimizer_state=whole_state(data.optimizer_state, keep=keep))
+
+    def hold(self, data: "Policy") -> None:
+        """Hand this object on where the link is live; it is written, by this process or by the one that writes."""
         if self._live:
             self._held = data
 
     def _others(self) -> str:
         """Say which policies lie beside the one that is missing."""
-        from sg_pipeline.policies.checkpoint import checkpoint_exists
+        from sg_pipeline.policies.checkpoint import is_whole
 
         folder = Path(self._filepath).parent
-        there = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir() and checkpoint_exists(path))
+        there = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir() and is_whole(path))
         return f" ({folder} has {', '.join(there)})" if there else ""
 
     def _exists(self) -> bool:

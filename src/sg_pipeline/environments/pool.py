@@ -12,7 +12,8 @@ import json
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from types import TracebackType
@@ -127,21 +128,8 @@ class EnvironmentPool:
         Raises:
             SgPipelineError: as for `step`; the other rows can be played on.
         """
-        self._refuse_if_closed()
-        groups = range(len(tasks)) if groups is None else groups
-        width = max(1, len(self._workers))
-        load, slots = [0] * width, [0] * width
-        sizes = Counter(groups)
-        home: dict[int, int] = {}
-        self._episodes = []
-        for task, seed, group in zip(tasks, seeds, groups, strict=True):
-            if group not in home:
-                home[group] = min(range(width), key=load.__getitem__)
-                load[home[group]] += sizes[group]
-            self._episodes.append(Episode(task, seed, home[group], slots[home[group]]))
-            slots[home[group]] += 1
-        self._counters = replace(self._counters, resets=self._counters.resets + len(tasks))
-        return self._play(range(len(tasks)))
+        self.begin(tasks, seeds, groups)
+        return self._await(range(len(tasks)))
 
     def step(self, rows: Sequence[int], actions: Sequence[str]) -> list[StepResult]:
         """Play `actions[i]` in row `rows[i]`; the answers come in the order of `rows`.
@@ -152,16 +140,74 @@ class EnvironmentPool:
                 every other one can be played on.
             ValueError: a row occurs twice or has ended.
         """
+        self.send(rows, actions)
+        return self._await(rows)
+
+    def begin(self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int] | None = None) -> None:
+        """Do as `reset` does, but wait for nothing: `receive` gives the first observations."""
+        self._refuse_if_closed()
+        if self._under_way():  # of a caller that has given up
+            self._abandon()
+        groups = range(len(tasks)) if groups is None else groups
+        width = max(1, len(self._workers))
+        load, slots = [0] * width, [0] * width
+        sizes = Counter(groups)
+        home: dict[int, int] = {}
+        self._episodes, self._answers = [], {}
+        for task, seed, group in zip(tasks, seeds, groups, strict=True):
+            if group not in home:
+                home[group] = min(range(width), key=load.__getitem__)
+                load[home[group]] += sizes[group]
+            self._episodes.append(Episode(task, seed, home[group], slots[home[group]]))
+            slots[home[group]] += 1
+        self._counters = replace(self._counters, resets=self._counters.resets + len(tasks))
+        with self._whole_or_abandoned():
+            self._give_out(range(len(tasks)))
+
+    def send(self, rows: Sequence[int], actions: Sequence[str]) -> None:
+        """Do as `step` does, but wait for nothing: `receive` gives the answers. A row takes one action at a time."""
         self._refuse_if_closed()
         for row in rows:
             if self._episodes[row].over:
                 raise ValueError(f"row {row} takes no action: its episode is over")
+            if self._episodes[row].asked is not None or not self._episodes[row].results or row in self._answers:
+                raise ValueError(f"row {row} takes no action: its last answer has not been received")
         if len(set(rows)) != len(rows):
             raise ValueError(f"a row occurs twice in {list(rows)}")
         for row, action in zip(rows, actions, strict=True):
             self._episodes[row].asked = action
         self._counters = replace(self._counters, steps=self._counters.steps + len(rows))
-        return self._play(rows)
+        with self._whole_or_abandoned():
+            self._give_out(rows)
+
+    def receive(self, timeout_s: float | None = None) -> list[tuple[int, StepResult]]:
+        """Return the answers that have come since the last call, as (row, answer) in the order of rows.
+
+        Args:
+            timeout_s: wait so long for a first one, 0 for none; None: until there is one.
+
+        Returns:
+            Nothing where the time is up, or where nothing is under way.
+
+        Raises:
+            SgPipelineError: a row has failed, as for `step`; every other one can be played on, its answer is kept.
+        """
+        self._refuse_if_closed()
+        began = time.monotonic()
+        with self._whole_or_abandoned():
+            while self._under_way():
+                left = 0.0 if self._answers else timeout_s
+                if left:
+                    left = max(0.0, began + left - time.monotonic())
+                if not self._listen(left) and left == 0.0:
+                    break
+        self._counters = replace(self._counters, wait_s=self._counters.wait_s + time.monotonic() - began)
+        for row in sorted(self._answers):
+            if isinstance(failed := self._answers[row], SgPipelineError):
+                del self._answers[row]
+                raise failed
+        answers, self._answers = self._answers, {}
+        return [(row, answer) for row, answer in sorted(answers.items()) if isinstance(answer, StepResult)]
 
     def close(self) -> None:
         """End every worker; nothing of them is left. One that is still starting is not waited for."""
@@ -175,22 +221,29 @@ class EnvironmentPool:
         for worker in self._workers:
             worker.process.bury(CLOSE_GRACE_S if worker.ready else 0.0)
 
-    def _play(self, rows: Sequence[int]) -> list[StepResult]:
-        """Send the orders of `rows` and wait for their answers."""
+    def _await(self, rows: Sequence[int]) -> list[StepResult]:
+        """Wait for the answers of `rows`, which are all that is under way."""
         began = time.monotonic()
-        try:
-            self._send(rows)
-            while any(worker.pending for worker in self._workers):
+        with self._whole_or_abandoned():
+            while self._under_way():
                 self._listen()
-        except BaseException:
-            self._abandon()
-            raise
         self._counters = replace(self._counters, wait_s=self._counters.wait_s + time.monotonic() - began)
         answers = [self._answers.pop(row) for row in rows]
         for answer in answers:
             if isinstance(answer, SgPipelineError):
                 raise answer
         return [answer for answer in answers if isinstance(answer, StepResult)]
+
+    def _under_way(self) -> bool:
+        return any(worker.pending for worker in self._workers)
+
+    @contextmanager
+    def _whole_or_abandoned(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._abandon()
+            raise
 
     def _abandon(self) -> None:
         """End an interrupted call: what is under way, maybe half a message, must not answer the next one."""
@@ -206,7 +259,7 @@ class EnvironmentPool:
         if self.closed:
             raise ValueError("the environment pool is closed")
 
-    def _send(self, rows: Sequence[int]) -> None:
+    def _give_out(self, rows: Sequence[int]) -> None:
         """Give every worker the orders of its rows, in one message."""
         batches: dict[int, list[tuple[int, Order]]] = {}
         for row in rows:
@@ -223,11 +276,15 @@ class EnvironmentPool:
             worker.pending.extend(batch)
             worker.process.send([order for _, order in batch])
 
-    def _listen(self) -> None:
-        """Wait until a worker answers, dies or is overdue, and deal with it."""
+    def _listen(self, at_most_s: float | None = None) -> bool:
+        """Wait until a worker answers, dies or is overdue, and deal with it; or for `at_most_s`.
+
+        Returns:
+            Whether a worker was heard of.
+        """
         busy = {worker.process.connection: worker for worker in self._workers if worker.pending}
         patience = min(worker.since + self._limit(worker) for worker in busy.values()) - time.monotonic()
-        heard = wait(list(busy), max(0.0, patience))
+        heard = wait(list(busy), max(0.0, patience if at_most_s is None else min(patience, at_most_s)))
         for connection, worker in busy.items():
             if connection not in heard:
                 if time.monotonic() > worker.since + self._limit(worker):
@@ -245,6 +302,7 @@ class EnvironmentPool:
             else:
                 row, _ = worker.pending.popleft()
                 self._take(row, message)
+        return bool(heard)
 
     def _limit(self, worker: _Worker) -> float:
         """Seconds that `worker` may take for what it is doing now."""
@@ -303,7 +361,7 @@ class EnvironmentPool:
 
     def _replay(self, rows: Sequence[int]) -> None:
         self._counters = replace(self._counters, replays=self._counters.replays + len(rows))
-        self._send(rows)
+        self._give_out(rows)
 
     def _give_up(self, row: int, error: SgPipelineError) -> None:
         episode = self._episodes[row]

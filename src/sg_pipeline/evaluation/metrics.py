@@ -27,7 +27,7 @@ class EvaluationConfig(BaseModel):
         plain: play without guidance.
         games: the first so many games of each split; None: all.
         max_turns: an episode that has not ended by then is truncated; None: as in the rollouts.
-        batch_rows: episodes played at once; memory grows with it.
+        batch_rows: episodes played at once by each process that shares the run; memory grows with it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

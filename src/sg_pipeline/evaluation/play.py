@@ -1,19 +1,23 @@
 """Plays a policy on frozen panels, with the same chance for every policy, so that two can be paired by game."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, EvaluationConfig
 from sg_pipeline.evaluation.parts import with_parts
-from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
+from sg_pipeline.rollouts.sharing import play_shared
+from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.trajectories.frame import to_frame
+from sg_pipeline.trajectories.types import Task
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -33,6 +37,7 @@ def evaluate(
     cache_dir: Path,
     seed: int,
     guide: "Policy | None" = None,
+    sampling: SamplingConfig | None = None,
 ) -> pl.DataFrame:
     """Play every game of the evaluation splits.
 
@@ -45,6 +50,7 @@ def evaluate(
         data_root, cache_dir: where games and compiled games lie.
         seed: the run's seed.
         guide: writes the guidance in the policy's place.
+        sampling: the policy's engine; None: its own model.
 
     Returns:
         A `parts.EvaluationTable`: `group` is the game's index in its split, `item` the repetition.
@@ -60,10 +66,11 @@ def evaluate(
     tables = []
     for split in evaluated_splits(panel, config):
         tasks = panel_tasks(panel, split)[: config.games]
-        for groups in _chunks(len(tasks), max(1, config.batch_rows // config.episodes_per_game)):
-            result = play(
+
+        def play_groups(chosen: list[Task], groups: Sequence[int], split: str = split) -> RolloutResult:
+            return play(
                 policy,
-                [tasks[group] for group in groups],
+                chosen,
                 environment,
                 settings,
                 data_root=data_root,
@@ -73,7 +80,12 @@ def evaluate(
                 purpose=f"evaluate {split} {mode}",
                 groups=groups,
                 guide=guide,
+                sampling=sampling,
             )
+
+        at_once = world().size * max(1, config.batch_rows // config.episodes_per_game)
+        for groups in _chunks(len(tasks), at_once):
+            result = play_shared(play_groups, [tasks[group] for group in groups], groups)
             parts = zip(result.trajectories, result.parts, strict=True)
             tables.append(with_parts(to_frame(result.trajectories), [(t.group, t.item, its) for t, its in parts]))
     # A batch in which no episode has parts lacks their column.

@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.prompting_reflections import Reflection
 from sg_pipeline.randomness import derive_seed, stream
-from sg_pipeline.rollouts.collect import RolloutConfig, collect
+from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult, collect
+from sg_pipeline.rollouts.sharing import play_shared
 from sg_pipeline.trajectories.types import Task, Trajectory
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def play_attempts(
         repetitions: episodes of a game; items are below that.
         seed: the run's seed.
         policy_step: how many steps the policy has been trained for.
-        batch_rows: episodes played at once.
+        batch_rows: episodes played at once by each process that shares the run.
 
     Returns:
         (trajectories in the order of `attempts`, counters of `rollouts.collect`). A memory that was shown is part of
@@ -79,20 +81,28 @@ def play_attempts(
     trajectories: list[Trajectory] = []
     counters: Counter[str] = Counter()
     for split in dict.fromkeys(attempt.task.split for attempt in attempts):
-        for batch in _chunks([attempt for attempt in attempts if attempt.task.split == split], batch_rows):
-            result = collect(
-                [attempt.task for attempt in batch],
-                one_each,
-                sampler,
-                agent_format,
-                cast("EnvironmentPool", _TrialPool(pool, batch, seed)),
-                seed=seed,
-                step=0,
-                policy_step=policy_step,
-                # Each attempt is a group of its own here, so that any of them may be left out of a later trial.
-                groups=[attempt.group * repetitions + attempt.item for attempt in batch],
-                purpose=f"prompting {split} trial {trial}",
-            )
+        own = [attempt for attempt in attempts if attempt.task.split == split]
+        for batch in _chunks(own, batch_rows * world().size):
+            # Each attempt is a group of its own here, so that any of them may be left out of a later trial.
+            by_group = {attempt.group * repetitions + attempt.item: attempt for attempt in batch}
+
+            def play(
+                tasks: list[Task], groups: Sequence[int], split: str = split, by_group: dict[int, Attempt] = by_group
+            ) -> RolloutResult:
+                return collect(
+                    tasks,
+                    one_each,
+                    sampler,
+                    agent_format,
+                    cast("EnvironmentPool", _TrialPool(pool, [by_group[group] for group in groups], seed)),
+                    seed=seed,
+                    step=0,
+                    policy_step=policy_step,
+                    groups=groups,
+                    purpose=f"prompting {split} trial {trial}",
+                )
+
+            result = play_shared(play, [attempt.task for attempt in batch], list(by_group))
             counters.update(result.counters)
             trajectories += [
                 replace(trajectory, group=attempt.group, item=attempt.item)

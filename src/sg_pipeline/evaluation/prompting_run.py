@@ -17,6 +17,7 @@ from sg_pipeline.evaluation.prompting_play import Attempt, next_attempts, play_a
 from sg_pipeline.evaluation.prompting_reflections import reflections_from_frame, reflections_to_frame
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.rollouts.play import panel_tasks
+from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.trajectories.frame import from_frame, to_frame
 from sg_pipeline.trajectories.types import Trajectory
 
@@ -56,6 +57,7 @@ def play_trial(
     evaluation: EvaluationConfig,
     environment: EnvironmentConfig,
     rollout: RolloutConfig,
+    sampling: SamplingConfig,
     *,
     data_root: Path,
     cache_dir: Path,
@@ -72,6 +74,7 @@ def play_trial(
         prompting: turn limit, prompts, memory.
         evaluation: splits, games, temperature, repetitions, batch.
         environment, rollout: where to play, and the other limits.
+        sampling: which engine writes.
         data_root, cache_dir: where games and compiled games lie.
         seed: the run's seed.
         before: trajectories of the trial before; None for the first.
@@ -82,7 +85,7 @@ def play_trial(
         `agents.thoughts`; the policy and the rollout's counters).
     """
     from sg_pipeline.agents.thoughts import thoughts_table
-    from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+    from sg_pipeline.sampling.engines import make_sampler
 
     if before is None:
         attempts = _first_attempts(panel, evaluation)
@@ -100,7 +103,7 @@ def play_trial(
                 "max_new_tokens": prompting.max_new_tokens,
             }
         ),
-        TransformersSampler(policy.model, temperature=evaluation.temperature),
+        make_sampler(policy, sampling, evaluation.temperature, rollout.max_length),
         agent_format,
         environment.open_pool(data_root, cache_dir),
         repetitions=evaluation.episodes_per_game,
@@ -122,6 +125,7 @@ def reflect_on_trial(
     evaluation: EvaluationConfig,
     environment: EnvironmentConfig,
     rollout: RolloutConfig,
+    sampling: SamplingConfig,
     *,
     seed: int,
 ) -> pl.DataFrame:
@@ -130,12 +134,12 @@ def reflect_on_trial(
     Returns:
         A table of reflections, see `prompting_reflections`.
     """
-    from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+    from sg_pipeline.sampling.engines import make_sampler
 
     written = reflect(
         _failed(played),
         trial,
-        TransformersSampler(policy.model, temperature=evaluation.temperature),
+        make_sampler(policy, sampling, evaluation.temperature, rollout.max_length),
         _reflection_format(policy, method, prompting, environment),
         max_new_tokens=prompting.reflexion.max_new_tokens,
         max_length=rollout.max_length,

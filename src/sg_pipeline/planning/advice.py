@@ -22,7 +22,7 @@ class Change:
     Attributes:
         values: parameter -> value.
         note: what it costs, or what it needs.
-        here: whether the code of this version can do it.
+        here: whether these devices and an installation without extras can do it.
     """
 
     values: dict[str, Any]
@@ -53,12 +53,12 @@ class Way:
 
     @property
     def here(self) -> bool:
-        """Whether the code of this version can do all of it."""
+        """Whether these devices and an installation without extras can do all of it."""
         return all(change.here for change in self.changes)
 
 
 def ways_to_fit(case: Case) -> list[Way]:
-    """Return sets of up to three changes with which `case` fits: of what this version can do, then of what it cannot.
+    """Return sets of up to three changes with which `case` fits: of what can be done here, then of what needs more.
 
     No set holds more than it needs, and of changes of the same parameters the mildest is taken. What costs the least
     time a trajectory comes first.
@@ -111,13 +111,14 @@ def _changes(case: Case) -> Iterator[Change]:
         return
     plan = case.plan
     if plan.lora_rank == 0:
-        yield Change({"plan.lora_rank": 16}, here=False)
+        yield Change({"plan.lora_rank": 16}, "adapters: the extra lora", here=False)
     if plan.engine == "transformers":
-        yield Change({"plan.engine": "vllm"}, here=False)
+        yield Change({"plan.engine": "vllm"}, "a paged cache: the extra vllm", here=False)
     for parallel in ("ddp", "fsdp"):
         for count in (2, 4, 8):
             if plan.parallel != parallel or count > plan.devices.count:
-                yield Change({"plan.parallel": parallel, "plan.devices.count": count}, here=False)
+                note = f"accelerate launch, conf/accelerate/{'ddp' if parallel == 'ddp' else 'fsdp2'}.yaml"
+                yield Change({"plan.parallel": parallel, "plan.devices.count": count}, note, here=False)
 
 
 def _smaller(case: Case) -> Iterator[Change]:
@@ -127,6 +128,10 @@ def _smaller(case: Case) -> Iterator[Change]:
     while budget >= max(256, case.longest):
         yield Change({"train.micro_batch_tokens": budget})
         budget //= 2
+    rows = case.at_once(case.episodes) // 2
+    while case.plan.engine == "transformers" and rows >= rollout.group_size:
+        yield Change({"rollout.rows": rows}, "episodes in waves: the same trajectories, sampled for longer")
+        rows //= 2
     tasks = rollout.tasks_per_step // 2
     while tasks >= 1:
         values: dict[str, Any] = {"rollout.tasks_per_step": tasks}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sg_pipeline.coevolution import CoevolveConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.metrics import EvaluationConfig
-from sg_pipeline.planning.config import PlanConfig
+from sg_pipeline.planning.config import Settings
 from sg_pipeline.planning.devices import Device
 from sg_pipeline.planning.lengths import Lengths
 from sg_pipeline.planning.shape import BYTES, ModelShape
+from sg_pipeline.policies.config import CheckpointsConfig
 from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.training.base_config import BaseModelConfig
 from sg_pipeline.training.config import TrainConfig
@@ -29,11 +30,12 @@ class Case:
         plan, base_model, rollout, train, coevolve, evaluate: parameters.
         workers: processes that play environments.
         guide: the frozen model that writes the guidance; None: the policy does.
+        checkpoints: which policies stay on the disk.
     """
 
     shape: ModelShape
     lengths: Lengths
-    plan: PlanConfig
+    plan: Settings
     base_model: BaseModelConfig
     rollout: RolloutConfig
     train: TrainConfig
@@ -41,6 +43,7 @@ class Case:
     evaluate: EvaluationConfig
     workers: int
     guide: ModelShape | None = None
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
 
     @property
     def device(self) -> Device:
@@ -49,13 +52,13 @@ class Case:
 
     @property
     def dtype(self) -> str:
-        """The type of the weights, gradients, AdamW's memory and the key-value cache."""
+        """The type of the weights, gradients and AdamW's memory."""
         given = self.base_model.dtype if self.base_model.source == "pretrained" else "auto"
         return self.shape.dtype if given == "auto" else given
 
     @property
     def compute_dtype(self) -> str:
-        """The type in which training multiplies matrices."""
+        """The type in which matrices are multiplied, and of the key-value cache."""
         return self.dtype if self.plan.compute == "weights" else "bfloat16"
 
     @property
@@ -70,13 +73,24 @@ class Case:
 
     @property
     def episodes(self) -> int:
-        """Episodes that one device plays at once: groups are dealt out whole."""
+        """Episodes that one device plays in a step: groups are dealt out whole."""
         return math.ceil(self.rollout.tasks_per_step / self.ranks) * self.rollout.group_size
+
+    def at_once(self, episodes: int) -> int:
+        """Return how many of so many episodes lie side by side in the transformers sampler's cache."""
+        rows = self.rollout.rows or episodes
+        if (gib := self.rollout.cache_gib) is not None:
+            tables = [self.cache_bytes(shape) * (2 * shape.layers + 1) / (2 * shape.layers)
+                      for shape in (self.shape, self.guide) if shape is not None]  # fmt: skip
+            rows = min(rows, int(gib * 2**30 / (sum(tables) * self.rollout.max_length)))
+        # `play_in_waves` plays whole groups.
+        return min(episodes, max(1, rows // self.rollout.group_size) * self.rollout.group_size)
 
     @property
     def checkpointing(self) -> bool:
-        """Whether a layer's activations are computed again in the backward pass; the learner does so on GPUs."""
-        return self.device.is_gpu
+        """Whether the backward pass computes a layer's activations again: on GPUs, unless the run says otherwise."""
+        wanted = self.train.gradient_checkpointing
+        return self.device.is_gpu if wanted == "auto" else wanted
 
     @property
     def trainable(self) -> int:
@@ -117,7 +131,7 @@ class Case:
     def cache_bytes(self, shape: ModelShape | None = None) -> int:
         """Return the bytes of one token's keys and values in all layers."""
         one = shape or self.shape
-        return 2 * one.layers * one.keys * self.size
+        return 2 * one.layers * one.keys * BYTES[self.compute_dtype]
 
     def changed(self, changes: Mapping[str, Any]) -> Case:
         """Return the case with other parameters, named as in the configuration ("train.micro_batch_tokens")."""

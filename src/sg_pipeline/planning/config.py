@@ -1,4 +1,4 @@
-"""What a plan is told: devices, what is assumed of lengths and speed, and settings that this version does not have."""
+"""What a plan is told: devices, and what is assumed of lengths and speed."""
 
 from typing import Literal
 
@@ -101,12 +101,8 @@ class PlanConfig(BaseModel):
             seconds. False where other devices are planned for than those it ran on.
         lengths_of: the run whose steps take the place of `lengths`; None: this run's.
         evaluated_games: of all evaluation splits together.
-        parallel: how several devices share the work: replicas ("ddp") or shards of weights ("fsdp"). Not in this
-            version.
-        engine: that samples; "vllm" is not in this version.
-        compute: "weights" computes in the type of the weights, "bfloat16" under autocast. The latter is not in this
-            version.
-        lora_rank: 0 trains all weights; otherwise adapters of this rank. Not in this version.
+        parallel: how several devices share the work, which is the launcher's matter: replicas ("ddp",
+            conf/accelerate/ddp.yaml) or shards of weights ("fsdp", conf/accelerate/fsdp2.yaml).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -118,9 +114,6 @@ class PlanConfig(BaseModel):
     lengths_of: str | None = None
     evaluated_games: int = Field(400, ge=0)
     parallel: Literal["none", "ddp", "fsdp"] = "none"
-    engine: Literal["transformers", "vllm"] = "transformers"
-    compute: Literal["weights", "bfloat16"] = "weights"
-    lora_rank: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _devices_are_used(self) -> "PlanConfig":
@@ -131,10 +124,24 @@ class PlanConfig(BaseModel):
             )
         return self
 
-    def beyond_this_version(self) -> list[str]:
-        """Return the settings that the code of this version does not have."""
-        return [
-            f"plan.{name}={getattr(self, name)}"
-            for name in ("parallel", "engine", "compute", "lora_rank")
-            if getattr(self, name) != type(self).model_fields[name].default
-        ]
+
+class Settings(PlanConfig):
+    """The plan's own section with those settings of the run that decide its arithmetic (`inputs.settings_of`).
+
+    Attributes:
+        engine: that samples.
+        compute: "weights" computes in the type of the weights, "bfloat16" under autocast.
+        lora_rank: 0 trains all weights; otherwise adapters of this rank.
+    """
+
+    engine: Literal["transformers", "vllm"] = "transformers"
+    compute: Literal["weights", "bfloat16"] = "weights"
+    lora_rank: int = Field(0, ge=0)
+
+
+IN_THE_RUN = {
+    "plan.engine": "sampling.engine",
+    "plan.compute": "base_model.compute",
+    "plan.lora_rank": "base_model.lora.rank",
+}
+"""Settings of a plan by the names that they have in the run's parameters."""

@@ -10,7 +10,6 @@ from sg_pipeline.reporting.text import NONE, percent, table
 _DEFINITIONS = {
     "sampling": "the rollout's last turn",
     "training": "the largest micro-batch",
-    "handover": "AdamW's memory goes back to the policy",
     "evaluation": "the last turn of a batch of games",
 }
 
@@ -29,7 +28,7 @@ def ways(plan: Mapping[str, Any]) -> list[str]:
     lines = []
     for way in plan["ways"]:
         values = ",".join(f"{name}={_value(value)}" for name, value in way["values"].items())
-        notes = "; ".join([*way["notes"], *([] if way["here"] else ["not in this version"])])
+        notes = "; ".join(way["notes"])
         held, seconds = f"{way['peak_gib']:.1f} GiB", clock(way["seconds"])
         lines.append(f"{values}: {held}, {seconds} a step{f' ({notes})' if notes else ''}")
     return lines
@@ -108,7 +107,7 @@ def plan_markdown(plan: Mapping[str, Any]) -> str:
         "## Disk",
         table(["part", "size"], [*([name, _gb(size)] for name, size in stored["gb"].items()),
                                  ["**together**", f"**{_gb(sum(stored['gb'].values()))}**"]]),
-        f"{stored['checkpoints']} policies are written down, all of them are kept.",
+        f"{stored['checkpoints']} policies are written down, {stored['kept']} of them are kept.",
         "## Notes",
         "\n".join(f"- {note}" for note in [*plan["notes"], "Formulas, and what confirms them: docs/scaling.md."]),
     ]  # fmt: skip

@@ -8,15 +8,11 @@ on a GPU. Tests compare it with what the learner and the sampler allocate on the
 
 MOMENTS = 2
 """AdamW's tensors a trained weight, in the weights' type."""
-STATE_COPIES_IN_TRAINING = 2
-"""The policy's copy of AdamW's memory stays while the step's trainer works on its own (`import_state` clones)."""
-STATE_COPIES_AT_HANDOVER = 3
-"""`export_state` clones the trainer's, and the policy's old copy goes only when that is done."""
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32_768
 """TRL's fused output layer, used on GPUs, holds one tile of logits at a time (trl/kernels/chunked_logprob.py)."""
-LEAN_LOGITS = 4
-"""Tables of float32 (policy tokens x vocabulary) that `policy_token_logps`, used on CPUs, holds at its peak: scaled
-logits, log-probabilities, probabilities, their product. Tested."""
+LEAN_LOGITS = 3
+"""Tables of float32 (policy tokens x vocabulary) that `policy_token_logps`, used on CPUs, holds at its peak: logits,
+log-probabilities, probabilities. Tested."""
 
 TRAINER_SECONDS = 0.25
 """Building TRL's trainer anew for each step: the constant of a line through the default run's 80 training times."""

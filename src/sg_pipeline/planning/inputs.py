@@ -10,6 +10,7 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.identity import is_same_run
 from sg_pipeline.parameters import Parameters
 from sg_pipeline.planning.case import Case, check_case
+from sg_pipeline.planning.config import Settings
 from sg_pipeline.planning.lengths import Recorded, assumed, read_recorded
 from sg_pipeline.planning.plan import build_plan
 from sg_pipeline.planning.shape import read_shape
@@ -44,7 +45,7 @@ def plan_of(given: Parameters, project: Path, data: Path) -> dict[str, Any]:
     case = Case(
         shape=read_shape(given.base_model, project),
         lengths=assumed(given.plan.lengths) if recorded is None else recorded.lengths,
-        plan=given.plan,
+        plan=settings_of(given),
         base_model=given.base_model,
         rollout=given.rollout,
         train=given.train,
@@ -52,9 +53,23 @@ def plan_of(given: Parameters, project: Path, data: Path) -> dict[str, Any]:
         evaluate=given.evaluate,
         workers=given.environment.pool.workers,
         guide=guide,
+        checkpoints=given.checkpoints,
     )
     check_case(case)
     return build_plan(case, given.run.name, own)
+
+
+def settings_of(given: Parameters) -> Settings:
+    """Return the plan's section with what the run's own parameters say of engine, arithmetic and adapters."""
+    lora = given.base_model.lora
+    return Settings(
+        **dict(given.plan),
+        # A server samples as the engine in the process does.
+        engine="transformers" if given.sampling.engine == "transformers" else "vllm",
+        # TF32 products are counted as float32: their peak is not in the table of devices.
+        compute="bfloat16" if given.base_model.compute == "bfloat16" else "weights",
+        lora_rank=0 if lora is None else lora.rank,
+    )
 
 
 def _own_steps(given: Parameters, project: Path, data: Path) -> Recorded | None:

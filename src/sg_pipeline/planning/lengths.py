@@ -82,7 +82,9 @@ def read_recorded(data: Path, run: str, otherwise: LengthsConfig, workers: int) 
     if not steps:
         return None
     turns = sum(step["turns"] for step in steps)
-    seconds = {part: fmean(step["seconds"][part] for step in steps) for part in steps[0]["seconds"]}
+    # Steps of an earlier version in the same run have fewer parts.
+    parts = dict.fromkeys(part for step in steps for part in step["seconds"])
+    seconds = {part: fmean(step["seconds"].get(part, 0.0) for step in steps) for part in parts}
     rows = sum(step["training"].get("rows", 0) for step in steps)
     lengths = replace(
         assumed(otherwise),

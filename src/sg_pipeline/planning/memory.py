@@ -1,8 +1,7 @@
 """Peak memory of one device, by part, in the moments of a run at which it may be reached.
 
 sampling      weights, AdamW's memory, keys and values of all episodes, what a forward pass needs
-training      weights, reference, gradients, AdamW's memory twice, activations, logits
-handover      weights, reference, AdamW's memory three times: the step's trainer gives it back to the policy
+training      weights, reference, gradients, AdamW's memory, activations, logits
 evaluation    as sampling, for the final policy and `evaluate.batch_rows` episodes, which nobody shares
 """
 
@@ -58,7 +57,6 @@ def memory(case: Case) -> Memory:
     moments = {
         "sampling": _sampling(case, case.episodes, case.rollout.max_turns),
         "training": _training(case),
-        "handover": {**_held(case, habits.STATE_COPIES_AT_HANDOVER), **_reference(case)},
     }
     if case.evaluated_rows:
         moments["evaluation"] = _sampling(case, case.evaluated_rows, case.evaluate.max_turns or case.rollout.max_turns)
@@ -67,16 +65,16 @@ def memory(case: Case) -> Memory:
 
 def cache_at_most(case: Case) -> int:
     """Return the bytes of the sampler's cache, should every episode grow to `rollout.max_length`."""
-    return case.episodes * _blocks(case.rollout.max_length) * case.cache_bytes()
+    return case.at_once(case.episodes) * _blocks(case.rollout.max_length) * case.cache_bytes()
 
 
-def _held(case: Case, copies: int) -> dict[str, int]:
+def _held(case: Case) -> dict[str, int]:
     """What lives from step to step: weights, AdamW's memory."""
     shards = case.ranks if case.plan.parallel == "fsdp" else 1
     adapter = case.trainable if case.plan.lora_rank else 0
     return {
         "weights": (case.shape.parameters + adapter) * case.size // shards,
-        "optimizer state": copies * habits.MOMENTS * case.trainable * case.size // shards,
+        "optimizer state": habits.MOMENTS * case.trainable * case.size // shards,
     }
 
 
@@ -87,7 +85,7 @@ def _reference(case: Case) -> dict[str, int]:
 
 def _sampling(case: Case, episodes: int, turns: int) -> dict[str, int]:
     """The moment at which the cache is largest: the last turn of episodes that nobody wins."""
-    parts = _held(case, 1)
+    parts = _held(case)
     shape, size = case.shape, case.size
     if case.plan.parallel == "fsdp" and case.plan.engine == "transformers":
         # The sampler's calls differ from rank to rank, so it needs all weights at hand.
@@ -100,6 +98,7 @@ def _sampling(case: Case, episodes: int, turns: int) -> dict[str, int]:
         least = case.rollout.max_length * case.cache_bytes()
         parts["key-value cache"] = max(least, min(wanted, round(left / (1 + habits.FRAGMENTATION))))
         return parts
+    episodes = case.at_once(episodes)
     before = case.longest_of(turns) - round(case.lengths.completion)
     # Before the last turn the cache makes room for the longest answer there may be.
     width = _blocks(min(case.rollout.max_length, before + case.rollout.max_new_tokens))
@@ -128,26 +127,25 @@ def _training(case: Case) -> dict[str, int]:
     """The largest micro-batch: at the output layer, or while a layer goes backward, whichever needs more."""
     shape, size = case.shape, case.size
     shards = case.ranks if case.plan.parallel == "fsdp" else 1
-    parts = {**_held(case, habits.STATE_COPIES_IN_TRAINING), **_reference(case)}
+    parts = {**_held(case), **_reference(case)}
     parts["gradients"] = case.trainable * size // shards
     if case.plan.parallel == "ddp":
         parts["gradients in transit"] = case.trainable * size
     if case.plan.parallel == "fsdp":
         # The layer at work and the next one, on their way in; the output layer whole (TRL gathers it).
         parts["weights gathered"] = (2 * shape.layer + shape.head) * size
+        # A whole policy stays beside the shards: it samples, and is written down.
+        parts["weights gathered for sampling"] = shape.parameters * size
     if case.plan.engine == "vllm":
         parts["vLLM's weights"] = shape.parameters * size
     autocast = case.plan.compute == "bfloat16" and case.dtype == "float32"
     if autocast and case.plan.parallel != "fsdp":
         parts["weights cast"] = shape.parameters * 2
     tokens = case.micro_tokens
-    # On a GPU padding brings a mask, and a mask repeats keys and values.
-    masked = case.device.is_gpu and tokens >= 2 * _shortest(case)
-    how = {"checkpointing": case.checkpointing, "autocast": autocast, "repeated": masked}
-    number = 2 if autocast else size
-    mask = tokens * min(tokens, case.longest) * (number + 1) if masked else 0
-    kept = tokens * kept_bytes(shape, size, **how) + mask
-    layer = tokens * backward_bytes(shape, size, **how) + (mask if not case.checkpointing else 0)
+    # Padding stands on the right, where causal attention needs no mask for it.
+    how = {"checkpointing": case.checkpointing, "autocast": autocast}
+    kept = tokens * kept_bytes(shape, size, **how)
+    layer = tokens * backward_bytes(shape, size, **how)
     largest = max(inputs * outputs for (inputs, outputs), _ in shape.linears) * size
     tied = shape.head * size if shape.tied and not case.plan.lora_rank else 0
     logits = _logits(case, tokens)
@@ -160,25 +158,23 @@ def _training(case: Case) -> dict[str, int]:
     }
 
 
-def _shortest(case: Case) -> float:
-    return case.lengths.tokens(1)
-
-
 def _logits(case: Case, tokens: int) -> int:
     """What the output layer needs at its peak, forward or backward."""
     shape, size = case.shape, case.size
     trained = 0 if case.plan.lora_rank else 1
+    wanted = round(tokens * case.policy_share)
+    if not case.device.is_gpu and case.train.logits_chunk_tokens is not None:
+        wanted = min(wanted, case.train.logits_chunk_tokens)
     if not case.device.is_gpu:
-        wanted = round(tokens * case.policy_share)
         table = wanted * shape.vocab * 4
         forward = habits.LEAN_LOGITS * table + tokens * shape.hidden * size
         backward = 3 * table + trained * shape.head * size
         return wanted * shape.hidden * size + max(forward, backward)
     number = 2 if case.compute_dtype != "float32" else 4
-    tile = min(tokens, habits.TILE_TOKENS) * min(shape.vocab, habits.TILE_VOCABULARY) * number
+    tile = min(wanted, habits.TILE_TOKENS) * min(shape.vocab, habits.TILE_VOCABULARY) * number
     # Gradients of hidden states and weights are summed in float32, and then cast where the weights are smaller.
     cast = size if size < 4 else 0
-    gradients = tokens * shape.hidden * (4 + cast) + trained * shape.head * (4 + cast)
+    gradients = wanted * shape.hidden * (4 + cast) + trained * shape.head * (4 + cast)
     return tokens * shape.hidden * number + tile + gradients
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from sg_pipeline.planning.advice import Way, ways_to_fit
 from sg_pipeline.planning.case import Case
-from sg_pipeline.planning.disk import checkpoints, disk
+from sg_pipeline.planning.config import IN_THE_RUN
+from sg_pipeline.planning.disk import checkpoints, disk, kept
 from sg_pipeline.planning.lengths import Recorded
 from sg_pipeline.planning.memory import GIB, cache_at_most, memory
 from sg_pipeline.planning.seconds import run_seconds, step_time
@@ -86,7 +87,11 @@ def build_plan(case: Case, run: str, recorded: Recorded | None = None) -> dict[s
             "share_of_peak": estimated.flops / training / peak if training else None,
         },
         "run_seconds": run_seconds(case, step),
-        "disk": {"gb": {part: size / 1e9 for part, size in disk(case).items()}, "checkpoints": checkpoints(case)},
+        "disk": {
+            "gb": {part: size / 1e9 for part, size in disk(case).items()},
+            "checkpoints": checkpoints(case),
+            "kept": len(kept(case)),
+        },
         "ways": [] if held.fits else [_way(way) for way in ways_to_fit(case)],
         "notes": _notes(case),
         "assumptions": {
@@ -98,7 +103,7 @@ def build_plan(case: Case, run: str, recorded: Recorded | None = None) -> dict[s
 
 def _way(way: Way) -> dict[str, Any]:
     return {
-        "values": way.values,
+        "values": {IN_THE_RUN.get(name, name): value for name, value in way.values.items()},
         "peak_gib": way.peak / GIB,
         "seconds": way.seconds,
         "here": way.here,
@@ -109,9 +114,11 @@ def _way(way: Way) -> dict[str, Any]:
 def _notes(case: Case) -> list[str]:
     """What the figures do not say themselves."""
     notes = []
-    if beyond := case.plan.beyond_this_version():
+    if case.plan.parallel != "none":
+        file = {"ddp": "ddp", "fsdp": "fsdp2"}[case.plan.parallel]
         notes.append(
-            f"{', '.join(beyond)}: not in this version, so this says what it would need, not what this code does."
+            f"{case.plan.devices.count} processes, one a device: accelerate launch --config_file "
+            f"conf/accelerate/{file}.yaml --num_processes {case.plan.devices.count} -m kedro run …"
         )
     device = case.device
     if device.is_gpu and case.compute_dtype == "float32":

@@ -54,11 +54,7 @@ def step_time(case: Case) -> StepTime:
     host = passes * case.shape.layers * efficiency.layer_ms / 1000 * (4 if case.checkpointing else 3)
     training = habits.TRAINER_SECONDS
     training += _with_host(case, flops / (device.peak(case.compute_dtype) * efficiency.training), host)
-    moved = updates * 7 * case.trainable + habits.STATE_COPIES_IN_TRAINING * 2 * habits.MOMENTS * case.trainable
-    training += moved * case.size / (device.bandwidth * 1e9 * efficiency.bandwidth)
-    if case.has_reference:
-        # The trainer is built anew for each step, and loads the reference from the base policy's folder.
-        training += case.shape.parameters * case.size / (efficiency.disk_gb_s * 1e9)
+    training += updates * 7 * case.trainable * case.size / (device.bandwidth * 1e9 * efficiency.bandwidth)
     return StepTime(
         parts={
             "sampling": play_seconds(case, episodes),
@@ -103,9 +99,11 @@ def turns_of(case: Case, count: int) -> np.ndarray:
 
 
 def play_seconds(case: Case, rows: int) -> float:
-    """Return the seconds of sampling `rows` episodes side by side, to their ends."""
+    """Return the seconds of sampling `rows` episodes to their ends, side by side or in waves."""
     if rows == 0:
         return 0.0
+    if case.plan.engine == "transformers" and (wave := case.at_once(rows)) < rows:
+        return rows // wave * play_seconds(case, wave) + play_seconds(case, rows % wave)
     lengths = case.lengths
     turns = turns_of(case, rows)
     decoded = min(case.rollout.max_new_tokens, lengths.completion * lengths.longest_completion)
@@ -135,7 +133,8 @@ def _pass_seconds(case: Case, rows: float, new: float, span: float, passes: int,
     flops = forward_flops(shape, rows * new, rows * new * seen, rows)
     read = passes * (shape.matrix_parameters + shape.head) * case.size + rows * seen * case.cache_bytes()
     layer_ms = min(habits.VLLM_LAYER_MS, efficiency.layer_ms) if paged else efficiency.layer_ms
-    busy = max(flops / (device.peak(case.dtype) * reached), read / (device.bandwidth * 1e9 * efficiency.bandwidth))
+    computing = flops / (device.peak(case.compute_dtype) * reached)
+    busy = max(computing, read / (device.bandwidth * 1e9 * efficiency.bandwidth))
     return _with_host(case, busy, passes * shape.layers * layer_ms / 1000)
 
 
@@ -161,6 +160,7 @@ def micro_batches(case: Case) -> tuple[tuple[MicroBatch, ...], int, Sequence[int
         # In an order that mixes lengths: a permutation without chance.
         orders=[np.argsort([(i * 0.6180339887498949) % 1 for i in range(len(rows))], kind="stable")],
         idle=skipped,
+        overhead=case.train.micro_batch_overhead,
     )
     return plan.micro_batches, plan.updates_per_pass * case.train.num_iterations, rows
 
@@ -174,9 +174,9 @@ def _training_flops(case: Case, micros: Sequence[MicroBatch], rows: Sequence[int
         lengths = [rows[i] for i in micro.rows]
         width = max(lengths)
         padded = len(lengths) * width
-        # With a mask attention looks at every pair; without one it skips the future.
-        pairs = padded * width * (1.0 if gpu and len(lengths) > 1 else 0.5)
-        head = sum(lengths) if gpu else sum(lengths) * case.policy_share
+        # Causal attention without a mask skips the future; the output layer runs at the policy's tokens.
+        pairs = padded * width * 0.5
+        head = sum(lengths) * case.policy_share
         # On a GPU the output layer's tiles are computed again in the backward pass.
         passes = Passes(1 + extra, 1, 3 + gpu + extra, case.checkpointing)
         flops += training_flops(case.shape, padded, pairs, head, passes)

@@ -1,10 +1,13 @@
 """Policies on disk: a transformers checkpoint with a manifest, written whole or not at all.
 
     <folder>/  config.json, model*.safetensors, tokenizer files …   as `save_pretrained` writes them
-               optimizer.safetensors                                AdamW's memory, tensors by name
+               optimizer*.safetensors                               AdamW's memory, tensors by name
                policy.json                                          the manifest: step, name, digest of every file
+               README.md                                            the model card, written later: not in the manifest
 
-Any user of transformers can `from_pretrained` the folder. What is loaded is bit for bit what was saved.
+Any user of transformers can `from_pretrained` the folder. What is loaded is bit for bit what was saved. Weights and
+AdamW's memory are cut into several files where they are large. A checkpoint that was pruned is its manifest alone,
+which says so: it counts as there, and cannot be loaded.
 """
 
 from __future__ import annotations
@@ -19,16 +22,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.errors import CheckpointError
+from sg_pipeline.files import atomic_write
+from sg_pipeline.policies.config import SHARD_SIZE, shard_bytes
+from sg_pipeline.policies.optimizer_files import load_optimizer, save_optimizer
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
 
 FORMAT_VERSION = 1
 MANIFEST = "policy.json"
-OPTIMIZER = "optimizer.safetensors"
+CARD = "README.md"
+PRUNED = "pruned"
+"""Key of a manifest whose files were deleted."""
 
 
-def save_policy(policy: Policy, folder: Path | str, notes: dict[str, Any] | None = None) -> None:
+def save_policy(
+    policy: Policy, folder: Path | str, notes: dict[str, Any] | None = None, *, max_shard_size: str = SHARD_SIZE
+) -> None:
     """Write `policy` to `folder`, replacing what is there.
 
     The files are written to a sibling folder, flushed to the disk and renamed: a crash at any moment leaves
@@ -38,19 +48,24 @@ def save_policy(policy: Policy, folder: Path | str, notes: dict[str, Any] | None
         policy: its model, tokenizer, step, name and optimizer state are kept.
         folder: where to; parents are made.
         notes: JSON values to keep beside them, see `read_manifest`.
+        max_shard_size: of a file of weights or of optimizer state, see `policies.config`.
     """
-    from safetensors.torch import save_file
+    from sg_pipeline.policies.adapters import has_adapters, save_adapters
 
     folder = Path(folder)
     _finish_replacement(folder)
     new, old = _siblings(folder)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
+    adapter: dict[str, Any] = {}
     with _no_progress_bars():
-        policy.model.save_pretrained(new)
+        if has_adapters(policy):
+            adapter = {"adapter": save_adapters(policy, new)}
+        else:
+            policy.model.save_pretrained(new, max_shard_size=max_shard_size)
         policy.tokenizer.save_pretrained(new)
     if policy.optimizer_state:
-        save_file(policy.optimizer_state, new / OPTIMIZER)
+        save_optimizer(policy.optimizer_state, new, shard_bytes(max_shard_size))
     manifest = {
         "format_version": FORMAT_VERSION,
         "step": policy.step,
@@ -58,6 +73,8 @@ def save_policy(policy: Policy, folder: Path | str, notes: dict[str, Any] | None
         "parameters": policy.parameter_count(),
         "files": {name: _digest(new / name) for name in _file_names(new)},
         "notes": notes or {},
+        **({} if policy.compute == "weights" else {"compute": policy.compute}),
+        **adapter,
     }
     (new / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     for name in [*_file_names(new), MANIFEST]:
@@ -74,14 +91,19 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
     """Return the policy in `folder`, after checking every file against the manifest.
 
     Raises:
-        CheckpointError: the folder or a file is missing, truncated or changed, or of an unknown format.
+        CheckpointError: the folder or a file is missing, truncated or changed, or of an unknown format; or it was
+            pruned.
     """
-    from safetensors.torch import load_file
-
+    from sg_pipeline.policies.adapters import load_adapters
+    from sg_pipeline.policies.compute import shorten_frozen
     from sg_pipeline.policies.pretrained import load_pretrained
 
     folder = Path(folder)
     manifest = read_manifest(folder)
+    if manifest.get(PRUNED):
+        raise CheckpointError(
+            f"the policy in '{folder}' was pruned to save disk space (checkpoints.keep_last), so its weights are gone."
+        )
     for name, digest in manifest["files"].items():
         path = folder / name
         if not path.is_file():
@@ -94,12 +116,42 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
                 f"{digest[:12]}…; restore it, or delete the folder."
             )
     with _no_progress_bars():
-        policy = load_pretrained(str(folder), device=device)
+        if "adapter" in manifest:
+            policy = load_adapters(folder, manifest, device)
+        else:
+            policy = load_pretrained(str(folder), device=device)
     policy.step = manifest["step"]
     policy.name = manifest["name"]
-    if OPTIMIZER in manifest["files"]:
-        policy.optimizer_state = load_file(folder / OPTIMIZER, device=device)
+    policy.compute = manifest.get("compute", "weights")
+    if policy.compute == "bfloat16":
+        shorten_frozen(policy.model)
+    policy.optimizer_state = load_optimizer(folder, manifest["files"], device)
     return policy
+
+
+def prune_policy(folder: Path | str) -> int:
+    """Delete the files of a checkpoint but for its manifest, which says so from now on; return the bytes set free.
+
+    The manifest is written first: a crash leaves a checkpoint that is whole or counts as pruned, and another call
+    deletes what is left.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if not manifest.get(PRUNED):
+        with atomic_write(folder / MANIFEST) as temporary:
+            temporary.write_text(json.dumps({**manifest, PRUNED: True}, indent=2) + "\n", encoding="utf-8")
+        _flush(folder)
+    freed = 0
+    for path in sorted(folder.iterdir()):
+        if path.name == MANIFEST:
+            continue
+        files = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
+        freed += sum(part.stat().st_size for part in files)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return freed
 
 
 def read_manifest(folder: Path | str) -> dict[str, Any]:
@@ -134,11 +186,32 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     return manifest
 
 
+def is_pruned(folder: Path | str) -> bool:
+    """Return whether `folder` holds no more than the manifest of a checkpoint that was pruned; it is only looked at."""
+    return bool(_glance(Path(folder)).get(PRUNED))
+
+
+def is_whole(folder: Path | str) -> bool:
+    """Return whether `folder` holds a checkpoint with all of its files; they are only looked at, not read."""
+    folder = Path(folder)
+    manifest = _glance(folder)
+    return bool(manifest) and not manifest.get(PRUNED) and all((folder / name).is_file() for name in manifest["files"])
+
+
 def checkpoint_exists(folder: Path | str) -> bool:
-    """Return whether a whole checkpoint was written to `folder`; its files' contents are not checked."""
+    """Return whether a checkpoint was written to `folder`, pruned or not; its files' contents are not checked."""
     folder = Path(folder)
     _finish_replacement(folder)
     return (folder / MANIFEST).is_file()
+
+
+def _glance(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a folder that may be another process's; empty where there is none that can be read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict) else {}
 
 
 @contextmanager
@@ -174,7 +247,7 @@ def _finish_replacement(folder: Path) -> None:
 
 def _file_names(folder: Path) -> list[str]:
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if name != MANIFEST)
+    return sorted(name for name in names if name not in (MANIFEST, CARD))
 
 
 def _digest(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies.checkpoint import load_policy
+from sg_pipeline.policies.compute import shorten_frozen
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -29,4 +30,7 @@ def load_guide(folder: Path | str, policy: Policy) -> Policy:
         )
     guide.model.requires_grad_(False)
     guide.optimizer_state = None
+    guide.compute = policy.compute
+    if guide.compute == "bfloat16":
+        shorten_frozen(guide.model)
     return guide

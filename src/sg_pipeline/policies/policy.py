@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from sg_pipeline.policies.adapters import AdapterBase
+    from sg_pipeline.policies.compute import Compute
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The frozen policy from which a KL term measures.
+
+    Attributes:
+        folder: its checkpoint.
+        model: None where it is the policy without its adapters.
+    """
+
+    folder: Path
+    model: PreTrainedModel | None
 
 
 @dataclass
@@ -16,11 +33,14 @@ class Policy:
     Live and mutable on purpose: training changes the model in place, so that no step copies the weights.
 
     Attributes:
-        model: any transformers causal language model.
+        model: any transformers causal language model, or PEFT's wrapper around one (see `policies.adapters`).
         tokenizer: with a chat template.
         step: co-evolution steps trained so far.
         optimizer_state: the optimiser's `state_dict()` after the last step; None before the first.
         name: where the policy came from (a path, a hub id, "tiny"), for reports.
+        compute: how it samples and trains, see `policies.compute`.
+        adapter_base: where it is trained by adapters, the frozen model that they belong to.
+        reference: the frozen policy that a KL term measures from, kept from step to step; not part of a checkpoint.
     """
 
     model: PreTrainedModel
@@ -28,6 +48,9 @@ class Policy:
     step: int = 0
     optimizer_state: dict[str, Any] | None = None
     name: str = "policy"
+    compute: Compute = "weights"
+    adapter_base: AdapterBase | None = None
+    reference: Reference | None = None
 
     def parameter_count(self) -> int:
         """Return the number of weights, tied ones counted once."""

@@ -3,25 +3,35 @@
 from typing import Any
 
 from sg_pipeline.evaluation.metrics import graded_score, is_graded
+from sg_pipeline.rollouts.timings import shares
+
+_SHOWN = 0.05
+"""Of the time, a part of at least this share is told."""
 
 
 def progress_line(metrics: dict[str, Any], steps: int) -> str:
     """Return step/total, phase, lambda, success, R_env, R_sg, label shares (+ = -) and seconds of one step.
 
-    The mean score stands beside success where episodes are graded.
+    What took most of the time stands behind it. The mean score stands beside success where episodes are graded.
     """
-    labels = [metrics.get(f"{name}_share") for name in ("positive", "neutral", "negative")]
-    known = [f"{sign}{100 * share:.0f}%" for sign, share in zip("+=-", labels, strict=True) if share is not None]
-    shares = " ".join(known) if len(known) == len(labels) else "no guidance"
+    shares_of_labels = [metrics.get(f"{name}_share") for name in ("positive", "neutral", "negative")]
+    known = [f"{s}{100 * share:.0f}%" for s, share in zip("+=-", shares_of_labels, strict=True) if share is not None]
+    labels = " ".join(known) if len(known) == len(shares_of_labels) else "no guidance"
     line = (
         f"step {metrics['step'] + 1:>{len(str(steps))}}/{steps}  {metrics['phase']:<18}  "
         f"lambda {metrics['lambda']:.2f}  "
         f"success {_figure(metrics['success_rate'], '5.1%')}  {_score_of(metrics)}"
         f"R_env {_figure(metrics['r_env'], '.3f')}  "
-        f"R_sg {_figure(metrics['r_sg'], '+.3f')}  {shares}  {metrics['seconds']['total']:.1f} s"
+        f"R_sg {_figure(metrics['r_sg'], '+.3f')}  {labels}  {_seconds(metrics['seconds'])}"
     )
     held_back = metrics.get("quarantined") or 0
     return line + (f"  quarantined {held_back}" if held_back else "")
+
+
+def _seconds(seconds: dict[str, Any]) -> str:
+    """Return "12.3 s (sampling 61%, training 30%, environment 8%)"."""
+    parts = [f"{column} {share:.0%}" for column, share in shares(seconds).items() if share >= _SHOWN]
+    return f"{seconds['total']:.1f} s" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def result_lines(summary: dict[str, Any]) -> list[str]:

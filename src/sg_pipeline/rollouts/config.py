@@ -21,6 +21,10 @@ class RolloutConfig(BaseModel):
             most this many further rounds play other tasks in their place. 0: off. For co-evolution steps.
         guide: checkpoint folder of a frozen policy that writes the guidance in the policy's place (two calls a turn);
             None: the policy writes its own. For co-evolution steps.
+        rows: episodes played at once at most, in whole groups (one group at least); the others follow when these have
+            ended. None: all. No trajectory depends on it, nor on the next.
+        cache_gib: of keys and values of the transformers sampler at most: so many episodes are played at once as fit
+            in even if all of them reach `max_length`. None: no limit. Evaluations keep to it as well.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,3 +40,5 @@ class RolloutConfig(BaseModel):
     prompts: str = "tiny"
     dynamic_sampling: int = Field(default=0, ge=0)
     guide: str | None = None
+    rows: int | None = Field(default=None, ge=1)
+    cache_gib: float | None = Field(default=None, gt=0, allow_inf_nan=False)

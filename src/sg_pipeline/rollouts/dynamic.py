@@ -14,6 +14,7 @@ from sg_pipeline.randomness import stream
 from sg_pipeline.rollouts.choose import choose_tasks
 from sg_pipeline.rollouts.collect import RolloutResult
 from sg_pipeline.rollouts.config import RolloutConfig
+from sg_pipeline.rollouts.waves import together
 from sg_pipeline.trajectories.types import Task, Trajectory
 
 Play = Callable[[list[Task], Sequence[int]], RolloutResult]
@@ -46,7 +47,7 @@ def play_step(play: Play, panel: Sequence[Task], config: RolloutConfig, seed: in
         tasks, spare = spare[:missing], spare[missing:]
         if missing <= 0 or not tasks:
             break
-        result = _together(result, play(tasks, range(groups, groups + len(tasks))))
+        result = together([result, play(tasks, range(groups, groups + len(tasks)))])
         rounds, groups = rounds + 1, groups + len(tasks)
     counters = {"sampling_rounds": rounds, "flat_groups": flat_groups(result.trajectories)}
     return replace(result, counters={**result.counters, **counters})
@@ -65,12 +66,3 @@ def _others(panel: Sequence[Task], taken: Sequence[Task], seed: int, step: int) 
     chosen = {task.task_id for task in taken}
     rest = sorted((task for task in panel if task.task_id not in chosen), key=lambda task: task.task_id)
     return [rest[index] for index in stream(seed, "choose_tasks", "spare", step).permutation(len(rest))]
-
-
-def _together(first: RolloutResult, second: RolloutResult) -> RolloutResult:
-    return RolloutResult(
-        first.trajectories + second.trajectories,
-        {name: value + second.timings[name] for name, value in first.timings.items()},
-        {name: value + second.counters[name] for name, value in first.counters.items()},
-        first.parts + second.parts,
-    )

@@ -6,7 +6,7 @@ may keep its key-value cache from one turn to the next; rows that are no longer 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -56,6 +56,38 @@ class Session(Protocol):
 
     def length(self, row: int) -> int:
         """Tokens that row `row` holds now."""
+        ...
+
+
+@runtime_checkable
+class StreamingSession(Session, Protocol):
+    """A session whose rows need not wait for each other: a turn that is finished is answered at once.
+
+    Use either `extend` or the other two, not both at a time.
+    """
+
+    @property
+    def under_way(self) -> int:
+        """Rows that were submitted and have not been returned by `poll`."""
+        ...
+
+    def submit(
+        self,
+        row: int,
+        context: Sequence[int],
+        stop_ids: Sequence[int],
+        max_new_tokens: int,
+        stop_when: StopWhen | None = None,
+    ) -> None:
+        """Append `context` to `row` and begin to sample; arguments as for `extend`. Nothing is waited for."""
+        ...
+
+    def poll(self) -> list[tuple[int, Completion]]:
+        """Let the engine work for a moment (one token of each row, say).
+
+        Returns:
+            The rows whose turn is finished, in any order, each with its completion; their tokens are appended.
+        """
         ...
 
 

@@ -9,9 +9,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+BLOCK = 256
+"""The cache grows by this many positions."""
+
+
+def row_bytes(model: PreTrainedModel, positions: int, compute: str = "weights") -> int:
+    """Return the bytes of one row's keys and values in all layers at `positions` positions.
+
+    A layer's table grows by a new one beside the old, layer by layer: that is counted as one table more.
+    """
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    tables = 2 * config.num_hidden_layers + 1
+    itemsize = 2 if compute == "bfloat16" else model.dtype.itemsize
+    return int(tables * heads * size * -(-positions // BLOCK) * BLOCK * itemsize)
 
 
 @dataclass
@@ -46,14 +66,15 @@ class RowLayer(CacheLayerMixin):
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, placement: Placement) -> None:
-        """Share `placement` with the other layers."""
+    def __init__(self, placement: Placement, dtype: torch.dtype | None = None) -> None:
+        """Share `placement` with the other layers; keep states in `dtype`, or as they come."""
         super().__init__()
         self._placement = placement
+        self._dtype = dtype
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate for the heads, sizes, type and device of the first states."""
-        self.dtype, self.device = key_states.dtype, key_states.device
+        self.dtype, self.device = self._dtype or key_states.dtype, key_states.device
         self.keys = self._allocate(key_states)
         self.values = self._allocate(value_states)
         self.is_initialized = True
@@ -69,8 +90,10 @@ class RowLayer(CacheLayerMixin):
             self._grow()
         keys = self.keys[place.start : place.stop]
         values = self.values[place.start : place.stop]
-        keys[place.batch_index, :, place.positions] = key_states[place.batch_index, :, place.query_index]
-        values[place.batch_index, :, place.positions] = value_states[place.batch_index, :, place.query_index]
+        for table, states in ((keys, key_states), (values, value_states)):
+            table[place.batch_index, :, place.positions] = states[place.batch_index, :, place.query_index].to(
+                table.dtype
+            )
         return keys[:, :, : place.span], values[:, :, : place.span]
 
     def move(self, targets: Sequence[int], sources: Sequence[int], length: int) -> None:
@@ -93,7 +116,7 @@ class RowLayer(CacheLayerMixin):
     def _allocate(self, states: torch.Tensor) -> torch.Tensor:
         # Zeros, not `empty`: a masked NaN would still poison the attention (0 * NaN).
         shape = (self._placement.rows, states.shape[1], self._placement.capacity, states.shape[3])
-        return torch.zeros(shape, dtype=states.dtype, device=states.device)
+        return torch.zeros(shape, dtype=self._dtype or states.dtype, device=states.device)
 
     def _grow(self) -> None:
         for name in ("keys", "values"):
@@ -107,12 +130,15 @@ class RowLayer(CacheLayerMixin):
 class RowCache(Cache):
     """The cache of a whole model: one `RowLayer` a layer, created as the model asks for them."""
 
-    def __init__(self, rows: int, block: int) -> None:
-        """Prepare for `rows` rows; capacity grows in steps of `block` positions."""
+    def __init__(self, rows: int, block: int, dtype: torch.dtype | None = None) -> None:
+        """Prepare for `rows` rows; capacity grows in steps of `block` positions.
+
+        Under autocast keys come in float32, though attention rounds them anyway: `dtype` keeps them as they are used.
+        """
         self.placement = Placement(rows=rows)
         self._block = block
         # The base class only ever calls it, so a function that makes a layer does as well as a class.
-        super().__init__(layer_class_to_replicate=partial(RowLayer, self.placement))  # type: ignore[arg-type]
+        super().__init__(layer_class_to_replicate=partial(RowLayer, self.placement, dtype))  # type: ignore[arg-type]
 
     def reserve(self, positions: int, rows: int) -> None:
         """Make room for `positions` positions in the first `rows` rows; the rest may be given up on that occasion."""

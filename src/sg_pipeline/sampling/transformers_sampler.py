@@ -15,17 +15,20 @@ import numpy as np
 import torch
 
 from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.policies.adapters import causal_model
+from sg_pipeline.policies.compute import Compute, computing
 from sg_pipeline.sampling.base import Completion, StopWhen
 from sg_pipeline.sampling.draw import draw
-from sg_pipeline.sampling.kv_cache import RowCache
+from sg_pipeline.sampling.kv_cache import BLOCK, RowCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-BLOCK = 256
-"""The cache grows by this many positions."""
 PREFILL_TOKENS = 8192
 """Contexts are fed in batches of at most this many tokens (padding included), which bounds activation memory."""
+PREFILL_POSITIONS = 2**18
+"""And of at most this many rows x cached positions: where a query is longer than one token, transformers repeats a
+layer's keys and values for every query head as soon as there is a mask (`use_gqa_in_sdpa`)."""
 COMPACT_BELOW = 0.75
 """Unfinished rows are moved to the front when they are fewer than this share of the batch: moving costs a copy."""
 
@@ -33,18 +36,20 @@ COMPACT_BELOW = 0.75
 class TransformersSampler:
     """Samples from any transformers causal language model with full attention (eager or sdpa)."""
 
-    def __init__(self, model: PreTrainedModel, temperature: float = 1.0) -> None:
+    def __init__(self, model: PreTrainedModel, temperature: float = 1.0, compute: Compute = "weights") -> None:
         """Sample from `model`, as its weights are at the time of each call.
 
         Args:
-            model: on any device, in any float type.
+            model: on any device, in any float type; PEFT's adapters are sampled with.
             temperature: 0 takes the likeliest token (log-probabilities are then those at temperature 1).
+            compute: of the policy, see `policies.compute`; with bfloat16 the cache holds half as many bytes.
 
         Raises:
             ConfigurationError: a negative temperature, or a model that the cache does not fit.
         """
         if not 0 <= temperature < float("inf"):
             raise ConfigurationError(f"temperature must be a finite number of at least 0, found {temperature}.")
+        model = causal_model(model)
         implementation = getattr(model.config, "_attn_implementation", None)
         if implementation not in ("sdpa", "eager"):
             raise ConfigurationError(
@@ -53,11 +58,12 @@ class TransformersSampler:
             )
         self.model = model
         self.temperature = float(temperature)
+        self.compute: Compute = compute
 
     def open(self, streams: Sequence[np.random.Generator], max_length: int) -> TransformersSession:
         """Start `len(streams)` empty rows of at most `max_length` tokens (see `sampling.base.Sampler`)."""
         _check_length(self.model, max_length)
-        return TransformersSession(self.model, self.temperature, streams, max_length)
+        return TransformersSession(self.model, self.temperature, streams, max_length, self.compute)
 
 
 class TransformersSession:
@@ -67,14 +73,22 @@ class TransformersSession:
     """
 
     def __init__(
-        self, model: PreTrainedModel, temperature: float, streams: Sequence[np.random.Generator], max_length: int
+        self,
+        model: PreTrainedModel,
+        temperature: float,
+        streams: Sequence[np.random.Generator],
+        max_length: int,
+        compute: Compute = "weights",
     ) -> None:
         """Start with empty rows; use `TransformersSampler.open`."""
         self._model = model
         self._temperature = temperature
         self._streams = list(streams)
         self._max_length = max_length
-        self._cache = RowCache(rows=len(self._streams), block=BLOCK)
+        self._compute = compute
+        self._attention_type = torch.bfloat16 if compute == "bfloat16" else model.dtype
+        kept = self._attention_type if compute == "bfloat16" else None
+        self._cache = RowCache(rows=len(self._streams), block=BLOCK, dtype=kept)
         self._cached = [0] * len(self._streams)
         self._pending: list[list[int]] = [[] for _ in self._streams]
         self._order = list(range(len(self._streams)))
@@ -115,7 +129,7 @@ class TransformersSession:
         stops = frozenset(map(int, stop_ids))
         if limits:
             self._bring_forward([row for row in self._order if row in limits])
-            with _sampling_mode(self._model):
+            with _sampling_mode(self._model), computing(self._compute, self._model.device):
                 self._sample(limits, stops, stop_when, ids, logprobs)
         return [
             Completion(ids=ids[row], logprobs=logprobs[row], stopped=bool(ids[row]) and ids[row][-1] in stops)
@@ -163,10 +177,12 @@ class TransformersSession:
         parts: list[torch.Tensor] = []
         start = 0
         while start < len(batch):
-            stop, longest = start, 0
+            stop, longest, span = start, 0, 0
             while stop < len(batch):
                 longest = max(longest, len(self._pending[batch[stop]]))
-                if stop > start and longest * (stop - start + 1) > PREFILL_TOKENS:
+                span = max(span, self.length(batch[stop]))
+                rows = stop - start + 1
+                if stop > start and (longest * rows > PREFILL_TOKENS or span * rows > PREFILL_POSITIONS):
                     break
                 stop += 1
             parts.append(self._forward(batch[start:stop], start))
@@ -220,7 +236,7 @@ class TransformersSession:
 
     def _mask(self, positions: torch.Tensor, span: int) -> torch.Tensor:
         """Return the additive mask (batch, 1, queries, span): each query sees the positions up to its own."""
-        dtype = self._model.dtype
+        dtype = self._attention_type
         hidden = torch.arange(span, device=positions.device) > positions[:, None, :, None]
         return torch.zeros(hidden.shape, dtype=dtype, device=positions.device).masked_fill_(
             hidden, torch.finfo(dtype).min

@@ -60,11 +60,12 @@ def take_over(data: Path, parameters: Parameters) -> int:
     identity = read_identity(data / "08_reporting" / name / "run.json")
     donors = dict(_donors(data, name, own, identity["inputs"] if identity else {}))
     with suppress(FileNotFoundError):  # a donor that starts over has nothing to give
-        return _take_from(data, name, own, donors, parameters.coevolve.steps)
+        prunes = parameters.checkpoints.keep_last is not None
+        return _take_from(data, name, own, donors, parameters.coevolve.steps, prunes)
     return 0
 
 
-def _take_from(data: Path, name: str, own: Recorded, donors: dict[str, Recorded], steps: int) -> int:
+def _take_from(data: Path, name: str, own: Recorded, donors: dict[str, Recorded], steps: int, prunes: bool) -> int:
     for donor in (donor for donor, there in donors.items() if _same(own, there, _NOT_IN_THE_BASE)):
         for pattern in ("07_model_output/{}/base_*.parquet", "08_reporting/{}/evaluation_base.json"):
             for source in sorted(data.glob(pattern.format(donor))):
@@ -77,8 +78,12 @@ def _take_from(data: Path, name: str, own: Recorded, donors: dict[str, Recorded]
     for source in (data / "02_intermediate" / best / "panel.json", data / "06_models" / best / "base"):
         _copy(source, data, best, name)
     for step in range(shared[best]):
-        for source in _files_of(data, best, step, steps):
+        *needed, _ = _files_of(data, best, step, steps)
+        for source in needed:
             _copy(source, data, best, name)
+    _copy_checkpoints(
+        [_files_of(data, best, step, steps)[-1] for step in range(shared[best])], data, best, name, prunes
+    )
     if all(own.get(n) == donors[best].get(n) for n in {*own, *donors[best]} if n.startswith("validation.")):
         _copy(data / "02_intermediate" / best / "validation_panel.json", data, best, name)
         for step in range(shared[best]):
@@ -154,16 +159,38 @@ def _files_of(data: Path, run: str, step: int, steps: int) -> list[Path]:
     ]  # fmt: skip
 
 
+def _copy_checkpoints(folders: list[Path], data: Path, donor: str, name: str, prunes: bool) -> None:
+    """Copy the donor's checkpoints that are whole, the last one first.
+
+    One that the donor has pruned counts as there in a run that prunes too and has a later one to go on from. Any other
+    run makes it anew, from the recorded trajectories.
+    """
+    from sg_pipeline.policies.checkpoint import is_pruned, is_whole
+
+    later = False
+    for folder in reversed(folders):
+        if is_whole(folder):
+            _copy(folder, data, donor, name)
+            later = later or is_whole(_place(folder, data, donor, name))
+        elif prunes and later and is_pruned(folder):
+            _copy(folder, data, donor, name)
+
+
 def _note(path: Path, taken: dict[str, Any]) -> None:
     there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps([*there, taken], indent=1) + "\n", encoding="utf-8")
 
 
+def _place(source: Path, data: Path, donor: str, name: str) -> Path:
+    """Return where a file or folder of the donor lies in the run."""
+    layer = source.relative_to(data).parts[0]
+    return data / layer / name / source.relative_to(data / layer / donor)
+
+
 def _copy(source: Path, data: Path, donor: str, name: str) -> None:
     """Copy a file or folder of the donor to its place in the run, whole or not at all."""
-    layer = source.relative_to(data).parts[0]
-    target = data / layer / name / source.relative_to(data / layer / donor)
+    target = _place(source, data, donor, name)
     if target.exists() or not source.exists():
         return
     if source.is_file():
@@ -172,5 +199,19 @@ def _copy(source: Path, data: Path, donor: str, name: str) -> None:
         return
     half = target.with_name(f".{target.name}.copy.tmp")
     shutil.rmtree(half, ignore_errors=True)  # of a start that was killed
-    shutil.copytree(source, half)
-    half.rename(target)
+    try:
+        shutil.copytree(source, half)
+    except shutil.Error:  # the donor prunes it meanwhile
+        shutil.rmtree(half, ignore_errors=True)
+        return
+    if _is_copied(half):
+        half.rename(target)
+    else:
+        shutil.rmtree(half)
+
+
+def _is_copied(half: Path) -> bool:
+    """Return whether a copy is as its manifest says: a donor may have pruned the original meanwhile."""
+    from sg_pipeline.policies.checkpoint import is_pruned, is_whole
+
+    return is_whole(half) or is_pruned(half)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.agents.handover import Handover
+from sg_pipeline.policies.adapters import causal_model
+from sg_pipeline.policies.compute import computing
 from sg_pipeline.training.batching import group_by_length
 from sg_pipeline.trajectories.types import Polarity, Segment, Trajectory, Turn
 
@@ -64,18 +66,19 @@ def _scored(
     """Yield each turn with guidance, and of its guidance's tokens: whether it is the likeliest one, and -log pi."""
     import torch
 
+    model = causal_model(policy.model)
     sequences = [[token for token, _, _ in one.tokens()] for one in trajectories]
-    with torch.no_grad():
+    with torch.no_grad(), computing(policy.compute, model.device):
         for group in group_by_length([len(ids) for ids in sequences], batch_tokens):
             width = max(len(sequences[i]) for i in group)
             pad = policy.tokenizer.pad_token_id or 0
             ids = torch.tensor([sequences[i] + [pad] * (width - len(sequences[i])) for i in group])
-            ids = ids.to(policy.model.device)
-            hidden = policy.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            ids = ids.to(model.device)
+            hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
             for row, i in enumerate(group):
                 for turn, places in _guidance_places(trajectories[i]):
                     wanted = ids[row, places]
-                    logits = policy.model.get_output_embeddings()(hidden[row, places - 1]).float()
+                    logits = model.get_output_embeddings()(hidden[row, places - 1]).float()
                     surprise = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
                     yield turn, (logits.argmax(-1) == wanted).tolist(), surprise.tolist()
 

@@ -10,8 +10,11 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.benchmark import Benchmark, Demonstrator
 from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.policies.adapters import add_adapters, has_adapters
+from sg_pipeline.policies.compute import shorten_frozen
 from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.training.base_config import BaseModelConfig, WarmStartStage
 from sg_pipeline.training.batching import EncodedDemonstration
@@ -56,26 +59,39 @@ def make_base_policy(
             )
         demonstrator = benchmark.demonstrator(tasks, games, compiled, project)
         try:
-            return _warm_start(config, benchmark, demonstrator, seed)
+            policy = _warm_start(config, benchmark, demonstrator, seed)
+            policy.compute = config.compute
+            return policy
         finally:
             demonstrator.close()
     if config.source == "checkpoint":
         from sg_pipeline.policies.checkpoint import load_policy
 
-        policy = load_policy(project / config.path, device=config.device)
+        path = str(project / config.path)
+        policy = load_policy(path, device=world().device(config.device))
     else:
         from sg_pipeline.policies.pretrained import load_pretrained
 
         local = project / config.path
+        path = str(local) if local.exists() else config.path
         policy = load_pretrained(
-            str(local) if local.exists() else config.path,
+            path,
             dtype=config.dtype,
             revision=config.revision,
-            device=config.device,
+            device=world().device(config.device),
             local_only=config.local_only,
         )
     # Whatever it was trained for before, it is the beginning of this run.
-    policy.step, policy.optimizer_state = 0, None
+    if has_adapters(policy) and policy.compute != config.compute:
+        raise ConfigurationError(
+            f"base_model.compute is {config.compute!r}, but the adapters in '{path}' were trained with "
+            f"{policy.compute!r}: set it to that, or merge them first (sg_pipeline.policies.adapters.merge)"
+        )
+    policy.step, policy.optimizer_state, policy.compute = 0, None, config.compute
+    if config.lora is not None:
+        add_adapters(policy, config.lora, path, config.revision, derive_seed(seed, "base_model"))
+    if config.compute == "bfloat16":
+        shorten_frozen(policy.model)
     logger.info("base policy: %s, %.2f M parameters", policy.name, policy.parameter_count() / 1e6)
     return policy
 

@@ -2,8 +2,10 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sg_pipeline.policies.adapters import LoraConfig
+from sg_pipeline.policies.compute import Compute
 from sg_pipeline.policies.tiny import TinyConfig
 from sg_pipeline.training.warm_start_config import WarmStartConfig
 
@@ -27,6 +29,9 @@ class BaseModelConfig(BaseModel):
         path: folder of the checkpoint, relative to the project; for "pretrained" also a hub id.
         dtype, revision, local_only: of a pretrained model; `local_only: false` allows a download.
         device: where the weights go: "cpu", "cuda", "cuda:1".
+        compute: how the policy samples and trains: "weights" in the type of its weights, "bfloat16" under autocast over
+            them, "tf32" with TF32 products on CUDA. A policy is made (source "warm_start") in float32 all the same.
+        lora: train adapters over frozen weights; None: train all weights.
         tiny: architecture of a warm start.
         warm_start: its stages, one after the other.
     """
@@ -39,5 +44,16 @@ class BaseModelConfig(BaseModel):
     revision: str | None = None
     local_only: bool = True
     device: str = "cpu"
+    compute: Compute = "weights"
+    lora: LoraConfig | None = None
     tiny: TinyConfig = Field(default_factory=TinyConfig)
     warm_start: tuple[WarmStartStage, ...] = ()
+
+    @model_validator(mode="after")
+    def _adapters_need_a_base(self) -> "BaseModelConfig":
+        if self.lora is not None and self.source == "warm_start":
+            raise ValueError(
+                "lora trains adapters over weights that lie in a folder or on the hub, but source 'warm_start' makes "
+                "them: write the policy down first (--pipeline=base_model) and name it by source 'checkpoint'"
+            )
+        return self

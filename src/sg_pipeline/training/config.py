@@ -26,6 +26,21 @@ class TrainConfig(BaseModel):
     num_iterations: int = Field(1, ge=1, description="passes over the experience of a step")
     minibatch: int = Field(32, ge=1, description="trajectories per optimizer step")
     micro_batch_tokens: int = Field(2048, ge=1, description="tokens in memory at once, padding included")
+    micro_batch_overhead: int | None = Field(
+        None,
+        ge=0,
+        description="tokens that a micro-batch costs besides its own: rows are then cut where padding and these "
+        "together are least; None: micro-batches are filled one after the other",
+    )
+    logits_chunk_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="on CPU, logits of so many tokens in memory at once; None: of a whole micro-batch. TRL's kernel on "
+        "GPUs holds a tile of 4,096 tokens whatever this says",
+    )
+    gradient_checkpointing: bool | Literal["auto"] = Field(
+        "auto", description="layers are computed again in the backward pass in place of being kept; auto: on GPUs"
+    )
     max_grad_norm: float = Field(1.0, gt=0)
     adam_beta1: float = Field(0.9, ge=0, lt=1)
     adam_beta2: float = Field(0.95, ge=0, lt=1)

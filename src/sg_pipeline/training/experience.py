@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from sg_pipeline.errors import DataError
-from sg_pipeline.training.batching import group_by_length
+from sg_pipeline.training.batching import group_by_length, group_with_least_padding
 from sg_pipeline.trajectories.frame import from_frame
 from sg_pipeline.trajectories.types import Segment, Trajectory
 
@@ -130,6 +130,7 @@ def plan_updates(
     micro_batch_tokens: int,
     orders: Sequence[np.ndarray],
     idle: Collection[int] = (),
+    overhead: int | None = None,
 ) -> UpdatePlan:
     """Cut the experience into optimizer steps and these into micro-batches of similar length.
 
@@ -139,21 +140,26 @@ def plan_updates(
         micro_batch_tokens: budget of a micro-batch, padding included; a longer row is one of its own.
         orders: for each pass a permutation of the rows.
         idle: rows that add nothing to any gradient: they take their place in a step, but are not computed.
+        overhead: tokens that a micro-batch costs besides its own, to be weighed against padding; None: each is filled.
     """
     updates = max(1, -(-len(lengths) // minibatch))
     steps = []
     for order in orders:
         for part in np.array_split(order, updates):
             busy = [int(i) for i in part if i not in idle]
-            groups = group_by_length([lengths[i] for i in busy], micro_batch_tokens)
+            chosen = [lengths[i] for i in busy]
+            if overhead is None:
+                groups = group_by_length(chosen, micro_batch_tokens)
+            else:
+                groups = group_with_least_padding(chosen, micro_batch_tokens, overhead)
             step = [MicroBatch(tuple(busy[i] for i in group)) for group in groups]
             steps.append(step or [MicroBatch((int(part[0]),), filler=True)])
     accumulation = max(len(step) for step in steps)
-    micro_batches = [micro for step in steps for micro in _fill(step, accumulation)]
+    micro_batches = [micro for step in steps for micro in fill(step, accumulation)]
     return UpdatePlan(tuple(micro_batches), accumulation, updates)
 
 
-def _fill(step: list[MicroBatch], count: int) -> list[MicroBatch]:
+def fill(step: list[MicroBatch], count: int) -> list[MicroBatch]:
     """Return `step` in exactly `count` micro-batches: the largest are halved, then fillers are added."""
     step = list(step)
     while len(step) < count:

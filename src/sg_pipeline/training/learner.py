@@ -19,11 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.policies.compute import computing
 from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow, UpdatePlan, plan_updates
+from sg_pipeline.training.marks import unmarked
 from sg_pipeline.training.optimizer_state import export_state, import_state
+from sg_pipeline.training.reference import attach, reference_of
+from sg_pipeline.training.sharding import hand_back, learning_copy
+from sg_pipeline.training.sharing import Measured, of_all, own_part
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -35,6 +41,10 @@ _CLIP_SHARES = {
     "clip_share_cispo": "cispo_clip_ratio",
 }
 """Our names of TRL's metrics."""
+
+
+_CHECKPOINTING: dict[bool, Any] = {False: "gradient_checkpointing", True: "activation_checkpointing"}
+"""What transformers calls it: below 5.20, which vLLM may want, and from there on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,43 +110,44 @@ def train_step(
         )
     # Without a KL term a row without advantage has no gradient; it still counts in every mean.
     idle = {i for i, row in enumerate(experience) if row.idle} if config.beta == 0 else set()
-    plan = plan_updates(
+    whole = plan_updates(
         [row.length for row in experience],
         minibatch=config.minibatch,
         micro_batch_tokens=config.micro_batch_tokens,
         orders=[stream(seed, step, "train", i).permutation(len(experience)) for i in range(config.num_iterations)],
         idle=idle,
+        overhead=config.micro_batch_overhead,
     )
+    plan = own_part(whole, world())
+    live, policy = policy, learning_copy(policy)
     model = policy.model
-    own_forward = model.__dict__.get("forward")
-    name = model.config._name_or_path
-    try:
-        if reference is not None:
-            # TRL loads the reference from where the model says it comes from.
-            model.config._name_or_path = str(reference)
-        with tempfile.TemporaryDirectory(prefix="sg_train_") as folder:
-            trainer: Any = _build_trainer(policy, plan, config, step, seed=seed, temperature=temperature, folder=folder)
-            trainer.feed(experience, plan, config, policy.tokenizer.pad_token_id or 0)
+    measured_from = reference_of(live, reference) if config.beta > 0 and reference is not None else None
+    with (
+        unmarked(model),
+        unmarked(measured_from and measured_from.model),
+        computing("weights" if policy.compute == "bfloat16" else policy.compute, model.device),  # TRL casts itself
+        tempfile.TemporaryDirectory(prefix="sg_train_") as folder,
+    ):
+        trainer: Any = _build_trainer(policy, plan, config, step, seed=seed, temperature=temperature, folder=folder)
+        if measured_from is not None:
+            attach(trainer, measured_from, config.beta)
+        trainer.feed(experience, plan, config, policy.tokenizer.pad_token_id or 0)
+        try:
             # The trainer's loop starts with a full garbage collection: spare it the objects of everything else.
             gc.freeze()
             trainer.train()
-    finally:
-        gc.unfreeze()
-        model.config._name_or_path = name
-        # TRL wraps the model's forward anew for each trainer: take the wrapper off again.
-        if own_forward is None:
-            model.__dict__.pop("forward", None)
-        else:
-            model.forward = own_forward
-        model.eval()
-    metrics = _metrics(trainer, experience, plan)
+        finally:
+            gc.unfreeze()
+    measured = of_all(_measured(trainer))
+    metrics = _metrics(trainer, measured, experience, plan)
     policy.optimizer_state = export_state(trainer.optimizer, model)
     policy.step += 1
+    hand_back(policy, live)
     metrics |= {
         "learning_rate": config.rate(step),
         "seconds": time.perf_counter() - started,
     }
-    return TrainedStep(metrics, {row: gap.numpy() for row, gap in sorted(trainer.gaps.items())})
+    return TrainedStep(metrics, {row: gap.numpy() for row, gap in sorted(measured.gaps.items())})
 
 
 def pass_step(policy: Policy, config: TrainConfig, step: int) -> TrainedStep:
@@ -161,11 +172,13 @@ def _build_trainer(
     from sg_pipeline.training.trl_trainer import ReplayTrainer
 
     on_cpu = policy.model.device.type == "cpu"
+    recompute = not on_cpu if config.gradient_checkpointing == "auto" else config.gradient_checkpointing
+    checkpointing: dict[str, Any] = {_CHECKPOINTING[hasattr(GRPOConfig, "activation_checkpointing")]: recompute}
     arguments = GRPOConfig(
         output_dir=folder,
         use_cpu=on_cpu,
-        bf16=False,
-        activation_checkpointing=not on_cpu,
+        bf16=policy.compute == "bfloat16",
+        **checkpointing,
         seed=derive_seed(seed, step, "train", bits=31),
         max_steps=len(plan.micro_batches) // plan.accumulation,
         gradient_accumulation_steps=plan.accumulation,
@@ -179,7 +192,7 @@ def _build_trainer(
         importance_sampling_level=config.importance_sampling_level,
         epsilon=config.epsilon,
         epsilon_high=config.epsilon_high,
-        beta=config.beta,
+        beta=0.0,  # the reference is ours, see `reference.attach`
         max_completion_length=config.max_completion_length,
         learning_rate=config.rate(step),
         lr_scheduler_type="constant",
@@ -191,6 +204,7 @@ def _build_trainer(
         dataloader_pin_memory=False,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
         logging_strategy="no",
         save_strategy="no",
         report_to=[],
@@ -214,24 +228,32 @@ def _no_reward(completions: list[Any], **_: Any) -> list[float | None]:
     return [0.0] * len(completions)
 
 
-def _metrics(trainer: ReplayTrainer, experience: Sequence[ExperienceRow], plan: UpdatePlan) -> dict[str, float]:
-    """Return the step's figures; those per token are weighted by the tokens of each micro-batch."""
+def _measured(trainer: ReplayTrainer) -> Measured:
+    """Return this process's figures; those per token are weighted by the tokens of each micro-batch."""
+    noted = trainer._metrics["train"]
+    sums = {
+        name: sum(value * weight for value, weight in zip(noted[name], trainer.weights, strict=True))
+        for name in ("entropy", "kl", *_CLIP_SHARES.values())
+        if name in noted
+    }
+    return Measured(sum(trainer.losses), sum(trainer.weights), sums, trainer.gaps)
+
+
+def _metrics(
+    trainer: ReplayTrainer, measured: Measured, experience: Sequence[ExperienceRow], plan: UpdatePlan
+) -> dict[str, float]:
+    """Return the step's figures."""
     import torch
 
-    noted = trainer._metrics["train"]
-    computed = sum(trainer.weights)
+    sums, computed = measured.sums, measured.tokens
     trained = sum(row.trained_tokens for row in experience)
     updates = len(plan.micro_batches) // plan.accumulation
     passes = updates // plan.updates_per_pass
-
-    def total(name: str) -> float:
-        return sum(value * weight for value, weight in zip(noted[name], trainer.weights, strict=True))
-
-    gaps = torch.cat([torch.empty(0), *trainer.gaps.values()])
+    gaps = torch.cat([torch.empty(0), *measured.gaps.values()])
     gaps = gaps[~gaps.isnan()]
     metrics = {
-        "loss": sum(trainer.losses) / updates,
-        "entropy": total("entropy") / max(1, computed),
+        "loss": measured.loss / updates,
+        "entropy": sums["entropy"] / max(1, computed),
         "surprisal": -sum(sum(row.logprobs) for row in experience) / max(1, trained),
         "grad_norm_mean": sum(trainer.grad_norms) / len(trainer.grad_norms),
         "grad_norm_max": max(trainer.grad_norms),
@@ -242,10 +264,10 @@ def _metrics(trainer: ReplayTrainer, experience: Sequence[ExperienceRow], plan: 
         "rows_idle": sum(row.idle for row in experience),
         "tokens_trained": trained * passes,
     }
-    if "kl" in noted:
-        metrics["kl"] = total("kl") / max(1, computed)
+    if "kl" in sums:
+        metrics["kl"] = sums["kl"] / max(1, computed)
     # Rows that were not computed have no advantage, and what has none is never clipped: they count as unclipped.
     for key, name in _CLIP_SHARES.items():
-        if name in noted:
-            metrics[key] = total(name) / max(1, trained * passes)
+        if name in sums:
+            metrics[key] = sums[name] / max(1, trained * passes)
     return metrics

@@ -1,15 +1,17 @@
 """The thin subclass of TRL's `GRPOTrainer` that is fed recorded experience instead of generating.
 
-What is TRL's: the loss with all its variants, clipping, KL, entropy and clip metrics, the reference model, the
-optimizer and its loop. What is ours: where the batches come from, and the weight of a micro-batch.
+What is TRL's: the loss with all its variants, clipping, KL, entropy and clip metrics, the optimizer and its loop. What
+is ours: where the batches come from, the weight of a micro-batch, at which tokens the output layer runs
+(`token_logps`), and where the reference model comes from (`reference`).
 
 The contract with TRL 1.16, pinned by `tests/training/test_trl_contract.py`:
   - `get_train_dataloader` gives what `_prepare_inputs` gets; `_prepare_inputs` returns `_compute_loss`'s inputs;
   - `_compute_loss(model, inputs)` divides by `current_gradient_accumulation_steps` (grpo, bnpo, dr_grpo) or by
     inputs["num_items_in_batch"] / (steps_per_generation / accumulation) (dapo, cispo);
   - `_get_per_token_logps_and_entropies` is the only place where the policy is evaluated;
-  - `_metrics["train"]` gets one value per micro-batch; `use_vllm` with `vllm_importance_sampling_correction` makes
-    the loss multiply by inputs["importance_sampling_ratio"].
+  - `_metrics["train"]` gets one value per micro-batch, gathered by `accelerator.gather` and `.reduce` alone;
+    `use_vllm` with `vllm_importance_sampling_correction` makes the loss multiply by
+    inputs["importance_sampling_ratio"].
 """
 
 # mypy: disable-error-code="misc"
@@ -17,7 +19,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -26,8 +29,13 @@ import torch
 from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
-from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.distributed.strategy import is_sharded
+from sg_pipeline.distributed.world import world
+from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
+from sg_pipeline.training.reference import without_adapters
+from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
+from sg_pipeline.training.token_logps import fused_token_logps, policy_token_logps
 
 if TYPE_CHECKING:
     from sg_pipeline.training.config import TrainConfig
@@ -61,6 +69,7 @@ class ReplayTrainer(GRPOTrainer):
         self.weights: list[int] = []
         self.grad_norms: list[float] = []
         self._old: dict[int, torch.Tensor] = {}
+        self._broken: str | None = None
         # The loss applies the correction under this flag alone; vLLM itself plays no part in training.
         self.use_vllm = config.sampler_correction != "none"
         if self.use_vllm:
@@ -80,7 +89,7 @@ class ReplayTrainer(GRPOTrainer):
             inputs["old_per_token_logps"] = self._stack_old(micro.rows, inputs["completion_ids"].size(1))
             inputs["importance_sampling_ratio"] = self._sampler_ratio(inputs)
         if self.beta != 0.0:
-            inputs["ref_per_token_logps"] = self._logps_of(self.ref_model, inputs)
+            inputs["ref_per_token_logps"] = self._reference_logps(inputs)
         self._current = micro
         return inputs
 
@@ -91,8 +100,10 @@ class ReplayTrainer(GRPOTrainer):
         trajectory (grpo, dr_grpo) or every token (bnpo) of the step count the same wherever it falls; dapo and
         cispo already do by their own normaliser.
         """
-        loss = super()._compute_loss(model, inputs)
-        micros = len(self._plan.micro_batches) / self._config.num_iterations
+        with metrics_of_its_own(self.accelerator):
+            loss = super()._compute_loss(model, inputs)
+        # Of all processes: DDP takes the mean of their gradients, as TRL that of the micro-batches.
+        micros = world().size * len(self._plan.micro_batches) / self._config.num_iterations
         trained = int(inputs["tool_mask"].sum())
         if self.loss_type in {"grpo", "dr_grpo"}:
             rows = 0 if self._current.filler else len(self._current.rows)
@@ -109,37 +120,60 @@ class ReplayTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Evaluate as TRL does, at the policy's tokens alone where that is faster; keep the log-probabilities."""
-        if self._lean(model):
-            result = policy_token_logps(model, input_ids, self._wanted, self.temperature)
+        """Evaluate as TRL does, but at the policy's tokens alone; keep the log-probabilities."""
+        result: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+        wanted, temperature, chunk = self._wanted, self.temperature, self._config.logits_chunk_tokens
+        if self._lean(getattr(model, "module", model)):
+            with self.accelerator.autocast():
+                result = through(model, lambda bare: policy_token_logps(bare, input_ids, wanted, temperature, chunk))
+        elif not self.aux_loss_enabled:
+            with self.accelerator.autocast():
+                result = fused_token_logps(model, input_ids, wanted)
         else:
             result = super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
         self._evaluated = result[0].detach()
         return result
 
     def _lean(self, model: Any) -> bool:
-        """Whether `policy_token_logps` may replace TRL's evaluation.
+        """Whether `policy_token_logps` may replace the output layer that TRL has fused to the model.
 
-        On CPU TRL's output layer runs at every position, padding and observations included, and takes 38 % of a
-        step (0.93 M parameters, a third of the tokens the policy's). On CUDA its Triton kernel is the better one.
+        On CPU that one runs at every position, padding and observations included, and takes 38 % of a step (0.93 M
+        parameters, a third of the tokens the policy's). On CUDA its Triton kernel is the better one.
         """
-        head = model.config.get_text_config()
-        scaled = any(getattr(head, name, None) is not None for name in _LOGIT_TRANSFORMS)
-        return model.device.type == "cpu" and isinstance(model, PreTrainedModel) and not scaled
+        causal = causal_model(model)
+        if not isinstance(causal, PreTrainedModel) or causal.device.type != "cpu":
+            return False
+        head = causal.config.get_text_config()
+        return all(getattr(head, name, None) is None for name in _LOGIT_TRANSFORMS)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        # Every process comes by here before the weights change: a loss that one of them has met ends all.
+        world().agree(self._broken)
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         self.grad_norms.append(self._finite("gradient norm", float(norm)))
+        if self._broken is not None:  # the norm is the same on all
+            world().agree(self._broken)
         return norm
 
     def _finite(self, name: str, value: float) -> float:
-        """Stop before a broken gradient reaches the weights."""
-        if not math.isfinite(value):
-            raise ConfigurationError(
+        """Note what stops the training before a broken gradient reaches the weights."""
+        if not math.isfinite(value) and self._broken is None:
+            self._broken = (
                 f"Training diverged: the {name} is {value} at optimizer step {self.state.global_step + 1}; "
                 f"lower learning_rate (now {self.args.learning_rate:g})."
             )
         return value
+
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
+        """Let all micro-batches of an optimizer step but the last keep their gradients to this process."""
+        model: Any = self.model
+        model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            model.set_requires_gradient_sync(True)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Keep TRL's metrics in `_metrics`; print and report nothing."""
@@ -166,8 +200,14 @@ class ReplayTrainer(GRPOTrainer):
         for i, row in enumerate(micro.rows):
             self.gaps[row] = gap[i, : self._rows[row].length - 1]
 
+    def _reference_logps(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        if self.ref_model is not None:
+            return self._logps_of(self.ref_model, inputs)
+        with without_adapters(self.model):
+            return self._logps_of(self.model, inputs)
+
     def _logps_of(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return log-probabilities (B, T) under `model`, without gradient, by TRL's own function."""
+        """Return log-probabilities (B, T) under `model`, without gradient."""
         with torch.no_grad():
             return self._get_per_token_logps_and_entropies(
                 model,
@@ -181,17 +221,24 @@ class ReplayTrainer(GRPOTrainer):
         seen: set[tuple[int, ...]] = set()
         micros = self._plan.micro_batches[: len(self._plan.micro_batches) // self._config.num_iterations]
         for micro in micros:
-            if micro.filler or micro.rows in seen:
+            idle = micro.filler or micro.rows in seen
+            if idle and not is_sharded():  # shards are gathered by all processes together, so often as one computes
                 continue
             seen.add(micro.rows)
             inputs = self._tensors(micro.rows)
             logps = self._logps_of(self.model, inputs)
+            if idle:
+                continue
             self._note_gap(micro, logps, inputs)
             for i, row in enumerate(micro.rows):
                 self._old[row] = logps[i, : self._rows[row].length - 1]
+        # In a later pass a row may fall to another process.
+        self._old = merged(self._old)
 
     def _stack_old(self, rows: Sequence[int], width: int) -> torch.Tensor:
-        old = [torch.nn.functional.pad(self._old[row], (0, width - len(self._old[row]))) for row in rows]
+        nothing = torch.empty(0, device=self.accelerator.device)  # a filler's rows need not have been evaluated
+        known = [self._old.get(row, nothing) for row in rows]
+        old = [torch.nn.functional.pad(one, (0, width - len(one))) for one in known]
         return torch.stack(old)
 
     def _sampler_ratio(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -204,28 +251,3 @@ class ReplayTrainer(GRPOTrainer):
         if how == "truncate":
             return ratio.clamp(max=self._config.sampler_cap)
         return ratio.masked_fill(ratio > self._config.sampler_cap, 0.0)
-
-
-def policy_token_logps(
-    model: PreTrainedModel, input_ids: torch.Tensor, wanted: torch.Tensor, temperature: float
-) -> tuple[torch.Tensor, torch.Tensor, None]:
-    """Return log-probabilities and entropies of the wanted tokens; logits exist only there.
-
-    Args:
-        model: a causal language model without transformations behind its output layer.
-        input_ids: (B, 1 + T), padded on the right: causal attention needs no mask then.
-        wanted: (B, T) bool, which of `input_ids[:, 1:]` to evaluate.
-        temperature: divides the logits.
-
-    Returns:
-        (B, T) each, zero where not wanted, the entropies without gradient; and None, for TRL's auxiliary loss.
-    """
-    hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
-    logits = model.get_output_embeddings()(hidden[wanted]).float() / temperature
-    logps = logits.log_softmax(dim=-1)
-    chosen = logps.gather(-1, input_ids[:, 1:][wanted].unsqueeze(-1)).squeeze(-1)
-    with torch.no_grad():
-        entropy = -(logps.exp() * logps).sum(dim=-1)
-    blank = logits.new_zeros(wanted.shape)
-    # `masked_scatter` stays connected to the model when nothing is wanted.
-    return blank.masked_scatter(wanted, chosen), blank.masked_scatter(wanted, entropy), None

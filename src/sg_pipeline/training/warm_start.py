@@ -24,7 +24,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.policies.adapters import causal_model
+from sg_pipeline.policies.compute import computing
 from sg_pipeline.training.batching import Batch, EncodedDemonstration, stream_batches
 from sg_pipeline.training.optimizer_state import export_state, import_state
 from sg_pipeline.training.warm_start_config import WarmStartConfig, WarmStartProgress
@@ -67,8 +70,14 @@ def warm_start(
         loss (since the last report), tokens, imitated_tokens, optimizer_steps, seconds, tokens_per_cpu_second.
 
     Raises:
-        ConfigurationError: the loss is not finite any more.
+        ConfigurationError: the loss is not finite any more; or several processes share the run.
     """
+    if not world().alone:
+        world().agree(
+            f"imitation (base_model.source 'warm_start', --pipeline=distill) is one process's work, but "
+            f"{world().size} share this run: make the policy with --pipeline=base_model or distill without a launcher "
+            f"first, then go on with --only-missing-outputs"
+        )
     progress = progress or WarmStartProgress()
     pad_id = policy.tokenizer.pad_token_id or 0
     batches = stream_batches(
@@ -122,7 +131,8 @@ def _build_trainer(
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> torch.Tensor:
-            loss = imitation_loss(model, inputs["input_ids"], inputs["loss_mask"])
+            with computing(policy.compute, policy.model.device):
+                loss = imitation_loss(model, inputs["input_ids"], inputs["loss_mask"])
             self.last_loss, self.last_batch = loss.detach(), inputs["batch"]
             return loss
 
@@ -222,6 +232,7 @@ def imitation_loss(model: Any, input_ids: torch.Tensor, loss_mask: torch.Tensor)
     """
     import torch
 
+    model = causal_model(model)
     hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
     wanted = loss_mask[:, 1:]
     logits = model.get_output_embeddings()(hidden[:, :-1][wanted])

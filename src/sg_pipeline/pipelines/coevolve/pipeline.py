@@ -8,7 +8,8 @@ from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
 
 SHARED_INPUTS = {"panel", "games", "compiled_games", "base_policy_folder"}
 SHARED_PARAMETERS = {
-    f"params:{name}" for name in ("run", "environment", "rollout", "validate", "aggregate", "train", "coevolve")
+    f"params:{name}"
+    for name in ("run", "environment", "rollout", "sampling", "validate", "aggregate", "train", "coevolve")
 }
 
 

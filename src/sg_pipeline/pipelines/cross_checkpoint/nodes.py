@@ -15,6 +15,7 @@ from sg_pipeline.evaluation.play import evaluate
 from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.reporting.progress import cross_checkpoint_lines
 from sg_pipeline.rollouts.config import RolloutConfig
+from sg_pipeline.sampling.config import SamplingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def play_guided(
     compiled: Path,
     environment: EnvironmentConfig,
     rollout: RolloutConfig,
+    sampling: SamplingConfig,
     config: EvaluationConfig,
     run: RunConfig,
 ) -> pl.DataFrame:
@@ -35,7 +37,7 @@ def play_guided(
     Args:
         policy, guide: checkpoints of one run; where they are the same, the turns are those of the ordinary evaluation.
         panel, games, compiled: what to play.
-        environment, rollout, config, run: parameters.
+        environment, rollout, sampling, config, run: parameters.
 
     Returns:
         Trajectories, one row a turn; `step` is the policy's.
@@ -43,7 +45,7 @@ def play_guided(
     with games_of(panel, games) as data_root:
         return evaluate(
             policy, panel, WITH_GUIDANCE, config, environment, rollout,
-            data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide,
+            data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide, sampling=sampling,
         )  # fmt: skip
 
 

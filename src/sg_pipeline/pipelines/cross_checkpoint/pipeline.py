@@ -34,6 +34,7 @@ def create_pipeline(
                 "compiled_games",
                 "params:environment",
                 "params:rollout",
+                "params:sampling",
                 "params:evaluate",
                 "params:run",
             ],

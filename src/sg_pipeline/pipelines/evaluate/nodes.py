@@ -13,6 +13,7 @@ from sg_pipeline.evaluation.play import evaluate
 from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.reporting.progress import evaluation_lines
 from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.sampling.config import SamplingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ def play_with_guidance(
     compiled: Path,
     environment: EnvironmentConfig,
     rollout: RolloutConfig,
+    sampling: SamplingConfig,
     config: EvaluationConfig,
     run: RunConfig,
     guide: Any = None,
@@ -33,7 +35,7 @@ def play_with_guidance(
     Args:
         policy: a checkpoint of its own, not the live policy.
         panel, games, compiled: what to play.
-        environment, rollout, config, run: parameters.
+        environment, rollout, sampling, config, run: parameters.
         guide: writes the guidance in the policy's place.
 
     Returns:
@@ -42,7 +44,7 @@ def play_with_guidance(
     with games_of(panel, games) as data_root:
         return evaluate(
             policy, panel, WITH_GUIDANCE, config, environment, rollout,
-            data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide,
+            data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide, sampling=sampling,
         )  # fmt: skip
 
 
@@ -53,6 +55,7 @@ def play_without_guidance(
     compiled: Path,
     environment: EnvironmentConfig,
     rollout: RolloutConfig,
+    sampling: SamplingConfig,
     config: EvaluationConfig,
     run: RunConfig,
 ) -> pl.DataFrame:
@@ -60,7 +63,7 @@ def play_without_guidance(
     with games_of(panel, games) as data_root:
         return evaluate(
             policy, panel, WITHOUT_GUIDANCE, config, environment, rollout,
-            data_root=data_root, cache_dir=compiled, seed=run.seed,
+            data_root=data_root, cache_dir=compiled, seed=run.seed, sampling=sampling,
         )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def create_pipeline(config: EvaluationConfig, guided: bool = False) -> Pipeline:
     """
     one = _one_policy(config, guided)
     shared = {"panel", "games", "compiled_games"} | ({GUIDE} if guided else set())
-    parameters = {"params:environment", "params:rollout", "params:evaluate", "params:run"}
+    parameters = {"params:environment", "params:rollout", "params:sampling", "params:evaluate", "params:run"}
     return Pipeline(
         [
             pipeline(
@@ -41,6 +41,7 @@ def _one_policy(config: EvaluationConfig, guided: bool) -> Pipeline:
         "compiled_games",
         "params:environment",
         "params:rollout",
+        "params:sampling",
         "params:evaluate",
         "params:run",
     ]

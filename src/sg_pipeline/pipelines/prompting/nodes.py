@@ -18,6 +18,7 @@ from sg_pipeline.evaluation.prompting_table import comparison_markdown
 from sg_pipeline.pipelines.base_model.nodes import load_base_policy
 from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.training.base_config import BaseModelConfig
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def player(method: Method, trial: int) -> Callable[..., tuple[pl.DataFrame, pl.D
         compiled: Path,
         environment: EnvironmentConfig,
         rollout: RolloutConfig,
+        sampling: SamplingConfig,
         evaluation: EvaluationConfig,
         prompting: PromptingConfig,
         run: RunConfig,
@@ -71,7 +73,7 @@ def player(method: Method, trial: int) -> Callable[..., tuple[pl.DataFrame, pl.D
         """Play every evaluation game, or with `earlier` (the last trial, then all reflections) those that it lost."""
         with games_of(panel, games) as data_root:
             return play_trial(
-                policy, panel, method, trial, prompting, evaluation, environment, rollout,
+                policy, panel, method, trial, prompting, evaluation, environment, rollout, sampling,
                 data_root=data_root, cache_dir=compiled, seed=run.seed,
                 before=earlier[0] if earlier else None, reflections=earlier[1:],
             )  # fmt: skip
@@ -87,13 +89,14 @@ def reflector(method: Method, trial: int) -> Callable[..., pl.DataFrame]:
         played: pl.DataFrame,
         environment: EnvironmentConfig,
         rollout: RolloutConfig,
+        sampling: SamplingConfig,
         evaluation: EvaluationConfig,
         prompting: PromptingConfig,
         run: RunConfig,
     ) -> pl.DataFrame:
         """Write a reflection on each game that was lost in `played`."""
         return reflect_on_trial(
-            policy, played, method, trial, prompting, evaluation, environment, rollout, seed=run.seed
+            policy, played, method, trial, prompting, evaluation, environment, rollout, sampling, seed=run.seed
         )
 
     return look_back

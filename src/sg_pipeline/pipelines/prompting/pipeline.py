@@ -7,7 +7,7 @@ from sg_pipeline.pipelines.prompting.nodes import compare_methods, load_policy, 
 
 POLICY = "prompting.policy"
 _GAMES = ["panel", "games", "compiled_games"]
-_LIMITS = ["params:rollout", "params:evaluate", "params:prompting", "params:run"]
+_LIMITS = ["params:rollout", "params:sampling", "params:evaluate", "params:prompting", "params:run"]
 
 
 def create_pipeline(config: PromptingConfig) -> Pipeline:
@@ -40,7 +40,9 @@ def create_pipeline(config: PromptingConfig) -> Pipeline:
         [
             "params:run",
             "params:environment",
-            *_LIMITS[:3],
+            "params:rollout",
+            "params:evaluate",
+            "params:prompting",
             "run_identity",
             "panel",
             *(f"prompting.{method}.evaluation" for method in config.methods),

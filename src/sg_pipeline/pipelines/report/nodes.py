@@ -1,12 +1,14 @@
 """Node of the report pipeline."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from sg_pipeline import clock
 from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.reporting.figures import learning_curve
 from sg_pipeline.reporting.markdown import report_markdown
@@ -72,6 +74,38 @@ def write_report(
         logger.info("%s", line)
     curve = learning_curve(metrics, base.get(mode), final.get(mode), title=f"Run {run.name} on {panel['source']}")
     return summary, curve, report_markdown(summary, metrics, shown)
+
+
+def write_cards(
+    summary: dict[str, Any],
+    identity: dict[str, Any],
+    policies: Path,
+    environment: EnvironmentConfig,
+    rollout: RolloutConfig,
+) -> str:
+    """Write the model card of the final policy, and of the best checkpoint where one was chosen.
+
+    Args:
+        summary: with the figures of the evaluation.
+        identity: with the parameters of the run.
+        policies: folder of the run's policies; the best checkpoint's card is written there.
+        environment, rollout: parameters, for the system prompt.
+
+    Returns:
+        README.md of the final policy.
+    """
+    from sg_pipeline.agents.prompts import load_prompts
+    from sg_pipeline.policies.checkpoint import is_whole
+    from sg_pipeline.policies.retention import read_best
+    from sg_pipeline.publishing.card import is_adapter, model_card, write_card
+
+    prompts = load_prompts(rollout.prompts, environment.benchmark.name)
+    system = prompts.guided if rollout.guidance else prompts.plain
+    best = read_best(policies)
+    apart = best is not None and best["folder"] != "final" and world().first  # one process writes
+    if best is not None and apart and is_whole(folder := policies / best["folder"]):
+        write_card(folder, model_card(summary, identity, system, adapter=is_adapter(folder), best=best))
+    return model_card(summary, identity, system, adapter=is_adapter(policies / "final"))
 
 
 def write_page(run: RunConfig, aggregate: RewardConfig, summary: dict[str, Any], curve: bytes, **tables: Any) -> str:

@@ -7,7 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from sg_pipeline.coevolution import CoevolveConfig, unroll
 from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.pipelines.evaluate.pipeline import EVALUATED
-from sg_pipeline.pipelines.report.nodes import gather_metrics, write_page, write_report
+from sg_pipeline.pipelines.report.nodes import gather_metrics, write_cards, write_page, write_report
 from sg_pipeline.reporting.page.source import spread_steps
 from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
 
@@ -65,6 +65,12 @@ def create_pipeline(
         [
             *gathering,
             Node(write_report, inputs, outputs, name="write_report"),
+            Node(
+                write_cards,
+                ["summary", "run_identity", "policies", "params:environment", "params:rollout"],
+                "model_card",
+                name="write_cards",
+            ),
             Node(write_page, shown, "page", name="write_page"),
         ]
     )

@@ -1,6 +1,7 @@
 """Nodes of one co-evolution step."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
 from sg_pipeline.rollouts.dynamic import play_step
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
+from sg_pipeline.rollouts.sharing import play_shared
+from sg_pipeline.rollouts.timings import time_split
+from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.quarantine import GateConfig, gate
@@ -29,6 +33,7 @@ def rollout(
     compiled: Path,
     environment: EnvironmentConfig,
     config: RolloutConfig,
+    sampling: SamplingConfig,
     run: RunConfig,
     guide: Any = None,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -38,7 +43,7 @@ def rollout(
         policy: the live policy; how many steps it has been trained for says which step this is.
         panel: the prepared panel; its train split is played.
         games, compiled: folders of game files and of their compiled forms.
-        environment, config, run: parameters.
+        environment, config, sampling, run: parameters.
         guide: the frozen policy that writes the guidance, where `rollout.guide` names one.
 
     Returns:
@@ -58,9 +63,11 @@ def rollout(
                 step=policy.step,
                 groups=groups,
                 guide=guide,
+                sampling=sampling,
             )
 
-        result = play_step(play_groups, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
+        shared = partial(play_shared, play_groups)
+        result = play_step(shared, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
     return to_frame(result.trajectories), {"timings": result.timings, "counters": result.counters}
 
 
@@ -153,14 +160,7 @@ def train(
     else:  # dynamic sampling has found no group to learn from
         trained = pass_step(policy, config, step)
     training = dict(trained.metrics)
-    timings = rollout_report["timings"]
-    seconds = {
-        "environment": timings["env_s"],
-        "sampling": timings["sampling_s"],
-        "format": timings["format_s"],
-        "training": training.pop("seconds"),
-    }
-    seconds["total"] = timings["total_s"] + seconds["training"]
+    seconds = time_split(rollout_report["timings"], training.pop("seconds"))
     metrics = {**dials, "rollout": rollout_report["counters"], "training": training, "seconds": seconds}
     return metrics, gap_table(validated, rewards, trained.gaps), policy
 

@@ -12,7 +12,16 @@ def create_pipeline(guided: bool = False) -> Pipeline:
     Args:
         guided: a frozen `guide` writes the guidance.
     """
-    played = ["policy", "panel", "games", "compiled_games", "params:environment", "params:rollout", "params:run"]
+    played = [
+        "policy",
+        "panel",
+        "games",
+        "compiled_games",
+        "params:environment",
+        "params:rollout",
+        "params:sampling",
+        "params:run",
+    ]
     return Pipeline(
         [
             Node(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.evaluation.play import evaluated_splits
@@ -29,6 +30,7 @@ def prepare_panel(
         The prepared panel.
     """
     benchmark = environment.benchmark
-    panel = benchmark.prepare(benchmark.tasks_config.model_validate(config), games, compiled_games, project)
+    wanted = benchmark.tasks_config.model_validate(config)
+    panel: dict[str, Any] = world().on_first(lambda: benchmark.prepare(wanted, games, compiled_games, project))
     evaluated_splits(panel, evaluation)  # rather refused now than when the policy is trained
     return panel

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig
 from sg_pipeline.evaluation.play import evaluate, evaluated_splits
@@ -14,6 +15,7 @@ from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.reporting.progress import evaluation_lines
 from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.rollouts.play import TRAIN
+from sg_pipeline.sampling.config import SamplingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def prepare_validation_panel(
     """
     benchmark = environment.benchmark
     wanted = config.tasks(benchmark.tasks_config.model_validate(tasks))
-    prepared = benchmark.prepare(wanted, games, compiled_games, project)
+    prepared: dict[str, Any] = world().on_first(lambda: benchmark.prepare(wanted, games, compiled_games, project))
     played = {split: panel["splits"][split] for split in (TRAIN, *evaluated_splits(panel, evaluation))}
     check_apart(prepared, config.split, played, config.panel)
     return prepared
@@ -61,6 +63,7 @@ def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
         compiled: Path,
         environment: EnvironmentConfig,
         rollout: RolloutConfig,
+        sampling: SamplingConfig,
         config: ValidationConfig,
         evaluation: EvaluationConfig,
         run: RunConfig,
@@ -72,7 +75,8 @@ def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
         Args:
             written: the policy, which is on the disk by now.
             panel, games, compiled: what to play.
-            environment, rollout, config, run: parameters; of `evaluation` only how many episodes are played at once.
+            environment, rollout, sampling, config, run: parameters; of `evaluation` only how many episodes are played
+                at once.
             folder: where the checkpoint lies: `written` may be the live policy, which is being trained on; None for the
                 final policy, which nobody changes any more.
             guide: writes the guidance in the policy's place.
@@ -85,9 +89,9 @@ def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
         mode = WITH_GUIDANCE if rollout.guidance else WITHOUT_GUIDANCE
         with games_of(panel, games) as data_root:
             episodes = evaluate(
-                written if folder is None else load_policy(folder), panel, mode,
+                written if folder is None else load_policy(folder, str(written.model.device)), panel, mode,
                 config.evaluation(rollout.guidance, evaluation.batch_rows), environment, rollout,
-                data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide,
+                data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide, sampling=sampling,
             )  # fmt: skip
         score = validation_score(episodes, steps, mode, panel["sha256"], run.seed)
         for line in evaluation_lines({mode: {"validation": score}}, steps):

@@ -43,6 +43,7 @@ def create_pipeline(config: CoevolveConfig, schedule: Trapezoid | Constant | Off
             "compiled": "compiled_games",
             "environment": "params:environment",
             "rollout": "params:rollout",
+            "sampling": "params:sampling",
             "config": "params:validation",
             "evaluation": "params:evaluate",
             "run": "params:run",

@@ -193,8 +193,8 @@ def asin(kind: str, attribute: str, brand: str, number: int) -> str:
     """Return the id of product number `number`, from 0, that is alike in the other three: ten signs.
 
     Like article numbers of real shops it says something: its first four signs the kind, three the first attribute of
-    the title, three the maker and the number. A policy of a million weights does not learn to copy ids that say nothing:
-    after 6 M tokens of demonstrations it still chose among them as if by lot.
+    the title, three the maker and the number. A policy of a million weights does not learn to copy ids that say
+    nothing: after 6 M tokens of demonstrations it still chose among them as if by lot.
     """
     last = number * len(BRANDS) + BRANDS.index(brand)
     return f"B0{_code(KINDS.index(kind), 2)}{_code(ATTRIBUTES.index(attribute), 3)}{_code(last, 3)}"

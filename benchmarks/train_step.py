@@ -1,0 +1,254 @@
+r"""How fast is a training step, how far from the device's peak, and how much memory does it take? And sampling?
+
+    python benchmarks/train_step.py                                             # small, on a CPU
+    python benchmarks/train_step.py --model qwen3-1.7b --device cuda --compute bfloat16 --rows 32 \
+        --lengths 4096 6144 8192 --micro-batch-tokens 16384 --sampled-rows 128 --turns 10 --new 40 --context 45
+
+The model has a published shape and random weights, so nothing is downloaded; trajectories are random tokens of the
+given lengths, of which the policy has written `--share`. One step warms up, the next `--steps` are measured, each a
+whole `train_step`: trainer, forward, backward, AdamW; the median counts. Two utilisations: MFU counts what the model
+needs for tokens that are no padding; the other one what was computed, padding and recomputation included (formulas:
+planning/flops.py). The peak of a GPU is its data sheet's (planning/devices.py); of a CPU that of a matrix product,
+measured here. Seconds on a CPU are the processor's, so that a busy machine does not show. `--profile` adds the
+operations that took longest in one more step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
+from sg_pipeline.planning.devices import DEVICES
+from sg_pipeline.planning.flops import Passes, training_flops
+from sg_pipeline.planning.published import PUBLISHED
+from sg_pipeline.planning.shape import ModelShape, shape_of
+from sg_pipeline.policies.adapters import LoraConfig, add_adapters
+from sg_pipeline.policies.compute import shorten_frozen
+from sg_pipeline.policies.policy import Policy
+from sg_pipeline.policies.tokenizer import build_tokenizer
+from sg_pipeline.randomness import stream
+from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+from sg_pipeline.training.config import TrainConfig
+from sg_pipeline.training.experience import ExperienceRow, plan_updates
+from sg_pipeline.training.learner import train_step
+
+SMALL = {
+    "model_type": "qwen3", "head_dim": 64, "num_key_value_heads": 2, "vocab_size": 8192, "hidden_size": 256,
+    "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4, "tie_word_embeddings": True,
+    "max_position_embeddings": 8192,
+}  # fmt: skip
+MODELS: dict[str, dict[str, Any]] = {"small": SMALL, **{name.lower(): shape for name, shape in PUBLISHED.items()}}
+
+
+def make_policy(arguments: argparse.Namespace) -> tuple[Policy, ModelShape]:
+    """Return a policy of random weights, in float32 or as `--dtype` says, and its shape."""
+    values = dict(MODELS[arguments.model])
+    config = AutoConfig.for_model(values.pop("model_type"), **values)
+    torch.manual_seed(0)
+    with torch.device(arguments.device):
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, arguments.dtype))
+    policy = Policy(model=model.eval(), tokenizer=build_tokenizer(alfworld_vocabulary()), compute=arguments.compute)
+    if arguments.lora:
+        add_adapters(policy, LoraConfig(rank=arguments.lora), arguments.model, None, seed=0)
+    if policy.compute == "bfloat16":
+        shorten_frozen(policy.model)
+    return policy, shape_of(config, arguments.model, "the benchmark")
+
+
+def make_experience(arguments: argparse.Namespace, vocabulary: int) -> list[ExperienceRow]:
+    """Return trajectories of random tokens: a tenth is prompt, then come turns, each begun by the policy."""
+    rows = []
+    for number in range(arguments.rows):
+        length = arguments.lengths[number % len(arguments.lengths)]
+        chance = stream(0, "benchmark", number)
+        prompt = max(1, length // 10)
+        ids = chance.integers(10, vocabulary, length).tolist()
+        turn = max(2, (length - prompt) // 50)
+        mask = [int(place % turn < arguments.share * turn) for place in range(length - prompt)]
+        # What a random model says of any token, nearly: ratios are about 1, as in a first update.
+        logprobs = [-math.log(vocabulary) * own for own in mask]
+        rows.append(ExperienceRow(ids[:prompt], ids[prompt:], logprobs, mask, float(chance.normal())))
+    return rows
+
+
+def operations(
+    shape: ModelShape, rows: list[ExperienceRow], arguments: argparse.Namespace, config: TrainConfig
+) -> tuple[float, float, float]:
+    """Return (operations that the model needs for a step, operations that are computed, share of padding)."""
+    plan = plan_updates(
+        [row.length for row in rows], minibatch=config.minibatch, micro_batch_tokens=config.micro_batch_tokens,
+        orders=[stream(0, 0, "train", 0).permutation(len(rows))], overhead=config.micro_batch_overhead,
+    )  # fmt: skip
+    on_gpu = arguments.device != "cpu"
+    again = on_gpu if config.gradient_checkpointing == "auto" else config.gradient_checkpointing
+    # Frozen weights need no gradient of their own: half of the backward pass.
+    backward = 0.5 if arguments.lora else 1.0
+    tokens = sum(row.length for row in rows)
+    own = sum(row.trained_tokens for row in rows)
+    pairs = sum(row.length**2 for row in rows) / 2
+
+    def count(tokens: float, pairs: float, again: float, head: float) -> float:
+        linear = training_flops(shape, tokens, 0, own, Passes(1, backward, 1 + 2 * backward + head, again))
+        return linear + training_flops(shape, 0, pairs, 0, Passes(1, 1, 0, again))
+
+    widths = [(len(micro.rows), max(rows[i].length for i in micro.rows)) for micro in plan.micro_batches]
+    padded = sum(count * width for count, width in widths)
+    computed = count(padded, sum(count * width**2 for count, width in widths) / 2, float(again), float(on_gpu))
+    return count(tokens, pairs, 0.0, 0.0), computed, 1 - tokens / padded
+
+
+def peak_of(arguments: argparse.Namespace) -> tuple[float, str]:
+    """Return the device's peak in FLOP/s for the way of computing, and where it is from."""
+    short = arguments.compute == "bfloat16" or arguments.dtype == "bfloat16"
+    if arguments.device == "cpu":
+        size, dtype = 1024, torch.bfloat16 if short else torch.float32
+        one = torch.randn(size, size).to(dtype)
+        best = min(seconds(lambda: one @ one, "cpu") for _ in range(8))
+        return 2 * size**3 / best, f"a product of {size} x {size} matrices, measured"
+    name = torch.cuda.get_device_name(arguments.device).lower()
+    device = next((one for kind, one in DEVICES.items() if kind.split("-")[0].removeprefix("rtx") in name), None)
+    if device is None:
+        return math.nan, f"{name} is not in planning/devices.py"
+    if arguments.compute == "tf32":
+        return device.peak("bfloat16") / 2, f"{device.kind}, TF32: half of bfloat16's"
+    return device.peak("bfloat16" if short else "float32"), f"{device.kind}, data sheet"
+
+
+def seconds(run: Callable[[], Any], device: str) -> float:
+    """Return the seconds that `run` takes: of the processor, or by the clock with the GPU's work included."""
+    if device == "cpu":
+        start = time.process_time()
+        run()
+        return (time.process_time() - start) / torch.get_num_threads()
+    torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def memory_gib(arguments: argparse.Namespace) -> float:
+    """Return the most memory so far: tensors on a GPU since the last reset, or the whole process."""
+    if arguments.device != "cpu":
+        return torch.cuda.max_memory_allocated(arguments.device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def sample(policy: Policy, arguments: argparse.Namespace, vocabulary: int) -> None:
+    """Play turns of fixed size with the key-value cache kept from turn to turn."""
+    rows = range(arguments.sampled_rows)
+    longest = arguments.turns * (arguments.context + arguments.new) + 1
+    session = TransformersSampler(policy.model, 1.0, policy.compute).open([stream(1, row) for row in rows], longest)
+    for turn in range(arguments.turns):
+        contexts = [stream(2, turn, row).integers(10, vocabulary, arguments.context).tolist() for row in rows]
+        session.extend(rows, contexts, [], arguments.new)
+
+
+def profiled(run: Callable[[], Any], arguments: argparse.Namespace) -> str:
+    """Return a table of the operations that took longest while `run` ran."""
+    from torch.profiler import ProfilerActivity, profile
+
+    on_gpu = arguments.device != "cpu"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as recorded:
+        run()
+    order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
+    return str(recorded.key_averages().table(sort_by=order, row_limit=arguments.profile, max_name_column_width=60))
+
+
+def parse() -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=sorted(MODELS), default="small")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the weights")
+    parser.add_argument("--compute", choices=("weights", "tf32", "bfloat16"), default="weights")
+    parser.add_argument("--lora", type=int, default=0, help="rank of adapters; 0: all weights are trained")
+    parser.add_argument("--rows", type=int, default=8, help="trajectories of a step, one optimizer step")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[256, 384, 512], help="tokens, in turn")
+    parser.add_argument("--share", type=float, default=0.4, help="of a turn's tokens, the policy's")
+    parser.add_argument("--micro-batch-tokens", type=int, default=2048)
+    parser.add_argument("--micro-batch-overhead", type=int, default=None)
+    parser.add_argument("--logits-chunk-tokens", type=int, default=None)
+    parser.add_argument("--checkpointing", choices=("auto", "on", "off"), default="auto")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--sampled-rows", type=int, default=16)
+    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--context", type=int, default=45, help="tokens before each answer")
+    parser.add_argument("--new", type=int, default=20, help="tokens of each answer")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--profile", type=int, nargs="?", const=15, default=0, help="operations to show")
+    parser.add_argument("--json", default=None, help="file for the figures")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    policy, shape = make_policy(arguments)
+    rows = make_experience(arguments, shape.vocab)
+    config = TrainConfig(
+        learning_rate=1e-6,
+        minibatch=len(rows),
+        micro_batch_tokens=arguments.micro_batch_tokens,
+        micro_batch_overhead=arguments.micro_batch_overhead,
+        logits_chunk_tokens=arguments.logits_chunk_tokens,
+        gradient_checkpointing={"auto": "auto", "on": True, "off": False}[arguments.checkpointing],
+    )
+    needed, computed, padding = operations(shape, rows, arguments, config)
+    peak, source = peak_of(arguments)
+
+    def step() -> None:
+        train_step(policy, rows, config, seed=0, step=0)
+
+    first = seconds(step, arguments.device)
+    if arguments.device != "cpu":
+        torch.cuda.reset_peak_memory_stats(arguments.device)
+    times = sorted(seconds(step, arguments.device) for _ in range(arguments.steps))
+    training_gib = memory_gib(arguments)
+    if arguments.device != "cpu":
+        torch.cuda.reset_peak_memory_stats(arguments.device)
+    middle = times[len(times) // 2]
+    sample(policy, argparse.Namespace(**{**vars(arguments), "turns": 1}), shape.vocab)
+    sampling = seconds(lambda: sample(policy, arguments, shape.vocab), arguments.device)
+    tokens = sum(row.length for row in rows)
+    figures = {
+        "model": arguments.model, "parameters": policy.parameter_count(), "device": arguments.device,
+        "dtype": arguments.dtype, "compute": arguments.compute, "lora": arguments.lora, "tokens": tokens,
+        "longest": max(row.length for row in rows), "policy_tokens": sum(row.trained_tokens for row in rows),
+        "padding": padding, "first_seconds": first, "seconds": middle, "tokens_per_second": tokens / middle,
+        "mfu": needed / middle / peak, "computed_utilisation": computed / middle / peak, "peak_tflops": peak / 1e12,
+        "training_peak_gib": training_gib,
+        "sampled_tokens_per_second": arguments.sampled_rows * arguments.turns * arguments.new / sampling,
+        "sampling_peak_gib": memory_gib(arguments),
+    }  # fmt: skip
+    print(f"{arguments.model}, {figures['parameters'] / 1e6:.1f} M weights, {arguments.dtype}, {arguments.compute}")
+    print(f"a step    {tokens} tokens, {padding:.1%} padding on top; {middle:.2f} s (the first {first:.2f} s)")
+    print(f"training  {figures['tokens_per_second']:.0f} tokens/s, MFU {figures['mfu']:.1%}, with padding and")
+    print(f"          recomputation {figures['computed_utilisation']:.1%}, of {peak / 1e12:.3g} TFLOP/s ({source})")
+    print(f"sampling  {figures['sampled_tokens_per_second']:.0f} tokens/s, {arguments.sampled_rows} rows")
+    where = "of the process" if arguments.device == "cpu" else "of the device's tensors"
+    print(f"memory    {training_gib:.2f} GiB in training, {figures['sampling_peak_gib']:.2f} with sampling, {where}")
+    if arguments.profile:
+        print("training:\n" + profiled(step, arguments))
+        one = argparse.Namespace(**{**vars(arguments), "turns": 1})
+        print("sampling:\n" + profiled(lambda: sample(policy, one, shape.vocab), arguments))
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(figures, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

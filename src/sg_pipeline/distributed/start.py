@@ -1,0 +1,29 @@
+"""Whether the processes that are there are those that were asked for."""
+
+from sg_pipeline.distributed.world import world
+from sg_pipeline.errors import ConfigurationError, RankError
+
+
+def check_world(ranks: int | None, starts_runs: bool) -> None:
+    """Refuse a world of another size than asked for: `accelerate launch --cpu --num_processes 2` starts one process.
+
+    Args:
+        ranks: as `distributed.ranks`.
+        starts_runs: the pipeline starts runs as processes of its own.
+
+    Raises:
+        RankError: there are more or fewer processes.
+        ConfigurationError: the pipeline is one process's work.
+    """
+    size = world().size
+    if ranks is not None and ranks != size:
+        raise RankError(
+            f"distributed.ranks is {ranks}, but {size} {'process shares' if size == 1 else 'processes share'} this "
+            f"run: start it with torchrun --nproc_per_node {ranks} (over all machines), or with accelerate launch and "
+            f"a --config_file whose distributed_type is not NO"
+        )
+    if starts_runs and size > 1:
+        raise ConfigurationError(
+            f"the study and the sweep start runs as processes of their own, but {size} processes were started: call "
+            f"kedro without torchrun or accelerate launch"
+        )

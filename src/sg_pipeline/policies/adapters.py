@@ -1,0 +1,241 @@
+"""LoRA: a frozen base model with small trainable matrices beside its linear maps (Hu et al. 2021), by PEFT.
+
+    <folder>/  adapter_model.safetensors, adapter_config.json   as PEFT's `save_pretrained` writes them
+               optimizer.safetensors                            AdamW's memory of the adapters
+               policy.json                                      the manifest, with `adapter`: which base, its digest
+
+A checkpoint holds the adapters alone; the base is read from where it lies, and refused when its weights are others. Any
+user of PEFT can `PeftModel.from_pretrained(base, folder)` or `AutoPeftModelForCausalLM.from_pretrained(folder)`.
+
+As ordinary weights, for whoever wants no PEFT (vLLM, transformers alone):
+
+    python -c "from sg_pipeline.policies.adapters import merge; merge('data/06_models/RUN/final', 'merged')"
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sg_pipeline.errors import CheckpointError, ConfigurationError
+from sg_pipeline.randomness import derive_seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from sg_pipeline.policies.policy import Policy
+
+
+class LoraConfig(BaseModel):
+    """Which adapters a policy is trained by; names and meanings are PEFT's.
+
+    Attributes:
+        rank: of the product that is added to each weight.
+        alpha: the product is scaled by alpha / rank.
+        dropout: on the adapters' input, in training. Above 0 the trainer is not the policy that has sampled.
+        target_modules: names of the linear maps that get one; "all-linear" are all but the output layer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterBase:
+    """The model that adapters belong to.
+
+    Attributes:
+        path: its folder, or its hub id.
+        revision: of the hub id.
+        dtype: type of its weights.
+        digest: sha256 of its weights.
+    """
+
+    path: str
+    revision: str | None
+    dtype: str
+    digest: str
+
+
+def causal_model(model: Any) -> PreTrainedModel:
+    """Return the causal language model itself: `model`, or the one inside PEFT's wrapper, adapters in place."""
+    inner: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner
+
+
+def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | None, seed: int) -> None:
+    """Freeze the weights of `policy` and give it adapters, which change nothing before they are trained.
+
+    Args:
+        policy: its model becomes a `PeftModel` around what it was.
+        config: see there.
+        path: folder or hub id that the weights were read from, for the checkpoints' manifests.
+        revision: of the hub id.
+        seed: decides the initial adapters; torch's global random state is as before afterwards.
+
+    Raises:
+        ConfigurationError: PEFT is not installed, or the model has no such modules.
+    """
+    import torch
+
+    peft = _peft()
+    model = policy.model
+    if has_adapters(policy):
+        raise ConfigurationError(
+            f"base_model.lora is set, but the base policy in '{path}' has adapters already: leave it out to train "
+            f"these on, or merge them first (sg_pipeline.policies.adapters.merge)"
+        )
+    policy.adapter_base = AdapterBase(path, revision, str(model.dtype).removeprefix("torch."), weights_digest(model))
+    targets = config.target_modules if config.target_modules == "all-linear" else list(config.target_modules)
+    wanted = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+        bias="none",
+    )
+    # PEFT draws initial weights from the global generator, and there is no other way in.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(seed, "adapters", "weights"))
+        try:
+            with _no_future_warnings():
+                policy.model = peft.get_peft_model(model, wanted, revision=revision)
+        except ValueError as error:
+            raise ConfigurationError(f"base_model.lora.target_modules: {error}") from error
+    # A set's order would differ from process to process, and with it the checkpoint's file.
+    made: Any = policy.model
+    made.peft_config["default"].target_modules = sorted(wanted.target_modules)
+    made.eval()
+
+
+def has_adapters(policy: Policy) -> bool:
+    """Whether the policy is trained by adapters."""
+    return policy.adapter_base is not None
+
+
+def save_adapters(policy: Policy, folder: Path) -> dict[str, Any]:
+    """Write the adapters to `folder`; return what the manifest must say of them."""
+    import torch
+
+    base = policy.adapter_base
+    assert base is not None
+    model: Any = policy.model
+    model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
+    # Before the first step the second factor of each product is zero.
+    second = [weight for name, weight in model.named_parameters() if ".lora_B." in name]
+    entry = {**asdict(base), "neutral": not any(bool(torch.any(weight)) for weight in second)}
+    if Path(base.path).is_dir():
+        entry["path"] = os.path.relpath(base.path, folder)
+    return entry
+
+
+def load_adapters(folder: Path, manifest: dict[str, Any], device: str) -> Policy:
+    """Return the policy whose adapters lie in `folder`, over its base; what else the manifest says is not set.
+
+    Args:
+        folder: see the module.
+        manifest: the folder's.
+        device: where the model goes.
+
+    Raises:
+        CheckpointError: the base is not there, or its weights are not those that the adapters were trained on.
+        ConfigurationError: PEFT is not installed.
+    """
+    from transformers import AutoTokenizer
+
+    peft = _peft()
+    said = manifest["adapter"]
+    try:
+        policy, path = _load_base(folder, said, device)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the adapters in '{folder}' belong to the base model '{said['path']}', which cannot be read: {error}"
+        ) from error
+    found = weights_digest(policy.model)
+    if found != said["digest"]:
+        raise CheckpointError(
+            f"the adapters in '{folder}' were trained on other weights than those in '{path}': the sha256 of these is "
+            f"{found[:12]}…, the manifest says {said['digest'][:12]}…; put that base model back."
+        )
+    with _no_future_warnings():
+        policy.model = peft.PeftModel.from_pretrained(policy.model, str(folder), is_trainable=True)
+    policy.tokenizer = AutoTokenizer.from_pretrained(folder)
+    policy.adapter_base = AdapterBase(path, said["revision"], said["dtype"], found)
+    policy.optimizer_state = None
+    policy.model.eval()
+    return policy
+
+
+def merge(folder: Path | str, target: Path | str) -> None:
+    """Write the policy whose adapters lie in `folder` to `target` with its adapters added to its weights.
+
+    The sums are rounded to the type of the weights.
+
+    Raises:
+        CheckpointError: `folder` holds no adapters, or their base is not there.
+    """
+    from sg_pipeline.policies.checkpoint import read_manifest, save_policy
+
+    manifest = read_manifest(folder)
+    if "adapter" not in manifest:
+        raise CheckpointError(f"the policy in '{folder}' has no adapters: there is nothing to merge.")
+    policy = load_adapters(Path(folder), manifest, "cpu")
+    model: Any = policy.model
+    policy.model = model.merge_and_unload()
+    policy.adapter_base = None
+    policy.step, policy.name, policy.compute = manifest["step"], manifest["name"], "weights"
+    save_policy(policy, target)
+
+
+def weights_digest(model: PreTrainedModel) -> str:
+    """Return the sha256 of a model's weights, names, types and shapes included: about a second for each gigabyte."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _load_base(folder: Path, said: dict[str, Any], device: str) -> tuple[Policy, str]:
+    """Return the base policy and where it lies: as the manifest says, seen from the checkpoint's own folder."""
+    from sg_pipeline.policies.checkpoint import checkpoint_exists, load_policy
+    from sg_pipeline.policies.pretrained import load_pretrained
+
+    near = (folder / said["path"]).resolve()
+    path = str(near) if near.is_dir() else said["path"]
+    if checkpoint_exists(path):
+        return load_policy(path, device=device), path
+    return load_pretrained(path, dtype=said["dtype"], revision=said["revision"], device=device), path
+
+
+@contextmanager
+def _no_future_warnings() -> Iterator[None]:
+    """PEFT asks transformers by names that it will lose: nothing that a user could mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise ConfigurationError(
+            f"adapters need the package peft, which is not installed ({error}): pip install 'sg_pipeline[lora]'"
+        ) from error
+    return peft

@@ -1,0 +1,64 @@
+"""How a policy computes: in the type of its weights, or its matrix products in a shorter one.
+
+    weights    everything in the type of the weights; on a CPU bit for bit repeatable
+    tf32       CUDA: products of float32 matrices round their inputs to TF32 (10 bits of mantissa in place of 23)
+    bfloat16   autocast: matrix products and attention in bfloat16, norms, softmax and the residual stream in float32,
+               over weights, gradients and AdamW's memory in float32
+
+Sampler and trainer take the same one, so that the log-probabilities of the two agree as far as the type allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+Compute = Literal["weights", "tf32", "bfloat16"]
+
+
+@contextmanager
+def computing(compute: Compute, device: torch.device) -> Iterator[None]:
+    """Compute so within the block; afterwards everything is as before.
+
+    Autocast keeps each weight that it has cast until the block ends: a block around many forward passes casts once,
+    and holds two bytes a weight for it.
+
+    Args:
+        compute: see the module.
+        device: of the model; `tf32` changes nothing on a CPU.
+    """
+    import torch
+
+    if compute == "bfloat16":
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            yield
+    elif compute == "tf32" and device.type == "cuda":
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+    else:
+        yield
+
+
+def shorten_frozen(model: PreTrainedModel) -> None:
+    """Keep the frozen linear weights of `model` in bfloat16, for a policy that computes in it.
+
+    Nothing else changes: autocast would round them to just that at each use, and keeps no cast of a frozen weight.
+    What is also read otherwise (an embedding that is tied to the output layer) stays.
+    """
+    import torch
+
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and id(module.weight) not in tables:
+            for parameter in module.parameters(recurse=False):
+                if not parameter.requires_grad and parameter.dtype == torch.float32:
+                    parameter.data = parameter.data.to(torch.bfloat16)

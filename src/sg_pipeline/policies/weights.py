@@ -1,0 +1,64 @@
+"""A policy's weights by the names that its checkpoint has: for engines that hold a copy of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from sg_pipeline.policies.policy import Policy
+
+_OUTPUT = "lm_head.weight"
+_ADAPTED = "base_model.model."
+"""What PEFT writes before every name of the model that it has wrapped."""
+
+
+def named_weights(policy: Policy) -> Iterator[tuple[str, torch.Tensor]]:
+    """Return every weight as (name in a checkpoint, tensor), one after the other, adapters merged into what they adapt.
+
+    The policy is not changed: a merged weight is a tensor of its own, made when its turn comes. An output layer that
+    is tied to the input embedding is named like one that is not, so that whoever reads them may hold the two apart.
+    Weights that ranks share out (DTensor) are gathered: then every rank has to go through all of them.
+    """
+    model: Any = policy.model
+    names = set()
+    for name, weight in _merged(model) if hasattr(model, "peft_config") else model.state_dict().items():
+        names.add(name)
+        yield name, _whole(weight.detach())
+    if _OUTPUT not in names and getattr(plain_model(policy).config, "tie_word_embeddings", False):
+        yield _OUTPUT, _whole(model.get_input_embeddings().weight.detach())
+
+
+def plain_model(policy: Policy) -> Any:
+    """Return the transformers model: what PEFT has wrapped, or the policy's model itself."""
+    model: Any = policy.model
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def _merged(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Return the weights of a PEFT model, each with its active adapters' difference added."""
+    layers = {name: layer for name, layer in model.named_modules() if hasattr(layer, "get_delta_weight")}
+    for name, weight in model.state_dict().items():
+        if ".lora_" in name or ".original_module." in name:
+            continue
+        owner, _, leaf = name.rpartition(".")
+        layer = layers.get(owner.removesuffix(".base_layer"))
+        if layer is not None and leaf == "weight" and not layer.merged:
+            for adapter in layer.active_adapters:
+                if adapter in layer.scaling:
+                    weight = weight + layer.get_delta_weight(adapter).to(weight.dtype)  # noqa: PLW2901
+        yield _plain_name(name), weight
+
+
+def _plain_name(name: str) -> str:
+    """Return a weight's name before PEFT: "base_model.model.lm_head.base_layer.weight" -> "lm_head.weight"."""
+    name = name.removeprefix(_ADAPTED).replace(".base_layer.", ".")
+    before, saved, after = name.partition(".modules_to_save.")
+    return f"{before}.{after.partition('.')[2]}" if saved else name
+
+
+def _whole(weight: torch.Tensor) -> torch.Tensor:
+    gathered: torch.Tensor = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+    return gathered

@@ -1,0 +1,139 @@
+"""What the session wants of an engine: requests in, completions out, and to know whose weights it holds."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sg_pipeline.errors import SamplingError
+from sg_pipeline.sampling.base import Completion, StopWhen
+
+if TYPE_CHECKING:
+    from sg_pipeline.policies.policy import Policy
+
+logger = logging.getLogger(__name__)
+
+PROBE_GAP = {"float32": 2e-3, "bfloat16": 0.5, "float16": 0.2}
+"""|engine - policy| log-probability of a probe's tokens beyond which the weights cannot be the same.
+
+Measured on equal weights: 2e-6 in float32, up to 0.03 in bfloat16 (a tiny model); nothing taken over: 2 and more.
+"""
+_PROBE_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One turn to be written.
+
+    Attributes:
+        ids: all tokens of the row so far.
+        stop_ids: tokens that end the turn.
+        max_new_tokens: at least 1.
+        temperature: 0 takes the likeliest token.
+        seed: of this request's draws, which depend on nothing else.
+    """
+
+    ids: list[int]
+    stop_ids: tuple[int, ...]
+    max_new_tokens: int
+    temperature: float
+    seed: int
+
+
+class Engine:
+    """An engine with weights of its own. Subclasses say how it is asked and how it is brought up to date.
+
+    Attributes:
+        dtype: that it computes in, as torch calls it.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        """Begin without any policy's weights."""
+        self.dtype = dtype
+        self._policy: Callable[[], Policy | None] = lambda: None
+        self._step: int | None = None
+
+    def submit(self, key: int, request: Request, stop_when: StopWhen | None = None) -> None:
+        """Begin a request; `poll` gives its completion under `key`, which no other request under way has."""
+        raise NotImplementedError
+
+    def poll(self) -> list[tuple[int, Completion]]:
+        """Let the engine work for a moment; return what is finished. Nothing where nothing is under way."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Give up all that is under way."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Free what it holds; it is not used again."""
+        raise NotImplementedError
+
+    def load(self, policy: Policy) -> None:
+        """Take over the policy's weights, and drop all that was computed with others."""
+        raise NotImplementedError
+
+    @property
+    def step(self) -> int | None:
+        """Training steps behind the weights that it holds; None before it has any."""
+        return self._step
+
+    def holds(self, policy: Policy) -> bool:
+        """Whether its weights are those of `policy` as it is now: the same object, after as many training steps."""
+        return self._policy() is policy and self._step == policy.step
+
+    def update(self, policy: Policy) -> bool:
+        """Make sure that its weights are the policy's.
+
+        Returns:
+            Whether they were not.
+
+        Raises:
+            SamplingError: the engine's log-probabilities are not the policy's afterwards.
+        """
+        if self.holds(policy):
+            return False
+        self.forget()
+        self._step = None
+        self.load(policy)
+        gap = self.probe(policy)
+        if not gap <= PROBE_GAP[self.dtype]:
+            raise SamplingError(
+                f"after an update to step {policy.step} the vLLM engine's log-probabilities ({self.dtype}) are up to "
+                f"{gap:.3g} off the policy's, more than the {PROBE_GAP[self.dtype]:g} that rounding explains: it has "
+                f"not taken over all weights of a {type(policy.model).__name__}; choose sampling.engine=transformers"
+            )
+        self._policy, self._step = weakref.ref(policy), policy.step
+        logger.debug("vLLM holds step %d of %s, gap of the probe %.2g", policy.step, policy.name, gap)
+        return True
+
+    def probe(self, policy: Policy) -> float:
+        """Let the engine write a few tokens after some from all over the vocabulary.
+
+        Returns:
+            The largest |engine - policy| log-probability of what it wrote.
+        """
+        import torch
+
+        model = policy.model
+        rows: Any = model.get_input_embeddings().weight
+        known = min(len(rows), len(policy.tokenizer))
+        prompt = [known * index // _PROBE_TOKENS for index in range(_PROBE_TOKENS)]
+        self.submit(0, Request(prompt, (), _PROBE_TOKENS, 1.0, seed=0))
+        written: list[tuple[int, Completion]] = []
+        while not written:
+            written = self.poll()
+        completion = written[0][1]
+        training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                ids = torch.tensor([[*prompt, *completion.ids]], device=model.device)
+                logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
+        finally:
+            model.train(training)
+        own = torch.log_softmax(logits, dim=-1).gather(-1, ids[0, len(prompt) :, None])[:, 0]
+        return float((own.cpu() - torch.tensor(completion.logprobs)).abs().max())

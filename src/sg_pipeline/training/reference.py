@@ -1,0 +1,70 @@
+"""The reference policy, from which a KL term measures how far training has come: read once, kept beside the policy.
+
+Where the policy is trained by adapters that began as nothing, the reference is the policy without them: no second
+model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg_pipeline.policies.adapters import has_adapters
+from sg_pipeline.policies.compute import shorten_frozen
+from sg_pipeline.policies.policy import Reference
+
+if TYPE_CHECKING:
+    from sg_pipeline.policies.policy import Policy
+    from sg_pipeline.training.trl_trainer import ReplayTrainer
+
+
+def reference_of(policy: Policy, folder: Path | str) -> Reference:
+    """Return the policy in `folder`, in memory: the one of the last step, or read from the disk.
+
+    Its frozen linear weights take the type in which the policy computes.
+
+    Raises:
+        CheckpointError: there is no whole checkpoint.
+    """
+    from sg_pipeline.policies.checkpoint import load_policy, read_manifest
+
+    folder = Path(folder)
+    if policy.reference is None or policy.reference.folder != folder:
+        model = None
+        if not (has_adapters(policy) and read_manifest(folder).get("adapter", {}).get("neutral")):
+            model = load_policy(folder, device=str(policy.model.device)).model
+            model.requires_grad_(False)
+            if policy.compute == "bfloat16":
+                shorten_frozen(model)
+        policy.reference = Reference(folder, model)
+    return policy.reference
+
+
+def attach(trainer: ReplayTrainer, reference: Reference, beta: float) -> None:
+    """Give a trainer that was built without a KL term its weight and its reference, as TRL's constructor does.
+
+    TRL's own constructor would read the reference from the disk, and copy adapters as they are now.
+    """
+    from trl.models.utils import prepare_deepspeed, prepare_fsdp
+    from trl.trainer.utils import add_fused_lm_head
+
+    trainer.beta = beta
+    model: Any = reference.model
+    if model is not None:
+        add_fused_lm_head(model, temperature=trainer.temperature)
+        if trainer.is_deepspeed_enabled:
+            model = prepare_deepspeed(model, trainer.accelerator)
+        elif trainer.is_fsdp_enabled:
+            model = prepare_fsdp(model, trainer.accelerator)
+        else:
+            model = trainer.accelerator.prepare_model(model, evaluation_mode=True)
+    trainer.ref_model = model
+
+
+@contextmanager
+def without_adapters(model: Any) -> Iterator[None]:
+    """Within the block `model`, which PEFT has wrapped, is what it was before it got adapters."""
+    with model.disable_adapter():
+        yield

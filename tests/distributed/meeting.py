@@ -1,0 +1,66 @@
+"""Three processes meet: what each must find, and what happens when one hangs. Under torchrun, with a folder."""
+
+import sys
+import time
+from pathlib import Path
+
+from sg_pipeline.distributed.failures import is_lost, lost
+from sg_pipeline.distributed.world import is_told, world
+from sg_pipeline.errors import DataError, RankError
+
+TIMEOUT_S = 8.0
+
+
+def main(folder: Path) -> None:
+    """Exchange, fail together in each way there is, and lose the third."""
+    here = world()
+    assert here.size == 3
+    here.open(TIMEOUT_S)
+    assert here.gather(here.rank * 10) == [0, 10, 20]
+    assert here.broadcast({"rank": here.rank}) == {"rank": 0}
+    assert here.on_first(lambda: here.rank) == 0
+    assert here.everywhere(lambda: here.rank + 1) == [1, 2, 3]
+    assert here.seconds > 0
+
+    error = _error(lambda: here.on_first(_damaged))
+    assert isinstance(error, DataError)
+    assert str(error) == "damaged on rank 0"
+    assert is_told(error) == (here.rank != 0)
+
+    error = _error(lambda: here.everywhere(_damaged if here.rank == 1 else lambda: None))
+    assert isinstance(error, DataError)
+    assert str(error) == "damaged on rank 1"
+    assert is_told(error) == (here.rank != 1)
+
+    error = _error(lambda: here.everywhere(lambda: 1 / (here.rank - 2)))
+    assert isinstance(error, ZeroDivisionError if here.rank == 2 else RankError)
+    assert is_told(error) == (here.rank != 2)
+
+    here.agree(None)
+    assert str(_error(lambda: here.agree("no" if here.rank == 1 else None))) == "no"
+    (folder / f"met_{here.rank}").touch()
+
+    here.failing = False  # as at the beginning
+    if here.rank == 2:
+        time.sleep(4 * TIMEOUT_S)
+    error = _error(here.barrier)
+    assert isinstance(error, RankError) or is_lost(error), error
+    print(f"told: {lost(here)}", file=sys.stderr, flush=True)
+    time.sleep(2.0)  # the launcher ends the others as soon as one is gone
+    sys.exit(1)
+
+
+def _damaged() -> None:
+    raise DataError(f"damaged on rank {world().rank}")
+
+
+def _error(function) -> Exception:
+    try:
+        function()
+    except Exception as error:
+        return error
+    raise AssertionError("no error")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

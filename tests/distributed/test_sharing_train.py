@@ -1,0 +1,74 @@
+"""A training step by two and by four processes (gloo) is that of one: policy, AdamW's memory, figures, gaps, errors."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import sharing_train
+import torch
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.timeout(600)
+
+WEIGHTS = 5e-6
+"""Largest difference of a weight after two steps at a rate of 1e-4: float32 sums in another order."""
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    sharing_train.main(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[(2, "ddp"), (4, "ddp"), (2, "fsdp2")], ids=lambda one: f"{one[0]} {one[1]}")
+def shared(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shared")
+    ranks, strategy = request.param
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+    done = subprocess.run(
+        [*command, sharing_train.__file__, str(folder), strategy],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    figures = torch.load(folder / "figures.pt", weights_only=False)
+    assert figures["size"] == ranks, "the launcher has started another number of processes"
+    return folder
+
+
+def test_the_policy_is_the_same(alone, shared):
+    for name in sharing_train.CASES:
+        for file, tolerance in (("model.safetensors", WEIGHTS), ("optimizer.safetensors", 1e-7)):
+            one, other = load_file(alone / name / file), load_file(shared / name / file)
+            assert one.keys() == other.keys()
+            worst = max(float((one[key] - other[key]).abs().max()) for key in one)
+            assert worst <= tolerance, (name, file)
+        moved, base = load_file(shared / name / "model.safetensors"), load_file(alone / "reference/model.safetensors")
+        assert max(float((moved[key] - base[key]).abs().max()) for key in moved) > 20 * WEIGHTS
+
+
+def test_each_process_holds_its_part(shared, request):
+    """Of AdamW's memory: all of it with DDP, what is not divisible apart with FSDP2."""
+    figures = torch.load(shared / "figures.pt", weights_only=False)
+    share = figures["held"] / figures["whole"]
+    assert share == 1.0 if "ddp" in request.node.name else 0.5 <= share < 0.52
+
+
+def test_the_figures_are_the_same(alone, shared):
+    figures = [torch.load(folder / "figures.pt", weights_only=False)["figures"] for folder in (alone, shared)]
+    for name in sharing_train.CASES:
+        for one, other in zip(figures[0][name], figures[1][name], strict=True):
+            gaps = one.pop("gaps"), other.pop("gaps")
+            assert one.pop("seconds") > 0 < other.pop("seconds")
+            assert one == pytest.approx(other, rel=1e-4, abs=2e-6), name
+            assert gaps[0].keys() == gaps[1].keys()
+            for row in gaps[0]:
+                assert gaps[1][row] == pytest.approx(gaps[0][row], abs=2e-6, nan_ok=True)
+
+
+def test_what_one_process_meets_stops_all_with_its_sentence(alone, shared):
+    sentences = [path.read_text() for folder in (alone, shared) for path in sorted(folder.glob("diverged_*.txt"))]
+    assert len(sentences) == 1 + torch.load(shared / "figures.pt", weights_only=False)["size"]
+    assert len(set(sentences)) == 1
+    assert sentences[0].startswith("Training diverged: the loss is nan at optimizer step 1")

@@ -1,0 +1,47 @@
+"""Which engine samples: what a user may say, and what a run remembers of it."""
+
+from pathlib import Path
+
+import pytest
+
+from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.identity import fingerprint
+from sg_pipeline.parameters import Parameters, check_parameters
+
+ROOT = Path(__file__).resolve().parents[2]
+VLLM = {"sampling": {"engine": "vllm"}, "train": {"sampler_correction": "token_truncate"}}
+
+
+def parameters(**given) -> Parameters:
+    arguments = {**CONFIG_LOADER_ARGS, "env": "base", "runtime_params": given}
+    return check_parameters(MethodConfigLoader(str(ROOT / "conf"), **arguments)["parameters"])
+
+
+def test_the_first_engine_of_all_is_not_recorded():
+    # Runs of before there was a choice keep their fingerprint.
+    chosen = parameters(sampling={"vllm": {"dtype": "bfloat16"}})
+    assert fingerprint(chosen) == fingerprint(parameters())
+    assert not any(name.startswith("sampling.") for name in fingerprint(chosen)["parameters"])
+
+
+def test_another_engine_is_and_with_it_what_its_results_depend_on():
+    recorded = fingerprint(parameters(**VLLM))["parameters"]
+    assert {name: value for name, value in recorded.items() if name.startswith("sampling.")} == {
+        "sampling.engine": "vllm",
+        "sampling.vllm.dtype": "auto",
+        "sampling.vllm.prefix_caching": True,
+        "sampling.vllm.enforce_eager": None,
+    }
+
+
+def test_vllm_wants_its_gap_corrected():
+    with pytest.raises(ConfigurationError, match=r"train\.sampler_correction is 'none': set it to token_truncate"):
+        parameters(sampling={"engine": "vllm"})
+
+
+def test_unknown_values_are_told():
+    with pytest.raises(ConfigurationError, match=r"sampling\.engine: input should be 'transformers' or 'vllm'"):
+        parameters(sampling={"engine": "vlm"})
+    with pytest.raises(ConfigurationError, match=r"did you mean sampling\.vllm\.dtype\?"):
+        parameters(sampling={"vllm": {"dtyp": "auto"}})

@@ -1,0 +1,176 @@
+"""The engine in this process, against a real vLLM: the same tokens, the same log-probabilities, the newest weights.
+
+Run with `bash tests/sampling/vllm.sh`: vLLM wants an environment of its own (docs/vllm.md).
+"""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("vllm", reason="vLLM is not installed (docs/vllm.md)")
+
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from sg_pipeline.errors import SamplingError
+from sg_pipeline.policies.policy import Policy
+from sg_pipeline.randomness import stream
+from sg_pipeline.sampling.config import SamplingConfig, VllmConfig
+from sg_pipeline.sampling.engines import close_engines, make_sampler
+from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+from sg_pipeline.sampling.vllm.local import LocalEngine
+from sg_pipeline.sampling.vllm.session import VllmSampler
+
+FLOAT32_GAP = 1e-5
+"""|vLLM - transformers| log-probability of a token: 1.4e-6 was measured."""
+BFLOAT16_GAP = 0.15
+"""0.03 was measured."""
+LENGTH = 512
+CONTEXTS = [[5 + row, 6, 7, 8] * (row + 1) for row in range(8)]
+
+
+def policy_of(*, tied=False, dtype="float32", hidden=64):
+    config = Qwen3Config(
+        vocab_size=300, hidden_size=hidden, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=32, max_position_embeddings=1024, tie_word_embeddings=tied,
+        initializer_range=0.1, eos_token_id=2, pad_token_id=0, dtype=dtype,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Qwen3ForCausalLM(config).to(getattr(torch, dtype)).eval()
+    return Policy(model, range(300))
+
+
+def change(policy, seed=1):
+    """Train the policy for a step, after a fashion."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in policy.model.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator).to(weight.dtype))
+    policy.step += 1
+
+
+def streams(count=8, first=0):
+    return [stream(1, first + row) for row in range(count)]
+
+
+def converse(sampler, stop=(), limit=20):
+    """Two turns of eight rows."""
+    session = sampler.open(streams(), LENGTH)
+    return [
+        session.extend(range(8), CONTEXTS, stop, limit),
+        session.extend(range(8), [[9, 10]] * 8, stop, limit),
+    ], session
+
+
+def gap_to_policy(policy, context, completion, temperature=1.0):
+    """Largest difference to a fresh forward pass of the policy."""
+    with torch.no_grad():
+        logits = policy.model(torch.tensor([[*context, *completion.ids]])).logits[0, len(context) - 1 : -1].float()
+    own = torch.log_softmax(logits / temperature, -1).gather(-1, torch.tensor(completion.ids)[:, None])[:, 0]
+    return float((own - torch.tensor(completion.logprobs)).abs().max())
+
+
+@pytest.fixture(scope="module", params=["untied", "tied"])
+def held(request):
+    """A policy and the engine that holds it."""
+    policy = policy_of(tied=request.param == "tied")
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads(), torch.set_num_threads
+    engine = LocalEngine(policy, VllmConfig(), LENGTH)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+    assert (torch.get_num_threads(), torch.set_num_threads) == before[2:]
+    assert engine.update(policy)
+    yield policy, engine
+    engine.close()
+
+
+def test_greedy_tokens_are_those_of_transformers(held):
+    policy, engine = held
+    ours, session = converse(VllmSampler(engine, policy, 0.0))
+    theirs, _ = converse(TransformersSampler(policy.model, 0.0))
+    for turn, other in zip(ours, theirs, strict=True):
+        assert [c.ids for c in turn] == [c.ids for c in other]
+        for completion, expected in zip(turn, other, strict=True):
+            assert completion.logprobs == pytest.approx(expected.logprobs, abs=FLOAT32_GAP)
+    assert [session.length(row) for row in range(8)] == [len(context) + 20 + 2 + 20 for context in CONTEXTS]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_logprobs_are_the_policys_at_the_sampling_temperature(held, temperature):
+    policy, engine = held
+    (first, _), _ = converse(VllmSampler(engine, policy, temperature))
+    assert len({tuple(completion.ids) for completion in first}) == 8
+    for context, completion in zip(CONTEXTS, first, strict=True):
+        assert gap_to_policy(policy, context, completion, temperature) < FLOAT32_GAP
+
+
+def test_a_row_writes_the_same_in_other_company(held):
+    policy, engine = held
+    sampler = VllmSampler(engine, policy)
+    (first, second), _ = converse(sampler)
+    session = sampler.open([stream(1, 3), stream(7, 7)], LENGTH)
+    assert session.extend([1, 0], [[4] * 9, CONTEXTS[3]], (), 20)[1].ids == first[3].ids
+    assert session.extend([0], [[9, 10]], (), 20)[0].ids == second[3].ids
+    assert converse(sampler)[0][0] != converse(VllmSampler(engine, policy, 0.5))[0][0]
+
+
+def test_ends_of_a_turn(held):
+    policy, engine = held
+    (free, _), _ = converse(VllmSampler(engine, policy))
+    stop = free[2].ids[4]
+    (stopped, _), session = converse(VllmSampler(engine, policy), stop=[stop])
+    for completion, whole in zip(stopped, free, strict=True):
+        end = whole.ids.index(stop) + 1 if stop in whole.ids else len(whole.ids)
+        assert completion.ids == whole.ids[:end]
+        assert completion.stopped is (stop in whole.ids)
+    session = VllmSampler(engine, policy).open(streams(2), 30)
+    ended, silent = session.extend([0, 1], CONTEXTS[:2], (), [9, 0], lambda ids: len(ids) == 6)
+    assert (ended.ids, ended.stopped) == (free[0].ids[:6], False)
+    assert (silent.ids, session.length(1)) == ([], 8)
+    # Cut where the row is full, and nothing at all where the context does not fit.
+    cut, full = session.extend([0, 1], [[9], [3] * 25], (), 25)
+    assert (len(cut.ids), session.length(0), full.ids, session.length(1)) == (19, 30, [], 8)
+
+
+def test_new_weights_are_taken_over_and_old_ones_refused(held):
+    policy, engine = held
+    sampler = VllmSampler(engine, policy)
+    before, _ = converse(sampler)
+    change(policy)
+    with pytest.raises(RuntimeError, match=f"step {policy.step - 1}, but those of step {policy.step} of policy are"):
+        sampler.open(streams(), LENGTH)
+    assert engine.update(policy)
+    assert not engine.update(policy)
+    assert engine.step == policy.step
+    after, _ = converse(sampler)
+    assert [c.ids for c in after[0]] != [c.ids for c in before[0]]
+    assert max(gap_to_policy(policy, *pair) for pair in zip(CONTEXTS, after[0], strict=True)) < FLOAT32_GAP
+    assert min(gap_to_policy(policy, *pair) for pair in zip(CONTEXTS, before[0], strict=True)) > 0.1
+
+
+def test_weights_that_are_not_taken_over_are_told(held, monkeypatch):
+    policy, engine = held
+    monkeypatch.setattr(engine, "load", lambda policy: None)
+    change(policy, seed=2)
+    with pytest.raises(SamplingError, match=r"log-probabilities \(float32\) are up to .* off the policy's"):
+        engine.update(policy)
+    with pytest.raises(RuntimeError, match="holds the weights of step None"):
+        VllmSampler(engine, policy).open(streams(), LENGTH)
+    monkeypatch.undo()
+    assert engine.update(policy)
+
+
+def test_bfloat16_and_the_engine_of_a_process():
+    policy = policy_of(tied=True, dtype="bfloat16")
+    config = SamplingConfig(engine="vllm")
+    try:
+        sampler = make_sampler(policy, config, 1.0, LENGTH)
+        for _ in range(2):
+            (first, _), _ = converse(sampler)
+            assert max(gap_to_policy(policy, *pair) for pair in zip(CONTEXTS, first, strict=True)) < BFLOAT16_GAP
+            change(policy)
+            kept = sampler._engine
+            sampler = make_sampler(policy, config, 1.0, LENGTH)
+            assert sampler._engine is kept
+    finally:
+        close_engines()
