@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sg_pipeline.errors import SgPipelineError
 from sg_pipeline.files import ABOUT
+from sg_pipeline.layers import ENVIRONMENTS, METHODS
 
 GO_ON = "run the same command with --only-missing-outputs to go on"
 
@@ -95,7 +96,8 @@ def _of_the_configuration(chain: list[BaseException], conf: Path, env: str) -> s
     from omegaconf.errors import OmegaConfBaseException
 
     if not (conf / env).is_dir() and any(_module(link).startswith("kedro.config") for link in chain):
-        known = sorted(path.name for path in conf.glob("[!.]*") if path.is_dir())
+        others = {METHODS, ENVIRONMENTS, "accelerate"}  # folders that are no --env
+        known = sorted(path.name for path in conf.glob("[!.]*") if path.is_dir() and path.name not in others)
         nearest = difflib.get_close_matches(env, known, n=1, cutoff=0.0)
         hint = f"; did you mean {nearest[0]}? There are {', '.join(known)}" if nearest else ""
         return f"there is no configuration folder {conf / env}{hint}"

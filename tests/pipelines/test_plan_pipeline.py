@@ -45,6 +45,15 @@ def test_the_papers_setting_is_planned_without_its_model_or_its_games(project, m
     plan = project.json("08", "paper", "plan.json")
     assert plan["model"]["parameters"] == 1_720_574_976
     assert plan["devices"]["kind"] == "h200"
+    assert plan["memory"]["fits"]
+    assert not plan["ways"]
+
+
+def test_what_does_not_fit_is_told_with_ways_out(project, monkeypatch):
+    monkeypatch.setenv("ALFWORLD_DATA", "nowhere")
+    result = project.kedro("run", "--env=paper", "--pipeline=plan", "--params=base_model.compute=weights")
+    assert result.exit_code == 0, result.output
+    plan = project.json("08", "paper", "plan.json")
     assert not plan["memory"]["fits"]
     assert plan["ways"]
 
