@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ class Request:
     seed: int
 
 
-class Engine:
+class Engine(ABC):
     """An engine with weights of its own. Subclasses say how it is asked and how it is brought up to date.
 
     Attributes:
@@ -56,25 +57,25 @@ class Engine:
         self._policy: Callable[[], Policy | None] = lambda: None
         self._step: int | None = None
 
+    @abstractmethod
     def submit(self, key: int, request: Request, stop_when: StopWhen | None = None) -> None:
         """Begin a request; `poll` gives its completion under `key`, which no other request under way has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def poll(self) -> list[tuple[int, Completion]]:
         """Let the engine work for a moment; return what is finished. Nothing where nothing is under way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self) -> None:
         """Give up all that is under way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Free what it holds; it is not used again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load(self, policy: Policy) -> None:
         """Take over the policy's weights, and drop all that was computed with others."""
-        raise NotImplementedError
 
     @property
     def step(self) -> int | None:
