@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
 
 _SEEDS = 2**62
-"""Seeds lie below: vLLM's server takes signed 64-bit numbers."""
+"""Seeds lie below: vLLM takes signed 64-bit numbers."""
 
 
 class VllmSampler:
