@@ -1,4 +1,4 @@
-"""A training step by two (FSDP2) and by four processes (DDP) is one's: policy, AdamW's memory, figures, gaps, errors."""
+"""A training step by two (FSDP2) and by four processes (DDP) is one's: policy, AdamW's memory, figures, errors."""
 
 import os
 import subprocess
