@@ -37,6 +37,11 @@ def test_the_main_job_is_the_sum_of_its_parts(registered):
         assert {node.name for node in registered[name].nodes} <= main
 
 
+def test_no_step_leaves_an_output_that_nobody_reads(registered):
+    """Kedro viz would draw each of them beside its phase, also while the phase is folded."""
+    assert registered["coevolve"].outputs() == {"page", "model_card", "report"}
+
+
 def test_only_what_trains_takes_over_the_steps_of_another_run(registered):
     assert {name for name, pipeline in registered.items() if _trains(pipeline)} == {
         "__default__", "coevolve", "validation",

@@ -27,7 +27,7 @@ def gather_metrics(*metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def gather_shown(**tables: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return `trajectories_<step>`, `rewards_<step>` and `gaps_<step>` of a phase's steps that the page shows."""
+    """Return a phase's `gaps_<step>`, and `trajectories_<step>` and `rewards_<step>` of the steps that the page shows."""
     return tables
 
 
@@ -120,7 +120,7 @@ def write_page(run: RunConfig, aggregate: RewardConfig, summary: dict[str, Any],
         run, aggregate: parameters; the seed chooses among trajectories where not all fit.
         summary, curve: of `write_report`.
         tables: `phase_0`, …: metrics of each phase's steps, in order; `evaluated_<policy>_<mode>`: episodes;
-            `shown_0`, …: of each phase with steps to show, see `gather_shown`.
+            `shown_0`, …: of each phase, see `gather_shown`.
     """
     from sg_pipeline.reporting.page import ViewerSource, build_page, paragraph, run_sections
     from sg_pipeline.reporting.run_tables import verdicts

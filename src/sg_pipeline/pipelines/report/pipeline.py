@@ -1,6 +1,6 @@
 """Report: everything that the run has measured, on one page."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 
 from kedro.pipeline import Node, Pipeline
@@ -25,11 +25,7 @@ def create_pipeline(
     # Gathered within their phase: in kedro viz a phase then leads to the report by two datasets instead of fifty.
     phases = {phase: list(group) for phase, group in groupby(steps, key=lambda step: step.namespace.partition(".")[0])}
     gathering = [_gather_metrics(phase, group) for phase, group in phases.items()]
-    showing = [
-        _gather_shown(phase, chosen)
-        for phase, group in phases.items()
-        if (chosen := [step for step in group if step.index in shown])
-    ]
+    showing = [_gather_shown(phase, group, shown) for phase, group in phases.items()]
     inputs = [
         "params:run",
         "params:environment",
@@ -78,10 +74,10 @@ def _gather_metrics(phase: str, steps: Sequence[Step]) -> Node:
     return Node(gather_metrics, metrics, f"{phase}.gathered_metrics", name="gather_metrics", namespace=phase)
 
 
-def _gather_shown(phase: str, steps: Sequence[Step]) -> Node:
-    tables = {
-        f"{table}_{step.index}": f"{step.namespace}.{dataset}"
-        for step in steps
-        for table, dataset in {"trajectories": "trajectories", "rewards": "rewards", "gaps": "logprob_gaps"}.items()
-    }
+def _gather_shown(phase: str, steps: Sequence[Step], shown: Collection[int]) -> Node:
+    # The gaps, which are small, of all steps: what no node reads kedro viz draws beside the phase.
+    tables = {f"gaps_{step.index}": f"{step.namespace}.logprob_gaps" for step in steps}
+    for step in steps:
+        if step.index in shown:
+            tables |= {f"{name}_{step.index}": f"{step.namespace}.{name}" for name in ("trajectories", "rewards")}
     return Node(gather_shown, tables, f"{phase}.shown_steps", name="gather_shown", namespace=phase)
