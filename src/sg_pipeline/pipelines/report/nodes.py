@@ -27,7 +27,7 @@ def gather_metrics(*metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def gather_shown(**tables: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return a phase's `gaps_<step>`, and `trajectories_<step>` and `rewards_<step>` of the steps that the page shows."""
+    """Return a phase's `gaps_<step>`, and `trajectories_<step>`, `rewards_<step>` of the steps that the page shows."""
     return tables
 
 
