@@ -66,7 +66,8 @@ class Client:
         self._finished: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._under_way: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name=f"client of {url}", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"client of {url}", daemon=True)
+        self._thread.start()
         self._session = self._wait(self._open())
 
     def get(self, path: str, **parameters: str) -> Any:
@@ -121,6 +122,8 @@ class Client:
         self.forget()
         self._wait(self._session.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

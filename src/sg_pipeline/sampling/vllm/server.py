@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
 
 _GENERATE = "/inference/v1/generate"
-_WAIT_S = 0.02
+_WAIT_S = 0.005
 """How long `poll` waits for a turn to be finished; environments that answer meanwhile wait as long."""
 
 
@@ -91,7 +91,9 @@ class ServerEngine(Engine):
 
     def _prepare_folder(self, policy: Policy, config: SamplingConfig, max_length: int) -> None:
         """Rank 0: the folder for weights, and the servers that are no other rank's."""
-        self._folder: Path = self._open.enter_context(exchange_folder(config.server.weights))
+        # With a server of its own the run leaves nothing, even killed: the guard deletes the server's folder.
+        parent = self._process.folder if self._process and config.server.weights is None else config.server.weights
+        self._folder: Path = self._open.enter_context(exchange_folder(parent))
         for client in self._clients.values():
             if client is not self._own:
                 check_server(client, policy, config.vllm, self.dtype, max_length)

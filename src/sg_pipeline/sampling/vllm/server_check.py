@@ -48,7 +48,7 @@ def check_server(client: Client, policy: Policy, config: VllmConfig, dtype: str,
         _asked(
             client,
             "/weight_info",
-            f"{where} is vLLM {version}, which does not tell whose weights it holds: it must be 0.32 or newer",
+            f"{where} is vLLM {version}, which does not tell whose weights it holds, as 0.32 does: start a newer one",
         )
         if complaints := [*_complaints(info, config, dtype, max_length)]:
             raise SamplingError(f"{where} {'; '.join(complaints)}")

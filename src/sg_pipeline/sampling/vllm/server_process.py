@@ -43,6 +43,7 @@ class ServerProcess:
 
     Attributes:
         url: where it answers.
+        folder: of its model's configuration, deleted when it ends.
     """
 
     def __init__(self, policy: Policy, config: SamplingConfig, dtype: str, max_length: int) -> None:
@@ -52,15 +53,15 @@ class ServerProcess:
             SamplingError: it cannot be started, ends, or takes too long.
         """
         program = _program(config)
-        self._folder = Path(tempfile.mkdtemp(prefix="sg_vllm_server_"))
-        self._log = self._folder.with_name(f"{self._folder.name}.log")
-        write_configuration(policy, self._folder)
+        self.folder = Path(tempfile.mkdtemp(prefix="sg_vllm_server_"))
+        self._log = self.folder.with_name(f"{self.folder.name}.log")
+        write_configuration(policy, self.folder)
         port = _free_port()
         self.url = f"http://{_HOST}:{port}"
-        command = [*program, *_arguments(config, self._folder, dtype, max_length), "--host", _HOST, "--port", str(port)]
+        command = [*program, *_arguments(config, self.folder, dtype, max_length), "--host", _HOST, "--port", str(port)]
         with self._log.open("wb") as log:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", guard.__file__, str(self._folder), *command, *config.server.arguments],
+                [sys.executable, "-I", guard.__file__, str(self.folder), *command, *config.server.arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -88,7 +89,7 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._guard.kill()
             self._guard.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         if not keep_log:
             self._log.unlink(missing_ok=True)
 
@@ -118,7 +119,8 @@ class ServerProcess:
         with self._log.open("rb") as log:
             log.seek(max(0, self._log.stat().st_size - _LOG_TAIL))
             lines = log.read().decode(errors="replace").splitlines()
-        errors = [found[0] for line in lines if (found := _ERROR.search(line))]
+        # A warning may quote what might happen.
+        errors = [found[0] for line in lines if "WARNING" not in line and (found := _ERROR.search(line))]
         # The first one is the cause: who waited for it complains later.
         return f" ({errors[0][:300]}); its log is {self._log}" if errors else f"; its log is {self._log}"
 

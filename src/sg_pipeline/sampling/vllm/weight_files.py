@@ -20,7 +20,7 @@ _SHARD_BYTES = 2 * 2**30
 
 
 @contextmanager
-def exchange_folder(parent: str | None) -> Iterator[Path]:
+def exchange_folder(parent: str | Path | None) -> Iterator[Path]:
     """A folder of this run's own below `parent` (None: the system's folder for temporary files), as long as needed.
 
     Raises:
@@ -31,8 +31,8 @@ def exchange_folder(parent: str | None) -> Iterator[Path]:
         folder.chmod(0o755)  # the server may belong to another user
     except OSError as error:
         raise SamplingError(
-            f"sampling.server.weights is {parent!r}, where nothing can be written ({error.strerror}): it must be a "
-            f"folder that this run and the vLLM server see by the same path"
+            f"sampling.server.weights is {str(parent)!r}, where nothing can be written ({error.strerror}): it must be "
+            f"a folder that this run and the vLLM server see by the same path"
         ) from error
     try:
         yield folder
