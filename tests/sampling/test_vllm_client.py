@@ -181,6 +181,17 @@ def test_a_server_that_is_gone_or_silent_is_told(server, engine):
     assert engine.poll() == []
 
 
+def test_a_server_that_has_ended_between_turns_is_told(engine, tmp_path):
+    engine._folder, engine._clients = tmp_path / "went_with_it", {}
+    with pytest.raises(SamplingError, match=r"weights of step 3 cannot be written to .*sampling\.server\.weights"):
+        engine.load(SimpleNamespace(name="tiny", step=3))
+    engine._process = SimpleNamespace(obituary=lambda wait_s: "it has ended with code 1")
+    with pytest.raises(
+        SamplingError, match=r"is gone: it has ended with code 1; run the same command with --only-miss"
+    ):
+        engine.load(SimpleNamespace(name="tiny", step=3))
+
+
 @pytest.mark.parametrize(
     "answer", [completion("theirs"), completion("mine", reason="abort"), completion("mine") | completion("default")]
 )

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
 
 _GENERATE = "/inference/v1/generate"
+_ENDING_S = 3.0
+"""A server that was killed is cleaned up by its guard meanwhile."""
 _WAIT_S = 0.005
 """How long `poll` waits for a turn to be finished; environments that answer meanwhile wait as long."""
 
@@ -107,13 +109,21 @@ class ServerEngine(Engine):
         label = f"{socket.gethostname()}:{os.getpid()}, {policy.name}, step {policy.step}, {uuid.uuid4().hex[:8]}"
         files = self._folder / f"step_{policy.step:06d}-{label[-8:]}"
         try:
-            write_weights(policy, files, self.dtype)
+            self._write(policy, files)
             with ThreadPoolExecutor(len(self._clients)) as threads:
                 for _ in threads.map(lambda client: self._hand_over(client, files, label), self._clients.values()):
                     pass
         finally:
             _delete(files)
         return label
+
+    def _write(self, policy: Policy, files: Path) -> None:
+        try:
+            write_weights(policy, files, self.dtype)
+        except SamplingError as error:
+            if fate := self._fate():  # the folder is gone with the server
+                raise SamplingError(f"the vLLM server at {self._own.url} is gone: {fate}{GO_ON}") from error
+            raise
 
     def _hand_over(self, client: Client, files: Path, label: str) -> None:
         try:
@@ -192,7 +202,7 @@ class ServerEngine(Engine):
         )
 
     def _fate(self) -> str:
-        told = self._process and self._process.obituary()
+        told = self._process and self._process.obituary(_ENDING_S)
         return f"{told}; " if told else ""
 
     def forget(self) -> None:

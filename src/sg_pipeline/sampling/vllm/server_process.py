@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,8 +75,14 @@ class ServerProcess:
             self.close(keep_log=True)
             raise
 
-    def obituary(self) -> str | None:
-        """Return how it ended; None while it runs."""
+    def obituary(self, wait_s: float = 0.0) -> str | None:
+        """Return how it ended; None while it runs.
+
+        Args:
+            wait_s: where it seems to be ending, how long to wait for that.
+        """
+        with suppress(subprocess.TimeoutExpired):
+            self._guard.wait(wait_s)
         code = self._guard.poll()
         return None if code is None else f"it has ended with code {code}{self._last_words()}"
 

@@ -52,7 +52,7 @@ def write_weights(policy: Policy, folder: Path, dtype: str) -> None:
         dtype: that the server computes in, as torch calls it.
 
     Raises:
-        SamplingError: the disk is full.
+        SamplingError: the disk is full, or the folder that it is to lie in is gone.
     """
     import torch
 
@@ -60,10 +60,10 @@ def write_weights(policy: Policy, folder: Path, dtype: str) -> None:
 
     rounded: torch.dtype = getattr(torch, dtype)
     partial = folder.with_name(f"{folder.name}.partial")
-    partial.mkdir()
     shard: dict[str, Any] = {}
     size = count = 0
     try:
+        partial.mkdir()
         with torch.no_grad():
             for name, weight in named_weights(policy):
                 smaller = weight.ndim > 1 and weight.is_floating_point() and rounded.itemsize < weight.itemsize
@@ -73,12 +73,12 @@ def write_weights(policy: Policy, folder: Path, dtype: str) -> None:
                     count = _write(shard, partial, count)
                     shard, size = {}, 0
         _write(shard, partial, count)
+        partial.rename(folder)
     except OSError as error:
         raise SamplingError(
             f"the weights of step {policy.step} cannot be written to {folder.parent} ({error.strerror or error}): make "
             f"room, or set sampling.server.weights to a folder that has it, then {GO_ON}"
         ) from error
-    partial.rename(folder)
 
 
 def _write(shard: dict[str, Any], folder: Path, count: int) -> int:
