@@ -35,13 +35,40 @@ def test_another_engine_is_and_with_it_what_its_results_depend_on():
     }
 
 
+def test_where_a_server_is_does_not_identify_a_run():
+    here, there = (
+        parameters(sampling={"engine": "vllm_server", "server": server}, train={"sampler_correction": "token_truncate"})
+        for server in ({"url": "http://a:8000/"}, {"executable": "vllm", "arguments": ["--x"], "answer_s": 3})
+    )
+    assert (here.sampling.server.url, there.sampling.server.url) == (("http://a:8000",), ())
+    assert fingerprint(here) == fingerprint(there)
+    assert fingerprint(here)["parameters"]["sampling.engine"] == "vllm_server"
+    assert not any(name.startswith("sampling.server") for name in fingerprint(here)["parameters"])
+    assert fingerprint(here)["fingerprint"] != fingerprint(parameters(**VLLM))["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("server", "sentence"),
+    [
+        ({}, r"needs either server\.url .* or server\.executable .*, but neither is set"),
+        ({"url": ["http://a", "http://b"], "executable": "vllm"}, "but both are set"),
+        ({"url": "localhost:8000"}, r"sampling\.server\.url: 'localhost:8000' must begin with http://"),
+    ],
+)
+def test_a_server_is_found_in_one_way(server, sentence):
+    with pytest.raises(ConfigurationError, match=sentence):
+        parameters(sampling={"engine": "vllm_server", "server": server})
+
+
 def test_vllm_wants_its_gap_corrected():
     with pytest.raises(ConfigurationError, match=r"train\.sampler_correction is 'none': set it to token_truncate"):
         parameters(sampling={"engine": "vllm"})
 
 
 def test_unknown_values_are_told():
-    with pytest.raises(ConfigurationError, match=r"sampling\.engine: input should be 'transformers' or 'vllm'"):
+    with pytest.raises(
+        ConfigurationError, match=r"sampling\.engine: input should be 'transformers', 'vllm' or 'vllm_server'"
+    ):
         parameters(sampling={"engine": "vlm"})
     with pytest.raises(ConfigurationError, match=r"did you mean sampling\.vllm\.dtype\?"):
         parameters(sampling={"vllm": {"dtyp": "auto"}})

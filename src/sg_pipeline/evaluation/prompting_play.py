@@ -90,6 +90,8 @@ def play_attempts(
             def play(
                 tasks: list[Task], groups: Sequence[int], split: str = split, by_group: dict[int, Attempt] = by_group
             ) -> RolloutResult:
+                if not tasks:
+                    return RolloutResult([], {}, {})
                 return collect(
                     tasks,
                     one_each,

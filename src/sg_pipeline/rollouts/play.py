@@ -43,7 +43,7 @@ def play(
 
     Args:
         policy: samples; its weights are not changed.
-        tasks: one per group.
+        tasks: one per group; where there are none, the engine is brought up to date all the same.
         environment: where to play.
         config: group size, limits, temperature, guidance, prompts.
         data_root, cache_dir: where the tasks' games and their compiled forms lie.
@@ -67,6 +67,8 @@ def play(
     began = time.perf_counter()
     sampler = make_sampler(policy, sampling, config.temperature, config.max_length)
     sync_s = time.perf_counter() - began
+    if not tasks:
+        return RolloutResult([], {}, {})
     counters: Mapping[str, int] = {}
     policies = [policy]
     if guide is not None and config.guidance:

@@ -22,7 +22,8 @@ def play_shared(play: Play, tasks: list[Task], groups: Sequence[int]) -> Rollout
     """Play this process's groups, and return everybody's.
 
     Args:
-        play: plays a batch of groups.
+        play: plays a batch of groups, which may be empty: an engine that the processes share is brought up to date by
+            all of them together.
         tasks, groups: of all processes.
 
     Returns:
@@ -38,9 +39,7 @@ def play_shared(play: Play, tasks: list[Task], groups: Sequence[int]) -> Rollout
         return play(tasks, groups)
     before = here.seconds
     mine = share(len(tasks), here)
-    results = here.everywhere(
-        lambda: play([tasks[i] for i in mine], [groups[i] for i in mine]) if mine else RolloutResult([], {}, {})
-    )
+    results = here.everywhere(lambda: play([tasks[i] for i in mine], [groups[i] for i in mine]))
     waited = here.gather(here.seconds - before)
     return _together(results, waited, groups)
 

@@ -1,12 +1,12 @@
 """Which engine samples, as a user sets it."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class VllmConfig(BaseModel):
-    """A vLLM engine in the run's own process; the longest trajectory and the seeds are the rollout's.
+    """A vLLM engine; the longest trajectory and the seeds are the rollout's.
 
     Attributes:
         dtype: of its weights and its key-value cache; "auto": the policy's.
@@ -27,16 +27,71 @@ class VllmConfig(BaseModel):
     enforce_eager: bool | None = None
 
 
+class ServerConfig(BaseModel):
+    """Where a vLLM server is; none of it is part of a run's identity. Either `url` or `executable`.
+
+    Attributes:
+        url: of a server that runs already and is this run's alone, "http://host:8000"; or several: rank r asks
+            the (r mod n)th, and all get the new weights.
+        executable: the `vllm` (or the python) of an environment that has it: the run starts a server of its own.
+        arguments: further ones for that server, as of `vllm serve`.
+        environment: variables for that server, beside those of the run.
+        weights: a folder that run and servers see by the same path, for weights on their way; None: a temporary one,
+            which will do on one machine.
+        start_s: seconds until a server that was started must be ready.
+        answer_s: seconds until a turn, or an update of weights, must be answered.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: tuple[str, ...] = ()
+    executable: str | None = None
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = Field(default_factory=dict)
+    weights: str | None = None
+    start_s: float = Field(default=600, gt=0)
+    answer_s: float = Field(default=600, gt=0)
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return () if value is None else (value,) if isinstance(value, str) else value
+
+    @field_validator("url")
+    @classmethod
+    def _addressed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [url for url in value if not url.startswith(("http://", "https://"))]:
+            raise ValueError(f"{wrong[0]!r} must begin with http:// or https://, as in http://host:8000")
+        return tuple(url.rstrip("/") for url in value)
+
+    @field_validator("environment", mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        return {name: str(word) for name, word in value.items()} if isinstance(value, dict) else value
+
+
 class SamplingConfig(BaseModel):
     """What writes the policy's turns.
 
     Attributes:
         engine: transformers: the policy itself, with its own key-value cache; vllm: a vLLM engine in this process,
-            which holds a copy of the weights that is brought up to date after each training step.
+            which holds a copy of the weights that is brought up to date after each training step; vllm_server: the
+            same in a process of its own, which may belong to another environment and another machine.
         vllm: of that engine.
+        server: where it is, if it is a server.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: Literal["transformers", "vllm"] = "transformers"
+    engine: Literal["transformers", "vllm", "vllm_server"] = "transformers"
     vllm: VllmConfig = Field(default_factory=lambda: VllmConfig())
+    server: ServerConfig = Field(default_factory=lambda: ServerConfig())
+
+    @model_validator(mode="after")
+    def _one_server(self) -> Self:
+        if self.engine == "vllm_server" and bool(self.server.url) == (self.server.executable is not None):
+            raise ValueError(
+                f"engine is 'vllm_server', which needs either server.url (a server that runs) or server.executable "
+                f"(the vllm that this run starts), but {'both are' if self.server.url else 'neither is'} set"
+            )
+        return self

@@ -60,7 +60,6 @@ def close_engines() -> None:
 def _engine(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
     """Return the engine for models of the policy's shape, started at the first call."""
     from sg_pipeline.policies.weights import plain_model
-    from sg_pipeline.sampling.vllm.local import LocalEngine
 
     shape = plain_model(policy).config
     longest = getattr(shape.get_text_config(), "max_position_embeddings", None)
@@ -75,9 +74,19 @@ def _engine(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
         atexit.unregister(close_engines)
         atexit.register(close_engines)
         began = time.perf_counter()
-        _engines[key] = LocalEngine(policy, config.vllm, max_length)
+        _engines[key] = _start(policy, config, max_length)
         logger.info("sampling engine '%s' is ready after %.0f s", config.engine, time.perf_counter() - began)
     return _engines[key]
+
+
+def _start(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
+    if config.engine == "vllm_server":
+        from sg_pipeline.sampling.vllm.server import ServerEngine
+
+        return ServerEngine(policy, config, max_length)
+    from sg_pipeline.sampling.vllm.local import LocalEngine
+
+    return LocalEngine(policy, config.vllm, max_length)
 
 
 def _shape(config: Any) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Sampling with vLLM: the session (`session.py`) on an engine (`engine.py`), which is in this process (`local.py`)."""
+"""Sampling with vLLM: a session (`session.py`) on an engine (`engine.py`), here (`local.py`) or a `server.py`."""

@@ -33,7 +33,7 @@ _ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # it would tie the whole process, training too, to single cores
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
-_CPU_BLOCK = 32
+CPU_BLOCK = 32
 """Tokens in a block of cached keys and values on a CPU, where vLLM's default is 128: prefixes are whole blocks."""
 
 
@@ -70,7 +70,7 @@ class LocalEngine(Engine):
         Raises:
             SamplingError: vLLM is not installed, or does not start; says why.
         """
-        super().__init__(_dtype(policy, config))
+        super().__init__(dtype_of(policy, config))
         self._config = config
         self._folder = tempfile.TemporaryDirectory(prefix="sg_vllm_")
         self._under_way: dict[str, _Turn] = {}
@@ -116,7 +116,7 @@ class LocalEngine(Engine):
                 "disable_log_stats": True,
             }
             if on_cpu:
-                arguments |= {"kv_cache_memory_bytes": self._config.cpu_cache_gib * 2**30, "block_size": _CPU_BLOCK}
+                arguments |= {"kv_cache_memory_bytes": self._config.cpu_cache_gib * 2**30, "block_size": CPU_BLOCK}
             return LLMEngine.from_engine_args(EngineArgs(**arguments))
 
     def load(self, policy: Policy) -> None:
@@ -197,7 +197,8 @@ def write_configuration(policy: Policy, folder: Path) -> None:
     configuration.save_pretrained(folder)
 
 
-def _dtype(policy: Policy, config: VllmConfig) -> str:
+def dtype_of(policy: Policy, config: VllmConfig) -> str:
+    """Return the type of number that an engine for the policy computes in, as torch calls it."""
     return str(policy.model.dtype).removeprefix("torch.") if config.dtype == "auto" else config.dtype
 
 

@@ -1,0 +1,177 @@
+"""Requests to one vLLM server, many at a time: a thread with an event loop does the talking.
+
+A connection that breaks is tried again, which is safe: a turn is drawn from a seed of its own, and an update says what
+the weights are to be. Silence is not: whoever is silent for that long hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import aiohttp
+
+T = TypeVar("T")
+
+_ATTEMPTS = 4
+_FIRST_PAUSE_S = 0.5
+"""Before the second attempt; twice as long before each further one."""
+_CONNECT_S = 10.0
+_KEPT_S = 4.0
+"""An idle connection is given up before the server does so (after 5 s), which could meet the next request."""
+_KEY = "VLLM_API_KEY"
+"""The variable in which vLLM, too, looks for its key."""
+
+
+class NoAnswerError(Exception):
+    """The server cannot be reached, or is silent; says how."""
+
+
+class RefusalError(Exception):
+    """The server answers with an error.
+
+    Attributes:
+        status: of HTTP.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        """Hold what it says."""
+        super().__init__(message)
+        self.status = status
+
+
+class Client:
+    """Asks one server.
+
+    Attributes:
+        url: without a path.
+    """
+
+    def __init__(self, url: str, answer_s: float, attempts: int = _ATTEMPTS) -> None:
+        """Begin without connecting.
+
+        Args:
+            url: of the server.
+            answer_s: after which a request that has no answer is given up.
+            attempts: at a connection that is refused or breaks.
+        """
+        self.url = url
+        self._attempts = attempts
+        self._answer_s = answer_s
+        self._finished: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"client of {url}", daemon=True)
+        self._thread.start()
+        self._session = self._wait(self._open())
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Return the answer to GET, read as JSON (None where it is empty).
+
+        Raises:
+            NoAnswerError: see there.
+            RefusalError: see there.
+        """
+        return self._wait(self._ask("GET", path, params=parameters))
+
+    def post(self, path: str, body: Any = None, **parameters: str) -> Any:
+        """Return the answer to POST; errors as for `get`."""
+        return self._wait(self._ask("POST", path, params=parameters, json=body))
+
+    def begin(self, key: int, path: str, body: Any) -> None:
+        """Begin to POST; `finished` returns the answer under `key`."""
+
+        async def begin() -> None:
+            task = asyncio.ensure_future(self._finish(key, path, body))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+        self._wait(begin())
+
+    def finished(self, wait_s: float) -> list[tuple[int, Any]]:
+        """Return what is answered, or failed (then the answer is the exception); wait for the first one so long."""
+        answers = []
+        try:
+            answers.append(self._finished.get(timeout=wait_s))
+            while True:
+                answers.append(self._finished.get_nowait())
+        except queue.Empty:
+            return answers
+
+    def forget(self) -> None:
+        """Break off all that is under way, which the server then gives up as well."""
+
+        async def forget() -> None:
+            tasks = list(self._under_way)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        self._wait(forget())
+        self.finished(0.0)
+
+    def close(self) -> None:
+        """End the thread; the client is not used again."""
+        if self._loop.is_closed():
+            return
+        self.forget()
+        self._wait(self._session.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _open(self) -> aiohttp.ClientSession:
+        key = os.environ.get(_KEY)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_S),
+            timeout=aiohttp.ClientTimeout(total=self._answer_s, sock_connect=_CONNECT_S),
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+        )
+
+    async def _finish(self, key: int, path: str, body: Any) -> None:
+        try:
+            answer = await self._ask("POST", path, json=body)
+        except Exception as error:
+            answer = error
+        self._finished.put((key, answer))
+
+    async def _ask(self, method: str, path: str, **arguments: Any) -> Any:
+        pause = _FIRST_PAUSE_S
+        for attempt in range(self._attempts):
+            try:
+                async with self._session.request(method, self.url + path, **arguments) as response:
+                    return _read(response.status, await response.read())
+            except TimeoutError as error:
+                raise NoAnswerError(_silence(error, self._answer_s)) from error
+            except aiohttp.ClientError as error:
+                if attempt == self._attempts - 1:
+                    raise NoAnswerError(str(error) or type(error).__name__) from error
+            await asyncio.sleep(pause)
+            pause *= 2
+        raise AssertionError
+
+
+def _silence(error: TimeoutError, answer_s: float) -> str:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"no connection within {_CONNECT_S:g} s"
+    return f"no answer within {answer_s:g} s (sampling.server.answer_s)"
+
+
+def _read(status: int, body: bytes) -> Any:
+    try:
+        answer = json.loads(body) if body else None
+    except ValueError:
+        answer = None
+    if status < 400:
+        return answer
+    told = answer.get("error", answer.get("detail")) if isinstance(answer, dict) else None
+    told = told.get("message") if isinstance(told, dict) else told
+    raise RefusalError(status, str(told or body[:200].decode(errors="replace")))

@@ -1,0 +1,222 @@
+"""A vLLM server in a process of its own: another environment, other GPUs, another machine.
+
+It is plain `vllm serve` (0.32), asked by its token routes, so the run needs no vLLM. New weights go through files that
+both see. Each completion tells which weights wrote it: a server that another run has taken over is noticed at once.
+
+    turns    /inference/v1/generate, many at a time; the server batches them
+    weights  /pause, /collective_rpc reload_weights, /update_weight_version, /resume
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg_pipeline.distributed.world import world
+from sg_pipeline.errors import ConfigurationError, SamplingError
+from sg_pipeline.explain import GO_ON
+from sg_pipeline.sampling.base import Completion, StopWhen
+from sg_pipeline.sampling.config import SamplingConfig
+from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
+from sg_pipeline.sampling.vllm.engine import Engine, Request
+from sg_pipeline.sampling.vllm.local import dtype_of
+from sg_pipeline.sampling.vllm.server_check import check_folder, check_server
+from sg_pipeline.sampling.vllm.server_process import ServerProcess
+from sg_pipeline.sampling.vllm.weight_files import exchange_folder, write_weights
+
+if TYPE_CHECKING:
+    from sg_pipeline.policies.policy import Policy
+
+_GENERATE = "/inference/v1/generate"
+_ENDING_S = 3.0
+"""A server that was killed is cleaned up by its guard meanwhile."""
+_WAIT_S = 0.005
+"""How long `poll` waits for a turn to be finished; environments that answer meanwhile wait as long."""
+
+
+class ServerEngine(Engine):
+    """Asks a server, this rank's where there are several. All ranks make one, and call `update`, together."""
+
+    def __init__(self, policy: Policy, config: SamplingConfig, max_length: int) -> None:
+        """Find the servers, or start one, and make sure that they fit.
+
+        Args:
+            policy: of this configuration and type of number; its weights come with `update`.
+            config: whose `server` says where.
+            max_length: tokens of the longest row.
+
+        Raises:
+            SamplingError: a server is not reached, does not start, or was started in a way that does not fit.
+        """
+        super().__init__(dtype_of(policy, config.vllm))
+        self._open = ExitStack()
+        self._under_way: dict[int, tuple[Request, StopWhen | None]] = {}
+        self._label = ""
+        self._process: ServerProcess | None = None
+        here = world()
+        try:
+            urls = here.on_first(lambda: self._urls(policy, config, max_length))
+            own = urls[here.rank % len(urls)]
+            # Rank 0 brings all of them up to date.
+            self._clients = {
+                url: self._client(url, config) for url in ([*dict.fromkeys(urls)] if here.first else [own])
+            }
+            self._own = self._clients[own]
+            here.everywhere(lambda: check_server(self._own, policy, config.vllm, self.dtype, max_length))
+            here.on_first(lambda: self._prepare_folder(policy, config, max_length))
+        except BaseException:
+            self._open.close()
+            raise
+
+    def _urls(self, policy: Policy, config: SamplingConfig, max_length: int) -> tuple[str, ...]:
+        if config.server.url:
+            return config.server.url
+        here = world()
+        if here.size > int(os.environ.get("LOCAL_WORLD_SIZE", here.size)):
+            raise ConfigurationError(
+                "sampling.server.executable starts a server on one machine, but this run has several: start the "
+                "servers yourself and name them in sampling.server.url"
+            )
+        self._process = ServerProcess(policy, config, self.dtype, max_length)
+        self._open.callback(self._process.close)
+        return (self._process.url,)
+
+    def _client(self, url: str, config: SamplingConfig) -> Client:
+        client = Client(url, config.server.answer_s)
+        self._open.callback(client.close)
+        return client
+
+    def _prepare_folder(self, policy: Policy, config: SamplingConfig, max_length: int) -> None:
+        """Rank 0: the folder for weights, and the servers that are no other rank's."""
+        # With a server of its own the run leaves nothing, even killed: the guard deletes the server's folder.
+        parent = self._process.folder if self._process and config.server.weights is None else config.server.weights
+        self._folder: Path = self._open.enter_context(exchange_folder(parent))
+        for client in self._clients.values():
+            if client is not self._own:
+                check_server(client, policy, config.vllm, self.dtype, max_length)
+            check_folder(client, self._folder)
+
+    def load(self, policy: Policy) -> None:
+        """Take over the policy's weights; rank 0 hands them to all servers while the others wait."""
+        self._label = world().on_first(lambda: self._publish(policy))
+
+    def _publish(self, policy: Policy) -> str:
+        label = f"{socket.gethostname()}:{os.getpid()}, {policy.name}, step {policy.step}, {uuid.uuid4().hex[:8]}"
+        files = self._folder / f"step_{policy.step:06d}-{label[-8:]}"
+        try:
+            self._write(policy, files)
+            with ThreadPoolExecutor(len(self._clients)) as threads:
+                for _ in threads.map(lambda client: self._hand_over(client, files, label), self._clients.values()):
+                    pass
+        finally:
+            _delete(files)
+        return label
+
+    def _write(self, policy: Policy, files: Path) -> None:
+        try:
+            write_weights(policy, files, self.dtype)
+        except SamplingError as error:
+            if fate := self._fate():  # the folder is gone with the server
+                raise SamplingError(f"the vLLM server at {self._own.url} is gone: {fate}{GO_ON}") from error
+            raise
+
+    def _hand_over(self, client: Client, files: Path, label: str) -> None:
+        try:
+            client.post("/pause", mode="abort")  # which drops the keys and values of the former weights
+            client.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(files)}})
+            client.post("/update_weight_version", {"new_version": label})
+            client.post("/resume")
+        except NoAnswerError as error:
+            raise SamplingError(self._lost(client, error)) from error
+        except RefusalError as error:
+            raise SamplingError(
+                f"the vLLM server at {client.url} has not taken over new weights ({error}), and may hold neither "
+                f"the old nor the new ones: start it again, with the policy's own model, then {GO_ON}"
+            ) from error
+
+    def submit(self, key: int, request: Request, stop_when: StopWhen | None = None) -> None:
+        """Begin a request (see `Engine.submit`).
+
+        `stop_when` is applied to the finished turn, which is cut: the server writes on to `max_new_tokens`.
+        """
+        self._under_way[key] = request, stop_when
+        parameters = {
+            "temperature": request.temperature,
+            "seed": request.seed,
+            "max_tokens": request.max_new_tokens,
+            "stop_token_ids": list(request.stop_ids),
+            "ignore_eos": True,  # what ends a turn is said by `stop_ids` alone
+            "logprobs": 0,  # of the token that was drawn
+            "detokenize": False,
+        }
+        self._own.begin(key, _GENERATE, {"token_ids": request.ids, "sampling_params": parameters})
+
+    def poll(self) -> list[tuple[int, Completion]]:
+        """Return what the server has finished; wait a moment for it."""
+        finished: list[tuple[int, Completion]] = []
+        if not self._under_way:
+            return finished
+        try:
+            for key, answer in self._own.finished(_WAIT_S):
+                finished.append((key, self._completion(answer, *self._under_way.pop(key))))
+        except SamplingError:
+            self.forget()
+            raise
+        return finished
+
+    def _completion(self, answer: Any, request: Request, stop_when: StopWhen | None) -> Completion:
+        if isinstance(answer, NoAnswerError):
+            raise SamplingError(self._lost(self._own, answer)) from answer
+        if isinstance(answer, RefusalError):
+            raise SamplingError(
+                f"the vLLM server at {self._own.url} does not write a turn ({answer.status}: {answer}); "
+                f"{self._fate()}start it again, then {GO_ON}"
+            ) from answer
+        if isinstance(answer, Exception):
+            raise answer
+        choice = answer["choices"][0]
+        holders = {span["version"] for span in choice["weight_versions"] or ()}
+        if choice["finish_reason"] == "abort" or holders != {self._label}:
+            other = " and ".join(sorted(repr(label) for label in holders - {self._label})) or "others"
+            raise SamplingError(
+                f"the vLLM server at {self._own.url} does not hold this run's weights ('{self._label}') any more, "
+                f"but {other}: it was started again, or another run uses it; give each run a server of its own, then "
+                f"{GO_ON}"
+            )
+        ids = choice["token_ids"]
+        scores = [float(token["logprob"]) for token in choice["logprobs"]["content"]]
+        if stop_when is not None:
+            end = next((count for count in range(1, len(ids) + 1) if stop_when(ids[:count])), len(ids))
+            ids, scores = ids[:end], scores[:end]
+        return Completion(ids, scores, stopped=ids[-1] in request.stop_ids)
+
+    def _lost(self, client: Client, error: NoAnswerError) -> str:
+        return (
+            f"the vLLM server at {client.url} does not answer any more ({error}); {self._fate()}see that it runs, then "
+            f"{GO_ON}"
+        )
+
+    def _fate(self) -> str:
+        told = self._process and self._process.obituary(_ENDING_S)
+        return f"{told}; " if told else ""
+
+    def forget(self) -> None:
+        """Give up all that is under way."""
+        self._own.forget()
+        self._under_way.clear()
+
+    def close(self) -> None:
+        """End the server, if it was started from here, and delete the folder for weights."""
+        self._open.close()
+
+
+def _delete(folder: Path) -> None:
+    import shutil
+
+    for name in (folder, folder.with_name(f"{folder.name}.partial")):
+        shutil.rmtree(name, ignore_errors=True)

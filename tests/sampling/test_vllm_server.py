@@ -1,0 +1,204 @@
+"""A vLLM server in a process of its own: the same tokens and log-probabilities, the newest weights, nobody else's.
+
+Run with `bash tests/sampling/vllm.sh`; or, from an environment without vLLM, with that of $VLLM_EXECUTABLE.
+"""
+
+import os
+import sys
+import time
+from importlib.util import find_spec
+
+import psutil
+import pytest
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from sg_pipeline.errors import SamplingError
+from sg_pipeline.policies.policy import Policy
+from sg_pipeline.randomness import stream
+from sg_pipeline.sampling.config import SamplingConfig
+from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+from sg_pipeline.sampling.vllm import server_check
+from sg_pipeline.sampling.vllm.server import ServerEngine
+from sg_pipeline.sampling.vllm.session import VllmSampler
+
+EXECUTABLE = os.environ.get("VLLM_EXECUTABLE") or (sys.executable if find_spec("vllm") else None)
+pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no vLLM (docs/vllm.md), nor one in $VLLM_EXECUTABLE")
+
+FLOAT32_GAP = 1e-5
+"""|vLLM - transformers| log-probability of a token."""
+LENGTH = 512
+CONTEXTS = [[5 + row, 6, 7, 8] * (row + 1) for row in range(8)]
+
+
+def policy_of(*, vocabulary=300, dtype="float32", seed=0):
+    config = Qwen3Config(
+        vocab_size=vocabulary, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=32, max_position_embeddings=1024, tie_word_embeddings=True,
+        initializer_range=0.1, eos_token_id=2, pad_token_id=0, dtype=dtype,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen3ForCausalLM(config).to(getattr(torch, dtype)).eval()
+    return Policy(model, range(vocabulary))
+
+
+def change(policy, seed=1):
+    """Train the policy for a step, after a fashion."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in policy.model.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator).to(weight.dtype))
+    policy.step += 1
+
+
+def converse(sampler, stop=(), limit=20, rows=range(8), stop_when=None):
+    """Two turns of rows that draw from the stream, and have the context, of their number."""
+    session = sampler.open([stream(1, row) for row in rows], LENGTH)
+    numbers = range(len(rows))
+    return [
+        session.extend(numbers, [CONTEXTS[row] for row in rows], stop, limit, stop_when),
+        session.extend(numbers, [[9, 10]] * len(rows), stop, limit),
+    ]
+
+
+def gap_to_policy(policy, context, completion, temperature=1.0):
+    """Largest difference to a fresh forward pass of the policy."""
+    with torch.no_grad():
+        logits = policy.model(torch.tensor([[*context, *completion.ids]])).logits[0, len(context) - 1 : -1].float()
+    own = torch.log_softmax(logits / temperature, -1).gather(-1, torch.tensor(completion.ids)[:, None])[:, 0]
+    return float((own - torch.tensor(completion.logprobs)).abs().max())
+
+
+def processes_of(engine):
+    """The server that was started for `engine`, with its guard and all its workers."""
+    guard = psutil.Process(engine._process._guard.pid)
+    return [guard, *guard.children(recursive=True)]
+
+
+def alive(processes):
+    """Those that go on; the last ones may take a moment to go."""
+    _, running = psutil.wait_procs(processes, timeout=10)
+    return [process for process in running if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def wait_for_a_turn(session):
+    while not session.poll():
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def held():
+    """A policy and the engine that holds it, whose server was started for it."""
+    policy = policy_of()
+    engine = ServerEngine(policy, SamplingConfig(engine="vllm_server", server={"executable": EXECUTABLE}), LENGTH)
+    assert engine.update(policy)
+    yield policy, engine
+    processes = processes_of(engine)
+    assert len(processes) > 2
+    engine.close()
+    assert not alive(processes)
+
+
+def other_engine(held, policy, length=LENGTH, **sampling):
+    """An engine on the same server."""
+    return ServerEngine(
+        policy, SamplingConfig(engine="vllm_server", server={"url": held[1]._own.url}, **sampling), length
+    )
+
+
+def test_greedy_tokens_are_those_of_transformers(held):
+    policy, engine = held
+    ours, theirs = converse(VllmSampler(engine, policy, 0.0)), converse(TransformersSampler(policy.model, 0.0))
+    for turn, other in zip(ours, theirs, strict=True):
+        assert [c.ids for c in turn] == [c.ids for c in other]
+        for completion, expected in zip(turn, other, strict=True):
+            assert completion.logprobs == pytest.approx(expected.logprobs, abs=FLOAT32_GAP)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_logprobs_are_the_policys_and_rows_depend_on_nothing_else(held, temperature):
+    policy, engine = held
+    first, second = converse(VllmSampler(engine, policy, temperature))
+    assert len({tuple(completion.ids) for completion in first}) == 8
+    assert max(gap_to_policy(policy, *pair, temperature) for pair in zip(CONTEXTS, first, strict=True)) < FLOAT32_GAP
+    alone = converse(VllmSampler(engine, policy, temperature), rows=[6, 3])
+    assert [c.ids for c in alone[0]] == [first[6].ids, first[3].ids]
+    assert [c.ids for c in alone[1]] == [second[6].ids, second[3].ids]
+
+
+def test_ends_of_a_turn(held):
+    policy, engine = held
+    free, _ = converse(VllmSampler(engine, policy))
+    stop = free[2].ids[4]
+    for completion, whole in zip(converse(VllmSampler(engine, policy), stop=[stop])[0], free, strict=True):
+        end = whole.ids.index(stop) + 1 if stop in whole.ids else len(whole.ids)
+        assert completion.ids == whole.ids[:end]
+        assert completion.stopped is (stop in whole.ids)
+    cut, _ = converse(VllmSampler(engine, policy), stop_when=lambda ids: len(ids) == 6)
+    assert [(c.ids, len(c.logprobs), c.stopped) for c in cut] == [(c.ids[:6], 6, False) for c in free]
+
+
+def test_new_weights_are_taken_over_and_what_is_under_way_is_given_up(held):
+    policy, engine = held
+    before, _ = converse(VllmSampler(engine, policy))
+    session = VllmSampler(engine, policy).open([stream(1, 0)], LENGTH)
+    session.submit(0, CONTEXTS[0], (), 400)
+    change(policy)
+    with pytest.raises(RuntimeError, match=f"step {policy.step - 1}, but those of step {policy.step} of policy are"):
+        VllmSampler(engine, policy).open([stream(1, 0)], LENGTH)
+    assert engine.update(policy)
+    assert not engine.update(policy)
+    after, _ = converse(VllmSampler(engine, policy))
+    assert [c.ids for c in after] != [c.ids for c in before]
+    assert max(gap_to_policy(policy, *pair) for pair in zip(CONTEXTS, after, strict=True)) < FLOAT32_GAP
+    assert min(gap_to_policy(policy, *pair) for pair in zip(CONTEXTS, before, strict=True)) > 0.1
+    assert not [*engine._folder.glob("step_*")]
+
+
+def test_a_server_that_does_not_fit_is_told(held, tmp_path, monkeypatch):
+    policy, engine = held
+    with pytest.raises(SamplingError, match=r"takes 512 tokens.* with --max-model-len 600"):
+        other_engine(held, policy, 600)
+    with pytest.raises(SamplingError, match=r"computes in float32, but bfloat16 is wanted.*with --dtype bfloat16"):
+        other_engine(held, policy_of(dtype="bfloat16"))
+    with pytest.raises(SamplingError, match=r"vocab_size is 300 there and 290 here"):
+        other_engine(held, policy_of(vocabulary=290))
+    with pytest.raises(SamplingError, match=r"caching on, but .* is false: start it with --no-enable-prefix-caching"):
+        other_engine(held, policy, vllm={"prefix_caching": False})
+    monkeypatch.setattr("safetensors.torch.save_file", lambda tensors, path: None)
+    with pytest.raises(SamplingError, match=r"does not see .*set sampling\.server\.weights to a folder that both see"):
+        server_check.check_folder(engine._own, tmp_path)
+    monkeypatch.undo()
+    converse(VllmSampler(engine, policy))  # none of this has harmed it
+
+
+def test_a_server_with_another_runs_weights_is_noticed(held):
+    policy, engine = held
+    stranger = policy_of(seed=5)
+    other = other_engine(held, stranger)
+    try:
+        assert other.update(stranger)
+        with pytest.raises(SamplingError, match=r"does not hold .* any more, but '.*, step 0, .* a server of its own"):
+            converse(VllmSampler(engine, policy))
+        converse(VllmSampler(other, stranger))
+    finally:
+        other.close()
+
+
+def test_a_dead_server_is_told_in_a_sentence_and_leaves_nothing():
+    policy = policy_of()
+    engine = ServerEngine(policy, SamplingConfig(engine="vllm_server", server={"executable": EXECUTABLE}), LENGTH)
+    processes = processes_of(engine)
+    try:
+        engine.update(policy)
+        session = VllmSampler(engine, policy).open([stream(1, 0)], LENGTH)
+        session.submit(0, CONTEXTS[0], (), 400)
+        for process in processes[1:]:
+            process.kill()
+        with pytest.raises(SamplingError, match=r"it has ended with code .* --only-missing-outputs"):
+            wait_for_a_turn(session)
+    finally:
+        engine.close()
+        engine._process._log.unlink(missing_ok=True)
+    assert not alive(processes)
