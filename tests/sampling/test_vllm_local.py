@@ -18,6 +18,7 @@ from sg_pipeline.sampling.config import SamplingConfig, VllmConfig
 from sg_pipeline.sampling.engines import close_engines, make_sampler
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.sampling.vllm.local import LocalEngine
+from sg_pipeline.sampling.vllm.rank import executor_on
 from sg_pipeline.sampling.vllm.session import VllmSampler
 
 FLOAT32_GAP = 1e-5
@@ -158,6 +159,23 @@ def test_weights_that_are_not_taken_over_are_told(held, monkeypatch):
         VllmSampler(engine, policy).open(streams(), LENGTH)
     monkeypatch.undo()
     assert engine.update(policy)
+
+
+def test_an_executor_on_the_policys_gpu():
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    class Configured:  # what the executor reads of vLLM's configuration here
+        class device_config:
+            device = "cuda"
+
+    theirs, ours = (object.__new__(kind) for kind in (UniProcExecutor, executor_on(3)))
+    for executor in (theirs, ours):
+        executor.vllm_config = Configured
+    method, rank, gpu = ours._distributed_args()
+    assert (rank, gpu) == (0, 3)
+    assert theirs._distributed_args()[1:] == (0, 0)
+    assert method.startswith("file://")
+    assert ours.supports_async_scheduling()
 
 
 def test_bfloat16_and_the_engine_of_a_process():

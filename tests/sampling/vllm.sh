@@ -13,4 +13,4 @@ if ! "$environment/bin/python" -c "import vllm, kedro, textworld" 2>/dev/null; t
     )
 fi
 OMP_NUM_THREADS=1 "$environment/bin/python" -m pytest tests/sampling/test_vllm_local.py tests/sampling/test_vllm_run.py \
-    tests/policies/test_weights.py
+    tests/sampling/test_vllm_ranks.py tests/policies/test_weights.py

@@ -23,6 +23,7 @@ from sg_pipeline.policies.weights import named_weights, plain_model
 from sg_pipeline.sampling.base import Completion, StopWhen
 from sg_pipeline.sampling.config import VllmConfig
 from sg_pipeline.sampling.vllm.engine import Engine, Request
+from sg_pipeline.sampling.vllm.rank import compile_apart, executor_on, in_a_world_of_one
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -77,8 +78,8 @@ class LocalEngine(Engine):
         self._count = 0
         write_configuration(policy, Path(self._folder.name))
         try:
-            with _process_as_before():
-                self._engine = self._start(max_length, seed)
+            with _process_as_before(), in_a_world_of_one():
+                self._engine = self._start(max_length, seed, policy.model.device.index)
         except BaseException as error:
             self._folder.cleanup()
             if isinstance(error, ImportError):
@@ -90,13 +91,15 @@ class LocalEngine(Engine):
                 raise SamplingError(f"the vLLM engine does not start: {' '.join(str(error).split())}") from error
             raise
 
-    def _start(self, max_length: int, seed: int) -> Any:
+    def _start(self, max_length: int, seed: int, gpu: int | None) -> Any:
         os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
         eager = on_cpu if self._config.enforce_eager is None else self._config.enforce_eager
+        if not eager:
+            compile_apart()
         with _without_compilation() if on_cpu and eager else contextlib.nullcontext():
             from vllm import EngineArgs, LLMEngine
 
@@ -117,6 +120,8 @@ class LocalEngine(Engine):
             }
             if on_cpu:
                 arguments |= {"kv_cache_memory_bytes": self._config.cpu_cache_gib * 2**30, "block_size": _CPU_BLOCK}
+            elif gpu:  # with GPU 0 everything is as vLLM has it
+                arguments["distributed_executor_backend"] = executor_on(gpu)
             return LLMEngine.from_engine_args(EngineArgs(**arguments))
 
     def load(self, policy: Policy) -> None:
@@ -179,7 +184,8 @@ class LocalEngine(Engine):
     def close(self) -> None:
         """End the engine and free its memory."""
         self.forget()
-        self._engine.engine_core.shutdown()
+        with in_a_world_of_one():
+            self._engine.engine_core.shutdown()
         del self._engine
         self._folder.cleanup()
 
