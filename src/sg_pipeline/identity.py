@@ -44,6 +44,7 @@ _FREE = (
     "environment.pool",
     "sampling.vllm.gpu_memory_utilization",
     "sampling.vllm.cpu_cache_gib",
+    "sampling.vllm.sleep",
     "tasks.compile_workers",
     "evaluate.batch_rows",
     "rollout.rows",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import os
 import tempfile
 import warnings
@@ -27,6 +28,8 @@ from sg_pipeline.sampling.vllm.rank import compile_apart, executor_on, in_a_worl
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
+
+logger = logging.getLogger(__name__)
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine's loop is ours: one `poll`, one forward pass
@@ -97,6 +100,10 @@ class LocalEngine(Engine):
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
+        self._sleeps = self._config.sleep and current_platform.is_sleep_mode_available()
+        if self._config.sleep and not self._sleeps:
+            name = current_platform.device_name
+            logger.warning("sampling.vllm.sleep is ignored: on a %s vLLM cannot give its memory back", name.upper())
         eager = on_cpu if self._config.enforce_eager is None else self._config.enforce_eager
         if not eager:
             compile_apart()
@@ -114,6 +121,7 @@ class LocalEngine(Engine):
                 "enforce_eager": eager,
                 "enable_prefix_caching": self._config.prefix_caching,
                 "gpu_memory_utilization": self._config.gpu_memory_utilization,
+                "enable_sleep_mode": self._sleeps,
                 # Of the distribution that was drawn from, temperature included.
                 "logprobs_mode": "processed_logprobs",
                 "disable_log_stats": True,
@@ -128,6 +136,9 @@ class LocalEngine(Engine):
         """Take over the policy's weights in place; cached keys and values of the old ones are dropped."""
         import torch
 
+        if self._engine.is_sleeping():
+            torch.cuda.empty_cache()  # torch keeps what training has freed: the engine could not have it back
+            self._engine.wake_up()
         with torch.no_grad():
             self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": named_weights(policy)})
         if not self._engine.reset_prefix_cache():
@@ -180,6 +191,13 @@ class LocalEngine(Engine):
         if self._under_way:
             self._engine.abort_request(list(self._under_way))
             self._under_way.clear()
+
+    def rest(self) -> None:
+        """Sleep, where `sleep` is set, without weights: those that come next are others in any case."""
+        super().rest()
+        if self._sleeps and not self._engine.is_sleeping():
+            self._step = None
+            self._engine.sleep(level=2)
 
     def close(self) -> None:
         """End the engine and free its memory."""
