@@ -116,6 +116,14 @@ def test_a_row_writes_the_same_in_other_company(held):
     assert converse(sampler)[0][0] != converse(VllmSampler(engine, policy, 0.5))[0][0]
 
 
+def test_more_context_than_fits_into_a_forward_pass(held):
+    policy, engine = held
+    sampler, contexts = VllmSampler(engine, policy), [[5 + row, 6, 7, 8] * 110 for row in range(8)]
+    written = sampler.open(streams(), LENGTH).extend(range(8), contexts, (), 20)  # 3520 tokens
+    assert sampler.open([stream(1, 4)], LENGTH).extend([0], contexts[4:5], (), 20)[0].ids == written[4].ids
+    assert gap_to_policy(policy, contexts[4], written[4]) < FLOAT32_GAP
+
+
 def test_ends_of_a_turn(held):
     policy, engine = held
     (free, _), _ = converse(VllmSampler(engine, policy))

@@ -39,6 +39,8 @@ _ENVIRONMENT = {
 }
 _CPU_BLOCK = 32
 """Tokens in a block of cached keys and values on a CPU, where vLLM's default is 128: prefixes are whole blocks."""
+_CPU_TOKENS = 2048
+"""Tokens of a forward pass on a CPU, vLLM's default; more where one row may have more."""
 
 
 @dataclass(slots=True)
@@ -127,7 +129,13 @@ class LocalEngine(Engine):
                 "disable_log_stats": True,
             }
             if on_cpu:
-                arguments |= {"kv_cache_memory_bytes": self._config.cpu_cache_gib * 2**30, "block_size": _CPU_BLOCK}
+                arguments |= {
+                    "kv_cache_memory_bytes": self._config.cpu_cache_gib * 2**30,
+                    "block_size": _CPU_BLOCK,
+                    # A context cut in two costs a draw, which vLLM 0.32 cannot take back on a CPU: it dies of it.
+                    "enable_chunked_prefill": False,
+                    "max_num_batched_tokens": max(max_length, _CPU_TOKENS),
+                }
             elif gpu:  # with GPU 0 everything is as vLLM has it
                 arguments["distributed_executor_backend"] = executor_on(gpu)
             return LLMEngine.from_engine_args(EngineArgs(**arguments))
