@@ -44,6 +44,7 @@ _FREE = (
     "environment.pool",
     "sampling.vllm.gpu_memory_utilization",
     "sampling.vllm.cpu_cache_gib",
+    "sampling.vllm.sleep",
     "sampling.server",  # where the engine is
     "tasks.compile_workers",
     "evaluate.batch_rows",

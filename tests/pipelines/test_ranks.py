@@ -1,20 +1,16 @@
 """Several processes share a run: it is the run of one; a killed rank ends it; another number of processes goes on."""
 
-import json
 from pathlib import Path
 
-import polars as pl
 import pytest
 from project_copy import wait_for
-from safetensors.torch import load_file
+from same_run import assert_same_run
 
 from sg_pipeline.distributed.world import world
 
 pytestmark = pytest.mark.timeout(900)  # processes that each import torch and TRL, on a machine that may be busy
 
 KILLING = str(Path(__file__).with_name("one_rank_killed.py"))
-WEIGHTS = 1e-5
-"""Largest difference of a weight: float32 sums in another order, through four steps of Adam at a rate of 1e-3."""
 
 
 def torchrun(ranks):
@@ -38,7 +34,7 @@ def test_two_processes_make_the_run_of_one(project, finished):
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     assert output.count("run 'two': coevolve, seed 0, shared by 2 processes (fsdp2)") == 1, output
-    _assert_same_run(project, finished, "two")
+    assert_same_run(project, finished, "two")
 
 
 def test_a_killed_rank_ends_the_run_and_another_number_of_ranks_goes_on(project, finished):
@@ -66,7 +62,7 @@ def test_a_killed_rank_ends_the_run_and_another_number_of_ranks_goes_on(project,
     assert process.returncode == 0, output
     assert "shared by 2 processes (ddp)" in output
     assert played.items() <= _modified(project, "several").items(), "trajectories were rolled out twice"
-    _assert_same_run(project, finished, "several")
+    assert_same_run(project, finished, "several")
 
 
 def test_fewer_processes_than_asked_for_are_refused(project):
@@ -84,46 +80,6 @@ def test_a_launcher_that_has_started_one_process_for_several_is_noticed(project,
         assert "has started one" in project.refuse("coevolve", "alone")
     finally:
         world.cache_clear()
-
-
-def _assert_same_run(project, one, other):
-    for step in range(4):
-        played = [_trajectories(project, run, step) for run in (one, other)]
-        assert played[0].drop("logprobs").equals(played[1].drop("logprobs")), "not the same tokens"
-        logps = [frame["logprobs"].explode().to_numpy() for frame in played]
-        assert logps[1] == pytest.approx(logps[0], abs=1e-4)
-        figures = [project.json("08", run, f"steps/step_{step:03d}.json") for run in (one, other)]
-        for measured in figures:
-            measured.pop("seconds")
-            for gap in ("logp_gap_mean", "logp_gap_max"):  # of the order of the rounding itself
-                assert measured["training"].pop(gap) < 1e-4
-        _assert_close(*figures)
-    for policy in ("base", "checkpoints/step_001", "final"):
-        tensors = [load_file(project.data("06", run) / policy / "model.safetensors") for run in (one, other)]
-        difference = max(float((tensors[0][name] - tensors[1][name]).abs().max()) for name in tensors[0])
-        assert difference <= (0 if policy == "base" else WEIGHTS), policy
-    names = {path.name for path in project.data("07", one).glob("*.parquet")}
-    assert names == {path.name for path in project.data("07", other).glob("*.parquet")}
-    for name in names:
-        tables = [pl.read_parquet(project.data("07", run) / name).drop("logprobs") for run in (one, other)]
-        assert tables[0].equals(tables[1]), name
-
-
-def _trajectories(project, run, step):
-    return pl.read_parquet(project.data("03", run) / f"step_{step:03d}" / "trajectories.parquet")
-
-
-def _assert_close(one, other, where=""):
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            _assert_close(one[key], other[key], f"{where}.{key}")
-    elif isinstance(one, float):
-        assert other == pytest.approx(one, rel=1e-3, abs=1e-6), where
-    elif isinstance(one, list):
-        assert json.dumps(one) == json.dumps(other), where
-    else:
-        assert one == other, where
 
 
 def _modified(project, run):

@@ -116,6 +116,8 @@ def test_the_parts_of_the_time_add_up(sampler):
     assert split["total"] == pytest.approx(sum(value for name, value in split.items() if name != "total"))
     assert split["total"] == pytest.approx(timings["total_s"] + 0.25, abs=1e-6)
     assert split["idle"] < 0.1 * timings["total_s"]  # each moment has been booked
+    rested = time_split(timings, training_s=0.25, resting_s=0.5)
+    assert rested == pytest.approx({**split, "sync": split["sync"] + 0.5, "total": split["total"] + 0.5})
     assert timings["total_s"] <= wall
     if isinstance(sampler, StreamingSampler):
         assert split["sampling"] > 0.002 * len(sampler.sessions[0].answered) / 12  # a poll's time is the engine's

@@ -17,7 +17,9 @@ from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.config import SamplingConfig, VllmConfig
 from sg_pipeline.sampling.engines import close_engines, make_sampler
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+from sg_pipeline.sampling.vllm.engine import Request
 from sg_pipeline.sampling.vllm.local import LocalEngine
+from sg_pipeline.sampling.vllm.rank import executor_on
 from sg_pipeline.sampling.vllm.session import VllmSampler
 
 FLOAT32_GAP = 1e-5
@@ -114,6 +116,14 @@ def test_a_row_writes_the_same_in_other_company(held):
     assert converse(sampler)[0][0] != converse(VllmSampler(engine, policy, 0.5))[0][0]
 
 
+def test_more_context_than_fits_into_a_forward_pass(held):
+    policy, engine = held
+    sampler, contexts = VllmSampler(engine, policy), [[5 + row, 6, 7, 8] * 110 for row in range(8)]
+    written = sampler.open(streams(), LENGTH).extend(range(8), contexts, (), 20)  # 3520 tokens
+    assert sampler.open([stream(1, 4)], LENGTH).extend([0], contexts[4:5], (), 20)[0].ids == written[4].ids
+    assert gap_to_policy(policy, contexts[4], written[4]) < FLOAT32_GAP
+
+
 def test_ends_of_a_turn(held):
     policy, engine = held
     (free, _), _ = converse(VllmSampler(engine, policy))
@@ -158,6 +168,71 @@ def test_weights_that_are_not_taken_over_are_told(held, monkeypatch):
         VllmSampler(engine, policy).open(streams(), LENGTH)
     monkeypatch.undo()
     assert engine.update(policy)
+
+
+def test_an_engine_sleeps_while_the_policy_is_trained_and_wakes_for_its_weights(held, monkeypatch):
+    """A CPU gives no memory back, but vLLM's engine and its scheduler go to sleep on it all the same."""
+    policy, engine = held
+    before, _ = converse(VllmSampler(engine, policy))
+    executor, called = engine._engine.engine_core.engine_core.model_executor, []
+    rpc, noted = executor.collective_rpc, {"sleep", "wake_up", "reload_weights", "execute_model"}
+
+    def note(method, *arguments, **named):
+        called.extend([(method, *named.get("kwargs", {}).values())[:2]] if method in noted else [])
+        return rpc(method, *arguments, **named)
+
+    monkeypatch.setattr(executor, "collective_rpc", note)
+    engine.rest()
+    assert called == []  # not asked for
+    assert engine.holds(policy)
+    monkeypatch.setattr(engine, "_sleeps", True)
+    engine.submit(0, Request([5, 6], (), 9, 1.0, seed=0))
+    engine.rest()
+    engine.rest()
+    assert called == [("sleep", 2)]  # weights go as well
+    assert engine._engine.is_sleeping()
+    assert not engine.holds(policy)
+    assert engine.poll() == []
+    with pytest.raises(RuntimeError, match="holds the weights of step None"):
+        VllmSampler(engine, policy).open(streams(), LENGTH)
+    assert engine.update(policy)  # a step without training
+    assert [name for name, *_ in called[:4]] == ["sleep", "wake_up", "reload_weights", "execute_model"]
+    assert not engine._engine.is_sleeping()
+    after, _ = converse(VllmSampler(engine, policy))
+    assert [[c.ids for c in turn] for turn in after] == [[c.ids for c in turn] for turn in before]
+
+
+def test_sleep_is_ignored_on_a_cpu_and_known_to_vllm(caplog):
+    from vllm import EngineArgs
+
+    policy = policy_of()
+    engine = LocalEngine(policy, VllmConfig(sleep=True), LENGTH)
+    try:
+        assert "sampling.vllm.sleep is ignored: on a CPU vLLM cannot give its memory back" in caplog.text
+        assert engine.update(policy)
+        engine.rest()
+        assert engine.holds(policy)
+    finally:
+        engine.close()
+    with pytest.raises(ValueError, match="Sleep mode is not supported on current platform"):
+        EngineArgs(model="none", enable_sleep_mode=True).create_model_config()
+
+
+def test_an_executor_on_the_policys_gpu():
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    class Configured:  # what the executor reads of vLLM's configuration here
+        class device_config:
+            device = "cuda"
+
+    theirs, ours = (object.__new__(kind) for kind in (UniProcExecutor, executor_on(3)))
+    for executor in (theirs, ours):
+        executor.vllm_config = Configured
+    method, rank, gpu = ours._distributed_args()
+    assert (rank, gpu) == (0, 3)
+    assert theirs._distributed_args()[1:] == (0, 0)
+    assert method.startswith("file://")
+    assert ours.supports_async_scheduling()
 
 
 def test_bfloat16_and_the_engine_of_a_process():

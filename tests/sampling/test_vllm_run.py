@@ -22,11 +22,13 @@ def test_a_whole_coevolution(tmp_path):
     parameters = {
         "sampling.engine": "vllm", "train.sampler_correction": "token_truncate", "run.name": "v", "run.threads": 1,
         "coevolve.steps": 4, "coevolve.checkpoint_every": 2, "environment.pool.workers": 1,
+        "sampling.vllm.sleep": "true",
     }  # fmt: skip
     given = ",".join(f"{name}={value}" for name, value in parameters.items())
     command = [sys.executable, "-m", "kedro", "run", "--env=smoke", f"--params={given}"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
+    assert (ended.stdout + ended.stderr).count("sampling.vllm.sleep is ignored: on a CPU vLLM") == 1
     reports = tmp_path / "data" / "08_reporting" / "v"
     assert (reports / "report.md").is_file()
     identity = json.loads((reports / "run.json").read_text(encoding="utf-8"))

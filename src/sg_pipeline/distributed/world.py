@@ -152,6 +152,12 @@ class World:
             return [function()]
         return self._settle(self._exchange(self.gather, _Outcome.of(function)))
 
+    def each(self, function: Callable[[], T]) -> T:
+        """Let every rank call `function`, keep what it returned for itself, or raise the first error on all."""
+        kept: list[T] = []
+        self.everywhere(lambda: kept.append(function()))
+        return kept[0]
+
     def agree(self, complaint: str | None) -> None:
         """Raise the first complaint on all ranks, where some rank has one.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.metrics import EvaluationConfig
@@ -103,7 +104,7 @@ def play_trial(
                 "max_new_tokens": prompting.max_new_tokens,
             }
         ),
-        make_sampler(policy, sampling, evaluation.temperature, rollout.max_length),
+        world().each(lambda: make_sampler(policy, sampling, evaluation.temperature, rollout.max_length)),
         agent_format,
         environment.open_pool(data_root, cache_dir),
         repetitions=evaluation.episodes_per_game,
@@ -139,14 +140,15 @@ def reflect_on_trial(
     written = reflect(
         _failed(played),
         trial,
-        make_sampler(policy, sampling, evaluation.temperature, rollout.max_length),
+        world().each(lambda: make_sampler(policy, sampling, evaluation.temperature, rollout.max_length)),
         _reflection_format(policy, method, prompting, environment),
         max_new_tokens=prompting.reflexion.max_new_tokens,
         max_length=rollout.max_length,
         seed=seed,
         batch_rows=evaluation.batch_rows,
     )
-    return reflections_to_frame(written)
+    # Every rank has written them; an engine's rounding may depend on what else it has done, so one rank's are taken.
+    return world().broadcast(reflections_to_frame(written))
 
 
 def _agent_format(

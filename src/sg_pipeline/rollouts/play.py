@@ -43,7 +43,7 @@ def play(
 
     Args:
         policy: samples; its weights are not changed.
-        tasks: one per group; where there are none, the engine is brought up to date all the same.
+        tasks: one per group; where there are none, an engine that ranks share is brought up to date all the same.
         environment: where to play.
         config: group size, limits, temperature, guidance, prompts.
         data_root, cache_dir: where the tasks' games and their compiled forms lie.
@@ -64,6 +64,8 @@ def play(
     prompts = load_prompts(config.prompts, environment.benchmark.name)
     agent_format = AgentFormat(policy.tokenizer, prompts, guidance=config.guidance)
     sampling = sampling or SamplingConfig()
+    if not tasks and sampling.engine != "vllm_server":  # the ranks bring a server up to date together
+        return RolloutResult([], {}, {})
     began = time.perf_counter()
     sampler = make_sampler(policy, sampling, config.temperature, config.max_length)
     sync_s = time.perf_counter() - began

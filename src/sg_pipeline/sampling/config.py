@@ -15,6 +15,8 @@ class VllmConfig(BaseModel):
         cpu_cache_gib: on a CPU, memory for cached keys and values.
         prefix_caching: a turn finds the keys and values of the turns before it. Without it every turn reads its whole
             trajectory again.
+        sleep: while the policy is trained, the engine gives up its memory, and gets new weights afterwards; ignored on
+            a CPU. No result depends on it.
         enforce_eager: without compiled graphs: slower on a GPU, and a quicker start; None: on a CPU only.
     """
 
@@ -24,6 +26,7 @@ class VllmConfig(BaseModel):
     gpu_memory_utilization: float = Field(default=0.3, gt=0, le=1)
     cpu_cache_gib: int = Field(default=1, ge=1)
     prefix_caching: bool = True
+    sleep: bool = False
     enforce_eager: bool | None = None
 
 

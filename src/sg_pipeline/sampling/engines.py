@@ -51,6 +51,18 @@ def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max
     return VllmSampler(engine, policy, temperature)
 
 
+def rest_engines() -> float:
+    """Let this process's engine free its memory for the training, where it can; `make_sampler` wakes it.
+
+    Returns:
+        Seconds that it took.
+    """
+    began = time.perf_counter()
+    for engine in _engines.values():
+        engine.rest()
+    return time.perf_counter() - began
+
+
 def close_engines() -> None:
     """End this process's engine; nothing where there is none."""
     for key in list(_engines):

@@ -139,6 +139,7 @@ def train(
     Returns:
         (all figures of the step; the gap between sampler and trainer, turn by turn; the updated policy).
     """
+    from sg_pipeline.sampling.engines import rest_engines
     from sg_pipeline.training.experience import POLICY_SEGMENTS, experience_table
     from sg_pipeline.training.gaps import gap_table
     from sg_pipeline.training.learner import pass_step, train_step
@@ -147,7 +148,9 @@ def train(
     _check_link(policy, step)
     own = {Segment.ACTION} if rollout_config.guide is not None else POLICY_SEGMENTS
     experience = experience_table(validated, rewards, own)
+    resting_s = 0.0
     if experience or not rollout_config.dynamic_sampling:
+        resting_s = rest_engines()
         trained = train_step(
             policy,
             experience,
@@ -160,7 +163,7 @@ def train(
     else:  # dynamic sampling has found no group to learn from
         trained = pass_step(policy, config, step)
     training = dict(trained.metrics)
-    seconds = time_split(rollout_report["timings"], training.pop("seconds"))
+    seconds = time_split(rollout_report["timings"], training.pop("seconds"), resting_s)
     metrics = {**dials, "rollout": rollout_report["counters"], "training": training, "seconds": seconds}
     return metrics, gap_table(validated, rewards, trained.gaps), policy
 

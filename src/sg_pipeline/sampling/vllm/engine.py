@@ -77,6 +77,10 @@ class Engine(ABC):
     def load(self, policy: Policy) -> None:
         """Take over the policy's weights, and drop all that was computed with others."""
 
+    def rest(self) -> None:
+        """Give up what is under way; an engine that can also frees its memory until the next `update`."""
+        self.forget()
+
     @property
     def step(self) -> int | None:
         """Training steps behind the weights that it holds; None before it has any."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import os
 import tempfile
 import warnings
@@ -23,9 +24,12 @@ from sg_pipeline.policies.weights import named_weights, plain_model
 from sg_pipeline.sampling.base import Completion, StopWhen
 from sg_pipeline.sampling.config import VllmConfig
 from sg_pipeline.sampling.vllm.engine import Engine, Request
+from sg_pipeline.sampling.vllm.rank import compile_apart, executor_on, in_a_world_of_one
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
+
+logger = logging.getLogger(__name__)
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine's loop is ours: one `poll`, one forward pass
@@ -35,6 +39,8 @@ _ENVIRONMENT = {
 }
 CPU_BLOCK = 32
 """Tokens in a block of cached keys and values on a CPU, where vLLM's default is 128: prefixes are whole blocks."""
+CPU_TOKENS = 2048
+"""Tokens of a forward pass on a CPU, vLLM's default; more where one row may have more."""
 
 
 @dataclass(slots=True)
@@ -77,8 +83,8 @@ class LocalEngine(Engine):
         self._count = 0
         write_configuration(policy, Path(self._folder.name))
         try:
-            with _process_as_before():
-                self._engine = self._start(max_length, seed)
+            with _process_as_before(), in_a_world_of_one():
+                self._engine = self._start(max_length, seed, policy.model.device.index)
         except BaseException as error:
             self._folder.cleanup()
             if isinstance(error, ImportError):
@@ -90,13 +96,19 @@ class LocalEngine(Engine):
                 raise SamplingError(f"the vLLM engine does not start: {' '.join(str(error).split())}") from error
             raise
 
-    def _start(self, max_length: int, seed: int) -> Any:
+    def _start(self, max_length: int, seed: int, gpu: int | None) -> Any:
         os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
+        self._sleeps = self._config.sleep and current_platform.is_sleep_mode_available()
+        if self._config.sleep and not self._sleeps:
+            name = current_platform.device_name
+            logger.warning("sampling.vllm.sleep is ignored: on a %s vLLM cannot give its memory back", name.upper())
         eager = on_cpu if self._config.enforce_eager is None else self._config.enforce_eager
+        if not eager:
+            compile_apart()
         with _without_compilation() if on_cpu and eager else contextlib.nullcontext():
             from vllm import EngineArgs, LLMEngine
 
@@ -111,18 +123,30 @@ class LocalEngine(Engine):
                 "enforce_eager": eager,
                 "enable_prefix_caching": self._config.prefix_caching,
                 "gpu_memory_utilization": self._config.gpu_memory_utilization,
+                "enable_sleep_mode": self._sleeps,
                 # Of the distribution that was drawn from, temperature included.
                 "logprobs_mode": "processed_logprobs",
                 "disable_log_stats": True,
             }
             if on_cpu:
-                arguments |= {"kv_cache_memory_bytes": self._config.cpu_cache_gib * 2**30, "block_size": CPU_BLOCK}
+                arguments |= {
+                    "kv_cache_memory_bytes": self._config.cpu_cache_gib * 2**30,
+                    "block_size": CPU_BLOCK,
+                    # A context cut in two costs a draw, which vLLM 0.32 cannot take back on a CPU: it dies of it.
+                    "enable_chunked_prefill": False,
+                    "max_num_batched_tokens": max(max_length, CPU_TOKENS),
+                }
+            elif gpu:  # with GPU 0 everything is as vLLM has it
+                arguments["distributed_executor_backend"] = executor_on(gpu)
             return LLMEngine.from_engine_args(EngineArgs(**arguments))
 
     def load(self, policy: Policy) -> None:
         """Take over the policy's weights in place; cached keys and values of the old ones are dropped."""
         import torch
 
+        if self._engine.is_sleeping():
+            torch.cuda.empty_cache()  # torch keeps what training has freed: the engine could not have it back
+            self._engine.wake_up()
         with torch.no_grad():
             self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": named_weights(policy)})
         if not self._engine.reset_prefix_cache():
@@ -176,10 +200,18 @@ class LocalEngine(Engine):
             self._engine.abort_request(list(self._under_way))
             self._under_way.clear()
 
+    def rest(self) -> None:
+        """Sleep, where `sleep` is set, without weights: those that come next are others in any case."""
+        super().rest()
+        if self._sleeps and not self._engine.is_sleeping():
+            self._step = None
+            self._engine.sleep(level=2)
+
     def close(self) -> None:
         """End the engine and free its memory."""
         self.forget()
-        self._engine.engine_core.shutdown()
+        with in_a_world_of_one():
+            self._engine.engine_core.shutdown()
         del self._engine
         self._folder.cleanup()
 

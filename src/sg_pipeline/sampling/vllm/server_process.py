@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.sampling.vllm import guard
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
-from sg_pipeline.sampling.vllm.local import CPU_BLOCK, write_configuration
+from sg_pipeline.sampling.vllm.local import CPU_BLOCK, CPU_TOKENS, write_configuration
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -159,7 +159,11 @@ def _arguments(config: SamplingConfig, folder: Path, dtype: str, max_length: int
         "gpu-memory-utilization": str(vllm.gpu_memory_utilization),
     }
     if on_cpu:
-        flags |= {"kv-cache-memory-bytes": str(vllm.cpu_cache_gib * 2**30), "block-size": str(CPU_BLOCK)}
+        flags |= {
+            "kv-cache-memory-bytes": str(vllm.cpu_cache_gib * 2**30),
+            "block-size": str(CPU_BLOCK),
+            "max-num-batched-tokens": str(max(max_length, CPU_TOKENS)),
+        }
     switches = {
         "skip-tokenizer-init": True,
         "enable-scale-out": True,
@@ -167,6 +171,7 @@ def _arguments(config: SamplingConfig, folder: Path, dtype: str, max_length: int
         "enable-prefix-caching": vllm.prefix_caching,
         "no-enable-prefix-caching": not vllm.prefix_caching,
         "enforce-eager": eager,
+        "no-enable-chunked-prefill": on_cpu,  # see `local.py`
     }
     return [
         str(folder),

@@ -1,0 +1,51 @@
+"""Whether two runs of a project are the same but for rounding."""
+
+import json
+
+import polars as pl
+import pytest
+from safetensors.torch import load_file
+
+WEIGHTS = 1e-5
+"""Largest difference of a weight: float32 sums in another order, through four steps of Adam at a rate of 1e-3."""
+
+
+def assert_same_run(project, one, other):
+    """Assert the same tokens, the same figures, nearly the same weights: of four steps and their evaluations."""
+    for step in range(4):
+        played = [_trajectories(project, run, step) for run in (one, other)]
+        assert played[0].drop("logprobs").equals(played[1].drop("logprobs")), "not the same tokens"
+        logps = [frame["logprobs"].explode().to_numpy() for frame in played]
+        assert logps[1] == pytest.approx(logps[0], abs=1e-4)
+        figures = [project.json("08", run, f"steps/step_{step:03d}.json") for run in (one, other)]
+        for measured in figures:
+            measured.pop("seconds")
+            for gap in ("logp_gap_mean", "logp_gap_max"):  # of the order of the rounding itself
+                assert measured["training"].pop(gap) < 1e-4
+        _assert_close(*figures)
+    for policy in ("base", "checkpoints/step_001", "final"):
+        tensors = [load_file(project.data("06", run) / policy / "model.safetensors") for run in (one, other)]
+        difference = max(float((tensors[0][name] - tensors[1][name]).abs().max()) for name in tensors[0])
+        assert difference <= (0 if policy == "base" else WEIGHTS), policy
+    names = {path.name for path in project.data("07", one).glob("*.parquet")}
+    assert names == {path.name for path in project.data("07", other).glob("*.parquet")}
+    for name in names:
+        tables = [pl.read_parquet(project.data("07", run) / name).drop("logprobs") for run in (one, other)]
+        assert tables[0].equals(tables[1]), name
+
+
+def _trajectories(project, run, step):
+    return pl.read_parquet(project.data("03", run) / f"step_{step:03d}" / "trajectories.parquet")
+
+
+def _assert_close(one, other, where=""):
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            _assert_close(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, float):
+        assert other == pytest.approx(one, rel=1e-3, abs=1e-6), where
+    elif isinstance(one, list):
+        assert json.dumps(one) == json.dumps(other), where
+    else:
+        assert one == other, where
