@@ -95,5 +95,6 @@ def _figures(project, run):
     figures = {path.name: json.loads(path.read_text()) for path in files}
     for measured in figures.values():
         measured.pop("seconds", None)
+        measured.pop("memory", None)
     assert len(figures) == 5 + 2
     return figures

@@ -9,7 +9,7 @@ from planned import cpu_case, paper_case, published, small_config
 
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.planning import habits
-from sg_pipeline.planning.memory import GIB, cache_at_most, memory
+from sg_pipeline.planning.memory import GIB, PROCESS, WORKERS, cache_at_most, memory
 from sg_pipeline.planning.shape import shape_of
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.tiny import TinyConfig, build_tiny
@@ -55,7 +55,7 @@ def test_a_step_of_training_takes_what_is_planned(policy, rows, tokens, own, bud
     shape = shape_of(policy.model.config, "small", "test")
     case = cpu_case(shape, tokens, own, rows=rows, micro_batch_tokens=budget)
     planned = memory(case).moments
-    parts = {name: size for name, size in planned["training"].items() if name != "process and workers"}
+    parts = {name: size for name, size in planned["training"].items() if name not in (PROCESS, WORKERS)}
     # Weights and AdamW's memory were there before.
     expected = sum(parts.values()) - parts["weights"] - habits.MOMENTS * shape.parameters * 4
     assert measured_step(policy, case, experience(rows, tokens, own)) == pytest.approx(expected, rel=0.06)

@@ -15,6 +15,9 @@ from sg_pipeline.planning.activations import backward_bytes, kept_bytes
 from sg_pipeline.planning.case import Case
 
 GIB = 1024**3
+PROCESS, WORKERS, ALLOCATOR = "process", "workers", "fragmentation"
+"""Parts that are no tensors: the interpreter with its libraries or CUDA's context; environments, on a CPU's account
+alone; what the allocator holds in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +184,11 @@ def _logits(case: Case, tokens: int) -> int:
 def _with_process(case: Case, parts: dict[str, int]) -> dict[str, int]:
     """Add what is not tensors."""
     if not case.device.is_gpu:
-        process = habits.CONTEXT_GIB["cpu"] + habits.WORKER_GIB * case.workers
-        return {**parts, "process and workers": round(process * GIB)}
+        workers = round(habits.WORKER_GIB * case.workers * GIB)
+        return {**parts, PROCESS: round(habits.CONTEXT_GIB["cpu"] * GIB), WORKERS: workers}
     passing = sum(size for name, size in parts.items() if name not in ("weights", "reference", "optimizer state"))
-    rest = habits.CONTEXT_GIB["gpu"] * GIB + habits.FRAGMENTATION * passing
-    return {**parts, "context and fragmentation": round(rest)}
+    return {
+        **parts,
+        ALLOCATOR: round(habits.FRAGMENTATION * passing),
+        PROCESS: round(habits.CONTEXT_GIB["gpu"] * GIB),
+    }
