@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sg_pipeline.planning.devices import DEVICES, Device
+from sg_pipeline.sampling.config import VllmConfig
 
 
 class DevicesConfig(BaseModel):
@@ -130,17 +131,21 @@ class Settings(PlanConfig):
 
     Attributes:
         engine: that samples.
+        vllm: of that engine, where it is one in the run's own process.
         compute: "weights" computes in the type of the weights, "bfloat16" under autocast.
         lora_rank: 0 trains all weights; otherwise adapters of this rank.
     """
 
     engine: Literal["transformers", "vllm"] = "transformers"
+    vllm: VllmConfig = Field(default_factory=lambda: VllmConfig())
     compute: Literal["weights", "bfloat16"] = "weights"
     lora_rank: int = Field(0, ge=0)
 
 
 IN_THE_RUN = {
     "plan.engine": "sampling.engine",
+    "plan.vllm.gpu_memory_utilization": "sampling.vllm.gpu_memory_utilization",
+    "plan.vllm.dtype": "sampling.vllm.dtype",
     "plan.compute": "base_model.compute",
     "plan.lora_rank": "base_model.lora.rank",
 }

@@ -65,6 +65,7 @@ def settings_of(given: Parameters) -> Settings:
     return Settings(
         **dict(given.plan),
         engine=given.sampling.engine,
+        vllm=given.sampling.vllm,
         # TF32 products are counted as float32: their peak is not in the table of devices.
         compute="bfloat16" if given.base_model.compute == "bfloat16" else "weights",
         lora_rank=0 if lora is None else lora.rank,
