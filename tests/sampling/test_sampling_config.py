@@ -33,6 +33,9 @@ def test_another_engine_is_and_with_it_what_its_results_depend_on():
         "sampling.vllm.prefix_caching": True,
         "sampling.vllm.enforce_eager": None,
     }
+    separate = {"sampling": {"engine": "vllm", "vllm": {"adapters": "separate"}}, "train": VLLM["train"]}
+    told = fingerprint(parameters(**separate))
+    assert told["parameters"] == {**recorded, "sampling.vllm.adapters": "separate"}
 
 
 def test_vllm_wants_its_gap_corrected():

@@ -12,5 +12,5 @@ if ! "$environment/bin/python" -c "import vllm, kedro, textworld" 2>/dev/null; t
         pip uninstall -y torchvision torchaudio torchcodec
     )
 fi
-OMP_NUM_THREADS=1 "$environment/bin/python" -m pytest tests/sampling/test_vllm_local.py tests/sampling/test_vllm_run.py \
-    tests/policies/test_weights.py
+OMP_NUM_THREADS=1 "$environment/bin/python" -m pytest tests/sampling/test_vllm_local.py \
+    tests/sampling/test_vllm_adapters.py tests/sampling/test_vllm_run.py tests/policies/test_weights.py

@@ -15,6 +15,8 @@ class VllmConfig(BaseModel):
         cpu_cache_gib: on a CPU, memory for cached keys and values.
         prefix_caching: a turn finds the keys and values of the turns before it. Without it every turn reads its whole
             trajectory again.
+        adapters: how a policy's LoRA adapters come to the engine after each training step: merged into all weights, or
+            separate, alone: the base weights stay, and the engine adds what the adapters say while it computes.
         enforce_eager: without compiled graphs: slower on a GPU, and a quicker start; None: on a CPU only.
     """
 
@@ -24,6 +26,7 @@ class VllmConfig(BaseModel):
     gpu_memory_utilization: float = Field(default=0.3, gt=0, le=1)
     cpu_cache_gib: int = Field(default=1, ge=1)
     prefix_caching: bool = True
+    adapters: Literal["merged", "separate"] = "merged"
     enforce_eager: bool | None = None
 
 

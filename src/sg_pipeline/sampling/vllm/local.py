@@ -22,9 +22,12 @@ from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.weights import named_weights, plain_model
 from sg_pipeline.sampling.base import Completion, StopWhen
 from sg_pipeline.sampling.config import VllmConfig
+from sg_pipeline.sampling.vllm import adapters
 from sg_pipeline.sampling.vllm.engine import Engine, Request
 
 if TYPE_CHECKING:
+    import torch
+
     from sg_pipeline.policies.policy import Policy
 
 _ENVIRONMENT = {
@@ -75,6 +78,12 @@ class LocalEngine(Engine):
         self._folder = tempfile.TemporaryDirectory(prefix="sg_vllm_")
         self._under_way: dict[str, _Turn] = {}
         self._count = 0
+        self._base: str | None = None
+        """Digest of the base weights that it holds, where adapters come separately."""
+        self._adapters: Any = None
+        """What a request carries that is written with adapters; None: they are merged, or there are none."""
+        self._updates = 0
+        self._room = adapters.engine_arguments(policy) if config.adapters == "separate" else {}
         write_configuration(policy, Path(self._folder.name))
         try:
             with _process_as_before():
@@ -103,6 +112,7 @@ class LocalEngine(Engine):
             arguments: dict[str, Any] = {
                 "model": self._folder.name,
                 "load_format": "dummy",
+                **self._room,
                 "skip_tokenizer_init": True,
                 "generation_config": "vllm",  # no sampling defaults of the model's own
                 "dtype": self.dtype,
@@ -124,9 +134,26 @@ class LocalEngine(Engine):
         import torch
 
         with torch.no_grad():
-            self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": named_weights(policy)})
+            self._take_over(policy)
         if not self._engine.reset_prefix_cache():
             raise SamplingError("the vLLM engine does not give up the keys and values of its former weights")
+
+    def _take_over(self, policy: Policy) -> None:
+        """Take over all weights; where adapters come separately these, and a base that is not the one it has."""
+        if self._config.adapters == "merged":
+            self._reload(named_weights(policy))
+            return
+        adapters.adapter_rank(policy)
+        base = None if policy.adapter_base is None else policy.adapter_base.digest
+        if base is None or base != self._base:
+            self._base = None
+            self._reload(named_weights(policy, adapters=False))
+            self._base = base
+        self._updates += 1
+        self._adapters = adapters.hand_over(self._engine, policy, self._updates, Path(self._folder.name))
+
+    def _reload(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
+        self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
 
     def submit(self, key: int, request: Request, stop_when: StopWhen | None = None) -> None:
         """Begin a request (see `Engine.submit`)."""
@@ -145,7 +172,8 @@ class LocalEngine(Engine):
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY if stop_when is None else RequestOutputKind.CUMULATIVE,
         )
-        self._engine.add_request(name, {"prompt_token_ids": request.ids}, parameters)
+        prompt = {"prompt_token_ids": request.ids}
+        self._engine.add_request(name, prompt, parameters, lora_request=self._adapters)
         self._under_way[name] = _Turn(key, frozenset(request.stop_ids), stop_when)
 
     def poll(self) -> list[tuple[int, Completion]]:
