@@ -98,7 +98,11 @@ def complaints(case: Case, training: int) -> list[str]:
     if case.device.is_gpu and not sleeps(case) and reserved(case) > room:
         most = math.floor(100 * room / (case.device.memory_gib * GIB)) / 100
         least = math.ceil(100 * (weights(case) + one) / (case.device.memory_gib * GIB)) / 100
-        way = f"at most {most:g} leaves it that" if most >= least else f"no value does, since vLLM needs {least:g} at least"
+        way = (
+            f"at most {most:g} leaves it that"
+            if most >= least
+            else f"no value does, since vLLM needs {least:g} at least"
+        )
         told.append(
             f"Training does not fit beside vLLM: it needs {training / GIB:.1f} of {case.device.memory_gib:g} GiB, and "
             f"{given} takes {reserved(case) / GIB:.1f} GiB; {way}."
