@@ -26,6 +26,8 @@ DRAW_BYTES = 16
 
 # ---- vLLM (planning/vllm.py) ----
 
+VLLM_GIB = 0.4
+"""Its libraries in the process, beside its weights and its cache: measured on a CPU."""
 VLLM_LAYER_MS = 0.1
 """A decoder layer's least time with CUDA graphs, in place of efficiency.layer_ms: a rule of thumb."""
 

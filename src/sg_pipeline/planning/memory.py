@@ -210,7 +210,8 @@ def _with_process(case: Case, parts: dict[str, int]) -> dict[str, int]:
     """Add what is not tensors."""
     if not case.device.is_gpu:
         workers = round(habits.WORKER_GIB * case.workers * GIB)
-        return {**parts, PROCESS: round(habits.CONTEXT_GIB["cpu"] * GIB), WORKERS: workers}
+        process = habits.CONTEXT_GIB["cpu"] + (habits.VLLM_GIB if case.plan.engine == "vllm" else 0)
+        return {**parts, PROCESS: round(process * GIB), WORKERS: workers}
     staying = ("weights", "reference", "optimizer state", vllm.WEIGHTS, vllm.CACHE)
     passing = sum(size for name, size in parts.items() if name not in staying)
     return {
