@@ -180,7 +180,8 @@ def _check_together(parameters: Parameters) -> None:
     if train.minibatch > size:
         raise ConfigurationError(
             f"train.minibatch is {train.minibatch}, but a step has only {size} trajectories "
-            f"(rollout.tasks_per_step {rollout.tasks_per_step} x rollout.group_size {rollout.group_size})"
+            f"(rollout.tasks_per_step {rollout.tasks_per_step} x rollout.group_size {rollout.group_size}): set it to "
+            f"{size} or less"
         )
 
 

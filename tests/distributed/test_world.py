@@ -30,7 +30,9 @@ def test_the_launcher_says_who_we_are():
 
 def test_each_process_has_a_gpu_of_its_own():
     alone, shared = read_world({}), read_world({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
-    assert [alone.device(name) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
+    assert [alone.device(name) for name in ("cpu", "cuda", "cuda:0")] == ["cpu", "cuda", "cuda:0"]
+    with pytest.raises(ConfigurationError, match=r"base_model.device is 'cuda:1'.* set it to 'cuda', and CUDA_VISIBLE"):
+        alone.device("cuda:1")
     assert [shared.device(name) for name in ("cpu", "cuda")] == ["cpu", "cuda:1"]
     with pytest.raises(ConfigurationError, match=r"base_model.device is 'cuda:0', but 8 processes"):
         shared.device("cuda:0")

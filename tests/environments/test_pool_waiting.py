@@ -7,7 +7,8 @@ import time
 import pytest
 from rooms import SPEC, task
 
-from sg_pipeline.environments.pool import EnvironmentPool, PoolConfig
+from sg_pipeline.environments.pool import EnvironmentPool
+from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import DataError
 

@@ -10,7 +10,8 @@ from talking_policy import TalkingSampler, searcher
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.agents.reflexion import ReflectionFormat
-from sg_pipeline.environments.pool import EnvironmentPool, PoolConfig
+from sg_pipeline.environments.pool import EnvironmentPool
+from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.prompting_play import Attempt, next_attempts, play_attempts, reflect

@@ -32,9 +32,14 @@ def test_every_pipeline_is_registered_and_the_main_job_is_the_default(registered
 
 def test_the_main_job_is_the_sum_of_its_parts(registered):
     main = {node.name for node in registered["coevolve"].nodes}
-    assert len(main) == 2 + 4 * 80 + 6 + 4 + 3
+    assert len(main) == 2 + 4 * 80 + 6 + 4 + 4 + 3  # each phase gathers its metrics, and what the page shows of it
     for name in ("tasks", "base_model", "evaluate", "report"):
         assert {node.name for node in registered[name].nodes} <= main
+
+
+def test_no_step_leaves_an_output_that_nobody_reads(registered):
+    """Kedro viz would draw each of them beside its phase, also while the phase is folded."""
+    assert registered["coevolve"].outputs() == {"page", "model_card", "report"}
 
 
 def test_only_what_trains_takes_over_the_steps_of_another_run(registered):
@@ -57,7 +62,7 @@ def test_every_dataset_of_the_main_job_has_a_place_in_the_catalog(registered, pr
         for name in pipeline.datasets():
             if not name.startswith("params:") and (name not in catalog or catalog.get(name)._EPHEMERAL):
                 in_memory.add(name.rpartition(".")[2])
-    assert in_memory == {"policy", "validated", "dials", "gathered_metrics", "lessons", "sweep_trials"}
+    assert in_memory == {"policy", "validated", "dials", "gathered_metrics", "shown_steps", "lessons", "sweep_trials"}
 
 
 def test_every_policy_that_is_written_down_is_validated_as_it_lies_on_the_disk(registered):

@@ -21,11 +21,20 @@ def torchrun(ranks):
     return ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks))
 
 
+def accelerate(project, strategy, ranks):
+    launcher = (
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(project.root / f"conf/accelerate/{strategy}.yaml"),
+    )
+    return (*launcher, "--num_processes", str(ranks), "--main_process_port", "0", "-m", "kedro")
+
+
 def test_two_processes_make_the_run_of_one(project, finished):
     """Started by accelerate, trained on shards."""
-    launcher = ("-m", "accelerate.commands.launch", "--config_file", str(project.root / "conf/accelerate/fsdp2.yaml"))
-    launcher += ("--num_processes", "2", "--main_process_port", "0", "-m", "kedro")
-    process = project.process(*project.arguments("coevolve", "two", {"distributed.ranks": 2}), driver=launcher)
+    arguments = project.arguments("coevolve", "two", {"distributed.ranks": 2})
+    process = project.process(*arguments, driver=accelerate(project, "fsdp2", 2))
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     assert output.count("run 'two': coevolve, seed 0, shared by 2 processes (fsdp2)") == 1, output
@@ -33,7 +42,10 @@ def test_two_processes_make_the_run_of_one(project, finished):
 
 
 def test_a_killed_rank_ends_the_run_and_another_number_of_ranks_goes_on(project, finished):
-    """Four processes share two groups, so that two play nothing; the third of them dies in the training of step 2."""
+    """Four processes share two groups, so that two play nothing; the third of them dies in the training of step 2.
+
+    Torchrun has started them; accelerate starts those that go on.
+    """
     wanted = {"distributed.ranks": 4, "distributed.timeout_s": 60}
     driver = (*torchrun(4), KILLING, "2", "in_train", "2")
     process = project.process(*project.arguments("coevolve", "several", wanted), driver=driver)
@@ -49,7 +61,7 @@ def test_a_killed_rank_ends_the_run_and_another_number_of_ranks_goes_on(project,
     played = _modified(project, "several")
     assert len(played) == 3
     arguments = project.arguments("coevolve", "several", {"distributed.ranks": 2}, "--only-missing-outputs")
-    process = project.process(*arguments, driver=(*torchrun(2), "-m", "kedro"))
+    process = project.process(*arguments, driver=accelerate(project, "ddp", 2))
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     assert "shared by 2 processes (ddp)" in output

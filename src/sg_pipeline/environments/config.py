@@ -6,8 +6,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sg_pipeline.environments.benchmark import Benchmark
-from sg_pipeline.environments.pool import EnvironmentPool, PoolConfig, shared_pool
+from sg_pipeline.environments.pool import EnvironmentPool
+from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import DEFAULT, EnvironmentSpec, load_benchmark, locate
+from sg_pipeline.environments.shared_pool import shared_pool
 from sg_pipeline.errors import ConfigurationError
 
 

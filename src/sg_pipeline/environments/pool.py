@@ -7,78 +7,25 @@ episodes are played again from the record as they are needed; an environment is 
 answers anything else is an error. What comes back never depends on the number of workers or on their speed.
 """
 
-import atexit
-import json
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import wait
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from sg_pipeline.environments.base import StepResult
+from sg_pipeline.environments.crew import Crew, Lost
 from sg_pipeline.environments.episode import Episode
+from sg_pipeline.environments.pool_config import PoolConfig, PoolCounters
 from sg_pipeline.environments.registry import EnvironmentSpec, locate
-from sg_pipeline.environments.worker import CLOSE_GRACE_S, READY, Answer, Host, Order, WorkerProcess
+from sg_pipeline.environments.worker import Answer, Order
 from sg_pipeline.errors import EnvironmentFailure, SgPipelineError
 from sg_pipeline.trajectories.types import Task
 
 logger = logging.getLogger(__name__)
-
-
-class PoolConfig(BaseModel):
-    """How environments are run; nothing here changes a result.
-
-    Attributes:
-        workers: processes; 0 plays in the caller's own process, for debugging: a crash or hang is then the caller's.
-        step_timeout_s: a worker that takes longer for one action hangs, and is replaced.
-        reset_timeout_s: the same for the start of an episode, compiling its game included.
-        start_timeout_s: the same for a new worker's start.
-        max_restarts: how often one episode may take its worker down before it counts as failed.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    workers: int = Field(default=2, ge=0)
-    step_timeout_s: float = Field(default=60.0, gt=0)
-    reset_timeout_s: float = Field(default=180.0, gt=0)
-    start_timeout_s: float = Field(default=180.0, gt=0)
-    max_restarts: int = Field(default=2, ge=0)
-
-
-@dataclass(frozen=True, slots=True)
-class PoolCounters:
-    """What a pool has done since it was made.
-
-    Attributes:
-        resets: episodes begun.
-        steps: actions played, replayed ones not counted.
-        restarts: workers replaced.
-        replays: episodes played again after a failure.
-        wait_s: wall seconds that the caller waited for answers.
-        cpu_s: processor seconds spent in environments.
-    """
-
-    resets: int = 0
-    steps: int = 0
-    restarts: int = 0
-    replays: int = 0
-    wait_s: float = 0.0
-    cpu_s: float = 0.0
-
-
-@dataclass(slots=True)
-class _Worker:
-    process: WorkerProcess
-    ready: bool = False
-    starts: int = 1  # attempts since one was last ready
-    since: float = field(default_factory=time.monotonic)  # when it last began something new
-    pending: deque[tuple[int, Order]] = field(default_factory=deque)
 
 
 class EnvironmentPool:
@@ -91,8 +38,7 @@ class EnvironmentPool:
         self._counters = PoolCounters()
         self._episodes: list[Episode] = []
         self._answers: dict[int, StepResult | SgPipelineError] = {}
-        self._host = Host(spec) if self._config.workers == 0 else None
-        self._workers = [_Worker(WorkerProcess(spec)) for _ in range(self._config.workers)]
+        self._crew = Crew(spec, self._config)
         self.closed = False
 
     def __enter__(self) -> Self:
@@ -110,7 +56,7 @@ class EnvironmentPool:
 
     def pids(self) -> list[int]:
         """Process ids of the workers."""
-        return [worker.process.pid for worker in self._workers]
+        return self._crew.pids()
 
     def reset(
         self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int] | None = None
@@ -146,10 +92,10 @@ class EnvironmentPool:
     def begin(self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int] | None = None) -> None:
         """Do as `reset` does, but wait for nothing: `receive` gives the first observations."""
         self._refuse_if_closed()
-        if self._under_way():  # of a caller that has given up
+        if self._crew.under_way:  # of a caller that has given up
             self._abandon()
         groups = range(len(tasks)) if groups is None else groups
-        width = max(1, len(self._workers))
+        width = self._crew.width
         load, slots = [0] * width, [0] * width
         sizes = Counter(groups)
         home: dict[int, int] = {}
@@ -195,7 +141,7 @@ class EnvironmentPool:
         self._refuse_if_closed()
         began = time.monotonic()
         with self._whole_or_abandoned():
-            while self._under_way():
+            while self._crew.under_way:
                 left = 0.0 if self._answers else timeout_s
                 if left:
                     left = max(0.0, began + left - time.monotonic())
@@ -214,18 +160,13 @@ class EnvironmentPool:
         if self.closed:
             return
         self.closed = True
-        if self._host is not None:
-            self._host.close()
-        for worker in self._workers:
-            worker.process.stop()
-        for worker in self._workers:
-            worker.process.bury(CLOSE_GRACE_S if worker.ready else 0.0)
+        self._crew.close()
 
     def _await(self, rows: Sequence[int]) -> list[StepResult]:
         """Wait for the answers of `rows`, which are all that is under way."""
         began = time.monotonic()
         with self._whole_or_abandoned():
-            while self._under_way():
+            while self._crew.under_way:
                 self._listen()
         self._counters = replace(self._counters, wait_s=self._counters.wait_s + time.monotonic() - began)
         answers = [self._answers.pop(row) for row in rows]
@@ -233,9 +174,6 @@ class EnvironmentPool:
             if isinstance(answer, SgPipelineError):
                 raise answer
         return [answer for answer in answers if isinstance(answer, StepResult)]
-
-    def _under_way(self) -> bool:
-        return any(worker.pending for worker in self._workers)
 
     @contextmanager
     def _whole_or_abandoned(self) -> Iterator[None]:
@@ -247,10 +185,7 @@ class EnvironmentPool:
 
     def _abandon(self) -> None:
         """End an interrupted call: what is under way, maybe half a message, must not answer the next one."""
-        for index, worker in enumerate(self._workers):
-            if worker.pending:
-                worker.process.bury(grace_s=0.0)
-                self._workers[index] = _Worker(WorkerProcess(self._spec))
+        self._crew.abandon()
         for episode in self._episodes:
             episode.over = True
         self._answers.clear()
@@ -266,51 +201,21 @@ class EnvironmentPool:
             episode = self._episodes[row]
             batches.setdefault(episode.worker, []).append((row, episode.order()))
         for index, batch in batches.items():
-            if self._host is not None:
-                for row, order in batch:
-                    self._take(row, self._host.play(order))
-                continue
-            worker = self._workers[index]
-            if not worker.pending and worker.ready:
-                worker.since = time.monotonic()
-            worker.pending.extend(batch)
-            worker.process.send([order for _, order in batch])
+            self._crew.send(index, batch)
 
     def _listen(self, at_most_s: float | None = None) -> bool:
-        """Wait until a worker answers, dies or is overdue, and deal with it; or for `at_most_s`.
+        """Wait for news of the workers, or for `at_most_s`, and deal with them.
 
         Returns:
             Whether a worker was heard of.
         """
-        busy = {worker.process.connection: worker for worker in self._workers if worker.pending}
-        patience = min(worker.since + self._limit(worker) for worker in busy.values()) - time.monotonic()
-        heard = wait(list(busy), max(0.0, patience if at_most_s is None else min(patience, at_most_s)))
-        for connection, worker in busy.items():
-            if connection not in heard:
-                if time.monotonic() > worker.since + self._limit(worker):
-                    worker.process.bury(grace_s=0.0)
-                    self._replace(worker, f"its worker process did not answer within {self._limit(worker):g} s")
-                continue
-            try:
-                message = connection.recv()
-            except (EOFError, OSError):
-                self._replace(worker, worker.process.bury(grace_s=1.0))
-                continue
-            worker.since = time.monotonic()
-            if message == READY:
-                worker.ready, worker.starts = True, 0
+        news = self._crew.listen(at_most_s)
+        for one in news or ():
+            if isinstance(one, Lost):
+                self._restore(one)
             else:
-                row, _ = worker.pending.popleft()
-                self._take(row, message)
-        return bool(heard)
-
-    def _limit(self, worker: _Worker) -> float:
-        """Seconds that `worker` may take for what it is doing now."""
-        if not worker.ready:
-            return self._config.start_timeout_s
-        order = worker.pending[0][1]
-        begin = self._config.reset_timeout_s if order.start is not None else 0.0
-        return begin + self._config.step_timeout_s * len(order.actions)
+                self._take(one.row, one.answer)
+        return news is not None
 
     def _take(self, row: int, answer: Answer) -> None:
         """Record what came of a row's order."""
@@ -333,27 +238,23 @@ class EnvironmentPool:
             else:
                 self._answers[row] = episode.results[-1]
 
-    def _replace(self, worker: _Worker, reason: str) -> None:
-        """Put a new worker in the place of a dead one and play its unanswered episodes again, the suspect last."""
-        index = self._workers.index(worker)
+    def _restore(self, lost: Lost) -> None:
+        """Play the unanswered episodes of a worker that is gone again, the suspect last."""
         for episode in self._episodes:
-            if episode.worker == index:
+            if episode.worker == lost.worker:
                 episode.live = False
-        rows = [row for row, _ in worker.pending]
-        logger.warning(
-            "environment worker %d is replaced (%s) in task %s", index, reason, self._episodes[rows[0]].task.task_id
-        )
+        rows, reason = lost.rows, lost.reason
+        suspect = self._episodes[rows[0]]
+        logger.warning("environment worker %d is replaced (%s) in task %s", lost.worker, reason, suspect.task.task_id)
         self._counters = replace(self._counters, restarts=self._counters.restarts + 1)
-        self._workers[index] = _Worker(WorkerProcess(self._spec), starts=worker.starts + 1)
-        if worker.ready:
-            suspect = self._episodes[rows[0]]
+        if lost.was_ready:
             suspect.deaths += 1
             if suspect.deaths > self._config.max_restarts:
                 self._give_up(rows[0], self._failure(rows[0], reason))
-                del rows[0]
+                rows = rows[1:]
             else:
-                rows.append(rows.pop(0))
-        elif worker.starts > self._config.max_restarts:
+                rows = [*rows[1:], rows[0]]
+        elif lost.starts > self._config.max_restarts:
             for row in rows:
                 self._give_up(row, self._failure(row, f"before it was ready {reason}"))
             return
@@ -374,31 +275,3 @@ class EnvironmentPool:
         return EnvironmentFailure(
             f"environment {self._spec.name!r} failed in {episode.describe()} {tries} time(s): {reason}"
         )
-
-
-_shared: dict[str, EnvironmentPool] = {}
-
-
-def shared_pool(spec: EnvironmentSpec, config: PoolConfig | None = None) -> EnvironmentPool:
-    """Return this process's pool for `spec` and `config`, made at the first call and closed at exit.
-
-    Its workers, and the games that they have compiled, stay alive from one training step to the next.
-    """
-    config = config or PoolConfig()
-    if not _shared:
-        atexit.register(_close_shared)
-    key = json.dumps([spec.name, dict(spec.arguments), config.model_dump()], sort_keys=True, default=str)
-    if key not in _shared or _shared[key].closed:
-        _shared[key] = EnvironmentPool(spec, config)
-    return _shared[key]
-
-
-def shared_pids() -> list[int]:
-    """Return the processes of all shared pools."""
-    return [pid for pool in _shared.values() if not pool.closed for pid in pool.pids()]
-
-
-def _close_shared() -> None:
-    for pool in _shared.values():
-        pool.close()
-    _shared.clear()

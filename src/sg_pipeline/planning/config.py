@@ -130,13 +130,13 @@ class Settings(PlanConfig):
     """The plan's own section with those settings of the run that decide its arithmetic (`inputs.settings_of`).
 
     Attributes:
-        engine: that samples.
+        engine: that samples; one in a process of its own ("vllm_server") takes nothing of these devices.
         vllm: of that engine, where it is one in the run's own process.
         compute: "weights" computes in the type of the weights, "bfloat16" under autocast.
         lora_rank: 0 trains all weights; otherwise adapters of this rank.
     """
 
-    engine: Literal["transformers", "vllm"] = "transformers"
+    engine: Literal["transformers", "vllm", "vllm_server"] = "transformers"
     vllm: VllmConfig = Field(default_factory=lambda: VllmConfig())
     compute: Literal["weights", "bfloat16"] = "weights"
     lora_rank: int = Field(0, ge=0)

@@ -28,7 +28,7 @@ class BaseModelConfig(BaseModel):
             transformers, "warm_start" makes the tiny policy from scratch.
         path: folder of the checkpoint, relative to the project; for "pretrained" also a hub id.
         dtype, revision, local_only: of a pretrained model; `local_only: false` allows a download.
-        device: where the weights go: "cpu", "cuda", "cuda:1".
+        device: where the weights go: "cpu", or "cuda", the first GPU that the process sees.
         compute: how the policy samples and trains: "weights" in the type of its weights, "bfloat16" under autocast over
             them, "tf32" with TF32 products on CUDA. A policy is made (source "warm_start") in float32 all the same.
         lora: train adapters over frozen weights; None: train all weights.

@@ -26,6 +26,7 @@ from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow, UpdatePlan, plan_updates
 from sg_pipeline.training.marks import unmarked
+from sg_pipeline.training.one_gpu import on_one_gpu
 from sg_pipeline.training.optimizer_state import export_state, import_state
 from sg_pipeline.training.reference import attach, reference_of
 from sg_pipeline.training.sharding import hand_back, learning_copy
@@ -209,6 +210,7 @@ def _build_trainer(
         save_strategy="no",
         report_to=[],
     )
+    on_one_gpu(arguments)
     trainer: Any = ReplayTrainer(
         model=policy.model,
         reward_funcs=_no_reward,

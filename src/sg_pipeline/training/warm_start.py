@@ -29,6 +29,7 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.policies.compute import computing
 from sg_pipeline.training.batching import Batch, EncodedDemonstration, stream_batches
+from sg_pipeline.training.one_gpu import on_one_gpu
 from sg_pipeline.training.optimizer_state import export_state, import_state
 from sg_pipeline.training.warm_start_config import WarmStartConfig, WarmStartProgress
 
@@ -204,6 +205,7 @@ def _build_trainer(
         save_strategy="no",
         report_to=[],
     )
+    on_one_gpu(arguments)
     trainer: Any = WarmStartTrainer(
         model=policy.model, args=arguments, train_dataset=Stream(), data_collator=lambda items: items[0]
     )

@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ def test_idle_games_are_let_go_and_those_in_play_are_not(
     games: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fast_engine, "_MAX_IDLE_GAMES", 1)
+    monkeypatch.setattr(fast_engine, "_games", OrderedDict())  # without those that other tests still play
     files = [read_game(path) for path in games]
     engines = [fast_engine.FastEngine(admissible=True, cache_dir=tmp_path / "cache") for _ in games]
     first = [engine.start(file) for engine, file in zip(engines, files, strict=True)]

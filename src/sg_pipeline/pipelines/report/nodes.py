@@ -26,6 +26,11 @@ def gather_metrics(*metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return list(metrics)
 
 
+def gather_shown(**tables: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return a phase's `gaps_<step>`, and `trajectories_<step>`, `rewards_<step>` of the steps that the page shows."""
+    return tables
+
+
 def write_report(
     run: RunConfig,
     environment: EnvironmentConfig,
@@ -115,12 +120,13 @@ def write_page(run: RunConfig, aggregate: RewardConfig, summary: dict[str, Any],
         run, aggregate: parameters; the seed chooses among trajectories where not all fit.
         summary, curve: of `write_report`.
         tables: `phase_0`, …: metrics of each phase's steps, in order; `evaluated_<policy>_<mode>`: episodes;
-            `trajectories_<step>`, `rewards_<step>`, `gaps_<step>`: of the steps to show.
+            `shown_0`, …: of each phase, see `gather_shown`.
     """
     from sg_pipeline.reporting.page import ViewerSource, build_page, paragraph, run_sections
     from sg_pipeline.reporting.run_tables import verdicts
 
     metrics = {step["step"]: step for name in tables if name.startswith("phase_") for step in tables[name]}
+    shown = {name: table for group in tables if group.startswith("shown_") for name, table in tables[group].items()}
     common: dict[str, Any] = {
         "method": run.method or run.name,
         "seed": run.seed,
@@ -147,12 +153,12 @@ def write_page(run: RunConfig, aggregate: RewardConfig, summary: dict[str, Any],
             phase=step["phase"],
             step=number,
             trust=step["lambda"],
-            table=tables[f"trajectories_{number}"],
-            rewards=tables[f"rewards_{number}"],
-            gaps=tables[f"gaps_{number}"],
+            table=shown[f"trajectories_{number}"],
+            rewards=shown[f"rewards_{number}"],
+            gaps=shown[f"gaps_{number}"],
         )
         for number, step in sorted(metrics.items())
-        if f"trajectories_{number}" in tables
+        if f"trajectories_{number}" in shown
     ]
     title, lead = f"Self-Guide: run “{run.name}”", paragraph(*verdicts(summary), kind="verdict")
     return build_page(title, lead, run_sections(summary, list(metrics.values()), curve), sources, seed=run.seed)

@@ -1,13 +1,14 @@
 """Report: everything that the run has measured, on one page."""
 
+from collections.abc import Collection, Sequence
 from itertools import groupby
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.coevolution import CoevolveConfig, unroll
+from sg_pipeline.coevolution import CoevolveConfig, Step, unroll
 from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.pipelines.evaluate.pipeline import EVALUATED
-from sg_pipeline.pipelines.report.nodes import gather_metrics, write_cards, write_page, write_report
+from sg_pipeline.pipelines.report.nodes import gather_metrics, gather_shown, write_cards, write_page, write_report
 from sg_pipeline.reporting.page.source import spread_steps
 from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
 
@@ -20,15 +21,11 @@ def create_pipeline(
 ) -> Pipeline:
     """Return the pipeline that reports on a whole run."""
     steps = unroll(config, schedule)
-    # Gathered within their phase: in kedro viz a phase then leads to the report by one dataset instead of forty.
-    phases = {
-        phase: [f"{step.namespace}.metrics" for step in group]
-        for phase, group in groupby(steps, key=lambda step: step.namespace.partition(".")[0])
-    }
-    gathering = [
-        Node(gather_metrics, metrics, f"{phase}.gathered_metrics", name="gather_metrics", namespace=phase)
-        for phase, metrics in phases.items()
-    ]
+    shown = spread_steps([step.index for step in steps], STEPS_SHOWN)
+    # Gathered within their phase: in kedro viz a phase then leads to the report by two datasets instead of fifty.
+    phases = {phase: list(group) for phase, group in groupby(steps, key=lambda step: step.namespace.partition(".")[0])}
+    gathering = [_gather_metrics(phase, group) for phase, group in phases.items()]
+    showing = [_gather_shown(phase, group, shown) for phase, group in phases.items()]
     inputs = [
         "params:run",
         "params:environment",
@@ -43,18 +40,13 @@ def create_pipeline(
         *(f"{phase}.gathered_metrics" for phase in phases),
     ]
     outputs = ["summary", "learning_curve", "report"]
-    chosen = {
-        step.index: step.namespace for step in steps if step.index in spread_steps(range(len(steps)), STEPS_SHOWN)
-    }
-    shown = {
+    page = {
         "run": "params:run",
         "aggregate": "params:aggregate",
         "summary": "summary",
         "curve": "learning_curve",
         **{f"phase_{number}": f"{phase}.gathered_metrics" for number, phase in enumerate(phases)},
-        **{f"trajectories_{index}": f"{namespace}.trajectories" for index, namespace in chosen.items()},
-        **{f"rewards_{index}": f"{namespace}.rewards" for index, namespace in chosen.items()},
-        **{f"gaps_{index}": f"{namespace}.logprob_gaps" for index, namespace in chosen.items()},
+        **{f"shown_{number}": node.outputs[0] for number, node in enumerate(showing)},
         **{
             f"evaluated_{policy}_{mode}": f"evaluate.{policy}.episodes_{mode}"
             for policy in EVALUATED
@@ -64,6 +56,7 @@ def create_pipeline(
     return Pipeline(
         [
             *gathering,
+            *showing,
             Node(write_report, inputs, outputs, name="write_report"),
             Node(
                 write_cards,
@@ -71,6 +64,20 @@ def create_pipeline(
                 "model_card",
                 name="write_cards",
             ),
-            Node(write_page, shown, "page", name="write_page"),
+            Node(write_page, page, "page", name="write_page"),
         ]
     )
+
+
+def _gather_metrics(phase: str, steps: Sequence[Step]) -> Node:
+    metrics = [f"{step.namespace}.metrics" for step in steps]
+    return Node(gather_metrics, metrics, f"{phase}.gathered_metrics", name="gather_metrics", namespace=phase)
+
+
+def _gather_shown(phase: str, steps: Sequence[Step], shown: Collection[int]) -> Node:
+    # The gaps, which are small, of all steps: what no node reads kedro viz draws beside the phase.
+    tables = {f"gaps_{step.index}": f"{step.namespace}.logprob_gaps" for step in steps}
+    for step in steps:
+        if step.index in shown:
+            tables |= {f"{name}_{step.index}": f"{step.namespace}.{name}" for name in ("trajectories", "rewards")}
+    return Node(gather_shown, tables, f"{phase}.shown_steps", name="gather_shown", namespace=phase)

@@ -10,7 +10,7 @@ import polars as pl
 from sg_pipeline.coevolution import CoevolveConfig, RunConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.config import EnvironmentConfig
-from sg_pipeline.environments.pool import shared_pids
+from sg_pipeline.environments.shared_pool import shared_pids
 from sg_pipeline.memory_use import PeakMemory, peak_of_processes
 from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
