@@ -15,6 +15,7 @@ from sg_pipeline.distributed.world import world
 from sg_pipeline.files import ABOUT
 from sg_pipeline.run_lock import RunLock
 from sg_pipeline.sampling.engines import close_engines
+from sg_pipeline.stale_reports import forget_stale_reports
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,8 @@ class RunIdentityHook:
             _forget_other_checkpoints(catalog.get("cross_checkpoint.table"), parameters)
         if parameters.run.share and run_params["only_missing_outputs"] and _trains(pipeline):
             take_over(data_folder(path, parameters.run.name), parameters)
+        if run_params["only_missing_outputs"]:
+            forget_stale_reports(pipeline, catalog)
 
     @hook_impl
     def after_pipeline_run(self) -> None:

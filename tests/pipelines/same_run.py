@@ -20,6 +20,7 @@ def assert_same_run(project, one, other):
         figures = [project.json("08", run, f"steps/step_{step:03d}.json") for run in (one, other)]
         for measured in figures:
             measured.pop("seconds")
+            assert measured.pop("memory").keys() == {"sampling", "environments", "training"}
             for gap in ("logp_gap_mean", "logp_gap_max"):  # of the order of the rounding itself
                 assert measured["training"].pop(gap) < 1e-4
         _assert_close(*figures)

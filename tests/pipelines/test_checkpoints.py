@@ -62,8 +62,14 @@ def test_nothing_is_made_again_because_it_was_pruned(project, pruned):
         return {path: path.stat().st_mtime_ns for path in project.data("06", pruned).rglob("*") if path.is_file()}
 
     before = modified()
+    card = project.data("06", pruned) / "final" / "README.md"
+    card.write_text("of another evaluation")
+    (project.data("08", pruned) / "evaluation_final.json").unlink()
     project.run("coevolve", pruned, FEW, "--only-missing-outputs")
-    assert modified() == before
+    after = modified()
+    assert {path for path in before if before[path] != after[path]} == {card}
+    assert before.keys() == after.keys()
+    assert "model-index" in card.read_text()
 
 
 def test_who_needs_what_is_gone_is_told_before_anything_runs(project, pruned):

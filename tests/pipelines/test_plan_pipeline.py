@@ -7,7 +7,7 @@ def test_a_plan_binds_a_run_to_nothing(project):
     project.run("plan", "foretold")
     plan = project.json("08", "foretold", "plan.json")
     assert plan["memory"]["fits"]
-    assert plan["step"]["measured"] is None
+    assert plan["step"]["measured"] is plan["comparison"] is None
     assert plan["lengths"]["source"] == "assumed (plan.lengths)"
     assert "## Memory, GiB per device" in (project.data("08", "foretold") / "plan.md").read_text()
     assert not (project.data("08", "foretold") / "run.json").exists()
@@ -24,6 +24,15 @@ def test_a_finished_runs_own_steps_take_the_place_of_assumptions(project, finish
     plan = project.json("08", finished, "plan.json")
     assert plan["lengths"]["source"] == f"measured in 4 steps of run '{finished}'"
     assert plan["lengths"]["turns"] <= 3
+    compared = plan["comparison"]
+    assert compared["steps"] == 4
+    assert compared["seconds"]["together"]["measured"] == plan["step"]["measured_total"]
+    steps = [project.json("08", finished, f"steps/step_{step:03d}.json")["memory"] for step in range(4)]
+    for part, pair in compared["gib"].items():
+        assert pair["measured"] == max(step[part] for step in steps) > 0
+        # A process that runs other tests too holds more than the interpreter; a worker of a small panel less.
+        assert 0 < pair["predicted"] < 5 * pair["measured"]
+    assert "| training |" in (project.data("08", finished) / "plan.md").read_text().split("## Peak memory of a step")[1]
     assert plan["step"]["measured_total"] > plan["step"]["measured"]["training"] > 0
     assert plan["run_seconds"]["steps"] == pytest.approx(4 * plan["step"]["measured_total"])
     project.run("plan", finished, {"rollout.max_turns": 2})

@@ -35,7 +35,7 @@ def test_lambda_follows_the_schedule_and_each_step_has_its_figures(project, fini
     for step in range(STEPS):
         metrics = project.json("08", finished, f"steps/step_{step:03d}.json")
         assert (metrics["step"], metrics["phase"]) == (step, phases[step])
-        assert {"success_rate", "r_env", "r_sg", "training", "seconds", "rollout"} <= set(metrics)
+        assert {"success_rate", "r_env", "r_sg", "training", "seconds", "memory", "rollout"} <= set(metrics)
         folder = project.data("03", finished) / f"step_{step:03d}"
         assert {path.name for path in folder.iterdir()} == {
             "trajectories.parquet",
@@ -75,5 +75,7 @@ def _results(summary):
     """What must repeat: everything but names and the clock."""
     timed = {"run", "wall_seconds", "seconds"}
     kept = {key: value for key, value in summary.items() if key not in timed}
-    kept["curve"] = {name: value for name, value in summary["curve"].items() if "seconds" not in name}
+    kept["curve"] = {
+        name: value for name, value in summary["curve"].items() if not name.startswith(("seconds.", "memory."))
+    }
     return json.dumps(kept, sort_keys=True)

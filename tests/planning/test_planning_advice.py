@@ -1,6 +1,7 @@
 """What would make a run fit, and how it is told."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,8 @@ from sg_pipeline.planning.case import check_case
 from sg_pipeline.planning.config import DevicesConfig, PlanConfig
 from sg_pipeline.planning.disk import disk, kept
 from sg_pipeline.planning.document import clock, log_table, plan_markdown, verdict
-from sg_pipeline.planning.memory import memory
+from sg_pipeline.planning.lengths import Recorded
+from sg_pipeline.planning.memory import ALLOCATOR, GIB, PROCESS, WORKERS, memory
 from sg_pipeline.planning.plan import build_plan
 from sg_pipeline.planning.seconds import step_time
 from sg_pipeline.planning.shape import shape_of
@@ -103,6 +105,38 @@ def test_settings_of_the_run_are_told_by_their_names(paper):
     plan = build_plan(paper.changed({"plan.engine": "vllm", "plan.lora_rank": 8}), "adapters")
     assert plan["devices"]["engine"] == "vllm"
     assert plan["model"]["trained"] < plan["model"]["parameters"] / 100
+
+
+def recorded(case, **memory):
+    seconds = {"sampling": 2.0, "environment": 0.5, "format": 0.25, "training": 4.0, "total": 6.75}
+    return Recorded("mine", 3, seconds, case.lengths, memory)
+
+
+def test_a_prediction_stands_beside_what_was_measured():
+    shape = shape_of(small_config(), "small", "test")
+    case = cpu_case(shape, 100, 50, rows=4, micro_batch_tokens=400)
+    plan = build_plan(case, "little", recorded(case, sampling=0.5, training=1.0))
+    compared = plan["comparison"]
+    assert compared["seconds"]["training"] == {"predicted": step_time(case).parts["training"], "measured": 4.0}
+    assert compared["seconds"]["environments"]["measured"] == 0.75
+    assert compared["seconds"]["sync"]["measured"] is None  # steps of an earlier version
+    held = memory(case).moments["training"]
+    assert compared["gib"]["training"] == {"predicted": (sum(held.values()) - held[WORKERS]) / GIB, "measured": 1.0}
+    assert compared["gib"]["environments"]["measured"] is None
+    ratio = f"{compared['gib']['training']['predicted']:.2f}"  # of one GiB
+    for text in (log_table(plan), plan_markdown(plan)):
+        assert text.count("predicted") == 2
+        assert re.search(rf"training[ |]+{ratio}[ |]+1\.00[ |]+{ratio}", text)
+    assert "predicted" not in log_table(build_plan(case, "little"))
+
+
+def test_on_a_gpu_tensors_and_what_the_allocator_holds_are_compared(paper):
+    compared = build_plan(paper, "gpu", recorded(paper, training=60.0, training_reserved=66.0))["comparison"]["gib"]
+    parts = memory(paper).moments["training"]
+    tensors = sum(parts.values()) - parts[ALLOCATOR] - parts[PROCESS]
+    assert compared["training"] == {"predicted": pytest.approx(tensors / GIB), "measured": 60.0}
+    assert compared["training_reserved"]["predicted"] == pytest.approx((tensors + parts[ALLOCATOR]) / GIB)
+    assert "environments" not in compared
 
 
 def test_a_laptop_is_told_of_its_process():

@@ -10,7 +10,7 @@ from sg_pipeline.errors import DataError
 from sg_pipeline.planning.lengths import assumed, read_recorded
 
 
-def write_step(data, number, *, turns=12, trajectories=4, tokens=60, seconds=2.0):
+def write_step(data, number, *, turns=12, trajectories=4, tokens=60, seconds=2.0, **more):
     steps = data / "08_reporting" / "mine" / "steps"
     steps.mkdir(parents=True, exist_ok=True)
     step = {
@@ -18,7 +18,7 @@ def write_step(data, number, *, turns=12, trajectories=4, tokens=60, seconds=2.0
         "training": {"rows": trajectories, "rows_idle": 1},
         "seconds": {"environment": 0.6, "sampling": seconds, "format": 0.12, "training": 1.0, "total": seconds + 1.8},
     }  # fmt: skip
-    (steps / f"step_{number:03d}.json").write_text(json.dumps(step))
+    (steps / f"step_{number:03d}.json").write_text(json.dumps({**step, **more}))
 
 
 def write_trajectories(data, number):
@@ -59,6 +59,15 @@ def test_contexts_are_assumed_where_the_trajectories_are_gone(tmp_path):
 
 def test_a_run_without_steps_tells_nothing(tmp_path):
     assert read_recorded(tmp_path, "mine", LENGTHS, workers=1) is None
+
+
+def test_peaks_are_the_largest_of_the_steps_that_tell_them(tmp_path):
+    write_step(tmp_path, 0)
+    assert read_recorded(tmp_path, "mine", LENGTHS, workers=1).memory == {}
+    write_step(tmp_path, 1, memory={"sampling": 0.5, "training": 2.0})
+    write_step(tmp_path, 2, memory={"sampling": 1.0, "training": 1.5, "environments": 0.1})
+    found = read_recorded(tmp_path, "mine", LENGTHS, workers=1)
+    assert found.memory == {"sampling": 1.0, "training": 2.0, "environments": 0.1}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"turns": 0}', '{"turns": 3, "trajectories": 1, "policy_tokens": 5}'])

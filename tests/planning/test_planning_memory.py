@@ -1,5 +1,6 @@
 """Peak memory against what the learner and the sampler of this project really allocate."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,9 @@ from live_memory import LiveMemory
 from planned import cpu_case, paper_case, published, small_config
 
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
-from sg_pipeline.planning import habits
-from sg_pipeline.planning.memory import GIB, cache_at_most, memory
+from sg_pipeline.planning import habits, vllm
+from sg_pipeline.planning.config import DevicesConfig
+from sg_pipeline.planning.memory import GIB, PROCESS, WORKERS, cache_at_most, memory
 from sg_pipeline.planning.shape import shape_of
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.tiny import TinyConfig, build_tiny
@@ -55,7 +57,7 @@ def test_a_step_of_training_takes_what_is_planned(policy, rows, tokens, own, bud
     shape = shape_of(policy.model.config, "small", "test")
     case = cpu_case(shape, tokens, own, rows=rows, micro_batch_tokens=budget)
     planned = memory(case).moments
-    parts = {name: size for name, size in planned["training"].items() if name != "process and workers"}
+    parts = {name: size for name, size in planned["training"].items() if name not in (PROCESS, WORKERS)}
     # Weights and AdamW's memory were there before.
     expected = sum(parts.values()) - parts["weights"] - habits.MOMENTS * shape.parameters * 4
     assert measured_step(policy, case, experience(rows, tokens, own)) == pytest.approx(expected, rel=0.06)
@@ -116,6 +118,10 @@ def test_what_is_not_needed_is_not_counted(paper):
     adapted = memory(paper.changed({"plan.lora_rank": 16})).moments["training"]
     assert "reference" not in adapted
     assert adapted["gradients"] == paper.shape.adapter(16) * 4
+    # What is not trained is kept as it is multiplied: but for the tied embedding and the norms, in two bytes.
+    short = paper.changed({"plan.compute": "bfloat16"})
+    assert memory(short).moments["training"]["reference"] == 4 * 1_720_574_976 - 2 * paper.shape.matrix_parameters
+    assert "weights cast" not in memory(short.changed({"plan.lora_rank": 16})).moments["training"]
     halved = memory(paper.changed({"base_model.dtype": "bfloat16"})).moments
     assert halved["sampling"]["key-value cache"] == pytest.approx(
         memory(paper).moments["sampling"]["key-value cache"] / 2, rel=0.001
@@ -127,9 +133,11 @@ def test_replicas_hold_everything_and_shards_their_part(paper):
     one = memory(paper).moments["training"]
     replicas = memory(paper.changed({"plan.parallel": "ddp", "plan.devices.count": 8}))
     shards = memory(paper.changed({"plan.parallel": "fsdp", "plan.devices.count": 8}))
-    for name in ("weights", "gradients", "optimizer state", "reference"):
+    for name in ("weights", "gradients", "optimizer state"):
         assert replicas.moments["training"][name] == one[name]
         assert shards.moments["training"][name] == one[name] // 8
+    # The reference is not sharded, and stays between the steps.
+    assert shards.moments["training"]["reference"] == shards.moments["sampling"]["reference"] == one["reference"]
     assert replicas.moments["sampling"]["key-value cache"] == pytest.approx(
         memory(paper).moments["sampling"]["key-value cache"] / 8, rel=0.01
     )
@@ -144,12 +152,49 @@ def test_memory_grows_with_the_micro_batch_and_the_vocabulary(paper):
     assert memory(untied).moments["training"]["logits"] > 151_936 * 4096 * 4
 
 
-def test_vllm_waits_where_its_cache_is_full(paper):
-    case = paper.changed({"plan.engine": "vllm", "evaluate.batch_rows": 1})
+def test_vllm_takes_its_share_of_the_gpu(paper):
+    case = paper.changed({"plan.engine": "vllm"})
     held = memory(case)
+    for moment in ("sampling", "training", "evaluation"):
+        parts = held.moments[moment]
+        # Untied in float32: a second table of the vocabulary. The cache has the rest of the share.
+        assert parts[vllm.WEIGHTS] == (1_720_574_976 + 151_936 * 2048) * 4
+        assert parts[vllm.WEIGHTS] + parts[vllm.CACHE] == round(0.3 * 139.8 * GIB)
     assert held.fits
-    assert held.moments["sampling"]["vLLM's weights"] == 1_720_574_976 * 4
-    assert held.peak <= held.available == round(139.8 * GIB)
+    shorter = case.changed({"plan.vllm.dtype": "bfloat16"})
+    assert vllm.weights(shorter) == vllm.weights(case) // 2
+    assert vllm.trajectories(shorter, 6132) > 2 * vllm.trajectories(case, 6132)
+    assert memory(shorter).peak == held.peak
+    for elsewhere in (paper, paper.changed({"plan.engine": "vllm_server"})):
+        assert vllm.engine_beside(elsewhere) == {}
+    assert "key-value cache" not in memory(elsewhere).moments["sampling"]
+    on_cpu = replace(case, plan=case.plan.model_copy(update={"devices": DevicesConfig()}))
+    assert memory(on_cpu).moments["sampling"][vllm.CACHE] == case.plan.vllm.cpu_cache_gib * GIB
+
+
+def complaints(case):
+    engine = sum(vllm.engine_in_training(case).values())
+    return vllm.complaints(case, sum(memory(case).moments["training"].values()) - engine)
+
+
+def test_what_does_not_fit_beside_vllm_is_told_with_what_would(paper):
+    case = paper.changed({"plan.engine": "vllm", "plan.vllm.dtype": "bfloat16"})
+    share = "plan.vllm.gpu_memory_utilization"
+    waiting = complaints(case)
+    fit = vllm.trajectories(case, case.longest)
+    assert len(waiting) == 1
+    assert f"holds {fit} of 128 trajectories of {case.longest} tokens at once" in waiting[0]
+    enough = float(re.search(r"; ([0-9.]+) would hold all", waiting[0])[1])
+    assert vllm.trajectories(case.changed({share: enough}), case.longest) >= 128
+    (alone,) = complaints(case.changed({share: 0.03}))
+    least = float(re.search(r"; ([0-9.]+) is the least", alone)[1])
+    assert vllm.trajectories(case.changed({share: least}), case.rollout.max_length) == 1
+    assert vllm.trajectories(case.changed({share: least - 0.01}), case.rollout.max_length) == 0
+    crowded = complaints(case.changed({share: 0.9}))[-1]
+    most = float(re.search(r"at most ([0-9.]+) leaves it that", crowded)[1])
+    assert memory(case.changed({share: most})).moments["training"]
+    assert sum(memory(case.changed({share: most})).moments["training"].values()) <= memory(case).available
+    assert sum(memory(case.changed({share: most + 0.01})).moments["training"].values()) > memory(case).available
 
 
 def test_a_guide_is_a_second_model(paper):

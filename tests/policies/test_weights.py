@@ -42,4 +42,10 @@ def test_adapters_are_merged_and_the_policy_stays_as_it_is():
     ids = torch.arange(20)[None]
     assert (plain(ids).logits - adapted(ids).logits).abs().max() < 1e-5
     assert all(torch.equal(weight, before[name]) for name, weight in adapted.state_dict().items())
+    base = dict(named_weights(policy, adapters=False))
+    assert base.keys() == plain.state_dict().keys()
+    assert torch.equal(
+        base["model.layers.0.mlp.up_proj.weight"],
+        before["base_model.model.model.layers.0.mlp.up_proj.base_layer.weight"],
+    )
     assert isinstance(plain_model(policy), Qwen3ForCausalLM)

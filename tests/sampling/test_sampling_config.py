@@ -33,6 +33,9 @@ def test_another_engine_is_and_with_it_what_its_results_depend_on():
         "sampling.vllm.prefix_caching": True,
         "sampling.vllm.enforce_eager": None,
     }
+    separate = {"sampling": {"engine": "vllm", "vllm": {"adapters": "separate"}}, "train": VLLM["train"]}
+    told = fingerprint(parameters(**separate))
+    assert told["parameters"] == {**recorded, "sampling.vllm.adapters": "separate"}
 
 
 def test_where_a_server_is_does_not_identify_a_run():
@@ -58,6 +61,13 @@ def test_where_a_server_is_does_not_identify_a_run():
 def test_a_server_is_found_in_one_way(server, sentence):
     with pytest.raises(ConfigurationError, match=sentence):
         parameters(sampling={"engine": "vllm_server", "server": server})
+
+
+@pytest.mark.parametrize(("vllm", "right"), [({"sleep": True}, "false"), ({"adapters": "separate"}, "merged")])
+def test_what_a_server_cannot_do_is_told(vllm, right):
+    server = {"engine": "vllm_server", "server": {"url": "http://a"}, "vllm": vllm}
+    with pytest.raises(ConfigurationError, match=f"only an engine in the run's own process can do: set it to {right}"):
+        parameters(sampling=server)
 
 
 def test_vllm_wants_its_gap_corrected():

@@ -13,5 +13,5 @@ if ! "$environment/bin/python" -c "import vllm, kedro, textworld" 2>/dev/null; t
     )
 fi
 OMP_NUM_THREADS=1 "$environment/bin/python" -m pytest tests/sampling/test_vllm_local.py tests/sampling/test_vllm_run.py \
-    tests/sampling/test_vllm_ranks.py tests/sampling/test_vllm_server.py tests/sampling/test_vllm_server_run.py \
-    tests/sampling/test_vllm_client.py tests/policies/test_weights.py
+    tests/sampling/test_vllm_adapters.py tests/sampling/test_vllm_ranks.py tests/sampling/test_vllm_server.py \
+    tests/sampling/test_vllm_server_run.py tests/sampling/test_vllm_client.py tests/policies/test_weights.py

@@ -24,6 +24,11 @@ def shared_pool(spec: EnvironmentSpec, config: PoolConfig | None = None) -> Envi
     return _shared[key]
 
 
+def shared_pids() -> list[int]:
+    """Return the processes of all shared pools."""
+    return [pid for pool in _shared.values() if not pool.closed for pid in pool.pids()]
+
+
 def _close_shared() -> None:
     for pool in _shared.values():
         pool.close()

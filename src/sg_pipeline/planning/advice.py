@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from sg_pipeline.planning import vllm
 from sg_pipeline.planning.case import Case
 from sg_pipeline.planning.memory import memory
 from sg_pipeline.planning.seconds import step_time
 
+VLLM_SHARES = (0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
+"""Of a GPU's memory, that vLLM may take."""
 SHOWN = 6
 """Ways that are told."""
 
@@ -94,7 +97,7 @@ def _try(case: Case, chosen: tuple[Change, ...]) -> Way | None:
         return None
     other = case.changed({name: value for change in chosen for name, value in change.values.items()})
     held = memory(other)
-    if not held.fits:
+    if not held.fits or (other.plan.engine == "vllm" and not vllm.trajectories(other, other.rollout.max_length)):
         return None
     seconds = step_time(other).total
     return Way(chosen, held.peak, seconds, seconds / (other.rollout.tasks_per_step * other.rollout.group_size))
@@ -112,13 +115,27 @@ def _changes(case: Case) -> Iterator[Change]:
     plan = case.plan
     if plan.lora_rank == 0:
         yield Change({"plan.lora_rank": 16}, "adapters: the extra lora", here=False)
-    if plan.engine == "transformers":
-        yield Change({"plan.engine": "vllm"}, "a paged cache: the extra vllm", here=False)
+    yield from _vllm(case)
     for parallel in ("ddp", "fsdp"):
         for count in (2, 4, 8):
             if plan.parallel != parallel or count > plan.devices.count:
                 note = f"accelerate launch, conf/accelerate/{'ddp' if parallel == 'ddp' else 'fsdp2'}.yaml"
                 yield Change({"plan.parallel": parallel, "plan.devices.count": count}, note, here=False)
+
+
+def _vllm(case: Case) -> Iterator[Change]:
+    """Yield what an engine with a cache of its own can do: be used, take less of the GPU, keep shorter numbers."""
+    plan = case.plan
+    if plan.engine == "transformers":
+        for share in VLLM_SHARES:
+            values = {"plan.engine": "vllm", "plan.vllm.gpu_memory_utilization": share}
+            yield Change(values, "a paged cache: the extra vllm", here=False)
+    if plan.engine == "vllm":
+        for share in VLLM_SHARES:
+            if share < plan.vllm.gpu_memory_utilization:
+                yield Change({"plan.vllm.gpu_memory_utilization": share}, "fewer trajectories at once, others wait")
+        if vllm.dtype(case) == "float32":
+            yield Change({"plan.vllm.dtype": "bfloat16"}, "its rounding is corrected for (train.sampler_correction)")
 
 
 def _smaller(case: Case) -> Iterator[Change]:

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sg_pipeline.planning.devices import DEVICES, Device
+from sg_pipeline.sampling.config import VllmConfig
 
 
 class DevicesConfig(BaseModel):
@@ -129,18 +130,22 @@ class Settings(PlanConfig):
     """The plan's own section with those settings of the run that decide its arithmetic (`inputs.settings_of`).
 
     Attributes:
-        engine: that samples.
+        engine: that samples; one in a process of its own ("vllm_server") takes nothing of these devices.
+        vllm: of that engine, where it is one in the run's own process.
         compute: "weights" computes in the type of the weights, "bfloat16" under autocast.
         lora_rank: 0 trains all weights; otherwise adapters of this rank.
     """
 
-    engine: Literal["transformers", "vllm"] = "transformers"
+    engine: Literal["transformers", "vllm", "vllm_server"] = "transformers"
+    vllm: VllmConfig = Field(default_factory=lambda: VllmConfig())
     compute: Literal["weights", "bfloat16"] = "weights"
     lora_rank: int = Field(0, ge=0)
 
 
 IN_THE_RUN = {
     "plan.engine": "sampling.engine",
+    "plan.vllm.gpu_memory_utilization": "sampling.vllm.gpu_memory_utilization",
+    "plan.vllm.dtype": "sampling.vllm.dtype",
     "plan.compute": "base_model.compute",
     "plan.lora_rank": "base_model.lora.rank",
 }

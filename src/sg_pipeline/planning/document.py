@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sg_pipeline.planning.memory import ALLOCATOR, PROCESS, WORKERS
 from sg_pipeline.reporting.text import NONE, percent, table
 
 _DEFINITIONS = {
@@ -12,6 +13,16 @@ _DEFINITIONS = {
     "training": "the largest micro-batch",
     "evaluation": "the last turn of a batch of games",
 }
+
+
+_WATCHED = {
+    "environments": "environments' processes",
+    "sampling_reserved": "sampling, held by the allocator",
+    "training_reserved": "training, held by the allocator",
+}
+"""Names of peaks in words; the others are their own."""
+_SHOWN = 0.005
+"""Of seconds and GiB, what is told as 0.01 at least."""
 
 
 def verdict(plan: Mapping[str, Any]) -> str:
@@ -49,9 +60,12 @@ def log_table(plan: Mapping[str, Any]) -> str:
         lines.append(f"  {part:32}" + "".join(f"{NONE if size is None else f'{size:.2f}':>11}" for size in sizes))
     totals = [sum(parts.values()) for parts in plan["memory"]["gib"].values()]
     lines.append(f"  {'together':32}" + "".join(f"{size:>11.2f}" for size in totals))
-    lines.append(f"{'seconds a step':34}{'estimated':>10}{'measured':>10}")
-    for name, estimated, measured in _seconds(plan):
-        lines.append(f"  {name:32}{estimated:>10.2f}{NONE if measured is None else f'{measured:.2f}':>10}")
+    lines.append(f"{'seconds a step':34}" + "".join(f"{head:>10}" for head in _heads(plan)))
+    lines += [f"  {name:32}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in _seconds(plan)]
+    if plan["comparison"]:
+        lines.append(f"{'peak memory of a step, GiB':34}" + "".join(f"{head:>10}" for head in _heads(plan)))
+        lines += [f"  {name:32}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in _peaks(plan)]
+        lines += [f"  {sentence}" for sentence in _told(plan)]
     run = plan["run_seconds"]
     told = ", ".join(f"{name} {clock(seconds)}" for name, seconds in run.items())
     basis = f"measured in {step['measured_steps']} steps" if step["measured"] else "estimated"
@@ -70,10 +84,6 @@ def plan_markdown(plan: Mapping[str, Any]) -> str:
         for part in _parts(plan)
     ]
     memory_rows.append(["**together**", *(f"**{sum(parts.values()):.2f}**" for parts in moments.values())])
-    seconds_rows = [
-        [name, f"{estimated:.2f}", NONE if measured is None else f"{measured:.2f}"]
-        for name, estimated, measured in _seconds(plan)
-    ]
     run, stored = plan["run_seconds"], plan["disk"]
     trained = "" if model["trained"] == model["parameters"] else f", {_count(model['trained'])} of them trained"
     told = verdict(plan)
@@ -97,10 +107,11 @@ def plan_markdown(plan: Mapping[str, Any]) -> str:
         table(["part", *moments], memory_rows),
         "; ".join(f"{moment}: {_DEFINITIONS[moment]}" for moment in moments) + ".",
         "## Seconds a step",
-        table(["part", "estimated", "measured"], seconds_rows),
+        table(["part", *_heads(plan)], _seconds(plan)),
         f"A step samples {_count(step['sampled_tokens'])} tokens and trains on {_count(step['trained_tokens'])} "
         f"(padding included): {step['training_tflop']:.3g} TFLOP, {percent(step['share_of_peak'])} of the peak in that "
         f"time.",
+        *(_measured_sections(plan) if plan["comparison"] else []),
         "## The whole run",
         table(["part", "time"], [*([name, clock(value)] for name, value in run.items()),
                                  ["**together**", f"**{clock(sum(run.values()))}**"]]),
@@ -126,15 +137,51 @@ def clock(seconds: float) -> str:
 def _parts(plan: Mapping[str, Any]) -> list[str]:
     """Parts of all moments, in the order in which they first stand."""
     names = [part for parts in plan["memory"]["gib"].values() for part in parts]
-    rest = [name for name in dict.fromkeys(names) if name not in ("context and fragmentation", "process and workers")]
+    rest = [name for name in dict.fromkeys(names) if name not in (PROCESS, WORKERS, ALLOCATOR)]
     return [*rest, *(name for name in dict.fromkeys(names) if name not in rest)]
 
 
-def _seconds(plan: Mapping[str, Any]) -> list[tuple[str, float, float | None]]:
+def _heads(plan: Mapping[str, Any]) -> list[str]:
+    return ["predicted", "measured", "ratio"] if plan["comparison"] else ["estimated"]
+
+
+def _seconds(plan: Mapping[str, Any]) -> list[list[str]]:
+    """Seconds of a step by part, as cells under `_heads`."""
+    if plan["comparison"]:
+        return [[name, *_against(pair)] for name, pair in plan["comparison"]["seconds"].items()]
     step = plan["step"]
-    measured = step["measured"] or {}
-    rows = [(name, seconds, measured.get(name)) for name, seconds in step["seconds"].items()]
-    return [*rows, ("together", step["total"], step["measured_total"])]
+    return [[name, f"{seconds:.2f}"] for name, seconds in {**step["seconds"], "together": step["total"]}.items()]
+
+
+def _peaks(plan: Mapping[str, Any]) -> list[list[str]]:
+    """Peak memory of a step by what was watched, as cells under `_heads`."""
+    return [[_WATCHED.get(name, name), *_against(pair)] for name, pair in plan["comparison"]["gib"].items()]
+
+
+def _against(pair: Mapping[str, float | None]) -> list[str]:
+    """Predicted, measured, and how many times too much was predicted; no ratio of what does not show."""
+    predicted, measured = pair["predicted"], pair["measured"]
+    ratio = predicted / measured if predicted and measured and measured >= _SHOWN else None
+    return [NONE if value is None else f"{value:.2f}" for value in (predicted, measured, ratio)]
+
+
+def _told(plan: Mapping[str, Any]) -> list[str]:
+    """What is compared, in sentences."""
+    told, steps = plan["comparison"]["foretold"], plan["comparison"]["steps"]
+    return [
+        f"Measured in {steps} step{'s' if steps > 1 else ''}: mean seconds (the first step imports libraries), largest "
+        f"peak.",
+        f"Predicted from the lengths of their episodes; by the assumed ones the plan said {told['seconds']:.2f} s and "
+        f"{told['gib']:.2f} GiB.",
+    ]
+
+
+def _measured_sections(plan: Mapping[str, Any]) -> list[str]:
+    return [
+        "## Peak memory of a step, GiB",
+        table(["part", *_heads(plan)], _peaks(plan)),
+        " ".join(_told(plan)),
+    ]
 
 
 def _kind(plan: Mapping[str, Any]) -> str:

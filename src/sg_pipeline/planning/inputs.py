@@ -64,8 +64,8 @@ def settings_of(given: Parameters) -> Settings:
     lora = given.base_model.lora
     return Settings(
         **dict(given.plan),
-        # A server is counted as if it stood on the run's own devices.
-        engine="transformers" if given.sampling.engine == "transformers" else "vllm",
+        engine=given.sampling.engine,
+        vllm=given.sampling.vllm,
         # TF32 products are counted as float32: their peak is not in the table of devices.
         compute="bfloat16" if given.base_model.compute == "bfloat16" else "weights",
         lora_rank=0 if lora is None else lora.rank,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -52,12 +52,15 @@ class Recorded:
         steps: how many.
         seconds: part of a step -> mean over the steps: "sampling", "environment", "format", "training", "total".
         lengths: of its episodes.
+        memory: part of a step -> GiB at its peak, the largest of the steps; see `memory_use`. Empty where the steps are
+            of an earlier version.
     """
 
     run: str
     steps: int
     seconds: dict[str, float]
     lengths: Lengths
+    memory: dict[str, float] = field(default_factory=dict)
 
 
 def assumed(config: LengthsConfig) -> Lengths:
@@ -100,7 +103,9 @@ def read_recorded(data: Path, run: str, otherwise: LengthsConfig, workers: int) 
     found = _read_contexts(tables[every // 2 :: every], lengths)
     if found is None:
         lengths = replace(lengths, source=f"{lengths.source}; contexts assumed, its trajectories are gone")
-    return Recorded(run, len(steps), seconds, found or lengths)
+    peaks = [(name, peak) for step in steps for name, peak in step.get("memory", {}).items()]
+    memory = {name: max(peak for other, peak in peaks if other == name) for name, _ in peaks}
+    return Recorded(run, len(steps), seconds, found or lengths, memory)
 
 
 def _read_step(path: Path) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """Peak memory of one device, by part, in the moments of a run at which it may be reached.
 
-sampling      weights, AdamW's memory, keys and values of all episodes, what a forward pass needs
+sampling      weights, reference, AdamW's memory, keys and values of all episodes, what a forward pass needs
 training      weights, reference, gradients, AdamW's memory, activations, logits
 evaluation    as sampling, for the final policy and `evaluate.batch_rows` episodes, which nobody shares
 """
@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sg_pipeline.planning import habits
+from sg_pipeline.planning import habits, vllm
 from sg_pipeline.planning.activations import backward_bytes, kept_bytes
 from sg_pipeline.planning.case import Case
 
 GIB = 1024**3
+PROCESS, WORKERS, ALLOCATOR = "process", "workers", "fragmentation"
+"""Parts that are no tensors: the interpreter with its libraries or CUDA's context; environments, on a CPU's account
+alone; what the allocator holds in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def memory(case: Case) -> Memory:
     """Return the peak memory of one device of `case`."""
     available = round(case.device.memory_gib * GIB)
     moments = {
-        "sampling": _sampling(case, case.episodes, case.rollout.max_turns),
+        "sampling": {**_reference(case), **_sampling(case, case.episodes, case.rollout.max_turns)},
         "training": _training(case),
     }
     if case.evaluated_rows:
@@ -71,33 +74,41 @@ def cache_at_most(case: Case) -> int:
 def _held(case: Case) -> dict[str, int]:
     """What lives from step to step: weights, AdamW's memory."""
     shards = case.ranks if case.plan.parallel == "fsdp" else 1
-    adapter = case.trainable if case.plan.lora_rank else 0
+    weights = _frozen(case) + case.trainable * case.size if case.plan.lora_rank else case.shape.parameters * case.size
     return {
-        "weights": (case.shape.parameters + adapter) * case.size // shards,
+        "weights": weights // shards,
         "optimizer state": habits.MOMENTS * case.trainable * case.size // shards,
     }
 
 
 def _reference(case: Case) -> dict[str, int]:
-    shards = case.ranks if case.plan.parallel == "fsdp" else 1
-    return {"reference": case.shape.parameters * case.size // shards} if case.has_reference else {}
+    """The second model of a KL term, whole on every device: read at the first training, and kept from then on."""
+    return {"reference": _frozen(case)} if case.has_reference else {}
+
+
+def _frozen(case: Case) -> int:
+    """Bytes of all weights where none is trained: linear ones are kept in the type in which they are multiplied."""
+    shape = case.shape
+    linear = shape.matrix_parameters + (0 if shape.tied else shape.head)
+    return shape.parameters * case.size - (linear * (case.size - 2) if _autocast(case) else 0)
+
+
+def _autocast(case: Case) -> bool:
+    """Whether weights are float32 and matrix products bfloat16."""
+    return case.plan.compute == "bfloat16" and case.dtype == "float32"
 
 
 def _sampling(case: Case, episodes: int, turns: int) -> dict[str, int]:
     """The moment at which the cache is largest: the last turn of episodes that nobody wins."""
     parts = _held(case)
     shape, size = case.shape, case.size
+    if not case.device.is_gpu:
+        parts[ALLOCATOR] = _kept_for_later(case)
     if case.plan.parallel == "fsdp" and case.plan.engine == "transformers":
         # The sampler's calls differ from rank to rank, so it needs all weights at hand.
         parts["weights gathered for sampling"] = shape.parameters * size
-    if case.plan.engine == "vllm":
-        parts["vLLM's weights"] = shape.parameters * size
-        # It waits where its cache is full, and needs no more than one trajectory's.
-        left = round(case.device.memory_gib * GIB) - sum(_with_process(case, parts).values())
-        wanted = episodes * case.longest_of(turns) * case.cache_bytes()
-        least = case.rollout.max_length * case.cache_bytes()
-        parts["key-value cache"] = max(least, min(wanted, round(left / (1 + habits.FRAGMENTATION))))
-        return parts
+    if case.plan.engine != "transformers":
+        return {**parts, **vllm.engine_beside(case)}
     episodes = case.at_once(episodes)
     before = case.longest_of(turns) - round(case.lengths.completion)
     # Before the last turn the cache makes room for the longest answer there may be.
@@ -119,6 +130,28 @@ def _sampling(case: Case, episodes: int, turns: int) -> dict[str, int]:
     return parts
 
 
+def _kept_for_later(case: Case) -> int:
+    """What the C library keeps of a training's freed activations: those that it has not mapped one by one."""
+    tokens = case.micro_tokens
+    if tokens * case.shape.hidden * case.size >= habits.MAPPED_BYTES:
+        return 0
+    kept, backward, largest = _activations(case, tokens)
+    return kept + backward + largest
+
+
+def _activations(case: Case, tokens: int) -> tuple[int, int, int]:
+    """Return the bytes that are (kept from the forward pass, added while a layer goes backward, its weights' gradient).
+
+    Padding stands on the right, where causal attention needs no mask for it.
+    """
+    how = {"checkpointing": case.checkpointing, "autocast": _autocast(case)}
+    return (
+        tokens * kept_bytes(case.shape, case.size, **how),
+        tokens * backward_bytes(case.shape, case.size, **how),
+        max(inputs * outputs for (inputs, outputs), _ in case.shape.linears) * case.size,
+    )
+
+
 def _blocks(positions: int) -> int:
     return math.ceil(positions / habits.CACHE_BLOCK) * habits.CACHE_BLOCK
 
@@ -136,17 +169,12 @@ def _training(case: Case) -> dict[str, int]:
         parts["weights gathered"] = (2 * shape.layer + shape.head) * size
         # A whole policy stays beside the shards: it samples, and is written down.
         parts["weights gathered for sampling"] = shape.parameters * size
-    if case.plan.engine == "vllm":
-        parts["vLLM's weights"] = shape.parameters * size
-    autocast = case.plan.compute == "bfloat16" and case.dtype == "float32"
-    if autocast and case.plan.parallel != "fsdp":
+    parts |= vllm.engine_in_training(case)
+    autocast = _autocast(case)
+    if autocast and case.plan.parallel != "fsdp" and not case.plan.lora_rank:
         parts["weights cast"] = shape.parameters * 2
     tokens = case.micro_tokens
-    # Padding stands on the right, where causal attention needs no mask for it.
-    how = {"checkpointing": case.checkpointing, "autocast": autocast}
-    kept = tokens * kept_bytes(shape, size, **how)
-    layer = tokens * backward_bytes(shape, size, **how)
-    largest = max(inputs * outputs for (inputs, outputs), _ in shape.linears) * size
+    kept, layer, largest = _activations(case, tokens)
     tied = shape.head * size if shape.tied and not case.plan.lora_rank else 0
     logits = _logits(case, tokens)
     if kept + logits > kept + layer + largest + tied:
@@ -181,8 +209,13 @@ def _logits(case: Case, tokens: int) -> int:
 def _with_process(case: Case, parts: dict[str, int]) -> dict[str, int]:
     """Add what is not tensors."""
     if not case.device.is_gpu:
-        process = habits.CONTEXT_GIB["cpu"] + habits.WORKER_GIB * case.workers
-        return {**parts, "process and workers": round(process * GIB)}
-    passing = sum(size for name, size in parts.items() if name not in ("weights", "reference", "optimizer state"))
-    rest = habits.CONTEXT_GIB["gpu"] * GIB + habits.FRAGMENTATION * passing
-    return {**parts, "context and fragmentation": round(rest)}
+        workers = round(habits.WORKER_GIB * case.workers * GIB)
+        process = habits.CONTEXT_GIB["cpu"] + (habits.VLLM_GIB if case.plan.engine == "vllm" else 0)
+        return {**parts, PROCESS: round(process * GIB), WORKERS: workers}
+    staying = ("weights", "reference", "optimizer state", vllm.WEIGHTS, vllm.CACHE)
+    passing = sum(size for name, size in parts.items() if name not in staying)
+    return {
+        **parts,
+        ALLOCATOR: round(habits.FRAGMENTATION * passing),
+        PROCESS: round(habits.CONTEXT_GIB["gpu"] * GIB),
+    }

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from sg_pipeline.planning import vllm
 from sg_pipeline.planning.advice import Way, ways_to_fit
 from sg_pipeline.planning.case import Case
+from sg_pipeline.planning.comparison import RECORDED_AS, compare
 from sg_pipeline.planning.config import IN_THE_RUN
 from sg_pipeline.planning.disk import checkpoints, disk, kept
 from sg_pipeline.planning.lengths import Recorded
-from sg_pipeline.planning.memory import GIB, cache_at_most, memory
+from sg_pipeline.planning.memory import GIB, Memory, cache_at_most, memory
 from sg_pipeline.planning.seconds import run_seconds, step_time
-
-_RECORDED_AS = {"sampling": ("sampling",), "environments": ("environment", "format"), "training": ("training",)}
-"""Part of a step -> names of the step metrics' seconds."""
 
 
 def build_plan(case: Case, run: str, recorded: Recorded | None = None) -> dict[str, Any]:
@@ -27,12 +26,13 @@ def build_plan(case: Case, run: str, recorded: Recorded | None = None) -> dict[s
     Returns:
         JSON-ready: `run`; `model`; `devices`; `lengths`; `memory` (GiB by moment and part, `peak_gib`, `available_gib`,
         `fits`); `step` (seconds by part, estimated, and `measured` where there is something); `run_seconds`; `disk`
-        (GB by part); `ways` (that would make it fit); `notes`; `assumptions`.
+        (GB by part); `ways` (that would make it fit); `comparison` (see `comparison.compare`; None where the run has
+        no steps); `notes`; `assumptions`.
     """
     held, estimated = memory(case), step_time(case)
     measured = None
     if recorded is not None:
-        measured = {part: sum(recorded.seconds[name] for name in names) for part, names in _RECORDED_AS.items()}
+        measured = {part: sum(recorded.seconds.get(name, 0.0) for name in names) for part, names in RECORDED_AS.items()}
     step = recorded.seconds["total"] if recorded is not None else estimated.total
     peak = case.device.peak(case.compute_dtype)
     training = measured["training"] if measured else estimated.parts["training"]
@@ -93,7 +93,8 @@ def build_plan(case: Case, run: str, recorded: Recorded | None = None) -> dict[s
             "kept": len(kept(case)),
         },
         "ways": [] if held.fits else [_way(way) for way in ways_to_fit(case)],
-        "notes": _notes(case),
+        "comparison": None if recorded is None else compare(case, recorded),
+        "notes": _notes(case, held),
         "assumptions": {
             "efficiency": case.plan.efficiency.model_dump(),
             "lengths": {name: getattr(case.lengths, name) for name in type(case.plan.lengths).model_fields},
@@ -111,7 +112,7 @@ def _way(way: Way) -> dict[str, Any]:
     }
 
 
-def _notes(case: Case) -> list[str]:
+def _notes(case: Case, held: Memory) -> list[str]:
     """What the figures do not say themselves."""
     notes = []
     if case.plan.parallel != "none":
@@ -128,6 +129,9 @@ def _notes(case: Case) -> list[str]:
         )
     if case.dtype != "float32" and case.plan.lora_rank == 0:
         notes.append(f"Weights and AdamW's memory are {case.dtype}: updates smaller than a 256th of a weight are lost.")
+    if case.plan.engine == "vllm":
+        beside = sum(vllm.engine_in_training(case).values())
+        notes += vllm.complaints(case, sum(held.moments["training"].values()) - beside)
     reach = cache_at_most(case)
     if case.plan.engine == "transformers" and reach > round(device.memory_gib * GIB):
         notes.append(

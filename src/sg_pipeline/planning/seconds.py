@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sg_pipeline.coevolution import written_steps
-from sg_pipeline.planning import habits
+from sg_pipeline.planning import habits, vllm
 from sg_pipeline.planning.case import Case
 from sg_pipeline.planning.flops import Passes, forward_flops, training_flops
+from sg_pipeline.planning.shape import BYTES
 from sg_pipeline.training.experience import MicroBatch, plan_updates
 
 
@@ -102,7 +103,7 @@ def play_seconds(case: Case, rows: int) -> float:
     """Return the seconds of sampling `rows` episodes to their ends, side by side or in waves."""
     if rows == 0:
         return 0.0
-    if case.plan.engine == "transformers" and (wave := case.at_once(rows)) < rows:
+    if (wave := _at_once(case, rows)) < rows:
         return rows // wave * play_seconds(case, wave) + play_seconds(case, rows % wave)
     lengths = case.lengths
     turns = turns_of(case, rows)
@@ -124,16 +125,26 @@ def play_seconds(case: Case, rows: int) -> float:
     return seconds
 
 
+def _at_once(case: Case, rows: int) -> int:
+    """Return how many of so many episodes are sampled side by side; vLLM's others wait for room in its cache."""
+    if case.plan.engine == "transformers":
+        return case.at_once(rows)
+    if case.plan.engine == "vllm":
+        return min(rows, max(1, vllm.trajectories(case, case.longest)))
+    return rows
+
+
 def _pass_seconds(case: Case, rows: float, new: float, span: float, passes: int, reached: float) -> float:
     """Return the seconds of feeding `new` tokens to each of `rows` rows that then see `span` positions."""
     shape, device, efficiency = case.shape, case.device, case.plan.efficiency
-    paged = case.plan.engine == "vllm"
+    paged = case.plan.engine != "transformers"
     # The cache is a rectangle: every row is read as far as the longest one reaches.
     seen = span if paged else span * case.lengths.spread
     flops = forward_flops(shape, rows * new, rows * new * seen, rows)
-    read = passes * (shape.matrix_parameters + shape.head) * case.size + rows * seen * case.cache_bytes()
+    size, token = (BYTES[vllm.dtype(case)], vllm.token_bytes(case)) if paged else (case.size, case.cache_bytes())
+    read = passes * (shape.matrix_parameters + shape.head) * size + rows * seen * token
     layer_ms = min(habits.VLLM_LAYER_MS, efficiency.layer_ms) if paged else efficiency.layer_ms
-    computing = flops / (device.peak(case.compute_dtype) * reached)
+    computing = flops / (device.peak(vllm.dtype(case) if paged else case.compute_dtype) * reached)
     busy = max(computing, read / (device.bandwidth * 1e9 * efficiency.bandwidth))
     return _with_host(case, busy, passes * shape.layers * layer_ms / 1000)
 
@@ -196,5 +207,8 @@ def _sync(case: Case, passes: int, updates: int) -> float:
         gathers = 2 + case.checkpointing
         seconds += passes * others * (gathers * weights + gradients) / link + others * weights / link
     if case.plan.engine == "vllm":
-        seconds += 2 * weights / (case.device.bandwidth * 1e9 * case.plan.efficiency.bandwidth)
+        # Read from the policy, written to the engine; a sleeping engine's cache costs nothing to make anew.
+        alone = case.plan.lora_rank and case.plan.vllm.adapters == "separate"
+        sent = 2 * gradients if alone else weights + vllm.weights(case)
+        seconds += sent / (case.device.bandwidth * 1e9 * case.plan.efficiency.bandwidth)
     return seconds

@@ -15,16 +15,17 @@ _ADAPTED = "base_model.model."
 """What PEFT writes before every name of the model that it has wrapped."""
 
 
-def named_weights(policy: Policy) -> Iterator[tuple[str, torch.Tensor]]:
+def named_weights(policy: Policy, *, adapters: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
     """Return every weight as (name in a checkpoint, tensor), one after the other, adapters merged into what they adapt.
 
+    Without `adapters` the weights are those of the model that they belong to.
     The policy is not changed: a merged weight is a tensor of its own, made when its turn comes. An output layer that
     is tied to the input embedding is named like one that is not, so that whoever reads them may hold the two apart.
     Weights that ranks share out (DTensor) are gathered: then every rank has to go through all of them.
     """
     model: Any = policy.model
     names = set()
-    for name, weight in _merged(model) if hasattr(model, "peft_config") else model.state_dict().items():
+    for name, weight in _merged(model, adapters) if hasattr(model, "peft_config") else model.state_dict().items():
         names.add(name)
         yield name, _whole(weight.detach())
     if _OUTPUT not in names and getattr(plain_model(policy).config, "tie_word_embeddings", False):
@@ -37,15 +38,15 @@ def plain_model(policy: Policy) -> Any:
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
-def _merged(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Return the weights of a PEFT model, each with its active adapters' difference added."""
+def _merged(model: Any, adapters: bool) -> Iterator[tuple[str, torch.Tensor]]:
+    """Return the weights of a PEFT model, each with its active adapters' difference added where that is wanted."""
     layers = {name: layer for name, layer in model.named_modules() if hasattr(layer, "get_delta_weight")}
     for name, weight in model.state_dict().items():
         if ".lora_" in name or ".original_module." in name:
             continue
         owner, _, leaf = name.rpartition(".")
         layer = layers.get(owner.removesuffix(".base_layer"))
-        if layer is not None and leaf == "weight" and not layer.merged:
+        if adapters and layer is not None and leaf == "weight" and not layer.merged:
             for adapter in layer.active_adapters:
                 if adapter in layer.scaling:
                     weight = weight + layer.get_delta_weight(adapter).to(weight.dtype)  # noqa: PLW2901

@@ -9,7 +9,8 @@ class VllmConfig(BaseModel):
     """A vLLM engine; the longest trajectory and the seeds are the rollout's.
 
     Attributes:
-        dtype: of its weights and its key-value cache; "auto": the policy's.
+        dtype: of its weights and its key-value cache; "auto": bfloat16 where the policy computes in it
+            (`base_model.compute`), or else the type of the policy's weights.
         gpu_memory_utilization: share of the GPU's memory that the engine takes, training has the rest. On a CPU only
             a check against the memory that is free.
         cpu_cache_gib: on a CPU, memory for cached keys and values.
@@ -17,6 +18,8 @@ class VllmConfig(BaseModel):
             trajectory again.
         sleep: while the policy is trained, the engine gives up its memory, and gets new weights afterwards; ignored on
             a CPU. No result depends on it.
+        adapters: how a policy's LoRA adapters come to the engine after each training step: merged into all weights, or
+            separate, alone: the base weights stay, and the engine adds what the adapters say while it computes.
         enforce_eager: without compiled graphs: slower on a GPU, and a quicker start; None: on a CPU only.
     """
 
@@ -27,6 +30,7 @@ class VllmConfig(BaseModel):
     cpu_cache_gib: int = Field(default=1, ge=1)
     prefix_caching: bool = True
     sleep: bool = False
+    adapters: Literal["merged", "separate"] = "merged"
     enforce_eager: bool | None = None
 
 
@@ -97,4 +101,7 @@ class SamplingConfig(BaseModel):
                 f"engine is 'vllm_server', which needs either server.url (a server that runs) or server.executable "
                 f"(the vllm that this run starts), but {'both are' if self.server.url else 'neither is'} set"
             )
+        if self.engine == "vllm_server" and (self.vllm.sleep or self.vllm.adapters == "separate"):
+            found, right = ("sleep is true", "false") if self.vllm.sleep else ("adapters is 'separate'", "merged")
+            raise ValueError(f"vllm.{found}, which only an engine in the run's own process can do: set it to {right}")
         return self

@@ -72,6 +72,7 @@ def close_engines() -> None:
 def _engine(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
     """Return the engine for models of the policy's shape, started at the first call."""
     from sg_pipeline.policies.weights import plain_model
+    from sg_pipeline.sampling.vllm.adapters import adapter_rank
 
     shape = plain_model(policy).config
     longest = getattr(shape.get_text_config(), "max_position_embeddings", None)
@@ -79,7 +80,8 @@ def _engine(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
         raise ConfigurationError(
             f"max_length must lie between 1 and the model's max_position_embeddings ({longest}), found {max_length}."
         )
-    what = [config.model_dump(), max_length, str(policy.model.dtype), _shape(shape)]
+    rank = adapter_rank(policy) if config.vllm.adapters == "separate" else None
+    what = [config.model_dump(), max_length, str(policy.model.dtype), _shape(shape), rank]
     key = json.dumps(what, sort_keys=True, default=str)
     if key not in _engines:
         close_engines()

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from sg_pipeline.coevolution import CoevolveConfig, RunConfig
+from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.environments.shared_pool import shared_pids
+from sg_pipeline.memory_use import PeakMemory, peak_of_processes
 from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
@@ -47,8 +50,9 @@ def rollout(
         guide: the frozen policy that writes the guidance, where `rollout.guide` names one.
 
     Returns:
-        (trajectories, one row a turn; where the time went and what was counted).
+        (trajectories, one row a turn; where the time went, what was counted, and the peak memory in GiB).
     """
+    watch = PeakMemory(policy.model.device)
     with games_of(panel, games) as data_root:
 
         def play_groups(tasks: list[Task], groups: Sequence[int]) -> RolloutResult:
@@ -68,7 +72,8 @@ def rollout(
 
         shared = partial(play_shared, play_groups)
         result = play_step(shared, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
-    return to_frame(result.trajectories), {"timings": result.timings, "counters": result.counters}
+    memory = _of_the_fullest({**watch.gib("sampling"), "environments": peak_of_processes(shared_pids())})
+    return to_frame(result.trajectories), {"timings": result.timings, "counters": result.counters, "memory": memory}
 
 
 def validate(
@@ -132,7 +137,7 @@ def train(
         policy: the live policy that rolled out these trajectories; updated in place.
         validated, rewards: turns, and one row a trajectory with its advantage.
         dials: the step's figures so far.
-        rollout_report: where the rollout's time went.
+        rollout_report: where the rollout's time went, and what memory it took.
         reference: folder of the base policy, from which `train.beta` > 0 measures the KL divergence.
         config, rollout_config, run: parameters.
 
@@ -148,9 +153,10 @@ def train(
     _check_link(policy, step)
     own = {Segment.ACTION} if rollout_config.guide is not None else POLICY_SEGMENTS
     experience = experience_table(validated, rewards, own)
-    resting_s = 0.0
-    if experience or not rollout_config.dynamic_sampling:
-        resting_s = rest_engines()
+    trains = bool(experience) or not rollout_config.dynamic_sampling
+    resting_s = rest_engines() if trains else 0.0
+    watch = PeakMemory(policy.model.device)
+    if trains:
         trained = train_step(
             policy,
             experience,
@@ -164,7 +170,15 @@ def train(
         trained = pass_step(policy, config, step)
     training = dict(trained.metrics)
     seconds = time_split(rollout_report["timings"], training.pop("seconds"), resting_s)
-    metrics = {**dials, "rollout": rollout_report["counters"], "training": training, "seconds": seconds}
+    # A rollout that an earlier version has recorded does not say what memory it took.
+    memory = {**rollout_report.get("memory", {}), **_of_the_fullest(watch.gib("training"))}
+    metrics = {
+        **dials,
+        "rollout": rollout_report["counters"],
+        "training": training,
+        "seconds": seconds,
+        "memory": memory,
+    }
     return metrics, gap_table(validated, rewards, trained.gaps), policy
 
 
@@ -172,3 +186,9 @@ def _check_link(policy: "Policy", step: int) -> None:
     """The graph hands one live object on: a wrong wire would train a policy on somebody else's trajectories."""
     if policy.step != step:
         raise RuntimeError(f"trajectories of step {step} reached a policy that stands at step {policy.step}")
+
+
+def _of_the_fullest(memory: dict[str, float]) -> dict[str, float]:
+    """Return each figure of the process that has the largest, among those that share the run."""
+    parts = world().gather(memory)
+    return {name: max(part[name] for part in parts) for name in memory}

@@ -23,10 +23,13 @@ from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.weights import named_weights, plain_model
 from sg_pipeline.sampling.base import Completion, StopWhen
 from sg_pipeline.sampling.config import VllmConfig
+from sg_pipeline.sampling.vllm import adapters
 from sg_pipeline.sampling.vllm.engine import Engine, Request
 from sg_pipeline.sampling.vllm.rank import compile_apart, executor_on, in_a_world_of_one
 
 if TYPE_CHECKING:
+    import torch
+
     from sg_pipeline.policies.policy import Policy
 
 logger = logging.getLogger(__name__)
@@ -81,6 +84,12 @@ class LocalEngine(Engine):
         self._folder = tempfile.TemporaryDirectory(prefix="sg_vllm_")
         self._under_way: dict[str, _Turn] = {}
         self._count = 0
+        self._base: str | None = None
+        """Digest of the base weights that it holds, where adapters come separately."""
+        self._adapters: Any = None
+        """What a request carries that is written with adapters; None: they are merged, or there are none."""
+        self._updates = 0
+        self._room = adapters.engine_arguments(policy) if config.adapters == "separate" else {}
         write_configuration(policy, Path(self._folder.name))
         try:
             with _process_as_before(), in_a_world_of_one():
@@ -115,6 +124,7 @@ class LocalEngine(Engine):
             arguments: dict[str, Any] = {
                 "model": self._folder.name,
                 "load_format": "dummy",
+                **self._room,
                 "skip_tokenizer_init": True,
                 "generation_config": "vllm",  # no sampling defaults of the model's own
                 "dtype": self.dtype,
@@ -148,9 +158,26 @@ class LocalEngine(Engine):
             torch.cuda.empty_cache()  # torch keeps what training has freed: the engine could not have it back
             self._engine.wake_up()
         with torch.no_grad():
-            self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": named_weights(policy)})
+            self._take_over(policy)
         if not self._engine.reset_prefix_cache():
             raise SamplingError("the vLLM engine does not give up the keys and values of its former weights")
+
+    def _take_over(self, policy: Policy) -> None:
+        """Take over all weights; where adapters come separately these, and a base that is not the one it has."""
+        if self._config.adapters == "merged":
+            self._reload(named_weights(policy))
+            return
+        adapters.adapter_rank(policy)
+        base = None if policy.adapter_base is None else policy.adapter_base.digest
+        if base is None or base != self._base:
+            self._base = None
+            self._reload(named_weights(policy, adapters=False))
+            self._base = base
+        self._updates += 1
+        self._adapters = adapters.hand_over(self._engine, policy, self._updates, Path(self._folder.name))
+
+    def _reload(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
+        self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
 
     def submit(self, key: int, request: Request, stop_when: StopWhen | None = None) -> None:
         """Begin a request (see `Engine.submit`)."""
@@ -169,7 +196,8 @@ class LocalEngine(Engine):
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY if stop_when is None else RequestOutputKind.CUMULATIVE,
         )
-        self._engine.add_request(name, {"prompt_token_ids": request.ids}, parameters)
+        prompt = {"prompt_token_ids": request.ids}
+        self._engine.add_request(name, prompt, parameters, lora_request=self._adapters)
         self._under_way[name] = _Turn(key, frozenset(request.stop_ids), stop_when)
 
     def poll(self) -> list[tuple[int, Completion]]:
@@ -204,7 +232,7 @@ class LocalEngine(Engine):
         """Sleep, where `sleep` is set, without weights: those that come next are others in any case."""
         super().rest()
         if self._sleeps and not self._engine.is_sleeping():
-            self._step = None
+            self._step = self._base = None
             self._engine.sleep(level=2)
 
     def close(self) -> None:
@@ -231,7 +259,9 @@ def write_configuration(policy: Policy, folder: Path) -> None:
 
 def dtype_of(policy: Policy, config: VllmConfig) -> str:
     """Return the type of number that an engine for the policy computes in, as torch calls it."""
-    return str(policy.model.dtype).removeprefix("torch.") if config.dtype == "auto" else config.dtype
+    if config.dtype != "auto":
+        return config.dtype
+    return "bfloat16" if policy.compute == "bfloat16" else str(policy.model.dtype).removeprefix("torch.")
 
 
 @contextlib.contextmanager
