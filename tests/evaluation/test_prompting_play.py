@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from chat_templates import bpe_tokenizer
 from rooms import SPEC, task
-from talking_policy import TalkingSampler, searcher
+from talking_policy import TalkingSampler, TalkingSession, searcher
 
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
@@ -22,6 +22,7 @@ from sg_pipeline.evaluation.prompting_reflections import (
 )
 from sg_pipeline.evaluation.prompting_scores import after_trial, compare, score_method
 from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.sampling.base import StreamingSession
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.schema import ValidTable
 
@@ -74,6 +75,31 @@ def test_a_reflection_that_reaches_the_prompt_wins_the_second_trial(first):
         assert opening in TOKENIZER.decode(after.turns[0].context_ids)
     # Without the note the same policy loses again.
     assert not any(trajectory.won for trajectory in play([Attempt(a.task, a.group, a.item) for a in ATTEMPTS], 2)[0])
+
+
+def test_a_sampler_that_answers_in_any_order_plays_the_same_trials(first):
+    class Streaming(TalkingSession):
+        ready = ()
+
+        def submit(self, row, context, stop_ids, max_new_tokens):
+            self.ready = ((row, self.extend([row], [context], stop_ids, max_new_tokens)[0]), *self.ready)
+
+        @property
+        def under_way(self):
+            return len(self.ready)
+
+        def poll(self):
+            finished, self.ready = self.ready[:2], self.ready[2:]  # the last come first
+            return list(finished)
+
+    class Sampler:
+        def open(self, streams, max_length):
+            return Streaming(TOKENIZER, searcher, list(streams), max_length)
+
+    assert isinstance(Sampler().open([], 0), StreamingSession)
+    assert play(sampler=Sampler())[0] == first
+    again = next_attempts(first, look_back(first), 3, WORDS)
+    assert play(again, 2, sampler=Sampler())[0] == play(again, 2)[0]
 
 
 def test_a_game_counts_as_won_from_its_winning_trial_on(first):

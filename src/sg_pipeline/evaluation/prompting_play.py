@@ -121,25 +121,47 @@ class _TrialPool:
         self._pool = pool
         self._attempts = attempts
         self._seed = seed
+        self._waiting: set[int] = set()
+        """Rows whose first observation has not been received."""
 
     @property
     def counters(self) -> PoolCounters:
         return self._pool.counters
 
     def reset(self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int]) -> list[StepResult]:
-        # The seeds of `collect` differ from trial to trial: what a policy has learned about the rooms would be wrong.
-        worlds = [
-            derive_seed(self._seed, "prompting", attempt.task.split, "environment", attempt.group, bits=31)
-            for attempt in self._attempts
-        ]
-        results = self._pool.reset(tasks, worlds, [attempt.group for attempt in self._attempts])
-        return [
-            replace(result, observation=f"{attempt.memory}\n\n{result.observation}") if attempt.memory else result
-            for attempt, result in zip(self._attempts, results, strict=True)
-        ]
+        return [self._with_memory(*pair) for pair in enumerate(self._pool.reset(tasks, self._worlds(), self._groups()))]
 
     def step(self, rows: Sequence[int], actions: Sequence[str]) -> list[StepResult]:
         return self._pool.step(rows, actions)
+
+    def begin(self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int]) -> None:
+        self._waiting = set(range(len(self._attempts)))
+        self._pool.begin(tasks, self._worlds(), self._groups())
+
+    def send(self, rows: Sequence[int], actions: Sequence[str]) -> None:
+        self._pool.send(rows, actions)
+
+    def receive(self, timeout_s: float | None = None) -> list[tuple[int, StepResult]]:
+        answers = [
+            (row, self._with_memory(row, result) if row in self._waiting else result)
+            for row, result in self._pool.receive(timeout_s)
+        ]
+        self._waiting -= {row for row, _ in answers}
+        return answers
+
+    def _worlds(self) -> list[int]:
+        """The seeds of `collect` differ from trial to trial: what a policy has learned about rooms would be wrong."""
+        return [
+            derive_seed(self._seed, "prompting", attempt.task.split, "environment", attempt.group, bits=31)
+            for attempt in self._attempts
+        ]
+
+    def _groups(self) -> list[int]:
+        return [attempt.group for attempt in self._attempts]
+
+    def _with_memory(self, row: int, first: StepResult) -> StepResult:
+        memory = self._attempts[row].memory
+        return replace(first, observation=f"{memory}\n\n{first.observation}") if memory else first
 
 
 def reflect(
