@@ -64,7 +64,7 @@ def _run(**arguments: Any) -> Any:
     except Exception as error:
         conf = Path(arguments.get("conf_source") or (find_kedro_project(Path.cwd()) or Path.cwd()) / "conf")
         sentence = explain(error, conf, arguments.get("env") or os.environ.get("KEDRO_ENV"))
-        leave_together(error)
+        leave_together(error, sentence)
         if sentence is None:
             raise
         raise _Sentence(sentence) from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from sg_pipeline.distributed.failures import is_lost, lost
+from sg_pipeline.distributed.failures import has_told, is_lost, leave_together, lost
 from sg_pipeline.distributed.world import is_told, world
 from sg_pipeline.errors import DataError, RankError
 from sg_pipeline.sampling.vllm.rank import in_a_world_of_one
@@ -51,6 +51,7 @@ def main(folder: Path) -> None:
     here.agree(None)
     assert str(_error(lambda: here.agree("no" if here.rank == 1 else None))) == "no"
     (folder / f"met_{here.rank}").touch()
+    _one_tells(folder)
 
     here.failing = False  # as at the beginning
     if here.rank == 2:
@@ -60,6 +61,17 @@ def main(folder: Path) -> None:
     print(f"told: {lost(here)}", file=sys.stderr, flush=True)
     time.sleep(2.0)  # the launcher ends the others as soon as one is gone
     sys.exit(1)
+
+
+def _one_tells(folder: Path) -> None:
+    """All fail alike, and one of them says so."""
+    here = world()
+    try:
+        leave_together(DataError("a panel that all read is damaged"), "a panel that all read is damaged")
+    except SystemExit:
+        return
+    (folder / f"told_{here.rank}").touch()
+    has_told()
 
 
 def _alone_for_a_while() -> None:

@@ -7,6 +7,7 @@ their JVMs are closed, and the run goes on from its last checkpoint when it is s
 
 from __future__ import annotations
 
+import hashlib
 import re
 import signal
 import sys
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _TOLD = "sg_pipeline/told"
 """Key of the launcher's store: the sentence that ends the run has been printed."""
+
+_TELLING = "sg_pipeline/telling/"
+"""Keys of the launcher's store: how many processes have come to tell a sentence, by the sentence."""
 
 _GRACE_S = 20.0
 """How long the other processes wait for that."""
@@ -59,10 +63,15 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, (RuntimeError, TimeoutError, OSError)) and _LOST.search(str(error)) is not None
 
 
-def leave_together(error: BaseException) -> None:
+def leave_together(error: BaseException, sentence: str | None = None) -> None:
     """Exit silently where another process prints the error: once it has, since the launcher ends all with the first.
 
-    Before the processes are connected all of them make the same mistake: the first one of each machine tells it.
+    Before the processes are connected all of them make the same mistake: the first one of each machine tells it. Later
+    what all compute alike may fail alike on all: the first one to come here tells it.
+
+    Args:
+        error: what ended the command.
+        sentence: that this process would print.
     """
     from sg_pipeline.distributed.world import is_told, world
     from sg_pipeline.explain import chain_of
@@ -77,10 +86,20 @@ def leave_together(error: BaseException) -> None:
     if not here.opened:
         if here.local_rank > 0:
             sys.exit(1)
-    elif any(is_told(link) for link in chain_of(error)):  # a node may have said more about it
+    elif any(is_told(link) for link in chain_of(error)) or _others_tell(sentence):  # a node may have said more about it
         with suppress(Exception):
             _store().wait([_TOLD], timedelta(seconds=_GRACE_S))
         sys.exit(1)
+
+
+def _others_tell(sentence: str | None) -> bool:
+    """Whether another process has come to tell the very sentence."""
+    if sentence is None:
+        return False
+    with suppress(Exception):
+        count: int = _store().add(_TELLING + hashlib.sha256(sentence.encode()).hexdigest(), 1)
+        return count > 1
+    return False
 
 
 def has_told() -> None:
