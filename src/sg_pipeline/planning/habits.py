@@ -40,9 +40,9 @@ MAPPED_BYTES = 32 * 2**20
 0.65, 0.61 and 0.26 GiB were measured where 0.66, 0.45 and 0.12 GiB of activations had been freed (docs/scaling.md)."""
 CONTEXT_GIB = {"gpu": 1.0, "cpu": 0.65}
 """CUDA's context, handles and kernels; on a CPU the interpreter with torch, transformers and TRL, measured."""
-WORKER_GIB = 0.3
-"""An environment worker with ALFWorld's fast engine: what the README's figure of a default run leaves for each. It
-grows with the states seen: 0.11 to 0.14 in the first four steps."""
+WORKER_GIB = 0.36
+"""An environment worker with ALFWorld's fast engine in the 80 steps of the default run. It grows with the states seen:
+0.11 to 0.14 in the first four steps."""
 
 # ---- disk ----
 
