@@ -77,9 +77,15 @@ def of_all(own: Measured) -> Measured:
     )
 
 
-def merged(own: dict[int, T]) -> dict[int, T]:
-    """Return the rows' values that all processes hold together."""
-    return own if world().alone else {row: value for part in world().gather(own) for row, value in part.items()}
+def merged(own: dict[int, torch.Tensor], device: torch.device) -> dict[int, torch.Tensor]:
+    """Return the rows' tensors that all processes hold together, on `device`.
+
+    They travel by way of the CPU: a tensor of a GPU comes to lie on the GPU of that number, which is another process's.
+    """
+    if world().alone:
+        return own
+    parts = world().gather({row: tensor.cpu() for row, tensor in own.items()})
+    return {row: tensor.to(device) for part in parts for row, tensor in part.items()}
 
 
 @contextmanager

@@ -233,7 +233,7 @@ class ReplayTrainer(GRPOTrainer):
             for i, row in enumerate(micro.rows):
                 self._old[row] = logps[i, : self._rows[row].length - 1]
         # In a later pass a row may fall to another process.
-        self._old = merged(self._old)
+        self._old = merged(self._old, self.accelerator.device)
 
     def _stack_old(self, rows: Sequence[int], width: int) -> torch.Tensor:
         nothing = torch.empty(0, device=self.accelerator.device)  # a filler's rows need not have been evaluated
