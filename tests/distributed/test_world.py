@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from sg_pipeline.distributed.start import check_world
+from sg_pipeline.distributed.start import check_world, unused_gpus
 from sg_pipeline.distributed.world import read_world, world
 from sg_pipeline.errors import ConfigurationError, RankError
 
@@ -81,3 +82,10 @@ def test_processes_exchange_agree_and_part(tmp_path):
     told = [line for line in done.stderr.splitlines() if "told: rank" in line]
     assert told, done.stderr
     assert all("has died, hangs or was told to end" in line for line in told)
+
+
+@pytest.mark.parametrize(("device", "seen", "hint"), [("cuda:0", 8, True), ("cuda:0", 1, False), ("cpu", 8, False)])
+def test_gpus_that_a_single_process_leaves_alone_are_mentioned(device, seen, hint, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
+    told = unused_gpus(torch.device(device))
+    assert ("uses 1 of 8 GPUs, torchrun --nproc_per_node 8" in told) if hint else told == ""

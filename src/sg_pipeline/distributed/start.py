@@ -1,7 +1,14 @@
-"""Whether the processes that are there are those that were asked for."""
+"""Whether the processes that are there are those that were asked for, and make use of what there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError, RankError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check_world(ranks: int | None, starts_runs: bool) -> None:
@@ -27,3 +34,15 @@ def check_world(ranks: int | None, starts_runs: bool) -> None:
             f"the study and the sweep start runs as processes of their own, but {size} processes were started: call "
             f"kedro without torchrun or accelerate launch"
         )
+
+
+def unused_gpus(device: torch.device) -> str:
+    """Return what a user should know of GPUs that a run on `device` leaves alone; nothing where it uses all."""
+    if device.type != "cuda" or not world().alone:
+        return ""
+    import torch
+
+    seen = torch.cuda.device_count()
+    if seen < 2:
+        return ""
+    return f"; it uses 1 of {seen} GPUs, torchrun --nproc_per_node {seen} -m kedro run … all of them"

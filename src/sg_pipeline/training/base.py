@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.distributed.start import unused_gpus
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.benchmark import Benchmark, Demonstrator
 from sg_pipeline.errors import ConfigurationError
@@ -92,7 +93,8 @@ def make_base_policy(
         add_adapters(policy, config.lora, path, config.revision, derive_seed(seed, "base_model"))
     if config.compute == "bfloat16":
         shorten_frozen(policy.model)
-    logger.info("base policy: %s, %.2f M parameters", policy.name, policy.parameter_count() / 1e6)
+    hint = unused_gpus(policy.model.device)
+    logger.info("base policy: %s, %.2f M parameters%s", policy.name, policy.parameter_count() / 1e6, hint)
     return policy
 
 
