@@ -4,6 +4,10 @@ Every message is one sentence: what is wrong, where, what was found, what would 
 The command line prints it without a traceback and exits with 1 (see `cli.py`).
 """
 
+from collections.abc import Iterator
+
+GO_ON = "run the same command with --only-missing-outputs to go on"
+
 
 class SgPipelineError(Exception):
     """Base of every error that is meant for the user's eyes."""
@@ -43,3 +47,11 @@ class SamplingError(SgPipelineError):
 
 class RankError(SgPipelineError):
     """The processes that share a run are not those that were asked for, or have lost each other."""
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error, its cause, the cause of that, ..."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)

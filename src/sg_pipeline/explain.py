@@ -7,14 +7,11 @@ knows is a defect of ours and keeps its traceback.
 import difflib
 import errno
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from sg_pipeline.errors import SgPipelineError
+from sg_pipeline.errors import GO_ON, SgPipelineError, chain_of
 from sg_pipeline.files import ABOUT
 from sg_pipeline.layers import ENVIRONMENTS, METHODS
-
-GO_ON = "run the same command with --only-missing-outputs to go on"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -141,14 +138,6 @@ def _of_kedro(chain: list[BaseException]) -> str | None:
     known = sorted(name for name in pipelines if name != "__default__")
     (nearest,) = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)
     return f"there is no pipeline '{unknown[1]}'; did you mean {nearest}? There are {', '.join(known)}"
-
-
-def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error, its cause, the cause of that, ..."""
-    link: BaseException | None = error
-    while link is not None:
-        yield link
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
 def _module(error: BaseException) -> str:

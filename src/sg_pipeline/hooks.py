@@ -9,6 +9,7 @@ from kedro.framework.hooks import hook_impl
 
 from sg_pipeline import clock, pipeline_registry
 from sg_pipeline.coevolution import BASE_POLICY
+from sg_pipeline.distributed.failures import end_with_the_others
 from sg_pipeline.distributed.start import check_world
 from sg_pipeline.distributed.strategy import settle_strategy, strategy
 from sg_pipeline.distributed.world import world
@@ -36,6 +37,7 @@ class RanksHook:
         check_world(config.ranks, run_params["pipeline_names"] in _STARTERS)
         settle_strategy(config.strategy)
         world().open(config.timeout_s)
+        end_with_the_others(world())
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from sg_pipeline.distributed.failures import has_told, is_lost, leave_together, lost
+from sg_pipeline.distributed.failures import end_with_the_others, has_told, is_lost, leave_together, lost
 from sg_pipeline.distributed.world import is_told, world
 from sg_pipeline.errors import DataError, RankError
 from sg_pipeline.sampling.vllm.rank import in_a_world_of_one
@@ -19,6 +19,7 @@ def main(folder: Path) -> None:
     here = world()
     assert here.size == 3
     here.open(TIMEOUT_S)
+    end_with_the_others(here)
     assert here.gather(here.rank * 10) == [0, 10, 20]
     assert here.broadcast({"rank": here.rank}) == {"rank": 0}
     assert here.on_first(lambda: here.rank) == 0

@@ -13,12 +13,10 @@ import signal
 import sys
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sg_pipeline.errors import RankError
-
-if TYPE_CHECKING:
-    from sg_pipeline.distributed.world import World
+from sg_pipeline.distributed.world import World, is_told, world
+from sg_pipeline.errors import GO_ON, RankError, chain_of
 
 _TOLD = "sg_pipeline/told"
 """Key of the launcher's store: the sentence that ends the run has been printed."""
@@ -37,23 +35,23 @@ _LOST = re.compile(
 )
 
 
-def end_with_the_others(world: World) -> None:
+def end_with_the_others(here: World) -> None:
     """Turn the launcher's SIGTERM into an error, so that this process closes what it has opened."""
+    if here.alone:
+        return
 
     def end(number: int, frame: Any) -> None:
-        if not world.failing:  # it is on its way out, with an error of its own
-            world.failing = True
-            raise RankError(lost(world))
+        if not here.failing:  # it is on its way out, with an error of its own
+            here.failing = True
+            raise RankError(lost(here))
 
     signal.signal(signal.SIGTERM, end)
 
 
-def lost(world: World) -> str:
+def lost(here: World) -> str:
     """Return the sentence of a process that has lost the others."""
-    from sg_pipeline.explain import GO_ON
-
     return (
-        f"rank {world.rank} of {world.size} ends, because another process of this run has died, hangs or was told to "
+        f"rank {here.rank} of {here.size} ends, because another process of this run has died, hangs or was told to "
         f"end; {GO_ON}, with this or another number of processes"
     )
 
@@ -73,9 +71,6 @@ def leave_together(error: BaseException, sentence: str | None = None) -> None:
         error: what ended the command.
         sentence: that this process would print.
     """
-    from sg_pipeline.distributed.world import is_told, world
-    from sg_pipeline.explain import chain_of
-
     try:
         here = world()
     except RankError:  # nobody knows who this process is: that is the error
@@ -104,8 +99,6 @@ def _others_tell(sentence: str | None) -> bool:
 
 def has_told() -> None:
     """Let the other processes go: the error has been printed."""
-    from sg_pipeline.distributed.world import world
-
     with suppress(Exception):
         if world().opened:
             _store().set(_TOLD, "1")

@@ -94,8 +94,6 @@ class World:
         import torch
         import torch.distributed as dist
 
-        from sg_pipeline.distributed.failures import end_with_the_others
-
         cuda = torch.cuda.is_available()
         if cuda and self.local_rank < torch.cuda.device_count():
             torch.cuda.set_device(self.local_rank)
@@ -107,7 +105,6 @@ class World:
                 f"({' '.join(str(error).split())[:200]}); check MASTER_ADDR, MASTER_PORT and the network"
             ) from error
         self._opened = True
-        end_with_the_others(self)
         atexit.register(self._close)
 
     def gather(self, value: T) -> list[T]:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.distributed.world import world
-from sg_pipeline.errors import ConfigurationError, SamplingError
-from sg_pipeline.explain import GO_ON
+from sg_pipeline.errors import GO_ON, ConfigurationError, SamplingError
 from sg_pipeline.sampling.base import Completion, StopWhen
 from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg_pipeline.errors import SamplingError
-from sg_pipeline.explain import GO_ON
+from sg_pipeline.errors import GO_ON, SamplingError
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
