@@ -80,6 +80,8 @@ class RunIdentityHook:
             return
         self._lock.take(path.with_name(LOCK), parameters.run.name)
         names = run_params["pipeline_names"] or ["coevolve"]
+        if path.exists() and names == ["coevolve"] and not run_params["only_missing_outputs"]:
+            logger.info("run '%s' is made anew; --only-missing-outputs would keep what it has", parameters.run.name)
         claim_run(path, parameters, catalog.get("project_folder").load(), names)
         if names == ["cross_checkpoint"]:
             _forget_other_checkpoints(catalog.get("cross_checkpoint.table"), parameters)

@@ -5,11 +5,14 @@
 (`training/sharding.py`), so its own switch is taken back once it has been read.
 """
 
+import logging
 import os
 from typing import Literal
 
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
 
 Strategy = Literal["ddp", "fsdp2"]
 
@@ -37,6 +40,8 @@ def settle_strategy(wanted: Strategy | None) -> None:
                 f"version 2 without offloading is there; conf/accelerate/fsdp2.yaml has both"
             )
         wanted = "fsdp2"
+    if wanted == "fsdp2" and world().alone:
+        logger.warning("distributed.strategy is fsdp2, but one process shards nothing: start the run with torchrun")
     _strategy = wanted or "ddp"
 
 

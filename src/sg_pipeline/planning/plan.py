@@ -132,6 +132,11 @@ def _notes(case: Case, held: Memory) -> list[str]:
     if case.plan.engine == "vllm":
         beside = sum(vllm.engine_in_training(case).values())
         notes += vllm.complaints(case, sum(held.moments["training"].values()) - beside)
+    if case.plan.engine == "vllm_server":
+        notes.append(
+            "The server's memory is not counted, and its seconds are those that it would take on these devices: what "
+            "it has is not known here."
+        )
     reach = cache_at_most(case)
     if case.plan.engine == "transformers" and reach > round(device.memory_gib * GIB):
         notes.append(

@@ -43,7 +43,7 @@ class BaseModelConfig(BaseModel):
     dtype: str = "auto"
     revision: str | None = None
     local_only: bool = True
-    device: str = "cpu"
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     compute: Compute = "weights"
     lora: LoraConfig | None = None
     tiny: TinyConfig = Field(default_factory=TinyConfig)

@@ -71,8 +71,8 @@ class ServerProcess:
             )
         try:
             self._wait(config.server.start_s)
-        except BaseException:
-            self.close(keep_log=True)
+        except BaseException as error:
+            self.close(keep_log=isinstance(error, Exception))  # which names it; Ctrl-C does not
             raise
 
     def obituary(self, wait_s: float = 0.0) -> str | None:
