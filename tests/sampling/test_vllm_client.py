@@ -134,8 +134,13 @@ def test_a_turn_is_asked_for_as_it_is_wanted(server, engine):
     assert wanted.items() <= asked["sampling_params"].items()
 
 
-def test_a_server_that_fits_is_taken(client):
+def test_a_server_that_fits_is_taken(server, client):
+    """Without a complaint, having been asked everything, woken from a pause, and tried with a token."""
     check(client)
+    assert [path for path, _ in server.asked] == [
+        "/version", "/server_info", "/weight_info", "/collective_rpc", "/resume", "/inference/v1/generate",
+    ]  # fmt: skip
+    assert server.asked[-1][1]["sampling_params"]["max_tokens"] == 1
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,18 @@ class Request:
     temperature: float
     seed: int
 
+    def parameters(self) -> dict[str, Any]:
+        """Return how it is to be written, as vLLM's `SamplingParams` and its server call it."""
+        return {
+            "temperature": self.temperature,
+            "seed": self.seed,
+            "max_tokens": self.max_new_tokens,
+            "stop_token_ids": list(self.stop_ids),
+            "ignore_eos": True,  # what ends a turn is said by `stop_ids` alone
+            "logprobs": 0,  # of the token that was drawn
+            "detokenize": False,
+        }
+
 
 class Engine(ABC):
     """An engine with weights of its own. Subclasses say how it is asked and how it is brought up to date.

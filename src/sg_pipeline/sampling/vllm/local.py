@@ -187,13 +187,7 @@ class LocalEngine(Engine):
         self._count += 1
         name = f"turn-{self._count}"
         parameters = SamplingParams(
-            temperature=request.temperature,
-            seed=request.seed,
-            max_tokens=request.max_new_tokens,
-            stop_token_ids=list(request.stop_ids),
-            ignore_eos=True,  # what ends a turn is said by `stop_ids` alone
-            logprobs=0,  # of the token that was drawn
-            detokenize=False,
+            **request.parameters(),
             output_kind=RequestOutputKind.FINAL_ONLY if stop_when is None else RequestOutputKind.CUMULATIVE,
         )
         prompt = {"prompt_token_ids": request.ids}

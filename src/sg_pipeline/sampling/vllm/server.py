@@ -144,16 +144,7 @@ class ServerEngine(Engine):
         `stop_when` is applied to the finished turn, which is cut: the server writes on to `max_new_tokens`.
         """
         self._under_way[key] = request, stop_when
-        parameters = {
-            "temperature": request.temperature,
-            "seed": request.seed,
-            "max_tokens": request.max_new_tokens,
-            "stop_token_ids": list(request.stop_ids),
-            "ignore_eos": True,  # what ends a turn is said by `stop_ids` alone
-            "logprobs": 0,  # of the token that was drawn
-            "detokenize": False,
-        }
-        self._own.begin(key, _GENERATE, {"token_ids": request.ids, "sampling_params": parameters})
+        self._own.begin(key, _GENERATE, {"token_ids": request.ids, "sampling_params": request.parameters()})
 
     def poll(self) -> list[tuple[int, Completion]]:
         """Return what the server has finished; wait a moment for it."""
