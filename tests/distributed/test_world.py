@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sg_pipeline.distributed.start import check_world, unused_gpus
+from sg_pipeline.distributed.strategy import settle_strategy
 from sg_pipeline.distributed.world import read_world, world
 from sg_pipeline.errors import ConfigurationError, RankError
 
@@ -89,3 +90,10 @@ def test_gpus_that_a_single_process_leaves_alone_are_mentioned(device, seen, hin
     monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
     told = unused_gpus(torch.device(device))
     assert ("uses 1 of 8 GPUs, torchrun --nproc_per_node 8" in told) if hint else told == ""
+
+
+@pytest.mark.parametrize(("strategy", "warned"), [("fsdp2", True), ("ddp", False), (None, False)])
+def test_shards_that_one_process_cannot_make_are_mentioned(strategy, warned, caplog):
+    settle_strategy(strategy)
+    settle_strategy(None)  # as the next run of this process has it
+    assert ("one process shards nothing: start the run with torchrun" in caplog.text) == warned

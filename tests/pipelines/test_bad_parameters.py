@@ -24,6 +24,7 @@ from project_copy import REPOSITORY, sentence
         ({"aggregate.schedule.full": 0.9}, "activation <= full <= annealing, found 0.0, 0.9, 0.875"),
         ({"aggregate.schedule.kind": "x"}, "aggregate.schedule.kind: must be one of 'trapezoid', 'constant', 'off'"),
         ({"environment.name": "alfwold"}, "unknown environment 'alfwold': did you mean 'alfworld'?"),
+        ({"base_model.device": "gpu"}, "parameter base_model.device: must be 'cpu' or 'cuda' (found 'gpu')"),
         ({"run": 3}, "parameter run: input should be a valid dictionary"),
         ({"coevolve.steps": 0, "train.beta": -1}, "; parameter train.beta: "),
     ],

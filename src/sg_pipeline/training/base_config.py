@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sg_pipeline.policies.adapters import LoraConfig
 from sg_pipeline.policies.compute import Compute
@@ -43,7 +43,7 @@ class BaseModelConfig(BaseModel):
     dtype: str = "auto"
     revision: str | None = None
     local_only: bool = True
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    device: str = "cpu"
     compute: Compute = "weights"
     lora: LoraConfig | None = None
     tiny: TinyConfig = Field(default_factory=TinyConfig)
@@ -57,3 +57,10 @@ class BaseModelConfig(BaseModel):
                 "them: write the policy down first (--pipeline=base_model) and name it by source 'checkpoint'"
             )
         return self
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if device != "cpu" and not device.startswith("cuda"):  # a GPU by its number: see `World.device`
+            raise ValueError("must be 'cpu' or 'cuda'")
+        return device
