@@ -37,8 +37,9 @@ class CheckpointHook:
             return
         named = {validation_output(after, given.coevolve.steps): after for after in written_steps(given.coevolve)[1:]}
         self._validations = {name: after for name, after in named.items() if name in outputs}
-        retention.check_there(self._models(), given.coevolve, self._to_validate(), "the pipeline validation")
-        self._tidy()
+        if run_params["only_missing_outputs"]:  # otherwise what it needs is made again, or what is there is not its own
+            retention.check_there(self._models(), given.coevolve, self._to_validate(), "the pipeline validation")
+            self._tidy()
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:

@@ -46,6 +46,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it exists; a folder is whole or gone, whenever the process is killed."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent))
+    path.rename(aside / path.name)
+    shutil.rmtree(aside)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process has left half-written below `folder`, where nobody else may write meanwhile."""
     for temporary in sorted(folder.rglob(f".*{_SUFFIX}")):

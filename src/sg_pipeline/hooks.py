@@ -2,21 +2,24 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
 from sg_pipeline import clock, pipeline_registry
-from sg_pipeline.coevolution import BASE_POLICY
+from sg_pipeline.coevolution import BASE_POLICY, FINAL_POLICY
 from sg_pipeline.distributed.failures import end_with_the_others
 from sg_pipeline.distributed.start import check_world
 from sg_pipeline.distributed.strategy import settle_strategy, strategy
 from sg_pipeline.distributed.world import world
 from sg_pipeline.files import ABOUT
+from sg_pipeline.lineage import parameters_read
 from sg_pipeline.run_lock import RunLock
+from sg_pipeline.run_outputs import CLOCK, LOCK, OF_TRAINING, data_folder, delete_outputs
 from sg_pipeline.sampling.engines import close_engines
-from sg_pipeline.stale_reports import forget_stale_reports
+from sg_pipeline.stale_outputs import DECIDED, earlier_outputs, forget_stale_reports, starts_runs
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +70,6 @@ class RunIdentityHook:
     def _take_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Take the lock that belongs to what runs, and claim the run's name."""
         from sg_pipeline.identity import claim_run
-        from sg_pipeline.run_outputs import LOCK, data_folder
         from sg_pipeline.study.prefix import take_over
 
         parameters = pipeline_registry.parameters()
@@ -79,11 +81,14 @@ class RunIdentityHook:
             self._lock.take(reports / parameters.study.name / LOCK, parameters.study.name)
             return
         self._lock.take(path.with_name(LOCK), parameters.run.name)
-        names = run_params["pipeline_names"] or ["coevolve"]
-        if path.exists() and names == ["coevolve"] and not run_params["only_missing_outputs"]:
-            logger.info("run '%s' is made anew; --only-missing-outputs would keep what it has", parameters.run.name)
-        claim_run(path, parameters, catalog.get("project_folder").load(), names)
-        if names == ["cross_checkpoint"]:
+        claim_run(
+            path,
+            parameters,
+            catalog.get("project_folder").load(),
+            parameters_read(pipeline.nodes, _graph()),
+            from_scratch=_trains(pipeline) and BASE_POLICY in pipeline.all_outputs(),
+        )
+        if run_params["pipeline_names"] == ["cross_checkpoint"]:
             _forget_other_checkpoints(catalog.get("cross_checkpoint.table"), parameters)
         if parameters.run.share and run_params["only_missing_outputs"] and _trains(pipeline):
             take_over(data_folder(path, parameters.run.name), parameters)
@@ -99,6 +104,48 @@ class RunIdentityHook:
     def on_pipeline_error(self) -> None:
         """Let another process work on the run."""
         self._lock.release()
+
+
+class RemakingHook:
+    """What a start makes again is deleted before it writes the first output of its own: see `stale_outputs`."""
+
+    def __init__(self) -> None:
+        self._waiting: Callable[[], None] | None = None
+
+    @hook_impl(trylast=True)  # the run is ours when `RunIdentityHook` has locked it
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Find out what that is. Workers of a sweep have no lock, and replace its results whole."""
+        self._waiting = None
+        names = run_params["pipeline_names"]
+        if run_params["only_missing_outputs"] or names in (["sweep"], ["plan"]) or not world().first:
+            return
+        earlier = earlier_outputs(pipeline, _graph(), catalog)
+        if not earlier:
+            return
+        given = pipeline_registry.parameters()
+        path = Path(catalog.get("run_identity").path)
+
+        def delete() -> None:
+            if FINAL_POLICY in earlier:
+                delete_outputs(data_folder(path, given.run.name), given.run.name, OF_TRAINING)
+            for name in earlier:
+                catalog.get(name).delete()
+
+        if names != ["study"]:  # which is compared again in any case
+            logger.warning(
+                "run '%s' is made again: %d outputs of the earlier making are deleted when the first new one is "
+                "written; --only-missing-outputs would keep them",
+                given.run.name,
+                len(earlier),
+            )
+        self._waiting = delete
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name: str, node: Any) -> None:
+        """Delete it once: what follows is of the new making."""
+        if self._waiting is not None and dataset_name not in DECIDED and not starts_runs(node):
+            delete, self._waiting = self._waiting, None
+            delete()
 
 
 class EngineHook:
@@ -138,7 +185,7 @@ class ClockHook:
         self._path = None
         if run_params["pipeline_names"] in _APART or not world().first:
             return
-        self._path = Path(catalog.get("run_identity").path).with_name("clock.json")
+        self._path = Path(catalog.get("run_identity").path).with_name(CLOCK)
         if run_params["only_missing_outputs"] or BASE_POLICY not in pipeline.all_outputs():
             clock.go_on_from(self._path)
 
@@ -181,6 +228,13 @@ class ProgressHook:
         if node.name.rpartition(".")[2] == "train":
             metrics = next(value for name, value in outputs.items() if name.endswith("metrics"))
             logger.info("%s", progress_line(metrics, pipeline_registry.parameters().coevolve.steps))
+
+
+def _graph() -> set[Any]:
+    """Return the nodes of all pipelines."""
+    from kedro.framework.project import pipelines
+
+    return {node for pipeline in pipelines.values() for node in pipeline.nodes}
 
 
 def _trains(pipeline: Any) -> bool:

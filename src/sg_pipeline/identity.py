@@ -1,28 +1,29 @@
 """Run identity: the outputs under one name were all made with the same parameters, from the same inputs.
 
-`run.json` in the run's reporting folder holds every parameter that affects results, their digest (the fingerprint) and
-the digests of the files that a path among them names.
+`run.json` in the run's reporting folder holds the parameters that affect results, their digest (the fingerprint) and
+the digests of what a path or name among them stands for. It has those that were read so far: a start is compared in
+what it reads itself (`lineage.parameters_read`), and adds what no earlier start has read.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from sg_pipeline import __version__
-from sg_pipeline.environments.registry import DEFAULT
-from sg_pipeline.errors import ConfigurationError, RunIdentityError
+from sg_pipeline.errors import RunIdentityError
 from sg_pipeline.files import atomic_write, remove_leftovers
-from sg_pipeline.parameters import Parameters, default_of, flat
+from sg_pipeline.parameters import Parameters, flat
+from sg_pipeline.run_inputs import read_inputs
 from sg_pipeline.run_outputs import (
-    EVALUATION,
     EVERYTHING,
+    MADE_WITH,
     RESERVED,
-    VALIDATION,
-    VALIDATION_PANEL,
+    any_output,
     data_folder,
     delete_outputs,
     is_group,
@@ -32,69 +33,74 @@ from sg_pipeline.run_outputs import (
 
 logger = logging.getLogger(__name__)
 
+Identity = Mapping[str, Any]
+"""What a `run.json` holds; at least `parameters` and `inputs`, both by dotted name."""
+
 _SHOWN = 4
 """Differences that a message tells."""
 
-# What may change between two starts of the same run, because no result depends on it.
+_UNSET = "unset"
+
+# What may change between two starts of the same run, because no result depends on it. Sections add to it what has no
+# effect next to their other values: their method `unused`.
 _FREE = (
     "run.name",
     "run.method",  # what it sets is compared itself
     "run.share",
     "run.when_changed",
     "environment.pool",
+    "environment.arguments.heap_mb",
     "sampling.vllm.gpu_memory_utilization",
     "sampling.vllm.cpu_cache_gib",
     "sampling.vllm.sleep",
-    "sampling.server",  # where the engine is
     "tasks.compile_workers",
     "evaluate.batch_rows",
     "rollout.rows",
     "rollout.cache_gib",
-    "checkpoints",  # which policies stay on the disk
+    "checkpoints",  # which policies stay on disk
     "publish",
     "cross_checkpoint",  # its table and files name the checkpoints themselves
     "study",  # which runs are compared
     "sweep",  # which runs are made
-    "plan",  # what is foretold of a run
+    "plan",  # what is predicted of a run
     "distributed",  # how many processes share it
 )
-# What finished policies are scored with: section -> what is made with it.
-_SCORED = {"evaluate.": EVALUATION, "validation.": VALIDATION}
-# What only the pipelines of the same name look at.
+# What co-evolution, its evaluation and its validation do not read.
 _OWN = ("distill", "prompting")
 
 
-def fingerprint(parameters: Parameters, pipelines: Collection[str] = ()) -> dict[str, Any]:
+def fingerprint(parameters: Parameters, read: Collection[str] | None = None) -> dict[str, Any]:
     """Return what identifies a run: `fingerprint` (16 hex digits), `version`, and the `parameters` behind it.
 
     Args:
         parameters: of the run.
-        pipelines: names of those that run; some have a section of their own, which no other run depends on.
+        read: sections and parameters that count; None: those of co-evolution, evaluation and validation.
     """
-    tree = parameters.model_dump(mode="json", by_alias=True)
-    kept = {name: value for name, value in flat(tree).items() if not _free(name, pipelines)}
-    if kept.get("tasks.source") != "official":
-        # Comes from an environment variable (ALFWORLD_DATA, ...), which another shell may not have.
-        kept.pop("tasks.data", None)
-    if parameters.sampling.engine == "transformers":
-        # As before there was a choice: the fingerprints of earlier runs stay what they are.
-        kept = {name: value for name, value in kept.items() if not name.startswith("sampling.")}
-    if kept.get("sampling.vllm.adapters") == "merged":
-        kept.pop("sampling.vllm.adapters")  # as before there was a choice
-    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
-    return {"fingerprint": digest, "version": __version__, "parameters": kept}
+    free = [*_FREE, *_unused(parameters), *(_OWN if read is None else ())]
+    tree = flat(parameters.model_dump(mode="json", by_alias=True))
+    kept = {n: value for n, value in tree.items() if not _under(n, free) and (read is None or _under(n, read))}
+    return {"fingerprint": _digest(kept), "version": __version__, "parameters": kept}
 
 
-def claim_run(path: Path, parameters: Parameters, project: Path, pipelines: Collection[str] = ("coevolve",)) -> None:
+def claim_run(
+    path: Path,
+    parameters: Parameters,
+    project: Path,
+    read: Collection[str] | None = None,
+    *,
+    from_scratch: bool = True,
+) -> None:
     """Write this run's identity to `path`, or make sure that the one there is the same. The caller holds the lock.
 
-    A name without outputs is free: a first start that failed for a wrong parameter does not bind the second.
+    Parameters bind as long as there are outputs that were made with them: a first start that failed for a wrong
+    parameter does not bind the second.
 
     Args:
         path: `run.json`.
         parameters: of this start.
         project: what relative paths among the parameters start from.
-        pipelines: names of those that are about to run.
+        read: what this start reads, see `fingerprint`.
+        from_scratch: it makes the whole run, so that `run.when_changed` may start a trained one over.
 
     Raises:
         RunIdentityError: the name cannot be a run's, or outputs under it were made with other parameters or inputs and
@@ -107,83 +113,47 @@ def claim_run(path: Path, parameters: Parameters, project: Path, pipelines: Coll
         raise RunIdentityError(f"run.name is '{name}', but data/*/{name} {what}: choose another name")
     for folder in sorted(data.glob(f"*/{name}")):
         remove_leftovers(folder)
-    own = {**fingerprint(parameters, pipelines), "inputs": _inputs(parameters, project, pipelines)}
-    if path.exists() and outputs_exist(data, name):
-        recorded = _read(path, name)
-        there = recorded if (path.parent / "validation").is_dir() else _not_validated(recorded, own)
-        differences = _differences(there, own, pipelines)
-        if differences:
-            _start_over(data, parameters, pipelines, differences)
-            there = own
-        elif there.get("version") != __version__:
-            logger.warning(
-                "run '%s' was begun by sg_pipeline %s and is continued by %s", name, there.get("version"), __version__
-            )
-        # An input that was not there at the first start is known from now on.
-        own = {**there, "inputs": {**own["inputs"], **there["inputs"]}}
-        if own == recorded and not differences:
-            return
-        if own["parameters"] != recorded["parameters"]:  # prepared for a validation that was not made
-            (data / VALIDATION_PANEL.format(name)).unlink(missing_ok=True)
+    own = _identify(parameters, project, read)
+    recorded = _read(path, name) if path.exists() and outputs_exist(data, name) else None
+    there = _binding(recorded, data, name)
+    if found := differences(there, own):
+        _start_over(data, parameters, found, from_scratch=from_scratch)
+        there = _binding(recorded if outputs_exist(data, name) else None, data, name)
+    elif there.get("version", __version__) != __version__:
+        logger.warning(
+            "run '%s' was begun by sg_pipeline %s and is continued by %s", name, there.get("version"), __version__
+        )
+    kept = {key: {**own[key], **there[key]} for key in ("parameters", "inputs")}
+    new = {"fingerprint": _digest(kept["parameters"]), "version": there.get("version", __version__), **kept}
+    if new == recorded:
+        return
+    if recorded is not None:
+        for section in MADE_WITH:  # prepared for something that was not made, such as a validation's panel
+            if any(_under(n, (section,)) for n in differences(recorded, new)):
+                delete_outputs(data, name, MADE_WITH[section])
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(new, indent=1) + "\n", encoding="utf-8")
 
 
 def is_same_run(path: Path, parameters: Parameters, project: Path) -> bool:
     """Whether `path`, a `run.json`, is that of a co-evolution with these parameters and inputs."""
     there = read_identity(path)
-    pipelines = ("coevolve",)
-    own = {**fingerprint(parameters, pipelines), "inputs": _inputs(parameters, project, pipelines)}
-    return there is not None and not _differences(_not_validated(there, own), own, pipelines)
-
-
-def _start_over(data: Path, parameters: Parameters, pipelines: Collection[str], differences: dict[str, str]) -> None:
-    """Delete what was made with other parameters, where the user wants that and this start makes it again."""
+    if there is None:
+        return False
     name = parameters.run.name
-    told = "; ".join([*differences.values()][:_SHOWN])
-    if len(differences) > _SHOWN:
-        told += f"; and {len(differences) - _SHOWN} more"
-    if parameters.run.when_changed == "start_over":
-        again = {section for section in _SCORED if any(changed.startswith(section) for changed in differences)}
-        if all(changed.startswith(tuple(_SCORED)) for changed in differences):
-            logger.warning("run '%s' is evaluated again: %s", name, told)
-            return delete_outputs(data, name, tuple(sorted(p for section in again for p in _SCORED[section])))
-        if "coevolve" in pipelines or not is_trained(data, name):
-            logger.warning("run '%s' is made again: %s", name, told)
-            return delete_outputs(data, name, EVERYTHING)
-    raise RunIdentityError(
-        f"run '{name}' has outputs that were made with other parameters ({told}); choose another name with --params "
-        f"run.name=NAME, or delete data/*/{name} to start it over"
-    )
+    return not differences(_binding(there, data_folder(path, name), name), _identify(parameters, project, None))
 
 
-def comparable(recorded: dict[str, Any], names: Iterable[str], pipelines: Collection[str] = ()) -> dict[str, Any]:
-    """Return recorded parameters as this version would have recorded them.
-
-    Those of `names` that are newer had the effect of their defaults; what no result depends on may have been recorded.
-    """
-    return {name: value for name, value in completed(recorded, names).items() if not _free(name, pipelines)}
-
-
-def completed(recorded: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Add to recorded parameters those of `names` that are newer: then they had the effect of their defaults."""
-    environment = str(recorded.get("environment.name", DEFAULT))
-    newer = {
-        name: default_of(name, environment, recorded.get(f"{name.rpartition('.')[0]}.kind"))
-        for name in names
-        if name not in recorded
-    }
-    return {**json.loads(json.dumps({n: v for n, v in newer.items() if v is not ...}, default=str)), **recorded}
-
-
-def _not_validated(there: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return what is recorded of a run that has no validation yet: how it will be validated is free."""
-    parameters, inputs = (
-        {name: value for name, value in recorded.items() if not name.startswith("validation.")}
-        for recorded in (there["parameters"], there["inputs"])
-    )
-    parameters |= {name: value for name, value in own["parameters"].items() if name.startswith("validation.")}
-    return {**there, "parameters": parameters, "inputs": inputs}
+def differences(there: Identity, here: Identity) -> dict[str, str]:
+    """Return in what two identities differ of what both have read: name of the parameter -> in words."""
+    old, new = there["parameters"], here["parameters"]
+    common = {_whole(n) for n in old} & {_whole(n) for n in new}
+    names = [n for n in sorted({*old, *new}) if _whole(n) in common and old.get(n, _UNSET) != new.get(n, _UNSET)]
+    parts = {n: f"{n} was {old.get(n, _UNSET)!r}, is {new.get(n, _UNSET)!r}" for n in names}
+    for n in sorted({*there["inputs"]} & {*here["inputs"]}):
+        if there["inputs"][n] != here["inputs"][n] and n not in parts:
+            parts[n] = f"{n} is {new.get(n, _UNSET)!r} as before, but what lies there has changed"
+    return parts
 
 
 def read_identity(path: Path) -> dict[str, Any] | None:
@@ -197,6 +167,41 @@ def read_identity(path: Path) -> dict[str, Any] | None:
     return None
 
 
+def _identify(parameters: Parameters, project: Path, read: Collection[str] | None) -> dict[str, Any]:
+    own = fingerprint(parameters, read)
+    names = own["parameters"]
+    return {**own, "inputs": read_inputs(parameters, project, lambda part: any(_touches(n, part) for n in names))}
+
+
+def _binding(recorded: Identity | None, data: Path, name: str) -> dict[str, Any]:
+    """Return what of a recorded identity there are outputs of."""
+    if recorded is None:
+        return {"parameters": {}, "inputs": {}}
+    loose = [section for section, patterns in MADE_WITH.items() if not any_output(data, name, patterns)]
+    kept = {key: {n: v for n, v in recorded[key].items() if not _under(n, loose)} for key in ("parameters", "inputs")}
+    return {**recorded, **kept}
+
+
+def _start_over(data: Path, parameters: Parameters, found: Mapping[str, str], *, from_scratch: bool) -> None:
+    """Delete what was made with other parameters, where the user wants that and this start makes it again."""
+    name = parameters.run.name
+    told = "; ".join([*found.values()][:_SHOWN])
+    if len(found) > _SHOWN:
+        told += f"; and {len(found) - _SHOWN} more"
+    if parameters.run.when_changed == "start_over":
+        again = [section for section in MADE_WITH if any(_under(n, (section,)) for n in found)]
+        if all(_under(n, again) for n in found):
+            logger.warning("run '%s' is evaluated again: %s", name, told)
+            return delete_outputs(data, name, tuple(pattern for section in again for pattern in MADE_WITH[section]))
+        if from_scratch or not is_trained(data, name):
+            logger.warning("run '%s' is made again: %s", name, told)
+            return delete_outputs(data, name, EVERYTHING)
+    raise RunIdentityError(
+        f"run '{name}' has outputs that were made with other parameters ({told}); choose another name with --params "
+        f"run.name=NAME, or delete data/*/{name} to start it over"
+    )
+
+
 def _read(path: Path, name: str) -> dict[str, Any]:
     there = read_identity(path)
     if there is not None:
@@ -207,42 +212,27 @@ def _read(path: Path, name: str) -> dict[str, Any]:
     )
 
 
-def _differences(there: dict[str, Any], here: dict[str, Any], pipelines: Collection[str]) -> dict[str, str]:
-    """Return what differs: name of the parameter -> in words."""
-    new = here["parameters"]
-    old = comparable(there["parameters"], new, pipelines)
-    names = [n for n in sorted({*old, *new}) if old.get(n, "unset") != new.get(n, "unset")]
-    parts = {n: f"{n} was {old.get(n, 'unset')!r}, is {new.get(n, 'unset')!r}" for n in names}
-    for n in sorted({*there["inputs"]} & {*here["inputs"]}):
-        if there["inputs"][n] != here["inputs"][n] and n not in parts:
-            parts[n] = f"{n} is {new.get(n, 'unset')!r} as before, but what lies there has changed"
-    return parts
+def _unused(section: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Yield the parameters that have no effect next to the values of the others."""
+    if hasattr(section, "unused"):
+        yield from (f"{prefix}{name}" for name in section.unused())
+    for name, field in type(section).model_fields.items():
+        if isinstance(value := getattr(section, name), BaseModel):
+            yield from _unused(value, f"{prefix}{field.alias or name}.")
 
 
-def _inputs(parameters: Parameters, project: Path, pipelines: Collection[str]) -> dict[str, str]:
-    """Return the digests of the files that parameters name: their path may stay while their content changes."""
-    from sg_pipeline.policies.checkpoint import MANIFEST
-
-    files = {}
-    if parameters.base_model.source == "checkpoint":
-        # The manifest holds the digest of every file of the checkpoint.
-        files["base_model.path"] = project / parameters.base_model.path / MANIFEST
-    if parameters.rollout.guide is not None:
-        files["rollout.guide"] = project / parameters.rollout.guide / MANIFEST
-    benchmark = parameters.environment.benchmark
-    files |= benchmark.inputs(parameters.tasks, project)
-    with suppress(ConfigurationError):  # a panel that there is none of is told where it is needed
-        validated = benchmark.inputs(parameters.validation.tasks(parameters.tasks), project)
-        files |= {name.replace("tasks.", "validation.", 1): path for name, path in validated.items()}
-    if "distill" in pipelines and parameters.distill.source is not None:
-        # The last step's trajectories tell one making of the run from another.
-        source = project / "data" / "03_primary" / parameters.distill.source
-        steps = sorted(source.glob("step_*/trajectories.parquet"))
-        if steps:
-            files["distill.source"] = steps[-1]
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in files.items() if path.is_file()}
+def _whole(name: str) -> str:
+    """Return the parameter that is compared as a whole: "base_model.lora" is None, or has a rank and more."""
+    return ".".join(name.split(".")[:2])
 
 
-def _free(name: str, pipelines: Collection[str]) -> bool:
-    free = [*_FREE, *(section for section in _OWN if section not in pipelines)]
-    return any(name == part or name.startswith(f"{part}.") for part in free)
+def _under(name: str, parts: Collection[str]) -> bool:
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+def _touches(name: str, part: str) -> bool:
+    return _under(name, (part,)) or _under(part, (name,))
+
+
+def _digest(parameters: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]

@@ -102,34 +102,6 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix.removesuffix("."): value}
 
 
-def default_of(name: str, environment: str = DEFAULT, kind: str | None = None) -> Any:
-    """Return what the parameter `name` ("rollout.guide") of a run in `environment` is where no file sets it.
-
-    Args:
-        name: of the parameter.
-        environment: decides the section `tasks`.
-        kind: where its section is of one of several kinds (of schedules), which one.
-
-    Returns:
-        Its default; `...` where it must be set, for what the kind does not have, and for what is some kind's where
-        `kind` is None.
-    """
-    path = name.split(".")
-    try:
-        models: list[Any] = [tree_of(environment)]
-    except ConfigurationError:  # of a run whose benchmark is not installed any more
-        models = [Parameters]
-    for key in path[:-1]:
-        models = [model for field in _fields(models, key) for model in _models_in(field.annotation)]
-    if len(models) > 1:
-        models = [
-            model for model in models if "kind" in model.model_fields and model.model_fields["kind"].default == kind
-        ]
-    for field in _fields(models, path[-1]):
-        return ... if field.is_required() else field.get_default(call_default_factory=True)
-    return ...
-
-
 def _tree(raw: Mapping[str, Any]) -> type[Parameters]:
     """The tree of the environment that `raw` names; one that is not known is told when its section is checked."""
     section = raw.get("environment")

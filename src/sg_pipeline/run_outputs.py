@@ -1,7 +1,9 @@
 """What a run has left in the data folder, and what goes when it is made again."""
 
-import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from sg_pipeline.files import remove
 
 RUN_JSON, LOCK, CLOCK, LOG = "run.json", ".lock", "clock.json", "log.txt"
 """Files beside a run's reports that are no outputs: whose they are, who works on them, how long, what was printed."""
@@ -24,9 +26,18 @@ EVALUATION = (
 )
 """What parameters of the evaluation decide, and all that is made of it: Kedro would take the latter for done."""
 
-VALIDATION_PANEL = "02_intermediate/{}/validation_panel.json"
-VALIDATION = (VALIDATION_PANEL, "08_reporting/{}/validation")
-"""What parameters of the validation decide."""
+_VALIDATION_PANEL = "02_intermediate/{}/validation_panel.json"
+
+MADE_WITH: Mapping[str, tuple[str, ...]] = {
+    "evaluate": EVALUATION,
+    "validation": (_VALIDATION_PANEL, "08_reporting/{}/validation"),
+    "prompting": ("07_model_output/{}/prompting", "08_reporting/{}/prompting*"),
+    "distill": ("06_models/{}/guide", "08_reporting/{}/distillation.json"),
+}
+"""Sections that decide a part of the outputs, which can be made again apart from the others."""
+
+OF_TRAINING = ("07_model_output/{}/cross_checkpoint", "08_reporting/{}/shared.json", "06_models/{}/best.json")
+"""What tells of checkpoints and is no dataset of the graph, or has others with other settings."""
 
 RESERVED = ("games", "compiled_games", "tiny-alfworld", "tiny-scienceworld", "tiny-webshop")
 """Folders of the layers that belong to no run."""
@@ -51,19 +62,27 @@ def outputs_exist(data: Path, name: str) -> bool:
     )
 
 
+def any_output(data: Path, name: str, patterns: Iterable[str]) -> bool:
+    """Whether there is a file under these patterns. A panel that is prepared for a validation is none yet."""
+    return any(
+        path.is_file() or any(part.is_file() for part in path.rglob("*"))
+        for pattern in patterns
+        if pattern != _VALIDATION_PANEL
+        for path in data.glob(pattern.format(name))
+    )
+
+
 def is_trained(data: Path, name: str) -> bool:
     """Whether the run has rolled out: what it has cost to make."""
     return any((data / "03_primary" / name).glob("step_*"))
 
 
 def delete_outputs(data: Path, name: str, patterns: tuple[str, ...]) -> None:
-    """Delete the run's outputs under these patterns.
+    """Delete the run's outputs under these patterns, what is made last first.
 
     Its `run.json` stays until the caller overwrites it: outputs of a start that is killed meanwhile are not taken for
-    new ones.
+    new ones, and nothing is left of which the origin is gone.
     """
-    for path in sorted(path for pattern in patterns for path in data.glob(pattern.format(name))):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name not in (RUN_JSON, LOCK, LOG):
-            path.unlink()
+    for path in sorted({path for pattern in patterns for path in data.glob(pattern.format(name))}, reverse=True):
+        if path.name not in (RUN_JSON, LOCK, LOG):
+            remove(path)

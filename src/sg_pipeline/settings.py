@@ -4,7 +4,7 @@ from sg_pipeline.checkpoint_hook import CheckpointHook
 from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.context import ProjectContext
 from sg_pipeline.datasets.ranks import RankCatalog
-from sg_pipeline.hooks import ClockHook, EngineHook, FileHook, ProgressHook, RanksHook, RunIdentityHook
+from sg_pipeline.hooks import ClockHook, EngineHook, FileHook, ProgressHook, RanksHook, RemakingHook, RunIdentityHook
 
 __all__ = [
     "CONFIG_LOADER_ARGS",
@@ -24,6 +24,7 @@ DATA_CATALOG_CLASS = RankCatalog
 HOOKS = (
     RanksHook(),
     RunIdentityHook(),
+    RemakingHook(),
     CheckpointHook(),
     ClockHook(),
     EngineHook(),

@@ -62,6 +62,14 @@ def in_pruning(step: int) -> None:
     _die_instead_of(Path, "unlink", lambda path, *_: path.parent.name == folder and path.suffix == ".safetensors")
 
 
+def in_deletion(number: int) -> None:
+    """The outputs of an earlier making are deleted, all but the first so many are still there."""
+    from sg_pipeline.datasets.atomic import AtomicDataset
+
+    deleted: list[Any] = []
+    _die_instead_of(AtomicDataset, "delete", lambda dataset: deleted.append(dataset) or len(deleted) > number)
+
+
 def _die_instead_of(owner: Any, name: str, when: Callable[..., bool]) -> None:
     original = getattr(owner, name)
 
@@ -78,6 +86,6 @@ if __name__ == "__main__":
 
     moment, number = sys.argv[1], int(sys.argv[2])
     del sys.argv[1:3]
-    moments = (in_rollout, in_train, in_checkpoint, before_rename, in_pruning)
+    moments = (in_rollout, in_train, in_checkpoint, before_rename, in_pruning, in_deletion)
     {function.__name__: function for function in moments}[moment](number)
     main()

@@ -1,11 +1,14 @@
 """`kill -9` at any moment, then the same command with --only-missing-outputs: the bits of an uninterrupted run."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from project_copy import wait_for
+
+from sg_pipeline.errors import ConfigurationError
 
 pytestmark = pytest.mark.timeout(900)  # six processes, one after the other, on a machine that may be busy
 
@@ -70,6 +73,47 @@ def test_only_what_is_missing_is_made(project, whole):
     assert changed == {"06_models/whole/final/README.md", *("08_reporting/whole/" + name for name in (
         "report.md", "report.html", "summary.json", "learning_curve.png", "evaluation_final.json", "clock.json"
     ))}  # fmt: skip
+
+
+@pytest.mark.parametrize(("moment", "number"), [("in_train", 2), ("in_deletion", 9)])
+def test_a_run_made_again_and_killed_ends_without_anything_of_the_earlier_making(project, whole, moment, number):
+    run, few = f"again-{moment}", {**LONGER, "checkpoints.keep_last": 1, "checkpoints.best": "train_success"}
+    for folder in sorted((project.root / "data").glob(f"*/{whole}")):
+        shutil.copytree(folder, folder.with_name(run), ignore=shutil.ignore_patterns(".lock"))
+    project.run("coevolve", run, few, "--only-missing-outputs")
+    earlier = _modified(project, run)
+    process = project.process(*project.arguments("coevolve", run, few), driver=(DRIVER, moment, str(number)))
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == -signal.SIGKILL, output
+    assert f"run '{run}' is made again: " in " ".join(output.split())
+    left = _modified(project, run)
+    assert not any(name.startswith(f"08_reporting/{run}/report") for name in left)
+    assert moment == "in_deletion" or f"06_models/{run}/final/policy.json" not in left
+    project.run("coevolve", run, few, "--only-missing-outputs")
+    after = _modified(project, run)
+    assert after.keys() == earlier.keys()
+    if moment == "in_train":
+        kept = {name for name in after if after[name] == earlier[name]}
+        assert kept == {f"08_reporting/{run}/run.json"}
+    assert project.weights(run) == project.weights(whole)
+    assert _figures(project, run) == _figures(project, whole)
+
+
+def test_a_start_that_fails_before_its_first_output_loses_nothing(project, whole, monkeypatch):
+    from sg_pipeline.environments.alfworld.benchmark import AlfworldBenchmark
+
+    def fail(*_):
+        raise ConfigurationError("the games are gone")
+
+    before = _modified(project, whole)
+    with monkeypatch.context() as patched:
+        patched.setattr(AlfworldBenchmark, "prepare", fail)
+        assert "the games are gone" in project.refuse("coevolve", whole, LONGER)
+        assert "train.beta was 0.0, is 0.5" in project.refuse("coevolve", whole, {**LONGER, "train.beta": 0.5})
+    after = _modified(project, whole)
+    changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    # The base policy is the same again.
+    assert all(name.startswith((f"06_models/{whole}/base/", f"08_reporting/{whole}/clock.json")) for name in changed)
 
 
 def _place(project, run, place):

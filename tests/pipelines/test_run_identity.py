@@ -21,16 +21,19 @@ sys.stdin.read()
 
 
 def test_changed_parameters_over_old_outputs_are_named(project):
-    project.run("tasks", "identity")
-    told = project.refuse("tasks", "identity", {"rollout.group_size": 8, "train.beta": 0.1})
+    for pipeline in ("tasks", "base_model", "rollout"):
+        project.run(pipeline, "identity")
+    # A pipeline is compared in what it reads, and in what the outputs that it reads were made with.
+    told = project.refuse("rollout", "identity", {"rollout.group_size": 8, "tasks.limit": 3, "train.beta": 0.1})
     assert "run 'identity' has outputs that were made with other parameters" in told
-    assert "rollout.group_size was 4, is 8; train.beta was 0.0, is 0.1" in told
+    assert "(rollout.group_size was 4, is 8; tasks.limit was 4, is 3)" in told
     assert "--params run.name=NAME" in told
     many = {f"rollout.{name}": 9 for name in ("max_turns", "max_new_tokens", "max_length")} | {
         "run.seed": 3,
-        "train.beta": 1,
+        "tasks.limit": 3,
     }
-    assert "; and 1 more)" in project.refuse("tasks", "identity", many)
+    assert "; and 1 more)" in project.refuse("rollout", "identity", many)
+    project.run("tasks", "identity", {"rollout.group_size": 8, "train.beta": 0.1})
 
 
 def test_parameters_that_change_no_result_are_free(project):
@@ -43,7 +46,7 @@ def test_the_environment_variable_of_official_data_is_free_where_nobody_reads_it
     project.run("tasks", "identity")
     monkeypatch.setenv("ALFWORLD_DATA", "/somewhere")
     project.run("tasks", "identity")
-    assert "tasks.data was None" in project.refuse("tasks", "identity", {"tasks.source": "official"})
+    assert "tasks.source was 'panel'" in project.refuse("tasks", "identity", {"tasks.source": "official"})
 
 
 def test_a_name_without_outputs_is_free(project):

@@ -8,7 +8,7 @@ import yaml
 
 from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.environments.registry import BENCHMARKS, DEFAULT
-from sg_pipeline.parameters import Parameters, check_parameters, default_of
+from sg_pipeline.parameters import Parameters, check_parameters
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 OTHERS = sorted(set(BENCHMARKS) - {DEFAULT})
@@ -78,14 +78,6 @@ def test_a_benchmarks_data_come_from_its_own_variable(monkeypatch: pytest.Monkey
     monkeypatch.setenv("WEBSHOP_DATA", "/webshop")
     assert loader("webshop")["parameters"]["tasks"]["data"] == "/webshop"
     assert loader(DEFAULT)["parameters"]["tasks"]["data"] == "/alfworld"
-
-
-def test_defaults_are_those_of_the_benchmark() -> None:
-    assert default_of("tasks.source", DEFAULT) == "panel"
-    assert default_of("tasks.compile_workers") == 2
-    assert default_of("tasks.nothing") is ...
-    assert default_of("tasks.source", "not.installed:Any_More") is ...
-    assert default_of("rollout.guide", "not.installed:Any_More") is None
 
 
 SHIPPED = sorted(name for name in BENCHMARKS if load(name).base_model.source == "checkpoint")

@@ -18,17 +18,11 @@ def parameters(**given) -> Parameters:
     return check_parameters(MethodConfigLoader(str(ROOT / "conf"), **arguments)["parameters"])
 
 
-def test_the_first_engine_of_all_is_not_recorded():
-    # Runs of before there was a choice keep their fingerprint.
-    chosen = parameters(sampling={"vllm": {"dtype": "bfloat16"}})
-    assert fingerprint(chosen) == fingerprint(parameters())
-    assert not any(name.startswith("sampling.") for name in fingerprint(chosen)["parameters"])
-
-
 def test_another_engine_is_and_with_it_what_its_results_depend_on():
     recorded = fingerprint(parameters(**VLLM))["parameters"]
     assert {name: value for name, value in recorded.items() if name.startswith("sampling.")} == {
         "sampling.engine": "vllm",
+        "sampling.vllm.adapters": "merged",
         "sampling.vllm.dtype": "auto",
         "sampling.vllm.prefix_caching": True,
         "sampling.vllm.enforce_eager": None,

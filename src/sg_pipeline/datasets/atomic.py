@@ -53,6 +53,10 @@ class AtomicDataset(AbstractDataset[Any, Any]):
         with atomic_write(self.path) as temporary:
             self.write(temporary, data)
 
+    def delete(self) -> None:
+        """Delete the file, if it exists."""
+        self.path.unlink(missing_ok=True)
+
     def _exists(self) -> bool:
         return self.path.exists()
 

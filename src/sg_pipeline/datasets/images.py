@@ -5,7 +5,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from sg_pipeline.files import atomic_write
+from sg_pipeline.files import atomic_write, remove
 
 _DONE = ".complete"
 
@@ -33,6 +33,10 @@ class ImagesDataset(AbstractDataset[dict[str, bytes], dict[str, bytes]]):
             with atomic_write(folder / f"{name}.png") as temporary:
                 temporary.write_bytes(image)
         (folder / _DONE).touch()
+
+    def delete(self) -> None:
+        """Delete the folder, if it exists."""
+        remove(Path(self._filepath))
 
     def _exists(self) -> bool:
         return (Path(self._filepath) / _DONE).exists()

@@ -8,7 +8,7 @@ from kedro.io import AbstractDataset
 
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import CheckpointError
-from sg_pipeline.files import named
+from sg_pipeline.files import named, remove
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -59,6 +59,11 @@ class PolicyDataset(AbstractDataset[Any, Any]):
         with named(Path(self._filepath)):
             save_policy(data, Path(self._filepath), max_shard_size=size)
         self.hold(data)
+
+    def delete(self) -> None:
+        """Delete the checkpoint, if it exists."""
+        if self._exists():
+            remove(Path(self._filepath))
 
     def whole(self, data: "Policy", *, keep: bool) -> "Policy":
         """Return what is to be written of a policy that is trained on shards; every rank takes part, one keeps it."""

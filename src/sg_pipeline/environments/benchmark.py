@@ -8,6 +8,7 @@ One class per benchmark (`environments/<name>/benchmark.py`), named in `registry
 `kedro --help`: whatever is heavy is imported where it is used.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -54,7 +55,8 @@ class Benchmark(Protocol):
         """The section `tasks` of this benchmark.
 
         It has `panel` (name of a shipped panel, or path of a file) and `limit` (tasks of each split, None: all); where
-        it has a `source`, "panel" is one of its values.
+        it has a `source`, "panel" is one of its values. A method `unused`, where it has one, names the fields that have
+        no effect next to the values of the others, such as the seed of a panel that is not generated.
         """
 
     def prepare(self, config: Any, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
@@ -75,7 +77,7 @@ class Benchmark(Protocol):
         """
         ...
 
-    def inputs(self, config: Any, root: Path) -> dict[str, Path]:
+    def inputs(self, config: Any, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
         """Return the files whose content decides what is played, for the run's identity.
 
         Args:
@@ -83,7 +85,8 @@ class Benchmark(Protocol):
             root: what relative paths in `config` start from.
 
         Returns:
-            Parameter that names it ("tasks.panel") -> file; one that is not there is passed over.
+            Parameter that names it ("tasks.panel") -> file, folder, or several files by name; what is missing is passed
+            over.
         """
         ...
 

@@ -70,6 +70,11 @@ class PromptingConfig(BaseModel):
             raise ValueError(f"a method is named twice: {', '.join(methods)}")
         return methods
 
+    def unused(self) -> tuple[str, ...]:
+        """Return what no chosen method looks at."""
+        others = tuple(f"prompts.{method}" for method in METHODS if method not in self.methods)
+        return others if REFLEXION in self.methods else ("reflexion", *others)
+
     def trials(self, method: str) -> int:
         """Return how often `method` may try a game."""
         return self.reflexion.trials if method == REFLEXION else 1

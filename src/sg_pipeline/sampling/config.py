@@ -94,6 +94,10 @@ class SamplingConfig(BaseModel):
     vllm: VllmConfig = Field(default_factory=lambda: VllmConfig())
     server: ServerConfig = Field(default_factory=lambda: ServerConfig())
 
+    def unused(self) -> tuple[str, ...]:
+        """Return what the engine does not look at, and where it is."""
+        return ("server",) if self.engine != "transformers" else ("server", "vllm")
+
     @model_validator(mode="after")
     def _one_server(self) -> Self:
         if self.engine == "vllm_server" and bool(self.server.url) == (self.server.executable is not None):

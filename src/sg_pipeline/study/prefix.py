@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from sg_pipeline import __version__
 from sg_pipeline.coevolution import step_number
 from sg_pipeline.files import atomic_write
-from sg_pipeline.identity import comparable, fingerprint, read_identity
+from sg_pipeline.identity import fingerprint, read_identity
 from sg_pipeline.parameters import Parameters
 from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid, TrustSchedule, phase_of
 
@@ -30,11 +30,12 @@ logger = logging.getLogger(__name__)
 
 _SCHEDULE = "aggregate.schedule."
 # The length of a run matters by lambda(u) and the phase alone; where it writes checkpoints, not at all.
-_NOT_IN_A_STEP = (_SCHEDULE, "coevolve.", "evaluate.", "validation.")
+_APART = ("validation.", "prompting.", "distill.")
+_NOT_IN_A_STEP = (_SCHEDULE, "coevolve.", "evaluate.", *_APART)
 # An evaluation of the base policy comes before all training, in both modes, at a temperature of its own.
 _NOT_IN_THE_BASE = (
     "aggregate.", "coevolve.", "train.", "validate.", "rollout.guidance", "rollout.dynamic_sampling",
-    "rollout.tasks_per_step", "rollout.group_size", "rollout.temperature", "validation.",
+    "rollout.tasks_per_step", "rollout.group_size", "rollout.temperature", *_APART,
 )  # fmt: skip
 
 SHARED = "shared.json"
@@ -42,7 +43,7 @@ SHARED = "shared.json"
 (one behind the last that was taken over)."""
 
 Recorded = Mapping[str, Any]
-"""Parameters by dotted name, as in `run.json`."""
+"""Parameters by dotted name, as in `run.json`, and digests of what some of them name as "NAME content"."""
 
 
 def take_over(data: Path, parameters: Parameters) -> int:
@@ -56,9 +57,9 @@ def take_over(data: Path, parameters: Parameters) -> int:
         How many steps the best donor has in common.
     """
     name = parameters.run.name
-    own = fingerprint(parameters)["parameters"]
-    identity = read_identity(data / "08_reporting" / name / "run.json")
-    donors = dict(_donors(data, name, own, identity["inputs"] if identity else {}))
+    identity = read_identity(data / "08_reporting" / name / "run.json") or {"inputs": {}}
+    own = _recorded({**identity, "parameters": fingerprint(parameters)["parameters"]})
+    donors = dict(_donors(data, name))
     with suppress(FileNotFoundError):  # a donor that starts over has nothing to give
         prunes = parameters.checkpoints.keep_last is not None
         return _take_from(data, name, own, donors, parameters.coevolve.steps, prunes)
@@ -81,6 +82,8 @@ def _take_from(data: Path, name: str, own: Recorded, donors: dict[str, Recorded]
         *needed, _ = _files_of(data, best, step, steps)
         for source in needed:
             _copy(source, data, best, name)
+    # A run that writes more checkpoints than the donor goes through steps whose beginning the donor may have pruned.
+    prunes = prunes and own.get("coevolve.checkpoint_every") == donors[best].get("coevolve.checkpoint_every")
     _copy_checkpoints(
         [_files_of(data, best, step, steps)[-1] for step in range(shared[best])], data, best, name, prunes
     )
@@ -116,20 +119,22 @@ def common_steps(own: Recorded, other: Recorded) -> int:
     return int(min(n, m))
 
 
-def _donors(data: Path, name: str, own: Recorded, inputs: Mapping[str, Any]) -> Iterator[tuple[str, Recorded]]:
-    """Yield the other runs of this version whose inputs do not contradict ours, with their parameters."""
+def _donors(data: Path, name: str) -> Iterator[tuple[str, Recorded]]:
+    """Yield the other runs of this version, with what is recorded of them."""
     reports = data / "08_reporting"
     for path in sorted([*reports.glob("*/run.json"), *reports.glob("*/*/run.json")]):
         there, donor = read_identity(path), path.parent.relative_to(reports).as_posix()
-        if donor == name or there is None or there.get("version") != __version__:
-            continue
-        if all(there["inputs"].get(key, digest) == digest for key, digest in inputs.items()):
-            yield donor, comparable(there["parameters"], own)
+        if donor != name and there is not None and there.get("version") == __version__:
+            yield donor, _recorded(there)
+
+
+def _recorded(identity: Mapping[str, Any]) -> Recorded:
+    return {**identity["parameters"], **{f"{name} content": digest for name, digest in identity["inputs"].items()}}
 
 
 def _same(own: Recorded, other: Recorded, apart_from: tuple[str, ...]) -> bool:
     names = {name for name in {*own, *other} if not name.startswith(apart_from)}
-    return all(own.get(name) == other.get(name) for name in names)
+    return all(name in own and name in other and own[name] == other[name] for name in names)
 
 
 def _schedule(recorded: Recorded) -> Trapezoid | Constant | Off:

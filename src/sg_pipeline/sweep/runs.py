@@ -9,7 +9,7 @@ from typing import Any
 
 from sg_pipeline.command_line import CommandLine
 from sg_pipeline.evaluation.validation import validation_output
-from sg_pipeline.identity import comparable, fingerprint, read_identity
+from sg_pipeline.identity import differences, fingerprint, read_identity
 from sg_pipeline.parameters import Parameters
 from sg_pipeline.run_outputs import LOG, RUN_JSON
 from sg_pipeline.study.child import run_child
@@ -83,8 +83,7 @@ class Runner:
             return False
         own = fingerprint(self._given)["parameters"]
         own = {name: value for name, value in own.items() if not name.startswith(_DECIDED)} | dict(run.parameters)
-        found = comparable(there["parameters"], own)
-        return all(found.get(name) == value for name, value in own.items())
+        return not differences(there, {"parameters": own, "inputs": {}})
 
     def _reports(self, run: SweepRun) -> Path:
         return self.data / "08_reporting" / run.name

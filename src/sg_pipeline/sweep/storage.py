@@ -11,7 +11,7 @@ from typing import Any, Literal
 import optuna
 
 from sg_pipeline.errors import ConfigurationError, DataError
-from sg_pipeline.identity import completed, fingerprint
+from sg_pipeline.identity import fingerprint
 from sg_pipeline.parameters import Parameters
 from sg_pipeline.sweep.config import SweepConfig
 from sg_pipeline.sweep.sampler import NumberedSampler, make_pruner
@@ -157,7 +157,6 @@ def _enqueue_presets(study: optuna.Study, sweep: SweepConfig, given: Parameters)
 
 
 def _check_same(there: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
-    there = completed(dict(there), own)
     differing = [
         f"{key} was {there.get(key, 'unset')!r}, is {own.get(key, 'unset')!r}"
         for key in sorted({*there, *own})

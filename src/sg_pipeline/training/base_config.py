@@ -58,6 +58,12 @@ class BaseModelConfig(BaseModel):
             )
         return self
 
+    def unused(self) -> tuple[str, ...]:
+        """Return the fields that the source does not use, and where a model may be fetched from."""
+        made, fetched = ("tiny", "warm_start"), ("dtype", "revision")
+        others = {"checkpoint": (*fetched, *made), "pretrained": made, "warm_start": ("path", "lora", *fetched)}
+        return ("local_only", *others[self.source])
+
     @field_validator("device")
     @classmethod
     def _known_device(cls, device: str) -> str:

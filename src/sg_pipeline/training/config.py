@@ -59,6 +59,15 @@ class TrainConfig(BaseModel):
             raise ValueError("schedule 'linear' needs total_steps")
         return self
 
+    def unused(self) -> tuple[str, ...]:
+        """Return the fields that have no effect next to the values of the others."""
+        used = {
+            "total_steps": self.schedule == "linear",
+            "sampler_cap": self.sampler_correction != "none",
+            "max_completion_length": self.loss_type == "dr_grpo",
+        }
+        return tuple(name for name, has_effect in used.items() if not has_effect)
+
     def rate(self, step: int) -> float:
         """Return the learning rate of co-evolution step `step` (from 0): it depends on nothing else."""
         warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0

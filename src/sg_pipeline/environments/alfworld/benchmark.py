@@ -1,12 +1,13 @@
 """ALFWorld as a benchmark: its games, its expert on generated rooms, its words."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sg_pipeline.environments.alfworld.generation.sampler import Difficulty
-from sg_pipeline.environments.alfworld.tasks import TasksConfig, panel_file, prepare_tasks
+from sg_pipeline.environments.alfworld.tasks import TasksConfig, data_folder, panel_file, prepare_tasks
 from sg_pipeline.environments.demonstration import Demonstration
 from sg_pipeline.errors import ConfigurationError
 
@@ -28,8 +29,12 @@ class AlfworldBenchmark:
         """Write, check and compile the panel's games; see `tasks.prepare_tasks`."""
         return prepare_tasks(config, games, compiled, root)
 
-    def inputs(self, config: TasksConfig, root: Path) -> dict[str, Path]:
-        """Return the panel's file; the games themselves are hashed in it."""
+    def inputs(self, config: TasksConfig, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
+        """Return the panel's file, in which the games are hashed, or the files of the official games."""
+        if config.source == "official":
+            from sg_pipeline.environments.alfworld.official import official_files
+
+            return {"tasks.data": official_files(data_folder(config, root))}
         return {"tasks.panel": panel_file(config, root)} if config.source == "panel" else {}
 
     def demonstrator(

@@ -100,6 +100,13 @@ def find_official_splits(root: Path) -> dict[str, list[Task]]:
     return {split: find_official_games(root, split) for split in found or OFFICIAL_COUNTS}
 
 
+def official_files(root: Path) -> dict[str, Path]:
+    """Return the files that decide which official games there are and how they play: path below `root` -> path."""
+    folders = [folders[0] for split in OFFICIAL_COUNTS if (folders := _split_folders(root, split))]
+    files = (path for folder in folders for name in ("traj_data.json", GAME_FILE_NAME) for path in folder.rglob(name))
+    return {path.relative_to(root).as_posix(): path for path in sorted(files)}
+
+
 def _split_folders(root: Path, split: str) -> list[Path]:
     """Return the folders of a split; of several data versions below `root` the newest one first."""
     folders = [root / split, *sorted(root.glob(f"json_*/{split}"), reverse=True)]

@@ -50,6 +50,11 @@ class TasksConfig(BaseModel):
         """Return `sizes` with plain names of splits."""
         return {str(split): size for split, size in self.sizes.items()}
 
+    def unused(self) -> tuple[str, ...]:
+        """Return the fields that the source does not use."""
+        recipe = ("seed", "sizes", "difficulty")
+        return {"panel": ("data", *recipe), "generate": ("data", "panel"), "official": ("panel", *recipe)}[self.source]
+
     @model_validator(mode="after")
     def _official_needs_data(self) -> "TasksConfig":
         if self.source == "official" and not self.data:
@@ -107,6 +112,11 @@ def panel_file(config: TasksConfig, root: Path) -> Path:
     return shipped if shipped.is_file() else root / config.panel
 
 
+def data_folder(config: TasksConfig, root: Path) -> Path:
+    """Return the folder of the official games."""
+    return (root / Path(str(config.data)).expanduser()).resolve()
+
+
 def _generated(config: TasksConfig, games: Path, root: Path) -> tuple[dict[str, list[Task]], str, str, str]:
     from sg_pipeline.environments.alfworld.generation.panel import PANELS, make_panel, read_panel, write_panel_games
 
@@ -129,7 +139,7 @@ def _generated(config: TasksConfig, games: Path, root: Path) -> tuple[dict[str, 
 def _official(config: TasksConfig, root: Path) -> tuple[dict[str, list[Task]], str, str]:
     from sg_pipeline.environments.alfworld.official import find_official_splits
 
-    folder = (root / Path(str(config.data)).expanduser()).resolve()
+    folder = data_folder(config, root)
     splits = find_official_splits(folder)
     listing = json.dumps({s: [[t.task_id, t.sha256] for t in tasks] for s, tasks in splits.items()}, sort_keys=True)
     return splits, hashlib.sha256(listing.encode()).hexdigest(), str(folder)

@@ -1,6 +1,7 @@
 """ScienceWorld as the graph sees it: tasks, environment, expert, words."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ class ScienceWorldBenchmark:
             "splits": {split: [asdict(task) for task in tasks] for split, tasks in splits.items()},
         }
 
-    def inputs(self, config: ScienceWorldTasksConfig, root: Path) -> dict[str, Path]:
+    def inputs(self, config: ScienceWorldTasksConfig, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
         """Return the panel's file, which names the simulator by its digest; see `Benchmark`."""
         return {"tasks.panel": panel_path(config.panel, root)}
 

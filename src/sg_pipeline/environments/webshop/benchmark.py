@@ -1,10 +1,11 @@
 """WebShop as a benchmark: its goals, its expert in generated shops, its words."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.environments.benchmark import Demonstrator
-from sg_pipeline.environments.webshop.tasks import TasksConfig, panel_path, prepare_tasks
+from sg_pipeline.environments.webshop.tasks import TasksConfig, data_folder, panel_path, prepare_tasks
 from sg_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ class WebshopBenchmark:
 
         return prepare_tasks(config, games, compiled, root)
 
-    def inputs(self, config: TasksConfig, root: Path) -> dict[str, Path]:
-        """Return the panel's file; the catalogue is hashed in it."""
+    def inputs(self, config: TasksConfig, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
+        """Return the panel's file, in which the catalogue is hashed, or the official files."""
+        if config.source == "official":
+            from sg_pipeline.environments.webshop.official import find_files
+
+            return {"tasks.data": {path.name: path for path in find_files(data_folder(config, root)).paths()}}
         return {"tasks.panel": panel_path(config, root)} if config.source == "panel" else {}
 
     def demonstrator(self, config: TasksConfig, games: Path, compiled: Path, root: Path) -> Demonstrator:

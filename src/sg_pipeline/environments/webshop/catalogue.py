@@ -191,5 +191,7 @@ def _write(files: OfficialFiles, folder: Path) -> None:
 
 def _cache_key(files: OfficialFiles) -> str:
     """Return what names the prepared form: gigabytes are not read again to see that nothing has changed."""
-    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files.paths()]
+    # A copy can have size and time of another content, but not the time at which it was copied.
+    stats = ((path.name, path.stat()) for path in files.paths())
+    stamps = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps([FORMAT, str(files.products.parent), stamps]).encode()).hexdigest()[:16]

@@ -54,6 +54,13 @@ class TasksConfig(BaseModel):
             )
         return self
 
+    def unused(self) -> tuple[str, ...]:
+        """Return the fields that the source does not use."""
+        official, recipe = ("data", "goals"), ("catalogue", "sizes")
+        return {"panel": (*official, *recipe), "generate": (*official, "panel"), "official": ("panel", *recipe)}[
+            self.source
+        ]
+
     def panel_sizes(self) -> dict[str, int]:
         """Return `sizes` with plain names of splits."""
         return {str(split): size for split, size in self.sizes.items()}
@@ -75,6 +82,11 @@ def panel_path(config: TasksConfig, root: Path) -> Path:
             f"nor a panel file (looked for {path})"
         )
     return path
+
+
+def data_folder(config: TasksConfig, root: Path) -> Path:
+    """Return the folder of the official files."""
+    return (root / Path(str(config.data)).expanduser()).resolve()
 
 
 def prepare_tasks(config: TasksConfig, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
@@ -129,7 +141,7 @@ def _official(config: TasksConfig, compiled: Path, root: Path) -> tuple[dict[str
     from sg_pipeline.environments.webshop.catalogue import open_catalogue
     from sg_pipeline.environments.webshop.goals import SPLITS
 
-    folder = (root / Path(str(config.data)).expanduser()).resolve()
+    folder = data_folder(config, root)
     catalogue = open_catalogue(folder, compiled)
     count = catalogue.goal_count(config.goals)
     splits: dict[str, list[Task]] = {}

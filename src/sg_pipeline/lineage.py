@@ -1,0 +1,71 @@
+"""What the graph of all pipelines says of one: which parameters its outputs depend on, and what is made from them."""
+
+from collections.abc import Collection, Iterable, Iterator
+from graphlib import TopologicalSorter
+from typing import Any
+
+from sg_pipeline.coevolution import BASE_POLICY, FINAL_POLICY
+
+_PLACES = {"policy": BASE_POLICY, "base_policy_folder": BASE_POLICY, "policies": FINAL_POLICY}
+"""Datasets that are the place of another one."""
+
+# Sections of which a room's nodes look at single parameters only: (room, section) -> those parameters.
+_READ_IN_PART: dict[tuple[str, str], tuple[str, ...]] = {
+    ("tasks", "environment"): ("name",),
+    ("tasks", "evaluate"): (),  # checks that its splits exist
+    ("base_model", "environment"): ("name",),
+    ("validation", "evaluate"): (),  # checks its splits; `batch_rows` changes no result
+    ("distill", "environment"): ("name",),
+    ("distill", "rollout"): ("prompts",),
+    ("prompting", "rollout"): ("max_turns", "max_length", "max_observation_tokens"),
+    ("prompting", "evaluate"): ("splits", "temperature", "episodes_per_game", "games", "max_turns"),
+}
+
+
+def parameters_read(nodes: Iterable[Any], graph: Collection[Any]) -> set[str]:
+    """Return what the outputs of `nodes` depend on: sections ("train") and parameters ("rollout.max_turns").
+
+    Args:
+        nodes: of Kedro.
+        graph: nodes of all pipelines; those that make what `nodes` read count as well.
+    """
+    makers = {name: node for node in graph for name in node.outputs}
+    found: set[str] = set()
+    waiting, seen = list(nodes), set(nodes)
+    while waiting:
+        node = waiting.pop()
+        room = node.func.__module__.split(".")[-2]
+        for name in node.inputs:
+            if name.startswith("params:"):
+                section = name.removeprefix("params:")
+                part = _READ_IN_PART.get((room, section))
+                found |= {section} if part is None else {f"{section}.{parameter}" for parameter in part}
+            maker = makers.get(_place(name))
+            if maker is not None and maker not in seen:
+                seen.add(maker)
+                waiting.append(maker)
+    return found
+
+
+def made_from(names: Collection[str], graph: Iterable[Any]) -> set[str]:
+    """Return every dataset that is made from those of these names, directly or by way of others."""
+    nodes = list(graph)
+    found, before = set(names), -1
+    while len(found) > before:
+        before = len(found)
+        for node in nodes:
+            if any(_place(name) in found for name in node.inputs):
+                found.update(node.outputs)
+    return found - set(names)
+
+
+def in_order(graph: Iterable[Any]) -> Iterator[Any]:
+    """Yield nodes of any pipelines, which need not have different names, each behind those that make what it reads."""
+    nodes = list(graph)
+    makers = {name: node for node in nodes for name in node.outputs}
+    origins = {node: {makers[name] for name in map(_place, node.inputs) if name in makers} for node in nodes}
+    yield from TopologicalSorter(origins).static_order()
+
+
+def _place(name: str) -> str:
+    return _PLACES.get(name, name)

@@ -1,0 +1,184 @@
+"""What a run reads by a name among its parameters, and the digests of it: a name may stay while its content changes.
+
+`READERS` has an entry for each parameter that is the path or the name of something that is read and can change a
+result. A new parameter of this kind needs an entry here: a test walks the tree of parameters and asks for one.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.file_digests import FileDigests
+from sg_pipeline.parameters import Parameters, flat
+
+Found = Iterator[tuple[str, str | None]]
+"""Names and digests; None of what is missing, which the node that needs it reports."""
+
+
+def read_inputs(parameters: Parameters, project: Path, reads: Callable[[str], bool]) -> dict[str, str]:
+    """Return the digests of what the parameters name: parameter -> digest.
+
+    Args:
+        parameters: of the run.
+        project: what relative paths start from.
+        reads: whether a parameter, by its dotted name, is read at all.
+    """
+    digests = FileDigests(project / "data" / "02_intermediate" / ".digests.json")
+    found: dict[str, str] = {}
+    for name, reader in READERS.items():
+        if reads(name):
+            found |= {n: digest for n, digest in reader(parameters, project, digests) if digest}
+    return found
+
+
+def _base_model(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
+    config = parameters.base_model
+    if config.source == "checkpoint":
+        yield "base_model.path", _manifest(project / config.path, digests)
+    else:
+        yield "base_model.path", _model(config.path, config.revision, project, digests, local_only=config.local_only)
+
+
+def _warm_start(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
+    from sg_pipeline.training.base import PROMPTS
+
+    yield "base_model.warm_start", _prompts(PROMPTS, "")
+
+
+def _guide(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
+    if parameters.rollout.guide is not None:
+        yield "rollout.guide", _manifest(project / parameters.rollout.guide, digests)
+
+
+def _rollout_prompts(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
+    yield "rollout.prompts", _prompts(parameters.rollout.prompts, parameters.environment.benchmark.name)
+
+
+def _prompting_prompts(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
+    for method in parameters.prompting.methods:
+        text = _prompts(parameters.prompting.prompts_of(method), parameters.environment.benchmark.name)
+        yield f"prompting.prompts.{method}", text
+
+
+def _environment(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
+    for name, value in flat(parameters.environment.arguments, "environment.arguments.").items():
+        path = project / value if isinstance(value, str) and value else project
+        if path.exists() and not project.resolve().is_relative_to(path.resolve()):
+            yield name, _content(path, digests)
+
+
+def _tasks(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
+    with suppress(DataError):  # official data that are missing are reported where they are needed
+        for name, files in parameters.environment.benchmark.inputs(parameters.tasks, project).items():
+            yield name, _content(files, digests)
+
+
+def _validation(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
+    with suppress(ConfigurationError):  # a panel that does not exist is reported where it is needed
+        played = parameters.validation.tasks(parameters.tasks)
+        for name, files in parameters.environment.benchmark.inputs(played, project).items():
+            yield name.replace("tasks.", "validation.", 1), _content(files, digests)
+
+
+def _distill(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
+    config = parameters.distill
+    if config.source is not None:
+        recorded = project / "data" / "03_primary" / config.source
+        steps = sorted(recorded.glob("step_*/trajectories.parquet"))[-config.steps :]
+        yield "distill.source", digests.of_files({_name(path, recorded): path for path in steps}) if steps else None
+
+
+READERS: Mapping[str, Callable[[Parameters, Path, FileDigests], Found]] = {
+    "base_model.path": _base_model,
+    "base_model.warm_start": _warm_start,
+    "rollout.guide": _guide,
+    "rollout.prompts": _rollout_prompts,
+    "prompting.prompts": _prompting_prompts,
+    "environment.arguments": _environment,
+    "tasks": _tasks,
+    "validation.panel": _validation,
+    "distill.source": _distill,
+}
+
+
+def _manifest(folder: Path, digests: FileDigests) -> str | None:
+    """Digest a checkpoint of this project by its manifest, which has the digest of every file in it."""
+    from sg_pipeline.policies.checkpoint import MANIFEST
+
+    path = folder / MANIFEST
+    return digests.of_file(path) if path.is_file() else None
+
+
+def _model(name: str, revision: str | None, project: Path, digests: FileDigests, *, local_only: bool) -> str | None:
+    """Digest a transformers model: the content of its folder, or the commit that a hub id stands for.
+
+    Adapters name the model that they belong to, which is read with them.
+    """
+    folder: Path | None = project / name
+    if folder is not None and folder.is_dir():
+        digest: str | None = digests.of_files({_name(path, folder): path for path in _model_files(folder)})
+    else:
+        folder = _snapshot(name, revision, local_only=local_only)
+        digest = None if folder is None else folder.name
+    if folder is None or not (folder / "adapter_config.json").is_file():
+        return digest
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        said = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        base = str(said["base_model_name_or_path"])
+        if (project / base).resolve() != folder.resolve():
+            below = _model(base, said.get("revision"), project, digests, local_only=local_only)
+            return hashlib.sha256(f"{digest} {below}".encode()).hexdigest()[:16]
+    return digest
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """Return what `from_pretrained` may read of a folder: weights, configurations, tokenizer, templates."""
+    from sg_pipeline.policies.checkpoint import MANIFEST
+
+    files = [*folder.iterdir(), *folder.glob("additional_chat_templates/*")]
+    beside = (".", "README", "LICENSE", "optimizer", MANIFEST)
+    return sorted(path for path in files if path.is_file() and not path.name.startswith(beside))
+
+
+def _snapshot(repository: str, revision: str | None, *, local_only: bool) -> Path | None:
+    """Return the folder of a hub id's files in the local cache, whose name is the commit; None where it has none."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    for file in ("config.json", "adapter_config.json"):
+        path: Any = None
+        with suppress(Exception):  # no network, no such file, not a hub id: reported where the model is loaded
+            # Where downloads are allowed a branch may have moved on, as it will when the model is loaded.
+            path = None if local_only else hf_hub_download(repository, file, revision=revision)
+        with suppress(Exception):
+            path = path or try_to_load_from_cache(repository, file, revision=revision)
+        if isinstance(path, str):
+            return Path(path).parent
+    return None
+
+
+def _prompts(name: str, benchmark: str) -> str | None:
+    """Digest a prompt set as it is used, with what it takes over from others: shipped sets may change, too."""
+    from sg_pipeline.agents.prompts import load_prompts
+
+    with suppress(ConfigurationError):
+        texts = {field: text for field, text in asdict(load_prompts(name, benchmark)).items() if field != "name"}
+        return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:16]
+    return None
+
+
+def _content(files: Path | Mapping[str, Path], digests: FileDigests) -> str | None:
+    """Digest a file, all files of a folder, or files by name; None where there is none."""
+    if isinstance(files, Path) and files.is_file():
+        return digests.of_file(files)
+    if isinstance(files, Path):
+        files = {_name(path, files): path for path in sorted(files.rglob("*")) if path.is_file()}
+    return digests.of_files(files) if files else None
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()

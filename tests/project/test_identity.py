@@ -1,0 +1,329 @@
+"""What identifies a run: every parameter and every file that can change its results, and nothing else."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from omegaconf import OmegaConf
+from pydantic import BaseModel
+
+from sg_pipeline import file_digests
+from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.environments.registry import BENCHMARKS, DEFAULT
+from sg_pipeline.errors import RunIdentityError
+from sg_pipeline.file_digests import FileDigests
+from sg_pipeline.identity import claim_run, differences, fingerprint, read_identity
+from sg_pipeline.parameters import Parameters, check_parameters, tree_of
+from sg_pipeline.run_inputs import READERS
+from sg_pipeline.study.prefix import take_over
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+WARM = {"source": "warm_start"}
+PRETRAINED = {"source": "pretrained"}
+VLLM = {"sampling": {"engine": "vllm"}, "train": {"sampler_correction": "token_truncate"}}
+
+# Parameters with a text that is no name of anything that is read.
+NAMES_NOTHING = {
+    "run.name", "run.method", "base_model.dtype", "base_model.device", "base_model.lora.target_modules",
+    "environment.name", "evaluate.splits", "validation.split", "checkpoints.max_shard_size",
+    "base_model.revision",  # of base_model.path, and digested with it
+    "publish.repo_id", "plan.lengths_of", "sweep.name", "sweep.storage",
+}  # fmt: skip
+# Sections and groups that no result of a run depends on.
+FREE = ("study.", "sampling.server.")
+
+
+@cache
+def shipped(benchmark: str) -> dict[str, Any]:
+    given = {"run": {"name": "default"}, "environment": {"name": benchmark}}
+    return MethodConfigLoader(str(CONF), **CONFIG_LOADER_ARGS, env="base", runtime_params=given)["parameters"]
+
+
+def load(**given: Any) -> Parameters:
+    own = shipped(given.get("environment", {}).get("name", DEFAULT))
+    return check_parameters(OmegaConf.to_container(OmegaConf.merge(own, given)))
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the parameters of a section, with their types."""
+    for name, field in model.model_fields.items():
+        nested = list(models(field.annotation))
+        path = f"{prefix}{field.alias or name}"
+        yield from (leaf for section in nested for leaf in leaves(section, f"{path}."))
+        if not nested:
+            yield path, field.annotation
+
+
+def models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from models(part)
+
+
+def may_be_text(annotation: Any) -> bool:
+    if annotation in (str, Path, Any):
+        return True
+    return get_origin(annotation) is not Literal and any(map(may_be_text, get_args(annotation)))
+
+
+@pytest.mark.parametrize("benchmark", sorted(BENCHMARKS))
+def test_inputs_every_parameter_that_may_name_something_has_a_reader(benchmark: str) -> None:
+    found = {name for name, annotation in leaves(tree_of(benchmark)) if may_be_text(annotation)}
+    unread = {
+        name
+        for name in found - NAMES_NOTHING
+        if not name.startswith(FREE) and not any(f"{name}.".startswith(f"{reader}.") for reader in READERS)
+    }
+    assert not unread, "add a reader to run_inputs.READERS, or say here that they name nothing that is read"
+    assert {"base_model.path", "rollout.prompts", "rollout.guide", "distill.source", "tasks.panel"} <= found
+
+
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        ({}, {"base_model": {"local_only": False}}),
+        ({}, {"base_model": {"tiny": {"layers": 2}, "dtype": "bfloat16", "revision": "v1"}}),
+        ({}, {"base_model": {"warm_start": []}}),
+        ({"base_model": PRETRAINED}, {"base_model": {"local_only": False, "tiny": {"layers": 2}}}),
+        ({"base_model": WARM}, {"base_model": {"path": "elsewhere", "revision": "v1"}}),
+        ({}, {"tasks": {"seed": 5, "data": "/elsewhere", "difficulty": {"min_items": 6}, "compile_workers": 1}}),
+        ({"tasks": {"source": "generate"}}, {"tasks": {"panel": "small", "data": "/elsewhere"}}),
+        ({"tasks": {"source": "official", "data": "x"}}, {"tasks": {"panel": "small", "seed": 5}}),
+        ({"environment": {"name": "webshop"}}, {"tasks": {"goals": "synthetic", "catalogue": {"seed": 9}}}),
+        ({"environment": {"name": "scienceworld"}}, {"environment": {"arguments": {"heap_mb": 900}}}),
+        ({}, {"sampling": {"vllm": {"dtype": "bfloat16"}}}),
+        (VLLM, {"sampling": {"server": {"executable": "vllm"}, "vllm": {"sleep": True}}}),
+        ({}, {"train": {"total_steps": 9, "sampler_cap": 9.0, "max_completion_length": 9}}),
+        ({}, {"rollout": {"rows": 4, "cache_gib": 1.0}, "evaluate": {"batch_rows": 1}, "distributed": {"ranks": 2}}),
+        ({}, {"prompting": {"max_new_tokens": 9}, "distill": {"steps": 3}, "checkpoints": {"keep_last": 1}}),
+    ],
+)
+def test_fingerprint_parameters_without_effect_are_left_out(given: dict[str, Any], more: dict[str, Any]) -> None:
+    both = {s: {**given.get(s, {}), **more.get(s, {})} for s in {**given, **more}}
+    assert fingerprint(load(**both)) == fingerprint(load(**given))
+
+
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        ({"base_model": WARM}, {"base_model": {"tiny": {"layers": 2}}}),
+        ({"base_model": PRETRAINED}, {"base_model": {"revision": "v1"}}),
+        ({"base_model": PRETRAINED}, {"base_model": {"lora": {"rank": 4}}}),
+        ({"tasks": {"source": "generate"}}, {"tasks": {"seed": 5}}),
+        ({"tasks": {"source": "generate"}}, {"tasks": {"difficulty": {"min_items": 6}}}),
+        (VLLM, {"sampling": {"vllm": {"dtype": "bfloat16"}}}),
+        ({"train": {"loss_type": "dr_grpo"}}, {"train": {"max_completion_length": 9}}),
+        ({}, {"environment": {"arguments": {"admissible": True}}}),
+        ({}, {"aggregate": {"schedule": {"shape": "cosine"}}}),
+        ({}, {"sampling": VLLM["sampling"], "train": VLLM["train"]}),
+    ],
+)
+def test_differences_a_parameter_with_effect_is_named_both_ways(given: dict[str, Any], more: dict[str, Any]) -> None:
+    both = {s: {**given.get(s, {}), **more.get(s, {})} for s in {**given, **more}}
+    here, there = ({**fingerprint(load(**one)), "inputs": {}} for one in (given, both))
+    assert here["fingerprint"] != there["fingerprint"]
+    assert set(differences(here, there)) == set(differences(there, here)) != set()
+
+
+def recorded(path: Path, read: set[str] | None = None, **given: Any) -> dict[str, Any]:
+    """Claim a run, and return what its `run.json` holds."""
+    claim_run(path, load(**given), path.parents[3], read)
+    return dict(read_identity(path) or {})
+
+
+@pytest.fixture
+def claimed(tmp_path: Path) -> Path:
+    """Return the path of a run's identity; the run has outputs of every kind."""
+    path = tmp_path / "data/08_reporting/default/run.json"
+    for place in ("07_model_output/default/base.parquet", "08_reporting/default/validation/after_001.json"):
+        (tmp_path / "data" / place).parent.mkdir(parents=True)
+        (tmp_path / "data" / place).touch()
+    return path
+
+
+def test_claim_a_pipeline_is_compared_in_what_it_reads(claimed: Path) -> None:
+    training, prompting = {"rollout", "train"}, {"rollout.max_turns", "prompting"}
+    (claimed.parents[2] / "07_model_output/default/prompting").mkdir()
+    (claimed.parents[2] / "07_model_output/default/prompting/react_trial_1.parquet").touch()
+    first = recorded(claimed, training)["parameters"]
+    added = recorded(claimed, prompting, rollout={"tasks_per_step": 6}, prompting={"max_new_tokens": 9})["parameters"]
+    assert {**added, **first} == added
+    assert {name.partition(".")[0] for name in added.keys() - first.keys()} == {"prompting"}
+    with pytest.raises(RunIdentityError, match=r"\(prompting\.max_new_tokens was 9, is 256\)"):
+        recorded(claimed, prompting)
+    with pytest.raises(RunIdentityError, match=r"\(rollout\.max_turns was 30, is 3\)"):
+        recorded(claimed, prompting, rollout={"max_turns": 3}, prompting={"max_new_tokens": 9})
+    with pytest.raises(RunIdentityError, match=r"\(rollout\.tasks_per_step was 8, is 6\)"):
+        recorded(claimed, training, rollout={"tasks_per_step": 6})
+
+
+def test_claim_how_a_run_is_validated_is_free_until_it_was_validated(claimed: Path) -> None:
+    score = claimed.parent / "validation/after_001.json"
+    score.unlink()
+    panel = claimed.parents[2] / "02_intermediate/default/validation_panel.json"
+    panel.parent.mkdir(parents=True)
+    recorded(claimed)
+    panel.touch()
+    assert recorded(claimed)["parameters"]["validation.games"] is None
+    assert panel.exists()
+    assert recorded(claimed, validation={"games": 5})["parameters"]["validation.games"] == 5
+    assert not panel.exists()  # prepared for another validation
+    score.parent.mkdir(exist_ok=True)
+    score.touch()
+    recorded(claimed, validation={"games": 5})
+    with pytest.raises(RunIdentityError, match=r"validation\.games was 5, is 6"):
+        recorded(claimed, validation={"games": 6})
+
+
+@pytest.fixture
+def project(claimed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project's folder, which is the working directory."""
+    monkeypatch.chdir(claimed.parents[3])
+    return claimed.parents[3]
+
+
+def write(path: str, text: str) -> None:
+    """Write a file so that neither its size nor its time says whether it has changed."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+    os.utime(path, ns=(1, 1))
+
+
+MODEL = {"base_model": {"source": "pretrained", "path": "model"}}
+OFFICIAL = {"tasks": {"source": "official", "data": "official"}}
+GAME = "official/json_2.1.1/train/pick/trial/game.tw-pddl"
+ADAPTER = '{"base_model_name_or_path": "model"}'
+SHOP = {"environment": {"name": "webshop"}, "tasks": {"source": "official", "data": "shop"}}
+TEXTS = 'guided: "a"\nplain: "b"\n'
+OTHER_TEXTS = 'guided: "a"\nplain: "c"\n'
+BASED = "base: base.yml\nthought: thinking\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "before", "after", "beside"),
+    [
+        ({"rollout": {"prompts": "my.yml"}}, "my.yml", TEXTS, OTHER_TEXTS, {}),
+        ({"rollout": {"prompts": "my.yml"}}, "base.yml", TEXTS, OTHER_TEXTS, {"my.yml": BASED}),
+        ({"prompting": {"prompts": {"react": "my.yml"}}}, "my.yml", TEXTS, OTHER_TEXTS, {}),
+        (MODEL, "model/model.safetensors", "1", "2", {}),
+        (MODEL, "model/generation_config.json", "1", "2", {}),
+        (MODEL, "model/chat_template.jinja", "1", "2", {}),
+        (MODEL, "model/additional_chat_templates/tools.jinja", "1", "2", {}),
+        (
+            {"base_model": {"source": "pretrained", "path": "adapters"}},
+            "model/model.safetensors", "1", "2", {"adapters/adapter_config.json": ADAPTER},
+        ),
+        ({"base_model": {"path": "made"}}, "made/policy.json", "1", "2", {}),
+        ({"rollout": {"guide": "guide"}}, "guide/policy.json", "1", "2", {}),
+        ({"tasks": {"panel": "mine.json"}}, "mine.json", "1", "2", {}),
+        ({"validation": {"panel": "mine.json"}}, "mine.json", "1", "2", {}),
+        ({"environment": {"arguments": {"rules": "mine/rules.txt"}}}, "mine/rules.txt", "1", "2", {}),
+        ({"environment": {"arguments": {"more": {"rules": "mine"}}}}, "mine/below/rules.txt", "1", "2", {}),
+        (OFFICIAL, GAME, "1", "2", {}),
+        (SHOP, "shop/items_human_ins.json", "1", "2", {
+            "shop/items_shuffle_1000.json": "", "shop/items_ins_v2_1000.json": ""}),
+        ({"distill": {"source": "donor"}}, "data/03_primary/donor/step_001/trajectories.parquet", "1", "2", {
+            "data/03_primary/donor/step_002/trajectories.parquet": "1"}),
+    ],
+)  # fmt: skip
+def test_claim_changed_content_under_the_same_name_is_refused(
+    project: Path, claimed: Path, given: dict[str, Any], file: str, before: str, after: str, beside: dict[str, str]
+) -> None:
+    for path, text in {**beside, file: before}.items():
+        write(path, text)
+    read = {section for section in Parameters.model_fields if section != "gate"}
+    for place in ("06_models/default/guide/policy.json", "07_model_output/default/prompting/react.json"):
+        write(f"data/{place}", "")
+    recorded(claimed, read, **given)
+    recorded(claimed, read, **given)
+    write(file, after)
+    with pytest.raises(RunIdentityError, match="as before, but what lies there has changed"):
+        recorded(claimed, read, **given)
+
+
+def test_inputs_what_no_result_depends_on_is_not_digested(project: Path, claimed: Path) -> None:
+    """Comments of prompts, a model's README, and a folder that was copied elsewhere and back."""
+    write("my.yml", TEXTS)
+    write("model/config.json", "{}")
+    given = {**MODEL, "rollout": {"prompts": "my.yml"}}
+    first = recorded(claimed, **given)["inputs"]
+    assert {"rollout.prompts", "base_model.path", "tasks.panel", "validation.panel"} == set(first)
+    write("my.yml", f"# by me\n{TEXTS}")
+    for name in ("README.md", ".gitattributes", "optimizer.safetensors"):
+        write(f"model/{name}", "1")
+    shutil.copytree("model", "copy")
+    shutil.rmtree("model")
+    shutil.move("copy", "model")
+    assert recorded(claimed, **given)["inputs"] == first
+
+
+def test_inputs_a_hub_id_is_recorded_as_the_commit_that_is_read(
+    project: Path, claimed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(project / "hub"))
+    given = {"base_model": {"source": "pretrained", "path": "owner/name"}}
+    assert "base_model.path" not in recorded(claimed, **given)["inputs"]  # not fetched yet
+    for commit in ("a" * 40, "b" * 40):
+        write(f"hub/models--owner--name/snapshots/{commit}/config.json", "{}")
+    write("hub/models--owner--name/refs/main", "a" * 40)
+    write("hub/models--owner--name/refs/v1", "b" * 40)
+    assert recorded(claimed, **given)["inputs"]["base_model.path"] == "a" * 40
+    other = claimed.parents[1] / "other/run.json"
+    named = {"base_model": {**given["base_model"], "revision": "v1"}, "run": {"name": "other"}}
+    assert recorded(other, **named)["inputs"]["base_model.path"] == "b" * 40
+    write("hub/models--owner--name/refs/main", "b" * 40)
+    with pytest.raises(RunIdentityError, match=r"base_model\.path is 'owner/name' as before, but"):
+        recorded(claimed, **given)
+
+
+@pytest.mark.parametrize("change", [None, "content", "unknown"])
+def test_take_over_steps_made_with_other_content_are_left(project: Path, claimed: Path, change: str | None) -> None:
+    """Also where the donor does not say which content it was made with."""
+    write("my.yml", TEXTS)
+    given = {"rollout": {"prompts": "my.yml"}}
+    donor = recorded(claimed, **given)
+    for name in ("trajectories.parquet", "rollout_report.json", "quarantined.parquet"):
+        write(f"data/03_primary/default/step_000/{name}", "")
+    for name in ("rewards.parquet", "logprob_gaps.parquet"):
+        write(f"data/04_feature/default/step_000/{name}", "")
+    write("data/08_reporting/default/steps/step_000.json", "")
+    if change == "unknown":
+        inputs = {name: digest for name, digest in donor["inputs"].items() if name != "rollout.prompts"}
+        claimed.write_text(json.dumps({**donor, "inputs": inputs}))
+    write("my.yml", OTHER_TEXTS if change == "content" else TEXTS)
+    recorded(claimed.parents[1] / "taker/run.json", **given, run={"name": "taker"})
+    assert take_over(project / "data", load(**given, run={"name": "taker"})) == (0 if change else 1)
+
+
+def test_digests_of_large_files_are_remembered_and_changes_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_digests, "_LARGE", 1)
+    monkeypatch.setattr(file_digests, "_SETTLED_NS", -(2**62))  # as if the file had not changed for long
+    hashed = []
+    original = file_digests._sha256
+    monkeypatch.setattr(file_digests, "_sha256", lambda path: hashed.append(path) or original(path))
+    file, memory = tmp_path / "weights", tmp_path / "memory/digests.json"
+    write(str(file), "one")
+    digest = FileDigests(memory).of_file(file)
+    assert FileDigests(memory).of_file(file) == digest
+    assert hashed == [file]
+    write(str(file), "two")
+    assert FileDigests(memory).of_file(file) != digest
+    memory.write_text("half")
+    assert FileDigests(memory).of_file(file) != digest
+
+
+def test_digests_of_files_that_have_just_changed_are_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_digests, "_LARGE", 1)
+    (tmp_path / "weights").write_text("one")
+    FileDigests(tmp_path / "memory").of_file(tmp_path / "weights")
+    assert not (tmp_path / "memory").exists()
