@@ -4,7 +4,8 @@ import tempfile
 
 import pytest
 import torch
-from learning_tools import TEMPERATURE, completion_logprobs, largest_difference, same, weights
+from learning_tools import TEMPERATURE, completion_logprobs, same, weights
+from rounding import GRADIENT, LOGP, relative_difference
 
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
@@ -62,10 +63,10 @@ def test_cut_into_micro_batches_does_not_show(make_policy, make_experience, loss
     second = step(cut, rows, TrainConfig(loss_type=loss_type, micro_batch_tokens=40))
     assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
     assert second["grad_norm_max"] == pytest.approx(first["grad_norm_max"], rel=1e-4)
-    assert second["entropy"] == pytest.approx(first["entropy"], rel=1e-5)
+    assert second["entropy"] == pytest.approx(first["entropy"], rel=1e-4)
     assert second["clip_share_low"] if loss_type != "cispo" else second["clip_share_cispo"] > 0
     # AdamW's first step is close to a sign: where a gradient is rounding noise, so is its direction.
-    assert largest_difference(whole_gradient(whole), whole_gradient(cut)) < 1e-6
+    assert relative_difference(whole_gradient(cut), whole_gradient(whole)) < GRADIENT
 
 
 def whole_gradient(policy):
@@ -116,8 +117,8 @@ def test_order_of_rows_matters_only_through_minibatches(make_policy, make_experi
     rows = make_experience(one)
     first, second = step(one, rows), step(other, rows[::-1])
     assert first["optimizer_steps"] == 1
-    assert second["loss"] == pytest.approx(first["loss"], rel=1e-5)
-    assert largest_difference(whole_gradient(one), whole_gradient(other)) < 1e-7
+    assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
+    assert relative_difference(whole_gradient(other), whole_gradient(one)) < GRADIENT
 
 
 def test_rows_without_advantage_count_but_are_not_computed(make_policy, make_experience):
@@ -135,8 +136,8 @@ def test_rows_without_advantage_count_but_are_not_computed(make_policy, make_exp
     assert (first["rows_idle"], second["rows_idle"]) == (5, 0)
     assert first["rows"] == second["rows"] == 8
     assert first["optimizer_steps"] == second["optimizer_steps"] == 4
-    assert first["loss"] == pytest.approx(second["loss"], rel=1e-5)
-    assert largest_difference(whole_gradient(skipped), whole_gradient(computed)) < 1e-6
+    assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
+    assert relative_difference(whole_gradient(skipped), whole_gradient(computed)) < GRADIENT
 
 
 def test_resumed_equals_uninterrupted_bit_for_bit(make_policy, make_experience, tmp_path):
@@ -191,14 +192,14 @@ def test_learns_a_bandit(make_policy):
 def test_gap_between_sampler_and_trainer_is_measured(make_policy, make_experience):
     policy = make_policy()
     rows = make_experience(policy)
-    assert step(policy, rows)["logp_gap_max"] < 1e-5
+    assert step(policy, rows)["logp_gap_max"] < LOGP
     policy = make_policy()
     row = rows[0]
     first = row.loss_mask.index(1)
     logprobs = [p - 0.25 * (i == first) for i, p in enumerate(row.logprobs)]
     shifted = [ExperienceRow(row.prompt_ids, row.completion_ids, logprobs, row.loss_mask, row.advantage), *rows[1:]]
     metrics = step(policy, shifted)
-    assert metrics["logp_gap_max"] == pytest.approx(0.25, abs=1e-4)
+    assert metrics["logp_gap_max"] == pytest.approx(0.25, abs=LOGP)
     assert metrics["logp_gap_mean"] == pytest.approx(0.25 / metrics["tokens_trained"], rel=1e-2)
 
 
@@ -219,7 +220,7 @@ def test_sampler_correction_weighs_the_loss(make_policy, make_experience, mode, 
         assert metrics["loss"] == pytest.approx(2.71828, rel=1e-3)
     else:
         assert metrics["loss"] == pytest.approx(weight, rel=1e-3, abs=1e-6)
-    assert metrics["logp_gap_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["logp_gap_mean"] == pytest.approx(1.0, abs=LOGP)
 
 
 def test_kl_is_taken_from_the_reference(make_policy, make_experience, tmp_path):

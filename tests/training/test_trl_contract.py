@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from learning_tools import TEMPERATURE
+from rounding import LOGP
 
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import collate
@@ -97,7 +98,7 @@ def test_lean_evaluation_equals_trls(make_policy, make_experience, monkeypatch):
     monkeypatch.setattr(ReplayTrainer, "_get_per_token_logps_and_entropies", both)
     metrics = train_step(policy, rows, TrainConfig(), seed=0, step=0, temperature=TEMPERATURE).metrics
     assert len(calls) == 2
-    assert max(calls) < 1e-5, HINT + f"log-probabilities or entropies differ by {max(calls)}"
+    assert max(calls) < LOGP, HINT + f"log-probabilities or entropies differ by {max(calls)}"
     # And the stock evaluation trains the same policy.
     monkeypatch.undo()
     other = make_policy()
@@ -119,6 +120,6 @@ def test_padding_does_not_reach_what_is_trained(make_policy, make_experience):
             alone = collate([row], pad_id=0)
             single = torch.cat([alone["prompt_ids"], alone["completion_ids"]], dim=1)
             one, _, _ = policy_token_logps(policy.model, single, alone["tool_mask"].bool(), TEMPERATURE)
-            assert torch.allclose(batch[i, : row.length - 1], one[0], atol=1e-5)
+            assert torch.allclose(batch[i, : row.length - 1], one[0], atol=LOGP)
             recorded = alone["sampling_per_token_logps"][0]
-            assert torch.allclose(one[0], recorded, atol=1e-5)
+            assert torch.allclose(one[0], recorded, atol=LOGP)
