@@ -48,6 +48,18 @@ def computing(compute: Compute, device: torch.device) -> Iterator[None]:
         yield
 
 
+def machine(device: torch.device) -> str:
+    """Describe what computes on `device`: runs equal each other bit for bit only where this is the same."""
+    import torch
+
+    unit = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"CPU with {torch.backends.cpu.get_cpu_capability()}, threads: {torch.get_num_threads()}"
+    )
+    return f"{unit}, torch {torch.__version__}"
+
+
 def shorten_frozen(model: PreTrainedModel) -> None:
     """Keep the frozen linear weights of `model` in bfloat16, for a policy that computes in it.
 

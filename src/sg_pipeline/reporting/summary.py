@@ -3,7 +3,8 @@
     {run, fingerprint, environment, panel, panel_sha256, steps, wall_seconds, mode,
      base, final:  {<split>: score, …, <other mode>: {<split>: score, …}},
      difference:   {<split>: final - base, …, <other mode>: {…}},
-     lambda: [one per step], quarantined, seconds: {…}, curve: {figure: [one per step]}}
+     lambda: [one per step], quarantined, machines: [what computed the steps],
+     seconds: {…}, curve: {figure: [one per step]}}
 
 A score is `evaluation.metrics.score_episodes` without its list of games; `mode` names the mode of the top-level
 scores, which is the one that the run trains.
@@ -71,6 +72,7 @@ def build_summary(
         "final": _by_mode(final, mode, other),
         "difference": {**differences[mode], **({other: differences[other]} if differences[other] else {})},
         "lambda": curve.pop("lambda", []),
+        "machines": sorted({step for step in curve.pop("machine", []) if step}),
         "quarantined": int(sum(step.get("quarantined") or 0 for step in metrics)),
         "seconds": {
             name.removeprefix("seconds."): sum(value or 0.0 for value in values)

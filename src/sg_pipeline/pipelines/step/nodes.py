@@ -144,6 +144,7 @@ def train(
     Returns:
         (all figures of the step; the gap between sampler and trainer, turn by turn; the updated policy).
     """
+    from sg_pipeline.policies.compute import machine
     from sg_pipeline.sampling.engines import rest_engines
     from sg_pipeline.training.experience import POLICY_SEGMENTS, experience_table
     from sg_pipeline.training.gaps import gap_table
@@ -178,6 +179,7 @@ def train(
         "training": training,
         "seconds": seconds,
         "memory": memory,
+        "machine": machine(policy.model.device),
     }
     return metrics, gap_table(validated, rewards, trained.gaps), policy
 
