@@ -72,7 +72,7 @@ def build_summary(
         "final": _by_mode(final, mode, other),
         "difference": {**differences[mode], **({other: differences[other]} if differences[other] else {})},
         "lambda": curve.pop("lambda", []),
-        "machines": sorted({step for step in curve.pop("machine", []) if step}),
+        "machines": sorted({step["machine"] for step in metrics if "machine" in step}),
         "quarantined": int(sum(step.get("quarantined") or 0 for step in metrics)),
         "seconds": {
             name.removeprefix("seconds."): sum(value or 0.0 for value in values)
@@ -85,8 +85,8 @@ def build_summary(
 
 
 def step_curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Turn metrics of steps into one list per figure, nested ones as "training.loss"; None where a step has none."""
-    flat = [_flat(step) for step in metrics]
+    """Turn the numbers of steps into one list each, nested ones as "training.loss"; None where a step has none."""
+    flat = [{name: value for name, value in _flat(step).items() if name != "machine"} for step in metrics]
     names: dict[str, None] = {}
     for step in flat:
         names.update(dict.fromkeys(step))
