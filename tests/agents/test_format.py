@@ -196,6 +196,35 @@ def test_segments_of_odd_completions():
     assert segments("hm <action>look</action>") == {GUIDANCE, ACTION}
 
 
+WRITTEN = [
+    "click[w |  polarizer lens]",
+    "click[a1-wine\xa0red]",
+    "click[ two  \t tabs ]",
+    "click[\u200bzero\u3000width\u2028line]",
+    "click[\N{KELVIN SIGN} \N{LATIN CAPITAL LETTER I WITH DOT ABOVE} e\u0301 \N{ANGSTROM SIGN}]",
+    'click[<b>5" &amp; < 6"</b>]',
+    "click[</act><Action>]",
+    f"search[{'long words ' * 30}]",
+    "Go To Shelf 2 ",
+    "[",
+]
+
+
+@pytest.mark.parametrize("action", WRITTEN)
+@pytest.mark.parametrize("guidance", [True, False])
+def test_parsed_action_is_what_was_written(action, guidance):
+    format, _ = make("qwen3", guidance)
+    turn = format.parse(format.encode_reply(Polarity.POSITIVE, "x", f" {action}\n"))
+    assert (turn.action, turn.action_parsed) == (action.strip(" "), True)
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r", " \n\n  "])
+def test_parsed_action_is_on_one_line(line_break):
+    format, _ = make("qwen3")
+    turn = format.parse(format.encode_reply(Polarity.POSITIVE, "x", f"click[a{line_break}b  c]"))
+    assert turn.action == "click[a b  c]"
+
+
 def test_a_long_raw_action_is_cut():
     format, tokenizer = make("qwen3")
     turn = format.parse(tokenizer.encode("word " * 200))
@@ -213,7 +242,7 @@ def test_any_tokens_are_parsed_without_an_error(ids, guidance):
         assert turn.segments == sorted(turn.segments)
         assert set(turn.segments) <= {GUIDANCE, ACTION}
         assert (turn.polarity is None) == (not guidance)
-        assert len(turn.action) <= RAW_ACTION_CHARACTERS
+        assert turn.action_parsed or len(turn.action) <= RAW_ACTION_CHARACTERS
         assert "\n" not in turn.action
 
 

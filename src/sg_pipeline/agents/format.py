@@ -6,6 +6,9 @@
 A prompt set may ask for a thought between the two, or in place of the guidance (see `thoughts.py`); its tokens count
 as `Segment.ACTION`, since they are reasoning about the action and carry no verdict.
 
+A command reaches the environment as it was written: only line breaks become spaces, since environments read one line,
+and ASCII white space between tag and command is left out. What is no command is shortened.
+
 Works on any tokenizer with a chat template: tags may be one token or spread over many.
 """
 
@@ -26,9 +29,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 RAW_ACTION_CHARACTERS = 200
-"""An unparseable action is handed to the environment cut to this length."""
+"""An action that was not parsed is handed to the environment cut to this length."""
 
 _GUIDANCE_OPEN, _GUIDANCE_CLOSE, _ACTION_OPEN = "<guidance>", "</guidance>", "<action>"
+_BLANKS = " \t\r\n\f\v"
+_LINE_BREAK = re.compile(rf"[{_BLANKS}]*[\r\n][{_BLANKS}]*")
 _VERDICT = re.compile(r"\s*(positive|neutral|negative)\b", re.IGNORECASE)
 
 
@@ -141,13 +146,13 @@ class AgentFormat:
         boundary = self._boundary(text, start)
         guidance = self._guidance_pattern.search(text, 0, boundary) if self.guidance else None
         verdict = _VERDICT.match(guidance[1]) if guidance else None
-        command = _one_line(action[1]) if action else ""
+        command = _LINE_BREAK.sub(" ", action[1].strip(_BLANKS)) if action else ""
         raw = max([boundary, *(span.end for span in thoughts if start < 0 or span.start < start)])
         return ParsedTurn(
             guidance=" ".join(guidance[1].split()) if guidance else None,
             polarity=None if not self.guidance else Polarity(verdict[1].lower()) if verdict else Polarity.NEUTRAL,
             guidance_parsed=verdict is not None,
-            action=command or _one_line(text[raw:]) or _one_line(text),
+            action=command or _shortened(text[raw:]) or _shortened(text),
             action_parsed=bool(command),
             segments=self._segments(ids, self._border(guidance, boundary, thoughts)),
             thought=text_of(text, thoughts, start if start >= 0 else len(text)),
@@ -231,5 +236,5 @@ class AgentFormat:
         return text
 
 
-def _one_line(text: str) -> str:
+def _shortened(text: str) -> str:
     return " ".join(text.split())[:RAW_ACTION_CHARACTERS].rstrip()
