@@ -103,6 +103,26 @@ def test_another_end_of_sequence_stops_too_and_is_followed_by_the_templates_own(
     assert format.parse([*tokenizer.encode(REPLY), eos]).action_parsed
 
 
+def test_models_own_ends_stop_too_and_are_followed_by_the_templates_own():
+    format = AgentFormat(BPE["llama3"], load_prompts("self_guide"), True, stop_ids=[0, 7])
+    end = BPE["llama3"].convert_tokens_to_ids("<|eot_id|>")
+    assert set(format.stop_ids) == {0, 7, end}
+    ids = format.encode_reply(Polarity.POSITIVE, "take mug 1", "go to shelf 2")
+    assert ids[-1] == end
+    for other in (0, 7):
+        written = [*ids[:-1], other]
+        assert format.following(written, "x") == [end, *format.following(ids, "x")]
+        assert format.parse(written).action == "go to shelf 2"
+
+
+def test_model_ends_a_turn_where_template_and_tokenizer_have_no_end():
+    tokenizer = bpe_tokenizer("plain")
+    tokenizer.eos_token = None
+    format = AgentFormat(tokenizer, load_prompts("self_guide"), True, stop_ids=[0])
+    assert format.stop_ids == (0,)
+    assert format.following([5], "x") == [0, *format.following([5, 0], "x")]
+
+
 def test_what_follows_does_not_depend_on_what_was_written():
     format, _ = make("qwen3")
     reply = format.encode_reply(Polarity.NEUTRAL, "look", "look")

@@ -15,7 +15,7 @@ Works on any tokenizer with a chat template: tags may be one token or spread ove
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,13 +63,16 @@ class ParsedTurn:
 class AgentFormat:
     """Puts observations into tokens and takes completions apart, for one tokenizer, prompt set and mode."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, guidance: bool) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, guidance: bool, stop_ids: Collection[int] = ()
+    ) -> None:
         """Read the tokenizer's chat template.
 
         Args:
             tokenizer: with a chat template.
             prompts: see `agents.prompts`.
             guidance: the policy writes guidance before each action.
+            stop_ids: the model's own ends, see `Policy.stop_ids`; those of template and tokenizer are known.
 
         Raises:
             CheckpointError: the template is missing or cannot be used append-only, or nothing ends a turn.
@@ -90,9 +93,10 @@ class AgentFormat:
         self._guidance_pattern, self._action_pattern = (
             re.compile(rf"<{name}>((?:(?!{self._tag}).)*)</{name}>", re.DOTALL) for name in ("guidance", "action")
         )
-        self._end, self._end_length = self._end_of_turn()
         eos = tokenizer.eos_token_id
-        self._stop_ids = tuple(sorted({self._end} | ({eos} if isinstance(eos, int) else set())))
+        others = {*stop_ids, *([eos] if isinstance(eos, int) else [])}
+        self._end, self._end_length = self._end_of_turn(others)
+        self._stop_ids = tuple(sorted(others | {self._end}))
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
@@ -158,10 +162,11 @@ class AgentFormat:
             thought=text_of(text, thoughts, start if start >= 0 else len(text)),
         )
 
-    def _end_of_turn(self) -> tuple[int, int]:
+    def _end_of_turn(self, others: Collection[int]) -> tuple[int, int]:
         """Return the token that ends a completion and how many tokens of `following` it makes superfluous.
 
-        It is what the template puts after a completion (white space apart), or else the tokenizer's own end.
+        It is what the template puts after a completion (white space apart), or else the tokenizer's own end, or one
+        of the model's.
         """
         tokenizer = self._tokenizer
         special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
@@ -171,11 +176,11 @@ class AgentFormat:
                 return token, position + 1
             if self._decode([token]).strip():
                 break
-        if isinstance(tokenizer.eos_token_id, int):
-            return tokenizer.eos_token_id, 0
+        if others:
+            return next((end for end in [tokenizer.eos_token_id] if isinstance(end, int)), min(others)), 0
         raise CheckpointError(
             f"nothing ends a turn in the tokenizer '{tokenizer.name_or_path}': its chat template puts no special "
-            "token after an assistant message and it has no eos_token; set one of them."
+            "token after an assistant message and there is no eos_token; set one of them."
         )
 
     def _find_action(self, text: str, thoughts: Sequence[Span]) -> tuple[re.Match[str] | None, int]:

@@ -10,7 +10,7 @@ wrote is `Segment.GUIDANCE` here, whatever it says, and the rest is `Segment.ACT
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -68,9 +68,9 @@ class Handover:
 class GuidedFormat(AgentFormat):
     """The format of turns whose guidance somebody else wrote; texts and tokens are those of `AgentFormat`."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, stop_ids: Collection[int] = ()) -> None:
         """Read the tokenizer's chat template (see `AgentFormat`)."""
-        super().__init__(tokenizer, prompts, guidance=True)
+        super().__init__(tokenizer, prompts, guidance=True, stop_ids=stop_ids)
         self.handover = Handover(tokenizer)
 
     def parse(self, completion_ids: Sequence[int]) -> ParsedTurn:

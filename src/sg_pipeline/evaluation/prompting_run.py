@@ -159,7 +159,7 @@ def _agent_format(
 
     guidance = method == "react_self_guide"
     prompts = load_prompts(prompting.prompts_of(method), environment.benchmark.name)
-    return AgentFormat(policy.tokenizer, prompts, guidance=guidance)
+    return AgentFormat(policy.tokenizer, prompts, guidance, policy.stop_ids)
 
 
 def _reflection_format(
@@ -168,7 +168,8 @@ def _reflection_format(
     from sg_pipeline.agents.prompts import load_prompts
     from sg_pipeline.agents.reflexion import ReflectionFormat
 
-    return ReflectionFormat(policy.tokenizer, load_prompts(prompting.prompts_of(method), environment.benchmark.name))
+    prompts = load_prompts(prompting.prompts_of(method), environment.benchmark.name)
+    return ReflectionFormat(policy.tokenizer, prompts, policy.stop_ids)
 
 
 def _first_attempts(panel: dict[str, Any], config: EvaluationConfig) -> list[Attempt]:
