@@ -1,5 +1,6 @@
-"""A rollout knows what the model says of its turns: where they end."""
+"""A rollout knows what model and parameters say of its turns: where they end, and what day it is."""
 
+import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,7 @@ ENVIRONMENT = SimpleNamespace(
     open_pool=lambda *_: EnvironmentPool(EnvironmentSpec(SPEC), PoolConfig(workers=0)),
 )
 CONFIG = RolloutConfig(group_size=1, max_turns=2, max_new_tokens=4, max_length=4000, prompts="self_guide")
+DATED = "{{ strftime_now('%d %b %Y') }} {% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +81,11 @@ def test_default_of_an_architecture_ends_no_turn_on_an_ordinary_token(special):
     assert policy.stop_ids == ((default,) if special else ())
     model.generation_config.eos_token_id = [default, 3, 4]  # 4: beyond the vocabulary
     assert policy.stop_ids == ((default, 3) if special else (3,))
+
+
+def test_prompt_shows_the_date_of_the_parameters(tmp_path):
+    own = build_tiny(TINY, bpe_tokenizer("qwen3", chat_template=DATED), seed=1)
+    for parameters, shown in (({}, "26 Jul 2024"), ({"date": datetime.date(2025, 3, 3)}, "03 Mar 2025")):
+        first = turns(own, tmp_path, **parameters)[0]
+        assert own.tokenizer.decode(first.context_ids).startswith(f"{shown} ")
+    assert RolloutConfig(date="2025-03-03").date == datetime.date(2025, 3, 3)

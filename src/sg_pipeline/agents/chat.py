@@ -3,17 +3,23 @@
 A trajectory only grows: tokens that the policy wrote are never rendered or encoded again, even where the
 template would write history differently (Qwen3 strips `<think>` of earlier turns). So only the text between a
 completion and the next one is taken from the template.
+
+A template may ask for the date (Llama 3.2, gpt-oss). It gets a fixed one, so that a prompt is the same tomorrow.
 """
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.errors import CheckpointError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+DATE = datetime.date(2024, 7, 26)
+"""What a template takes for today; it is the date that Llama 3's templates give where they know no other."""
 
 # Plain words: no template trims or escapes them.
 _USER = ("usermarkerone", "usermarkertwo", "usermarkerthree")
@@ -37,8 +43,13 @@ class ChatPieces:
     prompt: str
 
 
-def chat_pieces(tokenizer: PreTrainedTokenizerBase, system: str) -> ChatPieces:
+def chat_pieces(tokenizer: PreTrainedTokenizerBase, system: str, date: datetime.date = DATE) -> ChatPieces:
     """Take the tokenizer's chat template apart.
+
+    Args:
+        tokenizer: with a chat template.
+        system: the system prompt.
+        date: what the template takes for today.
 
     Raises:
         CheckpointError: no chat template, or one that rewrites earlier messages other than the policy's own.
@@ -52,7 +63,7 @@ def chat_pieces(tokenizer: PreTrainedTokenizerBase, system: str) -> ChatPieces:
     # A template without a system role (Gemma) or that moves it to the last message (Mistral) gets it in the first one.
     for merged in (False, True):
         try:
-            return _pieces(tokenizer, system, merged)
+            return _pieces(tokenizer, system, date, merged)
         except _NotAppendOnlyError as error:
             reason = reason or str(error)
     raise CheckpointError(
@@ -64,7 +75,7 @@ class _NotAppendOnlyError(Exception):
     """Why a template does not fit."""
 
 
-def _pieces(tokenizer: PreTrainedTokenizerBase, system: str, merged: bool) -> ChatPieces:
+def _pieces(tokenizer: PreTrainedTokenizerBase, system: str, date: datetime.date, merged: bool) -> ChatPieces:
     def render(turns: int) -> str:
         """Return the text of `turns` user messages with the completions between them, ready for the next completion."""
         head = [] if merged else [{"role": "system", "content": system}]
@@ -72,14 +83,7 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, system: str, merged: bool) -> Ch
         messages = [*head, {"role": "user", "content": opening}]
         for answer, user in zip(_ASSISTANT[: turns - 1], _USER[1:turns], strict=True):
             messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": user}]
-        try:
-            text = tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-        except Exception as error:  # Jinja's own errors, TypeErrors of the template's code, raise_exception, ...
-            raise _NotAppendOnlyError(f"it refuses the conversation ({' '.join(str(error).split())[:200]})") from error
-        assert isinstance(text, str)
-        return text
+        return _render(tokenizer, messages, date)
 
     one, two, three = render(1), render(2), render(3)
     before, first_prompt = _cut(one, _USER[0])
@@ -94,6 +98,22 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, system: str, merged: bool) -> Ch
     if not between == first_between == second_between or prompt != last_prompt:
         raise _NotAppendOnlyError("what it puts between two turns depends on how many there are")
     return ChatPieces(before=before, between=between, first_prompt=first_prompt, prompt=prompt)
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], date: datetime.date) -> str:
+    from transformers.utils import chat_template_utils
+
+    try:
+        # Compiled templates are kept. No argument reaches this function, which reads the clock.
+        template: Any = chat_template_utils._compile_jinja_template(tokenizer.get_chat_template())
+        template.environment.globals["strftime_now"] = date.strftime
+        text = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+    except Exception as error:  # Jinja's own errors, TypeErrors of the template's code, raise_exception, ...
+        raise _NotAppendOnlyError(f"it refuses the conversation ({' '.join(str(error).split())[:200]})") from error
+    assert isinstance(text, str)
+    return text
 
 
 def _cut(text: str, marker: str) -> tuple[str, str]:

@@ -14,12 +14,13 @@ Works on any tokenizer with a chat template: tags may be one token or spread ove
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sg_pipeline.agents.chat import chat_pieces
+from sg_pipeline.agents.chat import DATE, chat_pieces
 from sg_pipeline.agents.prompts import Prompts
 from sg_pipeline.agents.thoughts import Span, find_thoughts, inside, text_of
 from sg_pipeline.errors import CheckpointError, ConfigurationError
@@ -64,7 +65,12 @@ class AgentFormat:
     """Puts observations into tokens and takes completions apart, for one tokenizer, prompt set and mode."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, guidance: bool, stop_ids: Collection[int] = ()
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Prompts,
+        guidance: bool,
+        stop_ids: Collection[int] = (),
+        date: datetime.date = DATE,
     ) -> None:
         """Read the tokenizer's chat template.
 
@@ -73,6 +79,7 @@ class AgentFormat:
             prompts: see `agents.prompts`.
             guidance: the policy writes guidance before each action.
             stop_ids: the model's own ends, see `Policy.stop_ids`; those of template and tokenizer are known.
+            date: what the template takes for today.
 
         Raises:
             CheckpointError: the template is missing or cannot be used append-only, or nothing ends a turn.
@@ -88,7 +95,7 @@ class AgentFormat:
         self.guidance = guidance
         self._tokenizer = tokenizer
         self._prompts = prompts
-        self._pieces = chat_pieces(tokenizer, system)
+        self._pieces = chat_pieces(tokenizer, system, date)
         self._tag = rf"</?(?:{'|'.join(['guidance', 'action', *filter(None, [prompts.thought])])})>"
         self._guidance_pattern, self._action_pattern = (
             re.compile(rf"<{name}>((?:(?!{self._tag}).)*)</{name}>", re.DOTALL) for name in ("guidance", "action")

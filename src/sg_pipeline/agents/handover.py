@@ -9,11 +9,13 @@ wrote is `Segment.GUIDANCE` here, whatever it says, and the rest is `Segment.ACT
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sg_pipeline.agents.chat import DATE
 from sg_pipeline.agents.format import AgentFormat, ParsedTurn
 from sg_pipeline.trajectories.types import Segment
 
@@ -68,9 +70,15 @@ class Handover:
 class GuidedFormat(AgentFormat):
     """The format of turns whose guidance somebody else wrote; texts and tokens are those of `AgentFormat`."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, stop_ids: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Prompts,
+        stop_ids: Collection[int] = (),
+        date: datetime.date = DATE,
+    ) -> None:
         """Read the tokenizer's chat template (see `AgentFormat`)."""
-        super().__init__(tokenizer, prompts, guidance=True, stop_ids=stop_ids)
+        super().__init__(tokenizer, prompts, guidance=True, stop_ids=stop_ids, date=date)
         self.handover = Handover(tokenizer)
 
     def parse(self, completion_ids: Sequence[int]) -> ParsedTurn:

@@ -9,11 +9,13 @@ The call that writes a note is a conversation of its own, as in the original: it
 
 from __future__ import annotations
 
+import datetime
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sg_pipeline.agents.chat import DATE
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.errors import ConfigurationError
 
@@ -27,7 +29,13 @@ if TYPE_CHECKING:
 class ReflectionFormat:
     """Text and tokens of the call between two trials, for one tokenizer and prompt set."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, stop_ids: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Prompts,
+        stop_ids: Collection[int] = (),
+        date: datetime.date = DATE,
+    ) -> None:
         """Read the tokenizer's chat template (see `AgentFormat`).
 
         Raises:
@@ -42,7 +50,7 @@ class ReflectionFormat:
         self._tokenizer = tokenizer
         self._prompts = prompts
         call = replace(prompts, plain=prompts.reflector, observation="{observation}", thought="")
-        self._format = AgentFormat(tokenizer, call, guidance=False, stop_ids=stop_ids)
+        self._format = AgentFormat(tokenizer, call, guidance=False, stop_ids=stop_ids, date=date)
 
     @property
     def stop_ids(self) -> tuple[int, ...]:

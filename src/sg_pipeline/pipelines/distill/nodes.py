@@ -52,7 +52,7 @@ def distill_guide(
     from sg_pipeline.agents.prompts import load_prompts
 
     prompts = load_prompts(rollout.prompts, environment.benchmark.name)
-    agent_format = AgentFormat(policy.tokenizer, prompts, True, policy.stop_ids)
+    agent_format = AgentFormat(policy.tokenizer, prompts, True, policy.stop_ids, rollout.date)
     figures = distill(policy, lessons, agent_format, config, run.seed)
     logger.info("%s", distillation_line(figures))
     return figures, policy
