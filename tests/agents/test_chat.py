@@ -9,6 +9,7 @@ from transformers.utils import chat_template_utils
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import Prompts
 from sg_pipeline.errors import CheckpointError
+from sg_pipeline.trajectories.types import Polarity
 
 PROMPTS = Prompts("short", "Guide, then act.", "Act.")
 VISION = {"idefics3", "llava_next", "smolvlm"}  # their messages are no text
@@ -24,7 +25,7 @@ def on_day(monkeypatch, year):
 
 
 @pytest.mark.parametrize("name", sorted(real_templates()))
-def test_real_template_ignores_the_clock(monkeypatch, name):
+def test_real_template_reads_its_own_reply_and_ignores_the_clock(monkeypatch, name):
     tokenizer = real_tokenizer(name)
     prompts = []
     for year in (2031, 2032):
@@ -36,6 +37,10 @@ def test_real_template_ignores_the_clock(monkeypatch, name):
         agent_format = AgentFormat(tokenizer, PROMPTS, guidance=True)
         prompts.append(agent_format.opening("You see a shelf.") + agent_format.following([], "Nothing happens."))
     assert prompts[0] == prompts[1]
+    reply = agent_format.encode_reply(Polarity.POSITIVE, "on", "go to shelf 2")
+    turn = agent_format.parse(reply)
+    assert (turn.guidance, turn.action, turn.action_parsed) == ("positive: on", "go to shelf 2", True)
+    assert [token in agent_format.stop_ids for token in reply] == [False] * (len(reply) - 1) + [True]
     asks = {"llama3_2": "Today Date: 03 Mar 2025", "gptoss": "Current date: 2025-03-03"}
     if name in asks:
         assert asks[name] not in tokenizer.decode(prompts[0])

@@ -223,6 +223,7 @@ WRITTEN = [
     "click[\u200bzero\u3000width\u2028line]",
     "click[\N{KELVIN SIGN} \N{LATIN CAPITAL LETTER I WITH DOT ABOVE} e\u0301 \N{ANGSTROM SIGN}]",
     'click[<b>5" &amp; < 6"</b>]',
+    "click[<|im_end|>]",
     "click[</act><Action>]",
     f"search[{'long words ' * 30}]",
     "Go To Shelf 2 ",

@@ -98,7 +98,8 @@ class ReflectionFormat:
         return tokens(dropped)
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return what was written as text on one line, without special tokens: it goes into other prompts."""
-        text = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """Return what was written as text on one line, without reasoning and special tokens: it goes into prompts."""
+        answer = self._format.answer_ids(ids)
+        text = self._tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return " ".join(text.split())
