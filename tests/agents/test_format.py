@@ -103,6 +103,26 @@ def test_another_end_of_sequence_stops_too_and_is_followed_by_the_templates_own(
     assert format.parse([*tokenizer.encode(REPLY), eos]).action_parsed
 
 
+def test_models_own_ends_stop_too_and_are_followed_by_the_templates_own():
+    format = AgentFormat(BPE["llama3"], load_prompts("self_guide"), True, stop_ids=[0, 7])
+    end = BPE["llama3"].convert_tokens_to_ids("<|eot_id|>")
+    assert set(format.stop_ids) == {0, 7, end}
+    ids = format.encode_reply(Polarity.POSITIVE, "take mug 1", "go to shelf 2")
+    assert ids[-1] == end
+    for other in (0, 7):
+        written = [*ids[:-1], other]
+        assert format.following(written, "x") == [end, *format.following(ids, "x")]
+        assert format.parse(written).action == "go to shelf 2"
+
+
+def test_model_ends_a_turn_where_template_and_tokenizer_have_no_end():
+    tokenizer = bpe_tokenizer("plain")
+    tokenizer.eos_token = None
+    format = AgentFormat(tokenizer, load_prompts("self_guide"), True, stop_ids=[0])
+    assert format.stop_ids == (0,)
+    assert format.following([5], "x") == [0, *format.following([5, 0], "x")]
+
+
 def test_what_follows_does_not_depend_on_what_was_written():
     format, _ = make("qwen3")
     reply = format.encode_reply(Polarity.NEUTRAL, "look", "look")
@@ -196,6 +216,36 @@ def test_segments_of_odd_completions():
     assert segments("hm <action>look</action>") == {GUIDANCE, ACTION}
 
 
+WRITTEN = [
+    "click[w |  polarizer lens]",
+    "click[a1-wine\xa0red]",
+    "click[ two  \t tabs ]",
+    "click[\u200bzero\u3000width\u2028line]",
+    "click[\N{KELVIN SIGN} \N{LATIN CAPITAL LETTER I WITH DOT ABOVE} e\u0301 \N{ANGSTROM SIGN}]",
+    'click[<b>5" &amp; < 6"</b>]',
+    "click[<|im_end|>]",
+    "click[</act><Action>]",
+    f"search[{'long words ' * 30}]",
+    "Go To Shelf 2 ",
+    "[",
+]
+
+
+@pytest.mark.parametrize("action", WRITTEN)
+@pytest.mark.parametrize("guidance", [True, False])
+def test_parsed_action_is_what_was_written(action, guidance):
+    format, _ = make("qwen3", guidance)
+    turn = format.parse(format.encode_reply(Polarity.POSITIVE, "x", f" {action}\n"))
+    assert (turn.action, turn.action_parsed) == (action.strip(" "), True)
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r", " \n\n  "])
+def test_parsed_action_is_on_one_line(line_break):
+    format, _ = make("qwen3")
+    turn = format.parse(format.encode_reply(Polarity.POSITIVE, "x", f"click[a{line_break}b  c]"))
+    assert turn.action == "click[a b  c]"
+
+
 def test_a_long_raw_action_is_cut():
     format, tokenizer = make("qwen3")
     turn = format.parse(tokenizer.encode("word " * 200))
@@ -213,7 +263,7 @@ def test_any_tokens_are_parsed_without_an_error(ids, guidance):
         assert turn.segments == sorted(turn.segments)
         assert set(turn.segments) <= {GUIDANCE, ACTION}
         assert (turn.polarity is None) == (not guidance)
-        assert len(turn.action) <= RAW_ACTION_CHARACTERS
+        assert turn.action_parsed or len(turn.action) <= RAW_ACTION_CHARACTERS
         assert "\n" not in turn.action
 
 
