@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sg_pipeline.agents.chat import chat_pieces
+from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
 from sg_pipeline.agents.prompts import Prompts
 from sg_pipeline.agents.thoughts import Span, find_thoughts, inside, text_of
 from sg_pipeline.errors import CheckpointError, ConfigurationError
@@ -80,6 +81,7 @@ class AgentFormat:
         self.guidance = guidance
         self._tokenizer = tokenizer
         self._prompts = prompts
+        self._system = system
         self._pieces = chat_pieces(tokenizer, system)
         self._tag = rf"</?(?:{'|'.join(['guidance', 'action', *filter(None, [prompts.thought])])})>"
         self._guidance_pattern, self._action_pattern = (
@@ -94,15 +96,29 @@ class AgentFormat:
         """Tokens that end a completion."""
         return self._stop_ids
 
-    def opening(self, observation: str, commands: tuple[str, ...] | None = None) -> list[int]:
+    def opening(
+        self, observation: str, commands: tuple[str, ...] | None = None, forms: tuple[str, ...] = ()
+    ) -> list[int]:
         """Return the tokens before the first completion: system prompt, first observation (task included), prompt.
 
         Args:
             observation: what the environment showed.
             commands: admissible commands to show with it, None for none.
+            forms: of the game's commands, for a system prompt that lists them.
+
+        Raises:
+            ConfigurationError: the system prompt lists forms, and there are none.
         """
+        if FORMS in self._system and not forms:
+            raise ConfigurationError(
+                f"prompts '{self._prompts.name}' list the forms of the game's commands ({FORMS}), but the environment "
+                f"names none: return them as StepResult.forms of its `reset`, or write the commands into the prompts."
+            )
+        if forms:
+            warn_of_foreign_commands(self._prompts.name, self._system, forms)
+        before = self._pieces.before.replace(FORMS, " | ".join(forms))
         user = self._prompts.user_message(observation, commands)
-        return self._encode(self._pieces.before + user + self._pieces.first_prompt)
+        return self._encode(before + user + self._pieces.first_prompt)
 
     def following(
         self, completion_ids: Sequence[int], observation: str, commands: tuple[str, ...] | None = None
