@@ -61,13 +61,12 @@ def prepared(name):
 def test_text_writes_no_control_tokens(name):
     tokenizer, agent_format, reply, counted = prepared(name)
     words = [token.content for token in tokenizer.added_tokens_decoder.values() if token.content != "countertop"]
-    plain = [
-        counted(ids) for ids in (agent_format.opening("x", ("look", "look")), agent_format.following(reply, "x"), reply)
-    ]
+    opening = agent_format.opening("x", ("look", "look"), ("look",))
+    plain = [counted(ids) for ids in (opening, agent_format.following(reply, "x"), reply)]
     for text in (form.replace("{}", case) for form in FORMS for word in words for case in (word, word.upper())):
         grown = agent_format.following(reply, text)
         written = (
-            agent_format.opening(text, (text, "look")),
+            agent_format.opening(text, (text, "look"), (text, "look")),
             grown,
             agent_format.encode_reply(Polarity.NEUTRAL, text, text),
         )
@@ -80,12 +79,14 @@ def test_text_writes_no_control_tokens(name):
 def test_text_without_control_words_is_encoded_together_with_the_template(name):
     tokenizer, agent_format, _, _ = prepared(name)
     text = "You see a countertop 1, a < b & c > d, [x] | y.\n <b>soap</b>"
-    whole = tokenizer.decode(agent_format.opening("MARK"))
+    whole = tokenizer.decode(agent_format.opening("MARK", forms=("look",)))
     if name == "tiny":
         wanted = tokenizer.encode(f"<|system-guided|><|obs|>{text}", add_special_tokens=False)
-        assert agent_format.opening(text) == wanted
+        assert agent_format.opening(text, forms=("look",)) == wanted
         return
-    assert agent_format.opening(text) == tokenizer.encode(whole.replace("MARK", text), add_special_tokens=False)
+    assert agent_format.opening(text, forms=("look",)) == tokenizer.encode(
+        whole.replace("MARK", text), add_special_tokens=False
+    )
 
 
 def test_tags_that_are_tokens_stay_so_in_prompts_and_replies():

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from sg_pipeline.agents.format import RAW_ACTION_CHARACTERS, AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
-from sg_pipeline.errors import CheckpointError
+from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.trajectories.types import Polarity, Segment
 
 FIRST = "You are in the middle of a room. Looking quickly around you, you see a shelf 2.\n\nYour task is to: look."
+FORMS = ("go to (receptacle)", "put (object) in/on (receptacle)")
 REPLY = "<guidance>positive: take mug 1</guidance><action>go to shelf 2</action>"
 ENVIRONMENT, GUIDANCE, ACTION = (int(segment) for segment in Segment)
 
@@ -55,11 +56,12 @@ def test_growing_equals_rendering_the_whole_conversation(kind):
     """The context tokens are those that the template itself puts there, for stopped and for cut completions."""
     format, tokenizer = make(kind)
     reply = format.encode_reply(Polarity.POSITIVE, "take mug 1", "go to shelf 2")
-    grown = format.opening(FIRST) + reply + format.following(reply, "Nothing happens.")
+    grown = format.opening(FIRST, forms=FORMS) + reply + format.following(reply, "Nothing happens.")
     cut = format.following(reply[:-1], "Nothing happens.")
     # Llama 2 puts a space before the end of a turn; a policy that stopped by itself did not.
     assert cut[int(kind == "llama2") :] == [reply[-1], *format.following(reply, "Nothing happens.")]
     system = load_prompts("tiny" if kind == "tiny" else "self_guide").guided
+    system = system.replace("{commands}", "go to (receptacle) | put (object) in/on (receptacle)")
     merged = kind in ("gemma", "mistral")
     messages = [
         *([] if merged else [{"role": "system", "content": system}]),
@@ -273,7 +275,13 @@ def test_commands_are_shown_where_they_are_given():
     text = tokenizer.decode(format.following(reply, "Nothing happens.", ("look", "go to shelf 2")))
     assert "Nothing happens.\nPossible commands: look, go to shelf 2<|im_end|>" in text
     assert "Possible" not in tokenizer.decode(format.following(reply, "Nothing happens."))
-    assert "Possible commands: look" in tokenizer.decode(format.opening(FIRST, ("look",)))
+    assert "Possible commands: look" in tokenizer.decode(format.opening(FIRST, ("look",), FORMS))
+
+
+def test_opening_without_forms_for_a_prompt_that_lists_them_raises():
+    with pytest.raises(ConfigurationError, match=r"'self_guide' list the forms .* environment names none"):
+        make("qwen3")[0].opening(FIRST)
+    assert make("tiny")[0].opening(FIRST, forms=FORMS) == make("tiny")[0].opening(FIRST)
 
 
 def test_a_guided_reply_needs_a_polarity():

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sg_pipeline.agents.chat import DATE, chat_pieces
-from sg_pipeline.agents.encoding import Encoder
+from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
+from sg_pipeline.agents.encoding import Encoder, Part
 from sg_pipeline.agents.prompts import Prompts
 from sg_pipeline.agents.reasoning import reasoning_of
 from sg_pipeline.agents.thoughts import Span, find_thoughts, inside, text_of
@@ -125,19 +126,35 @@ class AgentFormat:
         """Tokens that end a completion."""
         return self._stop_ids
 
-    def opening(self, observation: str, commands: tuple[str, ...] | None = None) -> list[int]:
+    def opening(
+        self, observation: str, commands: tuple[str, ...] | None = None, forms: tuple[str, ...] = ()
+    ) -> list[int]:
         """Return the tokens before the first completion: system prompt, first observation (task included), prompt.
 
         Args:
             observation: what the environment showed.
             commands: admissible commands to show with it, None for none.
+            forms: of the game's commands, for a system prompt that lists them.
+
+        Raises:
+            ConfigurationError: the system prompt lists forms, and there are none.
         """
-        user = self._prompts.user_message(observation, commands)
         before, system, behind = self._pieces.before
+        if FORMS in system and not forms:
+            raise ConfigurationError(
+                f"prompts '{self._prompts.name}' list the forms of the game's commands ({FORMS}), but the environment "
+                f"names none: return them as StepResult.forms of its `reset`, or write the commands into the prompts."
+            )
+        if forms:
+            warn_of_foreign_commands(self._prompts.name, system, forms)
+        first, *others = system.split(FORMS)
+        prompt: list[Part] = [(first, self._reserved)]
+        for text in others:
+            prompt += [(" | ".join(forms), self._encoder.control), (text, self._reserved)]
+        user = self._prompts.user_message(observation, commands)
         return self._encoder.encode(
-            (before, ()), (system, self._reserved), (behind, ()), (user, self._encoder.control),
-            (self._pieces.first_prompt, ()),
-        )  # fmt: skip
+            (before, ()), *prompt, (behind, ()), (user, self._encoder.control), (self._pieces.first_prompt, ())
+        )
 
     def following(
         self, completion_ids: Sequence[int], observation: str, commands: tuple[str, ...] | None = None
