@@ -1,6 +1,7 @@
 """The GRPO step: its loss by hand, what influences it, and that it can be resumed."""
 
 import tempfile
+from dataclasses import replace
 
 import pytest
 import torch
@@ -124,19 +125,63 @@ def test_rows_without_advantage_count_but_are_not_computed(make_policy, make_exp
     skipped, computed = make_policy(), make_policy()
     rows = make_experience(skipped, count=8)
 
-    def replace(advantage):
-        return [
-            ExperienceRow(r.prompt_ids, r.completion_ids, r.logprobs, r.loss_mask, advantage if i < 5 else r.advantage)
-            for i, r in enumerate(rows)
-        ]
-
-    config = TrainConfig(minibatch=2, learning_rate=1e-3, loss_type="grpo")
-    first, second = step(skipped, replace(0.0), config), step(computed, replace(1e-30), config)
+    nearly = [replace(row, advantage=1e-30 if i < 5 else row.advantage) for i, row in enumerate(rows)]
+    config = TrainConfig(minibatch=8, learning_rate=1e-3, loss_type="grpo")
+    first, second = step(skipped, flat(rows, keep={5, 6, 7}), config), step(computed, nearly, config)
     assert (first["rows_idle"], second["rows_idle"]) == (5, 0)
     assert first["rows"] == second["rows"] == 8
-    assert first["optimizer_steps"] == second["optimizer_steps"] == 4
+    assert first["optimizer_steps"] == second["optimizer_steps"] == 1
     assert first["loss"] == pytest.approx(second["loss"], rel=1e-5)
     assert largest_difference(whole_gradient(skipped), whole_gradient(computed)) < 1e-6
+
+
+def flat(rows, keep=()):
+    """Return `rows` without advantage, but for those whose indices are in `keep`."""
+    return [replace(row, advantage=row.advantage if i in keep else 0.0) for i, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize("cause", ["no advantage", "all clipped", "all masked"])
+def test_step_without_gradient_changes_neither_weights_nor_adams_memory(make_policy, make_experience, cause):
+    policy = make_policy()
+    config = TrainConfig(minibatch=4, learning_rate=1e-2, weight_decay=0.1, num_iterations=2)
+    step(policy, make_experience(policy), config)
+    # Recorded 3 nats too low: every ratio is 20, and clipped where the advantage is above 0.
+    low = [
+        replace(row, advantage=1.0, logprobs=[p - 3 * m for p, m in zip(row.logprobs, row.loss_mask, strict=True)])
+        for row in make_experience(policy)
+    ]
+    rows = flat(low) if cause == "no advantage" else low
+    if cause == "all masked":
+        config = config.model_copy(update={"sampler_correction": "sequence_mask"})
+    before, memory = weights(policy), {key: value.clone() for key, value in policy.optimizer_state.items()}
+    metrics = step(policy, rows, config, 1)
+    assert metrics["optimizer_steps"] == 0
+    assert metrics["rows"] == 7
+    assert same(before, weights(policy))
+    assert all(torch.equal(value, policy.optimizer_state[key]) for key, value in memory.items())
+    assert policy.step == 2
+    fresh = make_policy()
+    step(fresh, rows, config)
+    assert fresh.optimizer_state is None
+
+
+def test_minibatch_without_advantage_is_skipped_while_others_learn(make_policy, make_experience):
+    policy = make_policy()
+    metrics = step(policy, flat(make_experience(policy, count=4), keep={2}), TrainConfig(minibatch=1))
+    assert (metrics["optimizer_steps"], metrics["rows_idle"]) == (1, 3)
+    # AdamW has counted the one step that had a gradient.
+    assert {float(v) for key, v in policy.optimizer_state.items() if key.startswith("step/")} == {1.0}
+    assert not same(weights(make_policy()), weights(policy))
+
+
+def test_kl_term_learns_without_any_advantage(make_policy, make_experience, tmp_path):
+    policy = make_policy()
+    save_policy(policy, tmp_path / "base")
+    rows = make_experience(policy)
+    step(policy, rows, TrainConfig(learning_rate=1e-2))
+    away = step(policy, flat(rows), TrainConfig(learning_rate=1e-3, beta=1.0), 1, reference=tmp_path / "base")
+    assert away["optimizer_steps"] == 1
+    assert away["grad_norm_max"] > 0
 
 
 def test_resumed_equals_uninterrupted_bit_for_bit(make_policy, make_experience, tmp_path):
@@ -237,10 +282,11 @@ def test_kl_is_taken_from_the_reference(make_policy, make_experience, tmp_path):
     held = make_policy()
     for number in range(8):
         last = step(held, rows, TrainConfig(learning_rate=3e-3, beta=10.0), number, reference=tmp_path / "base")
-    start = weights(make_policy())
-    moved = [sum(float(((a - b) ** 2).sum()) for a, b in zip(weights(p), start, strict=True)) for p in (held, free)]
-    assert moved[0] < moved[1]
     assert last["kl"] < second["kl"]
+    base, row = make_policy(), rows[0]
+    with torch.no_grad():
+        start, *ends = (completion_logprobs(p, row.prompt_ids, row.completion_ids) for p in (base, held, free))
+    assert float((ends[0] - start).abs().mean()) < float((ends[1] - start).abs().mean())
 
 
 def test_leaves_nothing_behind(make_policy, make_experience, tmp_path, monkeypatch, capfd):

@@ -75,7 +75,8 @@ def train_step(
     """Train `policy` in place on one step's experience.
 
     Every row counts as many times as `config.num_iterations` says, in minibatches shuffled by
-    (seed, step, iteration). Rows may be any number, their groups of any size: advantages are given.
+    (seed, step, iteration). Rows may be any number, their groups of any size: advantages are given. An optimizer step
+    without any gradient is not taken: weights and AdamW's memory stay as they are.
 
     Args:
         policy: its weights, `optimizer_state` and `step` (by one) change.
@@ -93,7 +94,8 @@ def train_step(
         clip_share_low and clip_share_high (cispo: clip_share_cispo), shares of tokens; grad_norm_mean and
         grad_norm_max, before clipping; learning_rate; logp_gap_mean and logp_gap_max (|trainer - sampler| on tokens of
         the first optimizer step, of all rows where sampler_correction is on); rows; rows_idle (without advantage);
-        tokens_trained; optimizer_steps; seconds.
+        tokens_trained, the idle rows' included; optimizer_steps, those with a gradient; seconds. Where no row has an
+        advantage and beta is 0, the metrics are those of `pass_step`.
 
     Raises:
         DataError: there is nothing to train on.
@@ -111,6 +113,8 @@ def train_step(
         )
     # Without a KL term a row without advantage has no gradient; it still counts in every mean.
     idle = {i for i, row in enumerate(experience) if row.idle} if config.beta == 0 else set()
+    if len(idle) == len(experience):
+        return pass_step(policy, config, step, experience)
     whole = plan_updates(
         [row.length for row in experience],
         minibatch=config.minibatch,
@@ -140,8 +144,8 @@ def train_step(
         finally:
             gc.unfreeze()
     measured = of_all(_measured(trainer))
-    metrics = _metrics(trainer, measured, experience, plan)
-    policy.optimizer_state = export_state(trainer.optimizer, model)
+    metrics = _metrics(trainer, measured, experience, config)
+    policy.optimizer_state = export_state(trainer.optimizer, model) or None
     policy.step += 1
     hand_back(policy, live)
     metrics |= {
@@ -151,15 +155,32 @@ def train_step(
     return TrainedStep(metrics, {row: gap.numpy() for row, gap in sorted(measured.gaps.items())})
 
 
-def pass_step(policy: Policy, config: TrainConfig, step: int) -> TrainedStep:
-    """Let a step pass that has no group to learn from: the policy's step goes on, its weights stay.
+def pass_step(policy: Policy, config: TrainConfig, step: int, experience: Sequence[ExperienceRow] = ()) -> TrainedStep:
+    """Count a step that has nothing to learn from; weights and AdamW's memory stay as they are.
+
+    Args:
+        policy: its `step` changes.
+        config: see there.
+        step: number of the co-evolution step.
+        experience: rows, all without advantage.
 
     Returns:
-        The counts of `train_step`, all 0, and the learning rate; no gaps.
+        What `train_step` says of rows and tokens, `optimizer_steps` and `seconds` 0, and the learning rate; no gaps.
     """
     policy.step += 1
-    counts = dict.fromkeys(("rows", "rows_idle", "tokens_trained", "optimizer_steps", "seconds"), 0)
-    return TrainedStep({**counts, "learning_rate": config.rate(step)}, {})
+    nothing = {"optimizer_steps": 0, "seconds": 0}
+    return TrainedStep({**_counts(experience, config), **nothing, "learning_rate": config.rate(step)}, {})
+
+
+def _counts(experience: Sequence[ExperienceRow], config: TrainConfig) -> dict[str, float]:
+    """Return the metrics that the experience alone decides."""
+    tokens = sum(row.trained_tokens for row in experience)
+    return {
+        **({"surprisal": -sum(sum(row.logprobs) for row in experience) / tokens} if tokens else {}),
+        "rows": len(experience),
+        "rows_idle": sum(row.idle for row in experience),
+        "tokens_trained": tokens * config.num_iterations,
+    }
 
 
 def _build_trainer(
@@ -194,6 +215,7 @@ def _build_trainer(
         epsilon=config.epsilon,
         epsilon_high=config.epsilon_high,
         beta=0.0,  # the reference is ours, see `reference.attach`
+        router_aux_loss_coef=0.0,  # of a mixture of experts, see docs/training.md
         max_completion_length=config.max_completion_length,
         learning_rate=config.rate(step),
         lr_scheduler_type="constant",
@@ -242,34 +264,29 @@ def _measured(trainer: ReplayTrainer) -> Measured:
 
 
 def _metrics(
-    trainer: ReplayTrainer, measured: Measured, experience: Sequence[ExperienceRow], plan: UpdatePlan
+    trainer: ReplayTrainer, measured: Measured, experience: Sequence[ExperienceRow], config: TrainConfig
 ) -> dict[str, float]:
     """Return the step's figures."""
     import torch
 
     sums, computed = measured.sums, measured.tokens
-    trained = sum(row.trained_tokens for row in experience)
-    updates = len(plan.micro_batches) // plan.accumulation
-    passes = updates // plan.updates_per_pass
+    counts = _counts(experience, config)
+    updates = len(trainer.grad_norms)
     gaps = torch.cat([torch.empty(0), *measured.gaps.values()])
     gaps = gaps[~gaps.isnan()]
     metrics = {
         "loss": measured.loss / updates,
         "entropy": sums["entropy"] / max(1, computed),
-        "surprisal": -sum(sum(row.logprobs) for row in experience) / max(1, trained),
-        "grad_norm_mean": sum(trainer.grad_norms) / len(trainer.grad_norms),
+        "grad_norm_mean": sum(trainer.grad_norms) / updates,
         "grad_norm_max": max(trainer.grad_norms),
         "logp_gap_mean": float(gaps.mean()) if len(gaps) else 0.0,
         "logp_gap_max": float(gaps.max()) if len(gaps) else 0.0,
-        "optimizer_steps": updates,
-        "rows": len(experience),
-        "rows_idle": sum(row.idle for row in experience),
-        "tokens_trained": trained * passes,
+        "optimizer_steps": sum(norm > 0 for norm in trainer.grad_norms),
+        **counts,
     }
-    if "kl" in sums:
-        metrics["kl"] = sums["kl"] / max(1, computed)
+    metrics |= {name: sums[name] / max(1, computed) for name in ("kl",) if name in sums}
     # Rows that were not computed have no advantage, and what has none is never clipped: they count as unclipped.
     for key, name in _CLIP_SHARES.items():
         if name in sums:
-            metrics[key] = sums[name] / max(1, trained * passes)
+            metrics[key] = sums[name] / max(1, counts["tokens_trained"])
     return metrics

@@ -2,7 +2,8 @@
 
 What is TRL's: the loss with all its variants, clipping, KL, entropy and clip metrics, the optimizer and its loop. What
 is ours: where the batches come from, the weight of a micro-batch, at which tokens the output layer runs
-(`token_logps`), and where the reference model comes from (`reference`).
+(`token_logps`), that the policy computes as it was sampled (`policies.compute.without_noise`), that an optimizer step
+without a gradient is not taken, and where the reference model comes from (`reference`).
 
 The contract with TRL 1.16, pinned by `tests/training/test_trl_contract.py`:
   - `get_train_dataloader` gives what `_prepare_inputs` gets; `_prepare_inputs` returns `_compute_loss`'s inputs;
@@ -32,6 +33,7 @@ from trl import GRPOTrainer
 from sg_pipeline.distributed.strategy import is_sharded
 from sg_pipeline.distributed.world import world
 from sg_pipeline.policies.adapters import causal_model
+from sg_pipeline.policies.compute import without_noise
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
 from sg_pipeline.training.reference import without_adapters
 from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
@@ -120,17 +122,16 @@ class ReplayTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Evaluate as TRL does, but at the policy's tokens alone; keep the log-probabilities."""
+        """Evaluate as TRL does, but at the policy's tokens alone and without noise; keep the log-probabilities."""
         result: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
         wanted, temperature, chunk = self._wanted, self.temperature, self._config.logits_chunk_tokens
+        without_noise(self.model)
         if self._lean(getattr(model, "module", model)):
             with self.accelerator.autocast():
                 result = through(model, lambda bare: policy_token_logps(bare, input_ids, wanted, temperature, chunk))
-        elif not self.aux_loss_enabled:
+        else:
             with self.accelerator.autocast():
                 result = fused_token_logps(model, input_ids, wanted)
-        else:
-            result = super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
         self._evaluated = result[0].detach()
         return result
 
@@ -154,6 +155,9 @@ class ReplayTrainer(GRPOTrainer):
         self.grad_norms.append(self._finite("gradient norm", float(norm)))
         if self._broken is not None:  # the norm is the same on all
             world().agree(self._broken)
+        if self.grad_norms[-1] == 0:
+            # Nothing was learned: AdamW would still move the weights, by its momentum and weight decay.
+            model.zero_grad(set_to_none=True)
         return norm
 
     def _finite(self, name: str, value: float) -> float:
