@@ -10,9 +10,10 @@ uninterrupted one bit for bit on CPU.
 from __future__ import annotations
 
 import gc
+import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,12 +37,18 @@ if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
     from sg_pipeline.training.trl_trainer import ReplayTrainer
 
+logger = logging.getLogger(__name__)
+
 _CLIP_SHARES = {
     "clip_share_low": "clip_ratio/low_mean",
     "clip_share_high": "clip_ratio/high_mean",
     "clip_share_cispo": "cispo_clip_ratio",
 }
 """Our names of TRL's metrics."""
+
+_WEIGHTS = ("sampler_cut_share", "sampler_weight_mean")
+_CUT, _WEIGHT_LOST = 0.05, 0.2
+"""A sampler correction that cuts a larger share of the tokens, or changes the mean weight by more, gets a warning."""
 
 
 _CHECKPOINTING: dict[bool, Any] = {False: "gradient_checkpointing", True: "activation_checkpointing"}
@@ -91,7 +98,8 @@ def train_step(
         The gaps, and as metrics: loss (mean over optimizer steps); entropy (of the rows that were computed);
         surprisal (mean -log pi of the sampled tokens of all rows, an estimate of the sampling policy's entropy); kl
         (where beta > 0);
-        clip_share_low and clip_share_high (cispo: clip_share_cispo), shares of tokens; grad_norm_mean and
+        clip_share_low and clip_share_high (cispo: clip_share_cispo), shares of tokens; sampler_cut_share and
+        sampler_weight_mean (share of tokens whose sampler_correction passed the cap; its mean); grad_norm_mean and
         grad_norm_max, before clipping; learning_rate; logp_gap_mean and logp_gap_max (|trainer - sampler| on tokens of
         the first optimizer step, of all rows where sampler_correction is on); rows; rows_idle (without advantage);
         tokens_trained, the idle rows' included; optimizer_steps, those with a gradient; seconds. Where no row has an
@@ -145,6 +153,7 @@ def train_step(
             gc.unfreeze()
     measured = of_all(_measured(trainer))
     metrics = _metrics(trainer, measured, experience, config)
+    _warn_of_weights(metrics, config, step)
     policy.optimizer_state = export_state(trainer.optimizer, model) or None
     policy.step += 1
     hand_back(policy, live)
@@ -215,6 +224,7 @@ def _build_trainer(
         epsilon=config.epsilon,
         epsilon_high=config.epsilon_high,
         beta=0.0,  # the reference is ours, see `reference.attach`
+        use_bias_correction_kl=config.use_bias_correction_kl,
         router_aux_loss_coef=0.0,  # of a mixture of experts, see docs/training.md
         max_completion_length=config.max_completion_length,
         learning_rate=config.rate(step),
@@ -257,10 +267,22 @@ def _measured(trainer: ReplayTrainer) -> Measured:
     noted = trainer._metrics["train"]
     sums = {
         name: sum(value * weight for value, weight in zip(noted[name], trainer.weights, strict=True))
-        for name in ("entropy", "kl", *_CLIP_SHARES.values())
+        for name in ("entropy", "kl", *_WEIGHTS, *_CLIP_SHARES.values())
         if name in noted
     }
     return Measured(sum(trainer.losses), sum(trainer.weights), sums, trainer.gaps)
+
+
+def _warn_of_weights(metrics: Mapping[str, float], config: TrainConfig, step: int) -> None:
+    """Warn where the sampler correction leaves little of the experience."""
+    cut, mean = (metrics.get(name, value) for name, value in zip(_WEIGHTS, (0.0, 1.0), strict=True))
+    if (cut > _CUT or abs(mean - 1) > _WEIGHT_LOST) and world().first:
+        logger.warning(
+            "step %d: train.sampler_correction %s has cut the weight of %.1f %% of the tokens at sampler_cap %g and "
+            "leaves a mean weight of %.3f (1 where sampler and trainer agree): set it to token_truncate, or to "
+            "turn_mask, if the gaps (logp_gap_mean %.2g) are rounding that adds up, or else find their cause",
+            step, config.sampler_correction, 100 * cut, config.sampler_cap, mean, metrics["logp_gap_mean"],
+        )  # fmt: skip
 
 
 def _metrics(
@@ -284,7 +306,7 @@ def _metrics(
         "optimizer_steps": sum(norm > 0 for norm in trainer.grad_norms),
         **counts,
     }
-    metrics |= {name: sums[name] / max(1, computed) for name in ("kl",) if name in sums}
+    metrics |= {name: sums[name] / max(1, computed) for name in ("kl", *_WEIGHTS) if name in sums}
     # Rows that were not computed have no advantage, and what has none is never clipped: they count as unclipped.
     for key, name in _CLIP_SHARES.items():
         if name in sums:

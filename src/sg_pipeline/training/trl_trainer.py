@@ -247,11 +247,33 @@ class ReplayTrainer(GRPOTrainer):
 
     def _sampler_ratio(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return pi_old / pi_sampler, truncated or masked: TRL's own correction, which lives in its generation code."""
-        gap = (inputs["old_per_token_logps"] - inputs["sampling_per_token_logps"]) * inputs["tool_mask"]
         level, _, how = self._config.sampler_correction.partition("_")
-        if level == "sequence":
-            gap = gap.sum(dim=-1, keepdim=True)
+        mask = inputs["tool_mask"]
+        gap = summed_gaps((inputs["old_per_token_logps"] - inputs["sampling_per_token_logps"]) * mask, mask, level)
         ratio = gap.exp()
-        if how == "truncate":
-            return ratio.clamp(max=self._config.sampler_cap)
-        return ratio.masked_fill(ratio > self._config.sampler_cap, 0.0)
+        cut = ratio > self._config.sampler_cap
+        ratio = ratio.clamp(max=self._config.sampler_cap) if how == "truncate" else ratio.masked_fill(cut, 0.0)
+        for name, value in (("sampler_cut_share", cut), ("sampler_weight_mean", ratio)):
+            mean = (value * mask).sum() / mask.sum().clamp(min=1)
+            self._metrics["train"][name].append(float(mean))
+        return ratio
+
+
+def summed_gaps(gaps: torch.Tensor, mask: torch.Tensor, level: str) -> torch.Tensor:
+    """Return for each token the sum of the gaps of what it belongs to.
+
+    Args:
+        gaps: (B, T), 0 where `mask` is.
+        mask: (B, T), 1 where the policy wrote the token.
+        level: "token"; "turn", all that the policy wrote without a token of somebody else between; "sequence".
+
+    Returns:
+        (B, T), or (B, 1) for a sequence.
+    """
+    if level == "token":
+        return gaps
+    if level == "sequence":
+        return gaps.sum(dim=-1, keepdim=True)
+    turns = (mask.diff(dim=-1, prepend=torch.zeros_like(mask[:, :1])) == 1).cumsum(dim=-1)
+    sums = gaps.new_zeros(len(gaps), int(turns.max()) + 1).scatter_add_(1, turns, gaps)
+    return sums.gather(1, turns)
