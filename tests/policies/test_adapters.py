@@ -167,6 +167,27 @@ def test_merged_weights_are_an_ordinary_policy(adapted, tmp_path):
         merge(tmp_path / "merged", tmp_path / "again")
 
 
+def test_merge_into_bfloat16_weights_loses_nothing(tokenizer, tmp_path):
+    short = build_tiny(TINY, tokenizer, seed=3)
+    short.model.to(torch.bfloat16)
+    save_policy(short, tmp_path / "short")
+    policy = load_policy(tmp_path / "short")
+    add_adapters(policy, LORA, str(tmp_path / "short"), None, seed=1)
+    for name, weight in policy.model.named_parameters():
+        if ".lora_B." in name:
+            torch.nn.init.normal_(weight, std=1e-5)
+    layer = causal_model(policy.model).model.layers[0].mlp.down_proj
+    delta, before = layer.get_delta_weight("default").float(), layer.base_layer.weight.float()
+    # What the type of the base would keep of it.
+    assert float(((before + delta).bfloat16().float() == before).float().mean()) > 0.9
+    save_policy(policy, tmp_path / "policy")
+    merge(tmp_path / "policy", tmp_path / "merged")
+    merged = load_policy(tmp_path / "merged").model
+    assert merged.dtype == torch.float32
+    kept = merged.model.layers[0].mlp.down_proj.weight - before
+    assert float((kept - delta).norm()) < 0.01 * float(delta.norm())
+
+
 def test_kl_is_measured_from_the_policy_without_adapters(base, adapted, tmp_path):
     save_policy(adapted, tmp_path / "start")
     assert json.loads((tmp_path / "start" / "policy.json").read_text())["adapter"]["neutral"]

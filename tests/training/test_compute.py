@@ -4,33 +4,16 @@ import inspect
 
 import pytest
 import torch
-from learning_tools import TEMPERATURE, same, weights
+from learning_tools import TEMPERATURE, same, sampled, weights
 from rounding import BFLOAT16, LOGP, UPDATE, update_difference
 
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
 from sg_pipeline.policies.compute import computing, shorten_frozen
 from sg_pipeline.policies.tiny import TinyConfig, build_tiny
 from sg_pipeline.randomness import stream
-from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow
 from sg_pipeline.training.learner import train_step
-
-
-def sampled(policy, compute, rows=8, turns=3, written=6):
-    """Return experience that the sampler has made, and its session."""
-    session = TransformersSampler(policy.model, TEMPERATURE, compute).open([stream(1, row) for row in range(rows)], 400)
-    ids, mask, logprobs = ([[] for _ in range(rows)] for _ in range(3))
-    for turn in range(turns):
-        contexts = [stream(2, turn, row).integers(10, 1000, 4 + row).tolist() for row in range(rows)]
-        for row, completion in enumerate(session.extend(range(rows), contexts, [], written)):
-            ids[row] += contexts[row] + completion.ids
-            mask[row] += [0] * len(contexts[row]) + [1] * written
-            logprobs[row] += [0.0] * len(contexts[row]) + completion.logprobs
-    made = [
-        ExperienceRow(ids[r][:4], ids[r][4:], logprobs[r][4:], mask[r][4:], (-1.0) ** r * (1 + r)) for r in range(rows)
-    ]
-    return made, session
 
 
 def step(policy, rows, number=0, **config):

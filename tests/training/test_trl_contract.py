@@ -73,6 +73,20 @@ def test_loss_reads_the_inputs_that_we_give(grpo_trainer):
     assert read - pictures == expected, HINT + f"_compute_loss reads {sorted(read - pictures)}"
 
 
+def test_loss_reads_no_setting_that_we_leave_to_trl(grpo_trainer):
+    """What is not set in `learner._build_trainer` must be without effect in the losses that we offer."""
+    from trl import GRPOConfig
+
+    read = set(re.findall(r"self\.args\.(\w+)", inspect.getsource(grpo_trainer._compute_loss)))
+    ours = {"use_bias_correction_kl", "steps_per_generation"}
+    off = {"delta": None, "entropy_coef": 0.0, "use_adaptive_entropy": False, "top_entropy_quantile": 1.0,
+           "off_policy_mask_threshold": None}  # fmt: skip
+    others = {name for name in read if name.startswith(("sapo_", "vespo_", "entropy_"))}
+    assert read - ours - set(off) - others == set(), HINT + f"it reads {sorted(read)}"
+    defaults = {name: GRPOConfig.__dataclass_fields__[name].default for name in off}
+    assert defaults == off, HINT + f"defaults are {defaults}"
+
+
 def test_loss_evaluates_the_policy_once_through_the_hook(grpo_trainer):
     source = inspect.getsource(grpo_trainer._compute_loss)
     assert source.count("self._get_per_token_logps_and_entropies(") == 1, HINT + "the policy is evaluated elsewhere"
