@@ -1,14 +1,19 @@
 """What an engine must prove after an update, and which changes of a policy need another engine; no vLLM is needed."""
 
 import copy
+import json
 
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.policy import Policy
+from sg_pipeline.randomness import stream
 from sg_pipeline.sampling import engines
 from sg_pipeline.sampling.config import SamplingConfig
+from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+from sg_pipeline.sampling.vllm.local import write_configuration
 
 SIZES = {
     "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -83,3 +88,31 @@ def test_engine_is_replaced_when_what_it_computes_changes(started, changed):
     policy.compute = changed.get("compute", "bfloat16")
     assert engines._engine(policy, config, changed.get("max_length", 512)) is not first
     assert first.closed
+
+
+def test_configuration_names_the_class_that_was_loaded(tmp_path):
+    class Sharded(Qwen3ForCausalLM):
+        """As FSDP makes one."""
+
+    sizes = {name: value for name, value in SIZES.items() if name != "initializer_range"}
+    whole = AutoConfig.for_model("qwen3_5", text_config=sizes, architectures=["Qwen3_5ForConditionalGeneration"])
+    for model, name in (
+        (policy_of(Sharded).model, "Qwen3ForCausalLM"),
+        (AutoModelForCausalLM.from_config(whole), "Qwen3_5ForCausalLM"),
+    ):
+        assert write_configuration(Policy(model, range(300)), tmp_path) == name
+        written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+        assert (written["architectures"], written["tie_word_embeddings"]) == ([name], False)
+        assert AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path)).state_dict().keys() == {
+            *model.state_dict()
+        }
+
+
+@pytest.mark.parametrize("kind", ["qwen3_5", "qwen3_5_text", "qwen3_next"])
+def test_transformers_sampler_refuses_hybrid_models(kind):
+    few = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16} if kind == "qwen3_next" else {}
+    sizes = SIZES | {"num_hidden_layers": 4} | few
+    config = AutoConfig.for_model(kind, **({"text_config": sizes} if kind == "qwen3_5" else sizes))
+    model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(ConfigurationError, match=r"supports full attention only, the model '\w+' has linear_attention"):
+        TransformersSampler(model).open([stream(0)], 100)

@@ -17,6 +17,7 @@ from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.config import SamplingConfig, VllmConfig
 from sg_pipeline.sampling.engines import close_engines, make_sampler
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+from sg_pipeline.sampling.vllm import local
 from sg_pipeline.sampling.vllm.engine import Request
 from sg_pipeline.sampling.vllm.local import LocalEngine
 from sg_pipeline.sampling.vllm.rank import executor_on
@@ -233,6 +234,18 @@ def test_an_executor_on_the_policys_gpu():
     assert theirs._distributed_args()[1:] == (0, 0)
     assert method.startswith("file://")
     assert ours.supports_async_scheduling()
+
+
+def test_architecture_that_vllm_cannot_load_raises_its_reason():
+    """vLLM itself says no more than that its log should be read."""
+    from vllm import ModelRegistry
+
+    with pytest.raises(ValueError, match="it knows no architecture 'NobodysForCausalLM'"):
+        local._check_architecture("NobodysForCausalLM")
+    ModelRegistry.register_model("LackingForCausalLM", "a_package_that_is_missing:Model")
+    with pytest.raises(ValueError, match=r"'LackingForCausalLM' cannot be imported .No module named 'a_package"):
+        local._check_architecture("LackingForCausalLM")
+    local._check_architecture("Qwen3ForCausalLM")
 
 
 def test_bfloat16_and_the_engine_of_a_process():

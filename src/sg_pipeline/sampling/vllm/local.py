@@ -90,7 +90,7 @@ class LocalEngine(Engine):
         """What a request carries that is written with adapters; None: they are merged, or there are none."""
         self._updates = 0
         self._room = adapters.engine_arguments(policy) if config.adapters == "separate" else {}
-        write_configuration(policy, Path(self._folder.name))
+        self._architecture = write_configuration(policy, Path(self._folder.name))
         try:
             with _process_as_before(), in_a_world_of_one():
                 self._engine = self._start(max_length, seed, policy.model.device.index)
@@ -121,6 +121,7 @@ class LocalEngine(Engine):
         with _without_compilation() if on_cpu and eager else contextlib.nullcontext():
             from vllm import EngineArgs, LLMEngine
 
+            _check_architecture(self._architecture)
             arguments: dict[str, Any] = {
                 "model": self._folder.name,
                 "load_format": "dummy",
@@ -238,8 +239,11 @@ class LocalEngine(Engine):
         self._folder.cleanup()
 
 
-def write_configuration(policy: Policy, folder: Path) -> None:
-    """Write the model's configuration for vLLM, with an output layer of its own.
+def write_configuration(policy: Policy, folder: Path) -> str:
+    """Write the model's configuration for vLLM, with an output layer of its own; return the architecture's name.
+
+    The name is that of the class which was loaded, from which the names of the weights follow: the language model alone
+    where the checkpoint's own is one that sees as well. Classes made from it at run time (FSDP's) do not count.
 
     Tied to the input embedding it would stay behind without a word when float32 weights are reloaded on a CPU, where
     vLLM packs them (0.32). Untied it costs a second table of the vocabulary and is always right.
@@ -247,8 +251,26 @@ def write_configuration(policy: Policy, folder: Path) -> None:
     model = plain_model(policy)
     configuration = copy.deepcopy(model.config)
     configuration.tie_word_embeddings = False
-    configuration.architectures = [type(model).__name__]
+    published = (kind for kind in type(model).__mro__ if kind.__module__.startswith("transformers"))
+    name = next(published, type(model)).__name__
+    configuration.architectures = [name]
     configuration.save_pretrained(folder)
+    return name
+
+
+def _check_architecture(name: str) -> None:
+    """Report why vLLM has no model of this name, which it says only in its log."""
+    import transformers
+    from vllm import ModelRegistry
+
+    known = ModelRegistry.models.get(name)
+    if known is None and not hasattr(transformers, name):
+        raise ValueError(f"it knows no architecture '{name}', and neither does transformers")
+    if known is not None:
+        try:
+            known.load_model_cls()
+        except ImportError as error:
+            raise ValueError(f"its model '{name}' cannot be imported ({error}): install what is missing") from error
 
 
 def dtype_of(policy: Policy, config: VllmConfig) -> str:
