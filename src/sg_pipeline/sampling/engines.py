@@ -82,7 +82,7 @@ def close_engines() -> None:
 def _engine(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
     """Return the engine for models of the policy's shape, started at the first call."""
     from sg_pipeline.policies.weights import plain_model
-    from sg_pipeline.sampling.vllm.adapters import adapter_rank
+    from sg_pipeline.sampling.vllm.adapters import room
     from sg_pipeline.sampling.vllm.local import dtype_of
 
     model = plain_model(policy)
@@ -93,10 +93,16 @@ def _engine(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
             f"max_length must lie between 1 and the model's max_position_embeddings ({longest}), found {max_length}."
         )
     dtype = dtype_of(policy, config.vllm)
-    adapters = adapter_rank(policy) if config.vllm.adapters == "separate" else None
+    adapters = room(policy, config.vllm, dtype)
     what = [config.model_dump(), max_length, dtype, type(model).__name__, _computed(shape.to_dict()), adapters]
     key = json.dumps(what, sort_keys=True, default=str)
     if key not in _engines:
+        if adapters is None and dtype != "float32" and hasattr(policy.model, "peft_config"):
+            logger.warning(
+                "sampling.vllm.adapters is 'merged': %s weights lose every change smaller than their rounding, so the "
+                "engine samples from another policy than the one that is trained (docs/vllm.md)",
+                dtype,
+            )
         close_engines()
         atexit.unregister(close_engines)
         atexit.register(close_engines)

@@ -14,7 +14,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from sg_pipeline.sampling.base import Completion, StopWhen
 from sg_pipeline.sampling.config import VllmConfig
 from sg_pipeline.sampling.vllm import adapters
 from sg_pipeline.sampling.vllm.engine import Engine, Request
+from sg_pipeline.sampling.vllm.held import HeldWeights, combined
 from sg_pipeline.sampling.vllm.rank import compile_apart, executor_on, in_a_world_of_one
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class LocalEngine(Engine):
         self._adapters: Any = None
         """What a request carries that is written with adapters; None: they are merged, or there are none."""
         self._updates = 0
-        self._room = adapters.engine_arguments(policy) if config.adapters == "separate" else {}
+        self._room = adapters.room(policy, config, self.dtype)
         self._architecture = write_configuration(policy, Path(self._folder.name))
         try:
             with _process_as_before(), in_a_world_of_one():
@@ -125,7 +126,7 @@ class LocalEngine(Engine):
             arguments: dict[str, Any] = {
                 "model": self._folder.name,
                 "load_format": "dummy",
-                **self._room,
+                "worker_extension_cls": f"{HeldWeights.__module__}.{HeldWeights.__name__}",
                 "skip_tokenizer_init": True,
                 "generation_config": "vllm",  # no sampling defaults of the model's own
                 "dtype": self.dtype,
@@ -139,6 +140,8 @@ class LocalEngine(Engine):
                 "logprobs_mode": "processed_logprobs",
                 "disable_log_stats": True,
             }
+            if self._room is not None:
+                arguments |= {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 1, "max_lora_rank": self._room}
             if on_cpu:
                 arguments |= {
                     "kv_cache_memory_bytes": self._config.cpu_cache_gib * 2**30,
@@ -165,17 +168,24 @@ class LocalEngine(Engine):
 
     def _take_over(self, policy: Policy) -> None:
         """Take over all weights; where adapters come separately these, and a base that is not the one it has."""
-        if self._config.adapters == "merged":
+        if adapters.room(policy, self._config, self.dtype) is None:
+            self._adapters = self._base = None
+            self._base_sent = True
             self._reload(named_weights(policy))
             return
-        adapters.adapter_rank(policy)
         base = None if policy.adapter_base is None else policy.adapter_base.digest
-        if base is None or base != self._base:
+        self._base_sent = base is None or base != self._base
+        if self._base_sent:
             self._base = None
             self._reload(named_weights(policy, adapters=False))
             self._base = base
         self._updates += 1
         self._adapters = adapters.hand_over(self._engine, policy, self._updates, Path(self._folder.name))
+
+    def held(self, kinds: Iterable[str]) -> list[dict[str, int]]:
+        """Return the fingerprints of what the engine computes with."""
+        ask = self._engine.collective_rpc
+        return [{kind: combined(ask(f"held_{kind}", kwargs={"dtype": self.dtype})) for kind in kinds}]
 
     def _reload(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
         self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
