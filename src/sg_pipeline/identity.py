@@ -79,8 +79,8 @@ def fingerprint(parameters: Parameters, pipelines: Collection[str] = ()) -> dict
     if parameters.sampling.engine == "transformers":
         # As before there was a choice: the fingerprints of earlier runs stay what they are.
         kept = {name: value for name, value in kept.items() if not name.startswith("sampling.")}
-    if kept.get("sampling.vllm.adapters") == "merged":
-        kept.pop("sampling.vllm.adapters")  # as before there was a choice
+    if kept.get("sampling.vllm.adapters") == "auto":
+        kept.pop("sampling.vllm.adapters")  # follows from what else is kept
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
     return {"fingerprint": digest, "version": __version__, "parameters": kept}
 
