@@ -309,7 +309,7 @@ def test_kl_is_taken_from_the_reference(make_policy, make_experience, tmp_path):
     config = TrainConfig(beta=0.1, learning_rate=3e-3)
     first = step(policy, rows, config, reference=tmp_path / "base")
     second = step(policy, rows, config, 1, reference=tmp_path / "base")
-    assert first["kl"] == pytest.approx(0.0, abs=1e-9)
+    assert first["kl"] == pytest.approx(0.0, abs=1e-6)
     assert second["kl"] > 1e-4
     free = make_policy()
     for number in range(8):
