@@ -1,5 +1,10 @@
 """Small real tokenizers with the chat templates of the field, made on the spot."""
 
+import copy
+import re
+from functools import cache
+from importlib import resources
+
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -76,6 +81,25 @@ PLAIN = """
 NUMBERED = "{%- for message in messages %}{{ loop.revindex }} {{ message['content'] }}<|im_end|>{%- endfor %}"
 LAST_ONLY = "{{ messages[-1]['content'] }}<|im_end|>"
 
+# As DeepSeek-R1's: the prompt ends inside the reasoning.
+R1 = """
+{%- for message in messages %}
+{%- if message.role == 'assistant' %}
+{{- '<|im_start|>assistant\\n' + message.content.split('</think>')[-1] + '<|im_end|>\\n' }}
+{%- else %}{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n<think>\\n' }}{%- endif %}
+"""
+# Reasoning in a tag that no family has, shown where a message has some.
+MULLING = """
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\\n' }}
+{%- if message.reasoning_content %}{{- '<mull>\\n' + message.reasoning_content + '\\n</mull>\\n\\n' }}{%- endif %}
+{{- message.content + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
+"""
+
 TEMPLATES = {"qwen3": QWEN3, "llama3": LLAMA3, "llama2": LLAMA2, "gemma": GEMMA, "mistral": MISTRAL, "plain": PLAIN}
 ENDS = {
     "qwen3": "<|im_end|>",
@@ -116,3 +140,25 @@ def bpe_tokenizer(template="qwen3", chat_template=None, eos=None):
         chat_template=TEMPLATES[template] if chat_template is None else chat_template,
         clean_up_tokenization_spaces=False,
     )
+
+
+@cache
+def real_templates():
+    """The chat templates of models that TRL ships, by name, without the variants that it trains with."""
+    folder = resources.files("trl") / "chat_templates"
+    files = (file for file in folder.iterdir() if file.name.endswith(".jinja") and "_training" not in file.name)
+    return {file.name.removesuffix(".jinja"): file.read_text(encoding="utf-8") for file in files}
+
+
+@cache
+def _plain_bpe():
+    return bpe_tokenizer("qwen3", eos="</s>")
+
+
+def real_tokenizer(name):
+    """A tokenizer with one of `real_templates`, whose control words are special tokens."""
+    tokenizer = copy.deepcopy(_plain_bpe())
+    tokenizer.chat_template = real_templates()[name]
+    words = re.findall(r"<[|\uff5c][^<>'\" ]*>|<[a-z_]+\|>|</?[a-z_]+_of_[a-z]+>", tokenizer.chat_template)
+    tokenizer.add_special_tokens({"additional_special_tokens": sorted({*SPECIAL, *words})})
+    return tokenizer

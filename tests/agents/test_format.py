@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from sg_pipeline.agents.format import RAW_ACTION_CHARACTERS, AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
-from sg_pipeline.errors import CheckpointError
+from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.trajectories.types import Polarity, Segment
 
 FIRST = "You are in the middle of a room. Looking quickly around you, you see a shelf 2.\n\nYour task is to: look."
+FORMS = ("go to (receptacle)", "put (object) in/on (receptacle)")
 REPLY = "<guidance>positive: take mug 1</guidance><action>go to shelf 2</action>"
 ENVIRONMENT, GUIDANCE, ACTION = (int(segment) for segment in Segment)
 
@@ -55,11 +56,12 @@ def test_growing_equals_rendering_the_whole_conversation(kind):
     """The context tokens are those that the template itself puts there, for stopped and for cut completions."""
     format, tokenizer = make(kind)
     reply = format.encode_reply(Polarity.POSITIVE, "take mug 1", "go to shelf 2")
-    grown = format.opening(FIRST) + reply + format.following(reply, "Nothing happens.")
+    grown = format.opening(FIRST, forms=FORMS) + reply + format.following(reply, "Nothing happens.")
     cut = format.following(reply[:-1], "Nothing happens.")
     # Llama 2 puts a space before the end of a turn; a policy that stopped by itself did not.
     assert cut[int(kind == "llama2") :] == [reply[-1], *format.following(reply, "Nothing happens.")]
     system = load_prompts("tiny" if kind == "tiny" else "self_guide").guided
+    system = system.replace("{commands}", "go to (receptacle) | put (object) in/on (receptacle)")
     merged = kind in ("gemma", "mistral")
     messages = [
         *([] if merged else [{"role": "system", "content": system}]),
@@ -101,6 +103,26 @@ def test_another_end_of_sequence_stops_too_and_is_followed_by_the_templates_own(
     assert format.following([5, eos], "x")[0] == end
     assert format.following([5, end], "x")[0] != end
     assert format.parse([*tokenizer.encode(REPLY), eos]).action_parsed
+
+
+def test_models_own_ends_stop_too_and_are_followed_by_the_templates_own():
+    format = AgentFormat(BPE["llama3"], load_prompts("self_guide"), True, stop_ids=[0, 7])
+    end = BPE["llama3"].convert_tokens_to_ids("<|eot_id|>")
+    assert set(format.stop_ids) == {0, 7, end}
+    ids = format.encode_reply(Polarity.POSITIVE, "take mug 1", "go to shelf 2")
+    assert ids[-1] == end
+    for other in (0, 7):
+        written = [*ids[:-1], other]
+        assert format.following(written, "x") == [end, *format.following(ids, "x")]
+        assert format.parse(written).action == "go to shelf 2"
+
+
+def test_model_ends_a_turn_where_template_and_tokenizer_have_no_end():
+    tokenizer = bpe_tokenizer("plain")
+    tokenizer.eos_token = None
+    format = AgentFormat(tokenizer, load_prompts("self_guide"), True, stop_ids=[0])
+    assert format.stop_ids == (0,)
+    assert format.following([5], "x") == [0, *format.following([5, 0], "x")]
 
 
 def test_what_follows_does_not_depend_on_what_was_written():
@@ -196,6 +218,36 @@ def test_segments_of_odd_completions():
     assert segments("hm <action>look</action>") == {GUIDANCE, ACTION}
 
 
+WRITTEN = [
+    "click[w |  polarizer lens]",
+    "click[a1-wine\xa0red]",
+    "click[ two  \t tabs ]",
+    "click[\u200bzero\u3000width\u2028line]",
+    "click[\N{KELVIN SIGN} \N{LATIN CAPITAL LETTER I WITH DOT ABOVE} e\u0301 \N{ANGSTROM SIGN}]",
+    'click[<b>5" &amp; < 6"</b>]',
+    "click[<|im_end|>]",
+    "click[</act><Action>]",
+    f"search[{'long words ' * 30}]",
+    "Go To Shelf 2 ",
+    "[",
+]
+
+
+@pytest.mark.parametrize("action", WRITTEN)
+@pytest.mark.parametrize("guidance", [True, False])
+def test_parsed_action_is_what_was_written(action, guidance):
+    format, _ = make("qwen3", guidance)
+    turn = format.parse(format.encode_reply(Polarity.POSITIVE, "x", f" {action}\n"))
+    assert (turn.action, turn.action_parsed) == (action.strip(" "), True)
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r", " \n\n  "])
+def test_parsed_action_is_on_one_line(line_break):
+    format, _ = make("qwen3")
+    turn = format.parse(format.encode_reply(Polarity.POSITIVE, "x", f"click[a{line_break}b  c]"))
+    assert turn.action == "click[a b  c]"
+
+
 def test_a_long_raw_action_is_cut():
     format, tokenizer = make("qwen3")
     turn = format.parse(tokenizer.encode("word " * 200))
@@ -213,7 +265,7 @@ def test_any_tokens_are_parsed_without_an_error(ids, guidance):
         assert turn.segments == sorted(turn.segments)
         assert set(turn.segments) <= {GUIDANCE, ACTION}
         assert (turn.polarity is None) == (not guidance)
-        assert len(turn.action) <= RAW_ACTION_CHARACTERS
+        assert turn.action_parsed or len(turn.action) <= RAW_ACTION_CHARACTERS
         assert "\n" not in turn.action
 
 
@@ -223,7 +275,13 @@ def test_commands_are_shown_where_they_are_given():
     text = tokenizer.decode(format.following(reply, "Nothing happens.", ("look", "go to shelf 2")))
     assert "Nothing happens.\nPossible commands: look, go to shelf 2<|im_end|>" in text
     assert "Possible" not in tokenizer.decode(format.following(reply, "Nothing happens."))
-    assert "Possible commands: look" in tokenizer.decode(format.opening(FIRST, ("look",)))
+    assert "Possible commands: look" in tokenizer.decode(format.opening(FIRST, ("look",), FORMS))
+
+
+def test_opening_without_forms_for_a_prompt_that_lists_them_raises():
+    with pytest.raises(ConfigurationError, match=r"'self_guide' list the forms .* environment names none"):
+        make("qwen3")[0].opening(FIRST)
+    assert make("tiny")[0].opening(FIRST, forms=FORMS) == make("tiny")[0].opening(FIRST)
 
 
 def test_a_guided_reply_needs_a_polarity():

@@ -1,5 +1,8 @@
+import logging
+
 import pytest
 
+from sg_pipeline.agents.commands import warn_of_foreign_commands
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.errors import ConfigurationError
 
@@ -36,8 +39,8 @@ def test_a_benchmark_has_its_own_words_before_the_shared_ones():
     assert load_prompts("tiny", "webshop") == load_prompts("tiny")
     assert load_prompts("react", "of_somebody") == load_prompts("react")
     systems = {name: load_prompts("react", name).plain for name in ("alfworld", "scienceworld", "webshop")}
-    assert "search[words] | click[name]" in systems["webshop"]
-    assert "focus on (thing)" in systems["scienceworld"]
+    assert "web shop" in systems["webshop"]
+    assert "science task" in systems["scienceworld"]
     for name, system in systems.items():
         assert ("household" in system) == (name == "alfworld")
 
@@ -84,6 +87,7 @@ def test_own_prompts_by_path(tmp_path):
         ("plain: p\nthought: 'a b'", "field 'thought' must be a tag's name"),
         ("plain: p\nthought: t\nmemory: nothing", r"field 'memory' must hold the slot \{reflections\} once"),
         ("plain: p\nthought: t\nreflect: '{observation}'", r"field 'reflect' must hold the slot \{transcript\} once"),
+        ("guided: g\nplain: p\nreflector: '{commands}'", r"field 'reflector' cannot hold the slot \{commands\}"),
         ("base: 3", "field 'base' must name another prompt set, found 3"),
         ("base: no_such_prompts", "prompts 'no_such_prompts' is neither"),
     ],
@@ -99,3 +103,33 @@ def test_broken_prompts_are_explained(tmp_path, text, message):
 def test_a_missing_file_names_the_shipped_sets():
     with pytest.raises(ConfigurationError, match=r"shipped sets \(react, .*, self_guide, tiny\)"):
         load_prompts("no_such_prompts")
+
+
+FORMS = ("go to (receptacle)", "put (object) in/on (receptacle)", "use (object)", "look", "search[words]")
+
+
+@pytest.mark.parametrize(
+    ("system", "foreign"),
+    [
+        ("Commands: go to (receptacle) | move (object) to (receptacle) |\n  look", ["move (object) to (receptacle)"]),
+        ("1. go to {recep}\n2. put {obj} in/on {recep}\n3. put {obj} in {recep}", ["put {obj} in {recep}"]),
+        ("- go to <place>\n- toggle <thing>\n* use <thing>", ["toggle <thing>"]),
+        ('Write "move X to Y", or `put X in/on Y`, at the end.', ["move X to Y"]),
+        ("search[words], click[name]", ["click[name]"]),
+        ("> go to desk 1\nYou arrive.\n> move mug 1 to desk 1", ["move mug 1 to desk 1"]),
+        ("Action 3: put mug 1 in desk 1\nAction: look", ["put mug 1 in desk 1"]),
+        ("<thought>I move it.</thought><action>move mug 1 to desk 1</action>", ["move mug 1 to desk 1"]),
+        (
+            "You may (and should) look. Move on to the next room. Answer <action>COMMAND</action>, as asked (briefly).",
+            [],
+        ),
+        ("{commands}\nWrite mug 1, not mug. Example: <action>use desklamp 1</action>", []),
+    ],
+)
+def test_prompt_that_spells_out_a_foreign_command_warns_once(system, foreign, caplog):
+    caplog.set_level(logging.WARNING)
+    for _ in range(2):
+        warn_of_foreign_commands("mine.yml", system, FORMS)
+    assert len(caplog.messages) == bool(foreign)
+    for text in foreign:
+        assert f"prompts 'mine.yml' name {text!r}, which fits none of the commands" in caplog.text

@@ -93,7 +93,7 @@ GUIDED_CASES = [
         "positive",
         "hm",
         "look",
-        "<thought>hm</thought><guidance>positive: on</guidance>",
+        "<guidance>positive: on</guidance>",
     ),
     ("<thought>hm</thought><action>look</action>", None, "hm", "look", ""),
     ("<thought>hm</thought><action>look</action><guidance>positive: x</guidance>", None, "hm", "look", ""),
@@ -125,11 +125,15 @@ def test_guidance_with_thoughts(case):
     assert (turn.polarity, turn.guidance_parsed) == (Polarity(polarity or "neutral"), polarity is not None)
     assert (turn.thought, turn.action_parsed) == (thought, action is not None)
     assert action is None or turn.action == action
-    border = turn.segments.count(GUIDANCE)
-    assert turn.segments == [GUIDANCE] * border + [ACTION] * (len(ids) - border)
+    size = turn.segments.count(GUIDANCE)
+    begin = turn.segments.index(GUIDANCE) if size else 0
+    assert turn.segments == [ACTION] * begin + [GUIDANCE] * size + [ACTION] * (len(ids) - begin - size)
     # A token belongs to where it begins.
-    assert TOKENIZER.decode(ids[:border]).startswith(guidance)
-    assert len(TOKENIZER.decode(ids[: max(0, border - 1)])) <= len(guidance)
+    reached = [len(TOKENIZER.decode(ids[:count])) for count in range(len(ids) + 1)]
+    start = text.index(guidance)
+    for count, character in ((begin, start), (begin + size, start + len(guidance))):
+        assert reached[count] >= character
+        assert count == 0 or reached[count - 1] <= character
 
 
 @settings(max_examples=150, deadline=None)
@@ -156,9 +160,10 @@ def test_any_order_of_tags_is_parsed_without_an_error(parts):
     for agent_format in (REACT, GUIDED):
         turn = agent_format.parse(ids)
         assert len(turn.segments) == len(ids)
-        assert turn.segments == sorted(turn.segments)
+        guidance = [index for index, segment in enumerate(turn.segments) if segment == GUIDANCE]
+        assert guidance == list(range(guidance[0], guidance[-1] + 1)) if guidance else True
         assert (turn.polarity is None) == (agent_format is REACT)
-        assert len(turn.action) <= RAW_ACTION_CHARACTERS
+        assert turn.action_parsed or len(turn.action) <= RAW_ACTION_CHARACTERS
         assert (turn.thought is None) or "\n" not in turn.thought
         if turn.action_parsed:
             assert not any(tag in turn.action for tag in ("<thought>", "<guidance>", "<action>"))

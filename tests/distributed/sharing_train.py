@@ -36,7 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
     **{loss: {"loss_type": loss} for loss in ("grpo", "dapo", "dr_grpo", "bnpo", "cispo")},
     "passes": {"minibatch": 5, "num_iterations": 2, "micro_batch_tokens": 60},
     "kl": {"beta": 0.1, "minibatch": 7},
-    "corrected": {"sampler_correction": "token_truncate", "num_iterations": 2, "minibatch": 5},
+    "corrected": {"sampler_correction": "turn_truncate", "num_iterations": 2, "minibatch": 5},
     "gpu": {"gradient_checkpointing": True, "beta": 0.1, "sampler_correction": "token_truncate", "minibatch": 7},
 }
 """Parameters of `TrainConfig`; two co-evolution steps each. The last one runs what training runs on a GPU: the output

@@ -16,6 +16,7 @@ from sg_pipeline.randomness import stream
 from sg_pipeline.trajectories.types import Task
 
 ROOMS = ("attic", "bedroom", "cellar", "den", "entry")
+FORMS = ("left", "right", "take key", "open chest")
 SPEC = "rooms:Rooms"
 
 
@@ -44,7 +45,7 @@ class Rooms:
         self._misbehave()
         if "solved" in self._quirks:
             return StepResult("The chest is open.", done=True, won=True, score=1.0)
-        return StepResult(f"Find the key and open the chest. {self._look()}")
+        return StepResult(f"Find the key and open the chest. {self._look()}", forms=FORMS)
 
     def step(self, action: str) -> StepResult:
         self._turn += 1

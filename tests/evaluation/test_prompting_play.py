@@ -1,8 +1,10 @@
 """Trials of prompting methods: who plays again, with which memory, in which world, and by which chance."""
 
+import re
 from functools import partial
 
 import pytest
+from alfworld_games import PUT, walkthrough, worded
 from chat_templates import bpe_tokenizer
 from rooms import SPEC, task
 from talking_policy import TalkingSampler, TalkingSession, searcher
@@ -33,9 +35,15 @@ CONFIG = RolloutConfig(group_size=8, max_turns=24, max_new_tokens=120, max_lengt
 ATTEMPTS = [Attempt(task(f"t{group}"), group, item) for group in range(3) for item in range(2)]
 
 
-def play(attempts=ATTEMPTS, trial=1, rule=searcher, config=CONFIG, method="reflexion", sampler=None, batch_rows=100):
+ROOMS = EnvironmentSpec(SPEC)
+
+
+def play(
+    attempts=ATTEMPTS, trial=1, rule=searcher, config=CONFIG, method="reflexion", sampler=None, batch_rows=100,
+    environment=ROOMS,
+):  # fmt: skip
     prompts = load_prompts(method)
-    with EnvironmentPool(EnvironmentSpec(SPEC), PoolConfig(workers=0)) as pool:
+    with EnvironmentPool(environment, PoolConfig(workers=0)) as pool:
         return play_attempts(
             attempts,
             trial,
@@ -233,3 +241,29 @@ def test_self_guidance_keeps_its_verdicts_beside_the_thoughts():
     assert {turn.polarity.value for turn in turns} == {"positive", "negative"}
     assert all(turn.guidance_parsed and turn.action_parsed for turn in turns)
     assert all(set(turn.segments) == {1, 2} for turn in turns)
+
+
+@pytest.mark.parametrize("method", ["react", "react_self_guide", "reflexion", "reflact"])
+def test_prompts_of_a_split_of_mixed_versions_list_each_games_own_forms(tmp_path, method):
+    tasks = [worded(tmp_path, version) for version in PUT]
+    commands = walkthrough(tmp_path, tasks[0])
+
+    def reader(text, chance):
+        """Win in the words of the prompt."""
+        (form,) = re.findall(r"(?:put|move|lay) \(object\)[^|\n]*\(receptacle\)", text)
+        command = commands[text.count("<|im_start|>assistant") - 1]
+        put = re.fullmatch("move (.*) to (.*)", command)
+        if put:
+            command = form.replace("(object)", put[1]).replace("(receptacle)", put[2])
+        return f"<guidance>neutral: go on</guidance><action>{command}</action>"
+
+    attempts = [Attempt(task, group, 0, memory="Attempt 1: nothing.") for group, task in enumerate(tasks)]
+    games = EnvironmentSpec("alfworld", {"data_root": str(tmp_path)})
+    trajectories, counters = play(attempts, 2, reader, method=method, environment=games)
+    assert [trajectory.won for trajectory in trajectories] == [True] * len(PUT)
+    assert counters["invalid_actions"] == 0
+    for trajectory, put in zip(trajectories, PUT.values(), strict=True):
+        opening = TOKENIZER.decode(trajectory.turns[0].context_ids)
+        assert "{commands}" not in opening
+        listed = [form for form in PUT.values() if form.format(o="(object)", r="(receptacle)") in opening]
+        assert listed == [put]

@@ -4,10 +4,9 @@ import json
 
 import polars as pl
 import pytest
+import torch
+from rounding import LOGP, UPDATE, update_difference
 from safetensors.torch import load_file
-
-WEIGHTS = 1e-5
-"""Largest difference of a weight: float32 sums in another order, through four steps of Adam at a rate of 1e-3."""
 
 
 def assert_same_run(project, one, other):
@@ -16,23 +15,29 @@ def assert_same_run(project, one, other):
         played = [_trajectories(project, run, step) for run in (one, other)]
         assert played[0].drop("logprobs").equals(played[1].drop("logprobs")), "not the same tokens"
         logps = [frame["logprobs"].explode().to_numpy() for frame in played]
-        assert logps[1] == pytest.approx(logps[0], abs=1e-4)
+        assert logps[1] == pytest.approx(logps[0], abs=LOGP)
         figures = [project.json("08", run, f"steps/step_{step:03d}.json") for run in (one, other)]
         for measured in figures:
             measured.pop("seconds")
             assert measured.pop("memory").keys() == {"sampling", "environments", "training"}
             for gap in ("logp_gap_mean", "logp_gap_max"):  # of the order of the rounding itself
-                assert measured["training"].pop(gap) < 1e-4
+                assert measured["training"].pop(gap, 0.0) < LOGP
         _assert_close(*figures)
-    for policy in ("base", "checkpoints/step_001", "final"):
-        tensors = [load_file(project.data("06", run) / policy / "model.safetensors") for run in (one, other)]
-        difference = max(float((tensors[0][name] - tensors[1][name]).abs().max()) for name in tensors[0])
-        assert difference <= (0 if policy == "base" else WEIGHTS), policy
+    base = _weights(project, one, "base")
+    assert all(torch.equal(base[name], weight) for name, weight in _weights(project, other, "base").items())
+    for policy in ("checkpoints/step_001", "final"):
+        weights = (_weights(project, run, policy).values() for run in (other, one))
+        assert update_difference(base.values(), *weights) < UPDATE, policy
     names = {path.name for path in project.data("07", one).glob("*.parquet")}
     assert names == {path.name for path in project.data("07", other).glob("*.parquet")}
     for name in names:
         tables = [pl.read_parquet(project.data("07", run) / name).drop("logprobs") for run in (one, other)]
         assert tables[0].equals(tables[1]), name
+
+
+def _weights(project, run, policy):
+    """Name -> tensor, in the order of the names."""
+    return dict(sorted(load_file(project.data("06", run) / policy / "model.safetensors").items()))
 
 
 def _trajectories(project, run, step):

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from kedro.io import DatasetError
 from project_copy import SMALL
+from rounding import LOGP
 
 from sg_pipeline.coevolution import CoevolveConfig
 from sg_pipeline.datasets.policy import PolicyDataset
@@ -65,7 +66,7 @@ def test_a_guide_with_the_policys_weights_changes_no_token(project, finished, ba
     for column in ("completion_ids", "context_ids", "polarity", "action", "reward"):
         assert guided[column].to_list() == alone[column].to_list(), column
     gap = (guided["logprobs"].explode() - alone["logprobs"].explode()).abs().max()
-    assert gap < 1e-4
+    assert gap < LOGP
 
 
 def test_only_the_actions_are_trained_on_and_the_guide_stays_as_it_is(project, guide, offline):

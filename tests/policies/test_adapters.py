@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from rounding import BFLOAT16, LOGP
 
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError, ConfigurationError
@@ -91,7 +92,7 @@ def test_a_step_trains_adapters_alone(adapted):
     frozen = {name: w.detach().clone() for name, w in adapted.model.named_parameters() if not w.requires_grad}
     start = trainable(adapted)
     metrics = train(adapted)
-    assert metrics["logp_gap_max"] < 1e-5
+    assert metrics["logp_gap_max"] < LOGP
     now = dict(adapted.model.named_parameters())
     assert all(torch.equal(frozen[name], now[name]) for name in frozen)
     # The first factor has no gradient while the second is zero.
@@ -159,11 +160,32 @@ def test_merged_weights_are_an_ordinary_policy(adapted, tmp_path):
     merged = load_policy(tmp_path / "merged")
     assert "adapter" not in read_manifest(tmp_path / "merged")
     assert merged.parameter_count() < adapted.parameter_count()
-    assert torch.allclose(logits(merged), logits(adapted), atol=1e-5)
+    assert torch.allclose(logits(merged), logits(adapted), atol=LOGP)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert torch.equal(plain.lm_head.weight, merged.model.lm_head.weight)
     with pytest.raises(CheckpointError, match="no adapters"):
         merge(tmp_path / "merged", tmp_path / "again")
+
+
+def test_merge_into_bfloat16_weights_loses_nothing(tokenizer, tmp_path):
+    short = build_tiny(TINY, tokenizer, seed=3)
+    short.model.to(torch.bfloat16)
+    save_policy(short, tmp_path / "short")
+    policy = load_policy(tmp_path / "short")
+    add_adapters(policy, LORA, str(tmp_path / "short"), None, seed=1)
+    for name, weight in policy.model.named_parameters():
+        if ".lora_B." in name:
+            torch.nn.init.normal_(weight, std=1e-5)
+    layer = causal_model(policy.model).model.layers[0].mlp.down_proj
+    delta, before = layer.get_delta_weight("default").float(), layer.base_layer.weight.float()
+    # What the type of the base would keep of it.
+    assert float(((before + delta).bfloat16().float() == before).float().mean()) > 0.9
+    save_policy(policy, tmp_path / "policy")
+    merge(tmp_path / "policy", tmp_path / "merged")
+    merged = load_policy(tmp_path / "merged").model
+    assert merged.dtype == torch.float32
+    kept = merged.model.layers[0].mlp.down_proj.weight - before
+    assert float((kept - delta).norm()) < 0.01 * float(delta.norm())
 
 
 def test_kl_is_measured_from_the_policy_without_adapters(base, adapted, tmp_path):
@@ -180,11 +202,11 @@ def test_kl_is_measured_from_the_policy_without_adapters(base, adapted, tmp_path
     second = train(other, 1, rows, beta=0.1, reference=base)
     assert other.reference.model is not None
     assert off["kl"] > 1e-5
-    assert off["kl"] == pytest.approx(second["kl"], rel=1e-6)
+    assert off["kl"] == pytest.approx(second["kl"], rel=1e-3)
     assert [name for name in adapted.model.peft_config] == ["default"]
     # Adapters that were something at the start are a reference of their own.
     third = load_policy(tmp_path / "trained")
-    assert train(third, 1, rows, beta=0.1, reference=tmp_path / "trained")["kl"] == pytest.approx(0, abs=1e-9)
+    assert train(third, 1, rows, beta=0.1, reference=tmp_path / "trained")["kl"] == pytest.approx(0, abs=1e-6)
 
 
 def test_bfloat16_keeps_the_frozen_base_short(adapted, tmp_path):
@@ -195,7 +217,7 @@ def test_bfloat16_keeps_the_frozen_base_short(adapted, tmp_path):
     assert dtypes == {torch.float32}
     assert causal_model(policy.model).lm_head.weight.dtype == torch.bfloat16
     metrics = train(policy)
-    assert 0 < metrics["logp_gap_max"] < 0.1
+    assert metrics["logp_gap_max"] < 16 * BFLOAT16
     save_policy(policy, tmp_path / "next")
     assert load_policy(tmp_path / "next").adapter_base == policy.adapter_base
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM, PreTrainedTokenizerFast
 
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies.pretrained import load_pretrained
@@ -64,6 +64,16 @@ def test_a_checkpoint_loads(folder):
     assert policy.tokenizer.chat_template == CHATML
     assert (policy.name, policy.step, policy.optimizer_state) == (str(folder), 0, None)
     assert load_pretrained(str(folder), dtype="bfloat16").model.dtype == torch.bfloat16
+
+
+def test_load_mixture_of_experts_turns_the_router_loss_off(folder):
+    size = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    experts = {"num_key_value_heads": 1, "num_local_experts": 2, "output_router_logits": True}
+    MixtralForCausalLM(MixtralConfig(vocab_size=300, **size, **experts)).save_pretrained(folder)
+    policy = load_pretrained(str(folder))
+    assert not policy.model.config.output_router_logits
+    # It would come with the router's logits, of which the sampler's mask knows nothing.
+    assert policy.model(input_ids=torch.tensor([[5, 6]])).aux_loss is None
 
 
 def test_paths_that_are_no_model_folder(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from reported_run import evaluation, metrics, summary
 
 from sg_pipeline.evaluation.intervals import wilson
+from sg_pipeline.reporting.run_tables import identity
 from sg_pipeline.reporting.summary import json_ready
 
 
@@ -47,6 +48,17 @@ def test_curves_and_seconds():
     assert found["curve"]["training.entropy"] == [0.5] * 8
     assert found["curve"]["r_sg_gap"] == [None] + [0.375] * 7
     assert found["seconds"] == {"environment": 8.0, "sampling": 16.0, "training": 4.0, "total": 32.0}
+
+
+def test_summary_lists_every_machine_once():
+    steps = metrics()
+    for number, step in enumerate(steps):
+        step["machine"] = "CPU with AVX2, threads: 1" if number < 3 else "CPU with AVX512, threads: 1"
+    found = summary(metrics=steps)
+    assert found["machines"] == ["CPU with AVX2, threads: 1", "CPU with AVX512, threads: 1"]
+    assert "machine" not in found["curve"]
+    assert f"computed on {'; '.join(found['machines'])}" in identity(found)
+    assert summary()["machines"] == []
 
 
 def test_nothing_that_json_does_not_know():

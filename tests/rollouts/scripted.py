@@ -18,7 +18,7 @@ class ByteFormat:
     def __init__(self, guidance=True):
         self.guidance = guidance
 
-    def opening(self, observation, commands=None):
+    def opening(self, observation, commands=None, forms=()):
         return [*observation.encode(), PROMPT]
 
     def following(self, completion_ids, observation, commands=None):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from rounding import LOGP
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -102,7 +103,7 @@ def test_logprobs_equal_a_fresh_forward(kind, attention, temperature):
         expected = fresh_logprobs(model, ids, temperature)
         for position, logprob in enumerate(logprobs[row]):
             if logprob is not None:
-                assert logprob == pytest.approx(expected[position - 1, ids[position]].item(), abs=1e-4)
+                assert logprob == pytest.approx(expected[position - 1, ids[position]].item(), abs=LOGP)
                 checked += 1
     assert checked > 100
 
@@ -124,7 +125,7 @@ def test_a_row_does_not_depend_on_the_others():
         assert alone[row][:length] == together[row]
         got = [value for value in logprobs[row] if value is not None]
         want = [value for value in alone_logprobs[row][:length] if value is not None]
-        assert got == pytest.approx(want, abs=1e-4)
+        assert got == pytest.approx(want, abs=LOGP)
 
 
 def test_greedy_equals_generate():
@@ -247,7 +248,7 @@ def test_each_row_may_have_its_own_limit_and_a_limit_of_none_only_adds_the_conte
     second = parts.extend([0, 1, 2], [[], [], []], (), [5, 0, 9])
     for row in range(3):
         assert first[row].ids + second[row].ids == expected[row].ids
-        assert first[row].logprobs + second[row].logprobs == pytest.approx(expected[row].logprobs, abs=1e-4)
+        assert first[row].logprobs + second[row].logprobs == pytest.approx(expected[row].logprobs, abs=LOGP)
     with pytest.raises(ValueError, match="for each row at least 0"):
         parts.extend([0], [[1]], (), [-1])
 

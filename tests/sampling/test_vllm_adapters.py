@@ -11,7 +11,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed (docs/vllm.md)")
 pytest.importorskip("peft", reason="PEFT is not installed")
 
 import torch
-from test_vllm_local import CONTEXTS, FLOAT32_GAP, LENGTH, converse, gap_to_policy, policy_of
+from test_vllm_local import BFLOAT16_GAP, CONTEXTS, FLOAT32_GAP, LENGTH, converse, gap_to_policy, policy_of
 
 from sg_pipeline.errors import ConfigurationError, SamplingError
 from sg_pipeline.policies.adapters import LoraConfig, add_adapters
@@ -29,13 +29,13 @@ def adapted(rank=4, **values):
     return policy
 
 
-def train_adapters(policy, seed=1):
+def train_adapters(policy, seed=1, size=0.1):
     """Change the adapters alone, as training does."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in policy.model.named_parameters():
             if ".lora_" in name:
-                weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+                weight.add_(size * torch.randn(weight.shape, generator=generator))
     policy.step += 1
 
 
@@ -109,7 +109,7 @@ def test_adapters_that_are_not_taken_over_are_told(held, monkeypatch):
     policy, engine = held
     train_adapters(policy, 5)
     monkeypatch.setattr(engine, "_take_over", lambda policy: None)
-    with pytest.raises(SamplingError, match=r"log-probabilities \(float32\) are up to .* off the policy's"):
+    with pytest.raises(SamplingError, match=r"does not hold the weights of a PeftModel.* fingerprint"):
         engine.update(policy)
     monkeypatch.undo()
     assert engine.update(policy)
@@ -123,5 +123,26 @@ def test_what_cannot_be_sent_separately_is_refused(held):
     saved.model.peft_config["default"] = replace(saved.model.peft_config["default"], modules_to_save=["lm_head"])
     with pytest.raises(ConfigurationError, match="modules_to_save"):
         LocalEngine(saved, SEPARATE, LENGTH)
-    with pytest.raises(ConfigurationError, match="rank is 600, but vLLM takes adapters of at most 512"):
+    with pytest.raises(ConfigurationError, match="rank is 600, and vLLM takes at most 512"):
         LocalEngine(adapted(rank=600), SEPARATE, LENGTH)
+
+
+def test_bfloat16_engine_gets_adapters_alone_and_misses_no_small_step(monkeypatch):
+    policy = adapted(dtype="bfloat16")
+    for name, weight in policy.model.named_parameters():
+        weight.data = weight.data.float() if ".lora_" in name else weight.data
+    engine = LocalEngine(policy, VllmConfig(), LENGTH)
+    try:
+        train_adapters(policy)
+        assert engine.update(policy)
+        train_adapters(policy, 2, size=1e-5)
+        hand_over = engine._take_over
+        monkeypatch.setattr(engine, "_take_over", lambda policy: None)
+        with pytest.raises(SamplingError, match=r"does not hold the weights of a PeftModel.* fingerprint"):
+            engine.update(policy)
+        monkeypatch.setattr(engine, "_take_over", hand_over)
+        assert engine.update(policy)
+        (first, _), _ = converse(VllmSampler(engine, policy))
+        assert max(gap_to_policy(policy, *pair) for pair in zip(CONTEXTS, first, strict=True)) < BFLOAT16_GAP
+    finally:
+        engine.close()

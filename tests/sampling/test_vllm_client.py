@@ -7,18 +7,23 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from sg_pipeline.errors import SamplingError
+from sg_pipeline.policies.policy import Policy
 from sg_pipeline.sampling.config import SamplingConfig, VllmConfig
 from sg_pipeline.sampling.vllm import client as client_module
 from sg_pipeline.sampling.vllm import guard
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
 from sg_pipeline.sampling.vllm.engine import Engine, Request
+from sg_pipeline.sampling.vllm.held import fingerprint
 from sg_pipeline.sampling.vllm.server import ServerEngine
 from sg_pipeline.sampling.vllm.server_check import check_server
 from sg_pipeline.sampling.vllm.server_process import ServerProcess
@@ -214,7 +219,7 @@ def test_refusals_say_what_the_server_says(server, engine, client):
         written(engine)
     with pytest.raises(RefusalError, match="Not Found"):
         client.get("/nowhere")
-    nobody = Client("http://127.0.0.1:9", answer_s=0.5)
+    nobody = Client("http://127.0.0.1:9", answer_s=60.0)  # refused at once, also on a busy machine
     with pytest.raises(NoAnswerError, match="Cannot connect"):
         nobody.get("/version")
     nobody.close()
@@ -266,3 +271,29 @@ def test_a_killed_run_leaves_no_server(tmp_path):
     _, left = psutil.wait_procs(processes, timeout=5)
     assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_weights_that_server_holds_are_compared_with_those_that_were_sent(server, engine, tmp_path, arrives):
+    """A server that acknowledges an update of a small step and keeps its old weights is found."""
+    policy = Policy(torch.nn.Linear(64, 64), range(3))
+    policy.model.config = SimpleNamespace(tie_word_embeddings=False)
+    engine._folder, engine._clients, engine._shows = tmp_path, {server.url: engine._own}, True
+    held = {}
+
+    def answer():
+        asked = server.asked[-1][1]
+        if asked["method"] == "reload_weights":
+            read = load_file(next(Path(asked["kwargs"]["weights_path"]).glob("*.safetensors")))
+            held.update(read if arrives or not held else {})
+            return 200, {"results": [None]}
+        return 200, {"results": [{name: fingerprint([held[name]], asked["kwargs"]["dtype"]) for name in held}]}
+
+    server.answers |= {"/collective_rpc": answer, "/pause": (200, {}), "/update_weight_version": (200, {})}
+    for _ in range(2):
+        engine.load(policy)
+        equal = engine.held(["weights"]) == [engine.sent(policy)]
+        with torch.no_grad():
+            policy.model.weight.add_(1e-6)
+        policy.step += 1
+    assert equal is arrives

@@ -25,8 +25,9 @@ from sg_pipeline.sampling.vllm.session import VllmSampler
 EXECUTABLE = os.environ.get("VLLM_EXECUTABLE") or (sys.executable if find_spec("vllm") else None)
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no vLLM (docs/vllm.md), nor one in $VLLM_EXECUTABLE")
 
-FLOAT32_GAP = 1e-5
+FLOAT32_GAP = 1e-4
 """|vLLM - transformers| log-probability of a token."""
+BFLOAT16_GAP = 0.15
 LENGTH = 512
 CONTEXTS = [[5 + row, 6, 7, 8] * (row + 1) for row in range(8)]
 
@@ -49,6 +50,16 @@ def change(policy, seed=1):
     with torch.no_grad():
         for weight in policy.model.parameters():
             weight.add_(0.05 * torch.randn(weight.shape, generator=generator).to(weight.dtype))
+    policy.step += 1
+
+
+def train_adapters(policy, size):
+    """Change the adapters alone, as training does."""
+    generator = torch.Generator().manual_seed(policy.step)
+    with torch.no_grad():
+        for name, weight in policy.model.named_parameters():
+            if ".lora_" in name:
+                weight.add_(size * torch.randn(weight.shape, generator=generator))
     policy.step += 1
 
 
@@ -154,6 +165,46 @@ def test_new_weights_are_taken_over_and_what_is_under_way_is_given_up(held):
     assert max(gap_to_policy(policy, *pair) for pair in zip(CONTEXTS, after, strict=True)) < FLOAT32_GAP
     assert min(gap_to_policy(policy, *pair) for pair in zip(CONTEXTS, before, strict=True)) > 0.1
     assert not [*engine._folder.glob("step_*")]
+
+
+def test_server_that_keeps_old_weights_of_a_small_step_is_found(held, monkeypatch):
+    policy, engine = held
+    with torch.no_grad():
+        for weight in policy.model.parameters():
+            weight.add_(1e-6)
+    policy.step += 1
+    monkeypatch.setattr(engine, "_hand_over", lambda client, files, label: None)
+    with pytest.raises(SamplingError, match="does not hold the weights of a Qwen3ForCausalLM that it was sent"):
+        engine.update(policy)
+    monkeypatch.undo()
+    assert engine.update(policy)
+
+
+def test_bfloat16_server_gets_adapters_alone_and_misses_no_small_step(monkeypatch):
+    pytest.importorskip("peft", reason="PEFT is not installed")
+    from sg_pipeline.policies.adapters import LoraConfig, add_adapters
+
+    policy = policy_of(dtype="bfloat16")
+    add_adapters(policy, LoraConfig(rank=4, alpha=12), "base", None, seed=0)
+    for name, weight in policy.model.named_parameters():
+        weight.data = weight.data.float() if ".lora_" in name else weight.data
+    policy.compute = "bfloat16"
+    engine = ServerEngine(policy, SamplingConfig(engine="vllm_server", server={"executable": EXECUTABLE}), LENGTH)
+    try:
+        train_adapters(policy, 0.05)
+        assert engine.update(policy)
+        monkeypatch.setattr("sg_pipeline.sampling.vllm.server.write_weights", lambda *_, **__: pytest.fail("base sent"))
+        train_adapters(policy, 1e-5)
+        replace = engine._replace_adapters
+        monkeypatch.setattr(engine, "_replace_adapters", lambda client, folder, label: None)
+        with pytest.raises(SamplingError, match="does not hold the weights of a PeftModelForCausalLM that it was sent"):
+            engine.update(policy)
+        monkeypatch.setattr(engine, "_replace_adapters", replace)
+        assert engine.update(policy)
+        first, _ = converse(VllmSampler(engine, policy))
+        assert max(gap_to_policy(policy, *pair) for pair in zip(CONTEXTS, first, strict=True)) < BFLOAT16_GAP
+    finally:
+        engine.close()
 
 
 def test_a_server_that_does_not_fit_is_told(held, tmp_path, monkeypatch):

@@ -4,32 +4,16 @@ import inspect
 
 import pytest
 import torch
-from learning_tools import TEMPERATURE, largest_difference, same, weights
+from learning_tools import TEMPERATURE, same, sampled, weights
+from rounding import BFLOAT16, LOGP, UPDATE, update_difference
 
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
 from sg_pipeline.policies.compute import computing, shorten_frozen
 from sg_pipeline.policies.tiny import TinyConfig, build_tiny
 from sg_pipeline.randomness import stream
-from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow
 from sg_pipeline.training.learner import train_step
-
-
-def sampled(policy, compute, rows=8, turns=3, written=6):
-    """Return experience that the sampler has made, and its session."""
-    session = TransformersSampler(policy.model, TEMPERATURE, compute).open([stream(1, row) for row in range(rows)], 400)
-    ids, mask, logprobs = ([[] for _ in range(rows)] for _ in range(3))
-    for turn in range(turns):
-        contexts = [stream(2, turn, row).integers(10, 1000, 4 + row).tolist() for row in range(rows)]
-        for row, completion in enumerate(session.extend(range(rows), contexts, [], written)):
-            ids[row] += contexts[row] + completion.ids
-            mask[row] += [0] * len(contexts[row]) + [1] * written
-            logprobs[row] += [0.0] * len(contexts[row]) + completion.logprobs
-    made = [
-        ExperienceRow(ids[r][:4], ids[r][4:], logprobs[r][4:], mask[r][4:], (-1.0) ** r * (1 + r)) for r in range(rows)
-    ]
-    return made, session
 
 
 def step(policy, rows, number=0, **config):
@@ -37,13 +21,13 @@ def step(policy, rows, number=0, **config):
 
 
 def test_bfloat16_sampler_and_trainer_agree(make_policy):
-    """The bounds are three times what was measured."""
     policy = make_policy()
     policy.compute = "bfloat16"
     rows, session = sampled(policy, "bfloat16")
     alike = step(policy, rows)
-    assert 0 < alike["logp_gap_mean"] < 0.006
-    assert alike["logp_gap_max"] < 0.03
+    # Some processors compute both alike to the last bit; more than one rounding of logits of this size is a fault.
+    assert alike["logp_gap_mean"] < 2 * BFLOAT16
+    assert alike["logp_gap_max"] < 16 * BFLOAT16
     assert alike["tokens_trained"] == 8 * 3 * 6
     _, whole = sampled(policy, "weights")
     for short, long in zip(session._cache.layers, whole._cache.layers, strict=True):
@@ -120,7 +104,7 @@ def kept_bytes(run):
 
 
 def test_checkpointing_is_the_same_step_with_less_memory(make_policy, make_experience):
-    results = {}
+    results, start = {}, weights(make_policy())
     for on in (False, True):
         policy = make_policy()
         rows = make_experience(policy)
@@ -129,22 +113,22 @@ def test_checkpointing_is_the_same_step_with_less_memory(make_policy, make_exper
         assert not policy.model.is_activation_checkpointing
     (plain, first, one), (less, second, other) = results[False], results[True]
     for key in ("loss", "entropy", "grad_norm_max"):
-        assert second[key] == pytest.approx(first[key], rel=1e-6)
-    assert largest_difference(one, other) < 1e-7
+        assert second[key] == pytest.approx(first[key], rel=1e-4)
+    assert update_difference(start, other, one) < UPDATE
     assert less < 0.7 * plain
 
 
 def test_logits_in_chunks_are_the_same_step_with_less_memory(make_policy, make_experience):
-    results = {}
+    results, start = {}, weights(make_policy())
     for chunk in (None, 8):
         policy = make_policy()
         rows = make_experience(policy)
         kept, metrics = kept_bytes(lambda p=policy, r=rows, c=chunk: step(p, r, logits_chunk_tokens=c))
         results[chunk] = kept, metrics, weights(policy)
     (plain, first, one), (less, second, other) = results[None], results[8]
-    assert second["loss"] == pytest.approx(first["loss"], rel=1e-6)
-    assert second["entropy"] == pytest.approx(first["entropy"], rel=1e-6)
-    assert largest_difference(one, other) < 1e-6
+    assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
+    assert second["entropy"] == pytest.approx(first["entropy"], rel=1e-4)
+    assert update_difference(start, other, one) < UPDATE
     table = first["tokens_trained"] * policy.model.config.vocab_size * 4
     assert plain - less > 0.8 * table
 
@@ -179,8 +163,8 @@ def test_fused_evaluation_equals_the_lean_one(make_policy, make_experience):
     add_fused_lm_head(policy.model, temperature=TEMPERATURE, outputs=("log_probs", "entropy"))
     fused, entropy, _ = fused_token_logps(policy.model, ids, wanted)
     assert fused.shape == wanted.shape
-    assert torch.allclose(logps, fused, atol=1e-5)
-    assert torch.allclose(entropies, entropy, atol=1e-5)
+    assert torch.allclose(logps, fused, atol=LOGP)
+    assert torch.allclose(entropies, entropy, atol=LOGP)
     assert not fused[~wanted].any()
 
 
@@ -193,9 +177,9 @@ def test_what_is_fused_can_train(make_policy, make_experience, monkeypatch):
             monkeypatch.setattr(ReplayTrainer, "_lean", lambda self, model: False)
         policy = make_policy()
         results.append((step(policy, make_experience(policy), micro_batch_tokens=60), weights(policy)))
-    assert results[1][0]["loss"] == pytest.approx(results[0][0]["loss"], rel=1e-5)
+    assert results[1][0]["loss"] == pytest.approx(results[0][0]["loss"], rel=1e-4)
     assert results[1][0]["entropy"] == pytest.approx(results[0][0]["entropy"], rel=1e-4)
-    assert largest_difference(results[0][1], results[1][1]) < 1e-5
+    assert update_difference(weights(make_policy()), results[1][1], results[0][1]) < UPDATE
 
 
 def test_adams_memory_is_handed_over(make_policy, make_experience):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from learning_tools import same, weights
+from rounding import LOGP
 
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.handover import GuidedFormat
@@ -132,7 +133,7 @@ def test_agreement_is_that_of_the_guidance_the_policy_would_write(form, make_pol
     itself = Trajectory(lessons[0].task, 9, 0, 0, (own,), True, False, 1.0)
     found = guidance_agreement(policy, [itself], 100)
     assert (found["turns"], found["verdict"], found["guidance"]) == (1, 1.0, 1.0)
-    assert found["loss"] == pytest.approx(-sum(answer.logprobs) / len(answer.ids), abs=1e-4)
+    assert found["loss"] == pytest.approx(-sum(answer.logprobs) / len(answer.ids), abs=LOGP)
     both = guidance_agreement(policy, [*lessons, itself], 100)
     assert both["turns"] == 10
     assert both["guidance"] == pytest.approx(0.1)

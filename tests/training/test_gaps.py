@@ -1,14 +1,22 @@
 """The gap between sampler and trainer finds its way to the turn that it was measured in."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from learning_tools import TEMPERATURE
 
+from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.errors import SamplingError
+from sg_pipeline.pipelines.step.nodes import train
 from sg_pipeline.rewards.advantages import EPSILON
+from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import experience_table
-from sg_pipeline.training.gaps import gap_table
+from sg_pipeline.training.gaps import explained_gap, gap_table
 from sg_pipeline.training.learner import train_step
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
@@ -58,3 +66,65 @@ def test_a_sampler_that_is_off_shows_in_its_own_turns(tables, make_policy) -> No
     assert table.height == 4  # both turns of both trajectories that were selected
     assert table["gap_max"].max() == pytest.approx(trained.metrics["logp_gap_max"])
     assert table["gap_max"].min() > EPSILON  # recorded as -3.0, which they are not
+
+
+def train_node(policy, tables, sampling=None, **config):
+    """Call the node that trains, with a sampler that recorded what the policy would not have."""
+    turns, rewards = tables
+    return train(
+        policy,
+        turns,
+        rewards,
+        {"step": policy.step},
+        {"timings": {"total_s": 0.0}, "counters": {}},
+        Path(),
+        TrainConfig(minibatch=2, **config),
+        RolloutConfig(temperature=TEMPERATURE),
+        sampling or SamplingConfig(),
+        RunConfig(name="r"),
+    )
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm", "vllm_server"])
+def test_gap_of_a_first_step_ends_the_run(tables, make_policy, engine) -> None:
+    sampling = SamplingConfig(engine=engine, server={"url": "http://h:1"} if engine == "vllm_server" else {})
+    for correction in ("none", "token_truncate"):
+        with pytest.raises(SamplingError, match=f"step 0: .*sampling.engine {engine}.*rounding explains 0.001"):
+            train_node(make_policy(), tables, sampling, sampler_correction=correction)
+
+
+def test_gap_of_a_later_step_is_a_warning(tables, make_policy, make_experience, caplog) -> None:
+    policy = make_policy()
+    train_step(policy, make_experience(policy), TrainConfig(), 0, 0, temperature=TEMPERATURE)
+    policy.step = 0  # of the recorded trajectories
+    metrics, _, _ = train_node(policy, tables)
+    assert metrics["training"]["logp_gap_mean"] > 0.1
+    assert "the policy that is trained is not the one that sampled" in caplog.text
+
+
+def test_gap_after_steps_without_advantage_is_that_of_a_first_step(tables, make_policy) -> None:
+    turns, rewards = tables
+    policy = make_policy()
+    train_node(policy, (turns, rewards.with_columns(advantage=0.0)))
+    policy.step = 0
+    with pytest.raises(SamplingError):
+        train_node(policy, tables)
+
+
+@pytest.mark.parametrize(
+    ("compute", "dtype", "engine", "temperature", "explained"),
+    [
+        ("weights", "float32", "transformers", 1.0, 1e-3),
+        ("weights", "bfloat16", "transformers", 1.0, 0.125),
+        ("bfloat16", "float32", "transformers", 1.0, 0.125),
+        ("tf32", "float32", "transformers", 1.0, 2**-6),
+        ("weights", "float16", "transformers", 0.5, 2**-5),
+        ("weights", "float32", "vllm", 1.0, 0.125),
+    ],
+)
+def test_explained_gap_follows_the_shortest_type(make_policy, compute, dtype, engine, temperature, explained) -> None:
+    policy = make_policy()
+    policy.model.to(getattr(torch, dtype))
+    policy.compute = compute
+    sampling = SamplingConfig(engine=engine, vllm={"dtype": "bfloat16"})
+    assert explained_gap(policy, sampling, temperature) == explained

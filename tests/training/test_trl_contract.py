@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from learning_tools import TEMPERATURE
+from rounding import LOGP
 
 from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import collate
@@ -72,6 +73,20 @@ def test_loss_reads_the_inputs_that_we_give(grpo_trainer):
     assert read - pictures == expected, HINT + f"_compute_loss reads {sorted(read - pictures)}"
 
 
+def test_loss_reads_no_setting_that_we_leave_to_trl(grpo_trainer):
+    """What is not set in `learner._build_trainer` must be without effect in the losses that we offer."""
+    from trl import GRPOConfig
+
+    read = set(re.findall(r"self\.args\.(\w+)", inspect.getsource(grpo_trainer._compute_loss)))
+    ours = {"use_bias_correction_kl", "steps_per_generation"}
+    off = {"delta": None, "entropy_coef": 0.0, "use_adaptive_entropy": False, "top_entropy_quantile": 1.0,
+           "off_policy_mask_threshold": None}  # fmt: skip
+    others = {name for name in read if name.startswith(("sapo_", "vespo_", "entropy_"))}
+    assert read - ours - set(off) - others == set(), HINT + f"it reads {sorted(read)}"
+    defaults = {name: GRPOConfig.__dataclass_fields__[name].default for name in off}
+    assert defaults == off, HINT + f"defaults are {defaults}"
+
+
 def test_loss_evaluates_the_policy_once_through_the_hook(grpo_trainer):
     source = inspect.getsource(grpo_trainer._compute_loss)
     assert source.count("self._get_per_token_logps_and_entropies(") == 1, HINT + "the policy is evaluated elsewhere"
@@ -97,7 +112,7 @@ def test_lean_evaluation_equals_trls(make_policy, make_experience, monkeypatch):
     monkeypatch.setattr(ReplayTrainer, "_get_per_token_logps_and_entropies", both)
     metrics = train_step(policy, rows, TrainConfig(), seed=0, step=0, temperature=TEMPERATURE).metrics
     assert len(calls) == 2
-    assert max(calls) < 1e-5, HINT + f"log-probabilities or entropies differ by {max(calls)}"
+    assert max(calls) < LOGP, HINT + f"log-probabilities or entropies differ by {max(calls)}"
     # And the stock evaluation trains the same policy.
     monkeypatch.undo()
     other = make_policy()
@@ -119,6 +134,6 @@ def test_padding_does_not_reach_what_is_trained(make_policy, make_experience):
             alone = collate([row], pad_id=0)
             single = torch.cat([alone["prompt_ids"], alone["completion_ids"]], dim=1)
             one, _, _ = policy_token_logps(policy.model, single, alone["tool_mask"].bool(), TEMPERATURE)
-            assert torch.allclose(batch[i, : row.length - 1], one[0], atol=1e-5)
+            assert torch.allclose(batch[i, : row.length - 1], one[0], atol=LOGP)
             recorded = alone["sampling_per_token_logps"][0]
-            assert torch.allclose(one[0], recorded, atol=1e-5)
+            assert torch.allclose(one[0], recorded, atol=LOGP)

@@ -123,7 +123,7 @@ def test_loss_is_the_mean_over_imitated_tokens_whatever_the_padding(make_policy)
         logps = policy.model(input_ids=ids[None]).logits[0, :-1].log_softmax(-1).gather(-1, ids[1:, None])[:, 0]
         terms += (-logps[torch.tensor(demo.loss_mask[1:]).bool()]).tolist()
     loss = imitation_loss(policy.model, batch.input_ids, batch.loss_mask).item()
-    assert loss == pytest.approx(sum(terms) / len(terms), rel=1e-5)
+    assert loss == pytest.approx(sum(terms) / len(terms), rel=1e-4)
 
 
 def test_learns_and_reports(make_policy):

@@ -3,21 +3,31 @@
     opening ─► completion ─► following ─► completion ─► …        (contexts: `Segment.ENVIRONMENT`)
     completion = <guidance>polarity: text</guidance><action>command</action> + end of turn
 
-A prompt set may ask for a thought between the two, or in place of the guidance (see `thoughts.py`); its tokens count
-as `Segment.ACTION`, since they are reasoning about the action and carry no verdict.
+A prompt set may ask for a thought between the two, or in place of the guidance (see `thoughts.py`), and a reasoning
+model drafts before both (see `reasoning.py`). Wherever they stand, their tokens count as `Segment.ACTION`, since they
+lead to the action and carry no verdict.
 
-Works on any tokenizer with a chat template: tags may be one token or spread over many.
+A command reaches the environment as it was written: only line breaks become spaces, since environments read one line,
+and ASCII white space between tag and command is left out. What is no command is shortened.
+
+Works on any tokenizer with a chat template: tags may be one token or spread over many. Of what is encoded, only the
+template and the tags of a reply are control tokens (see `encoding.py`).
 """
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sg_pipeline.agents.chat import chat_pieces
+from sg_pipeline.agents.chat import DATE, chat_pieces
+from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
+from sg_pipeline.agents.encoding import Encoder, Part
 from sg_pipeline.agents.prompts import Prompts
+from sg_pipeline.agents.reasoning import reasoning_of
 from sg_pipeline.agents.thoughts import Span, find_thoughts, inside, text_of
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.trajectories.types import Polarity, Segment
@@ -26,9 +36,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 RAW_ACTION_CHARACTERS = 200
-"""An unparseable action is handed to the environment cut to this length."""
+"""An action that was not parsed is handed to the environment cut to this length."""
 
 _GUIDANCE_OPEN, _GUIDANCE_CLOSE, _ACTION_OPEN = "<guidance>", "</guidance>", "<action>"
+_BLANKS = " \t\r\n\f\v"
+_LINE_BREAK = re.compile(rf"[{_BLANKS}]*[\r\n][{_BLANKS}]*")
 _VERDICT = re.compile(r"\s*(positive|neutral|negative)\b", re.IGNORECASE)
 
 
@@ -40,7 +52,8 @@ class ParsedTurn:
         guidance: its text without tags; None where guidance is off or was not found.
         polarity: None where guidance is off; NEUTRAL where it was not parseable.
         guidance_parsed: a guidance that starts with a polarity stands before the action.
-        action: the text for the environment, on one line; the raw text where it was not parseable.
+        action: the text for the environment, on one line; where it was not parseable, the beginning of the raw text
+            without the reasoning, which is never played.
         action_parsed: a non-empty action was found in its tags.
         segments: `Segment` of each token of the completion.
         thought: what was thought before the action; None where the prompts ask for no thought or none was found.
@@ -58,13 +71,22 @@ class ParsedTurn:
 class AgentFormat:
     """Puts observations into tokens and takes completions apart, for one tokenizer, prompt set and mode."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts, guidance: bool) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Prompts,
+        guidance: bool,
+        stop_ids: Collection[int] = (),
+        date: datetime.date = DATE,
+    ) -> None:
         """Read the tokenizer's chat template.
 
         Args:
             tokenizer: with a chat template.
             prompts: see `agents.prompts`.
             guidance: the policy writes guidance before each action.
+            stop_ids: the model's own ends, see `Policy.stop_ids`; those of template and tokenizer are known.
+            date: what the template takes for today.
 
         Raises:
             CheckpointError: the template is missing or cannot be used append-only, or nothing ends a turn.
@@ -80,36 +102,66 @@ class AgentFormat:
         self.guidance = guidance
         self._tokenizer = tokenizer
         self._prompts = prompts
-        self._pieces = chat_pieces(tokenizer, system)
+        self._pieces = chat_pieces(tokenizer, system, date)
+        self.reasoning = reasoning_of(self._pieces, tokenizer.get_chat_template())
+        self._encoder = Encoder(tokenizer)
         self._tag = rf"</?(?:{'|'.join(['guidance', 'action', *filter(None, [prompts.thought])])})>"
         self._guidance_pattern, self._action_pattern = (
             re.compile(rf"<{name}>((?:(?!{self._tag}).)*)</{name}>", re.DOTALL) for name in ("guidance", "action")
         )
-        self._end, self._end_length = self._end_of_turn()
         eos = tokenizer.eos_token_id
-        self._stop_ids = tuple(sorted({self._end} | ({eos} if isinstance(eos, int) else set())))
+        others = {*stop_ids, *([eos] if isinstance(eos, int) else [])}
+        self._end, self._end_length = self._end_of_turn(others)
+        # Where the end of a turn ends its reasoning as well (gpt-oss), a turn goes on behind it.
+        ends = self._decode([self._end]) in self.reasoning.close and others - {self._end}
+        self._stop_ids = tuple(sorted(ends or others | {self._end}))
+        self._reply_end = next(token for token in (self._end, eos, *self._stop_ids) if token in self._stop_ids)
+        # The prompts' own words: they may hold the tags of a reply as tokens, but nothing that the template writes.
+        before, _, behind = self._pieces.before
+        template = (before, behind, self._pieces.between, self._pieces.first_prompt, self._pieces.prompt)
+        self._reserved = self._encoder.words("\0".join([*template, *map(self._decode, zip(self._stop_ids))]))
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
         """Tokens that end a completion."""
         return self._stop_ids
 
-    def opening(self, observation: str, commands: tuple[str, ...] | None = None) -> list[int]:
+    def opening(
+        self, observation: str, commands: tuple[str, ...] | None = None, forms: tuple[str, ...] = ()
+    ) -> list[int]:
         """Return the tokens before the first completion: system prompt, first observation (task included), prompt.
 
         Args:
             observation: what the environment showed.
             commands: admissible commands to show with it, None for none.
+            forms: of the game's commands, for a system prompt that lists them.
+
+        Raises:
+            ConfigurationError: the system prompt lists forms, and there are none.
         """
+        before, system, behind = self._pieces.before
+        if FORMS in system and not forms:
+            raise ConfigurationError(
+                f"prompts '{self._prompts.name}' list the forms of the game's commands ({FORMS}), but the environment "
+                f"names none: return them as StepResult.forms of its `reset`, or write the commands into the prompts."
+            )
+        if forms:
+            warn_of_foreign_commands(self._prompts.name, system, forms)
+        first, *others = system.split(FORMS)
+        prompt: list[Part] = [(first, self._reserved)]
+        for text in others:
+            prompt += [(" | ".join(forms), self._encoder.control), (text, self._reserved)]
         user = self._prompts.user_message(observation, commands)
-        return self._encode(self._pieces.before + user + self._pieces.first_prompt)
+        return self._encoder.encode(
+            (before, ()), *prompt, (behind, ()), (user, self._encoder.control), (self._pieces.first_prompt, ())
+        )
 
     def following(
         self, completion_ids: Sequence[int], observation: str, commands: tuple[str, ...] | None = None
     ) -> list[int]:
         """Return the tokens to append after `completion_ids`: end of the turn if it is missing, observation, prompt."""
         user = self._prompts.user_message(observation, commands)
-        ids = self._encode(self._pieces.between + user + self._pieces.prompt)
+        ids = self._encoder.encode((self._pieces.between, ()), (user, self._encoder.control), (self._pieces.prompt, ()))
         ended = len(completion_ids) > 0 and completion_ids[-1] == self._end
         if ended:
             return ids[self._end_length :]
@@ -123,54 +175,69 @@ class AgentFormat:
             guidance_text: what follows the polarity, e.g. "find mug".
             action: the command.
         """
-        text = f"<action>{action}</action>"
+        before = self.reasoning.close if self.reasoning.inside else self._pieces.header
+        parts = [(f"{before}<action>", ()), (action, self._encoder.control), ("</action>", ())]
         if self.guidance:
             if polarity is None:
                 raise ValueError("a guided reply needs a polarity")
-            text = f"<guidance>{polarity.value}: {guidance_text}</guidance>{text}"
-        ids = self._encode(text)
-        return ids if ids[-1] == self._end else [*ids, self._end]
+            guidance = f"{polarity.value}: {guidance_text}"
+            parts[:1] = [(f"{before}<guidance>", ()), (guidance, self._encoder.control), ("</guidance><action>", ())]
+        ids = self._encoder.encode(*parts)
+        return ids if ids[-1] in self._stop_ids else [*ids, self._reply_end]
 
     def parse(self, completion_ids: Sequence[int]) -> ParsedTurn:
         """Take a completion apart. Never raises: what is not understood is counted by the flags."""
         ids = [int(token) for token in completion_ids]
-        text = self._decode(self._without_end(ids))
-        thoughts = find_thoughts(text, self._prompts.thought) if self._prompts.thought else []
+        whole = self._decode(self._without_end(ids))
+        first, last = self.reasoning.answer(whole)
+        text = whole[first:last]
+        thoughts, drafted = (
+            find_thoughts(part, self._prompts.thought) if self._prompts.thought else [] for part in (text, whole)
+        )
         action, start = self._find_action(text, thoughts)
         # Guidance steers the action only from before it.
         boundary = self._boundary(text, start)
         guidance = self._guidance_pattern.search(text, 0, boundary) if self.guidance else None
         verdict = _VERDICT.match(guidance[1]) if guidance else None
-        command = _one_line(action[1]) if action else ""
+        command = _LINE_BREAK.sub(" ", action[1].strip(_BLANKS)) if action else ""
         raw = max([boundary, *(span.end for span in thoughts if start < 0 or span.start < start)])
+        border = self._border(guidance, boundary, thoughts)
+        begin = max([0, *(span.end for span in thoughts if guidance and span.end <= guidance.start())])
         return ParsedTurn(
             guidance=" ".join(guidance[1].split()) if guidance else None,
             polarity=None if not self.guidance else Polarity(verdict[1].lower()) if verdict else Polarity.NEUTRAL,
             guidance_parsed=verdict is not None,
-            action=command or _one_line(text[raw:]) or _one_line(text),
+            action=command or _shortened(text[raw:]) or _shortened(text),
             action_parsed=bool(command),
-            segments=self._segments(ids, self._border(guidance, boundary, thoughts)),
-            thought=text_of(text, thoughts, start if start >= 0 else len(text)),
+            segments=self._segments(ids, first + begin, first + border),
+            thought=text_of(whole, drafted, first + (start if start >= 0 else len(text))),
         )
 
-    def _end_of_turn(self) -> tuple[int, int]:
+    def answer_ids(self, completion_ids: Sequence[int]) -> list[int]:
+        """Return a completion's tokens without those of its reasoning."""
+        ids = [int(token) for token in completion_ids]
+        first, last = self.reasoning.answer(self._decode(ids))
+        return ids[self._reach(ids, first) : self._reach(ids, last)]
+
+    def _end_of_turn(self, others: Collection[int]) -> tuple[int, int]:
         """Return the token that ends a completion and how many tokens of `following` it makes superfluous.
 
-        It is what the template puts after a completion (white space apart), or else the tokenizer's own end.
+        It is what the template puts after a completion (white space apart), or else the tokenizer's own end, or one
+        of the model's.
         """
         tokenizer = self._tokenizer
         special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-        after = self._encode(self._pieces.between)
+        after = self._encoder.encode((self._pieces.between, ()))
         for position, token in enumerate(after):
             if token in special:
                 return token, position + 1
             if self._decode([token]).strip():
                 break
-        if isinstance(tokenizer.eos_token_id, int):
-            return tokenizer.eos_token_id, 0
+        if others:
+            return next((end for end in [tokenizer.eos_token_id] if isinstance(end, int)), min(others)), 0
         raise CheckpointError(
             f"nothing ends a turn in the tokenizer '{tokenizer.name_or_path}': its chat template puts no special "
-            "token after an assistant message and it has no eos_token; set one of them."
+            "token after an assistant message and there is no eos_token; set one of them."
         )
 
     def _find_action(self, text: str, thoughts: Sequence[Span]) -> tuple[re.Match[str] | None, int]:
@@ -202,19 +269,18 @@ class AgentFormat:
         # Cut off inside the guidance; without any tag it is all action.
         return len(text) if _GUIDANCE_OPEN in text else 0
 
-    def _segments(self, ids: list[int], boundary: int) -> list[int]:
-        """Return each token's segment: a token belongs to where it begins."""
-        if boundary == 0:
-            return [int(Segment.ACTION)] * len(ids)
-        # The smallest number of tokens whose text reaches the boundary, by bisection over decoded prefixes.
-        low, high = 0, len(ids)
-        while low < high:
-            middle = (low + high) // 2
-            if len(self._decode(ids[:middle])) >= boundary:
-                high = middle
-            else:
-                low = middle + 1
-        return [int(Segment.GUIDANCE)] * low + [int(Segment.ACTION)] * (len(ids) - low)
+    def _segments(self, ids: list[int], begin: int, border: int) -> list[int]:
+        """Return each token's segment, with guidance between two characters: a token belongs to where it begins."""
+        before = self._reach(ids, begin)
+        guidance = max(0, self._reach(ids, border) - before)
+        action = int(Segment.ACTION)
+        return [action] * before + [int(Segment.GUIDANCE)] * guidance + [action] * (len(ids) - before - guidance)
+
+    def _reach(self, ids: Sequence[int], position: int) -> int:
+        """Return the smallest number of tokens whose text reaches a character, by bisection over decoded prefixes."""
+        if position == 0:
+            return 0
+        return bisect_left(range(len(ids)), position, key=lambda count: len(self._decode(ids[:count])))
 
     def _without_end(self, ids: list[int]) -> list[int]:
         """Leave out the stop token, unless it is a tag itself."""
@@ -222,14 +288,11 @@ class AgentFormat:
             return ids[:-1]
         return ids
 
-    def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
-
     def _decode(self, ids: Sequence[int]) -> str:
         text = self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return text
 
 
-def _one_line(text: str) -> str:
+def _shortened(text: str) -> str:
     return " ".join(text.split())[:RAW_ACTION_CHARACTERS].rstrip()

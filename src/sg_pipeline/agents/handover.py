@@ -9,12 +9,15 @@ wrote is `Segment.GUIDANCE` here, whatever it says, and the rest is `Segment.ACT
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sg_pipeline.agents.chat import DATE
 from sg_pipeline.agents.format import AgentFormat, ParsedTurn
+from sg_pipeline.agents.reasoning import Reasoning
 from sg_pipeline.trajectories.types import Segment
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from sg_pipeline.agents.prompts import Prompts
 
 ENDS = ("</guidance>", "<action>")
-"""What ends a guidance. An action that begins inside one ends it, too: the guide does not act."""
+"""What ends a guidance. An action that begins inside one ends it, too: the guide does not act. Reasoning does not."""
 
 _VERDICT = re.compile(r"<guidance>\s*(?:positive|neutral|negative)\b", re.IGNORECASE)
 _TAIL = max(map(len, ENDS))
@@ -33,9 +36,10 @@ _TAIL = max(map(len, ENDS))
 class Handover:
     """Says, token by token, whether the guidance ends here. Works for tags of one token, of many, or merged ones."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Look at texts as `tokenizer` decodes them."""
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, reasoning: Reasoning | None = None) -> None:
+        """Look at texts as `tokenizer` decodes them, without `reasoning` (None: in the tags of known models)."""
         self._tokenizer = tokenizer
+        self._reasoning = reasoning or Reasoning()
         self._may_end: dict[int, bool] = {}
 
     def __call__(self, ids: Sequence[int]) -> bool:
@@ -48,7 +52,9 @@ class Handover:
         if last not in self._may_end:
             # Tags end on this sign: hardly any other token needs a look at the text before it.
             self._may_end[last] = ">" in self._decode([last])
-        return self._may_end[last] and any(tag in self._decode(ids[-_TAIL:]) for tag in ENDS)
+        if not self._may_end[last] or not any(tag in self._decode(ids[-_TAIL:]) for tag in ENDS):
+            return False
+        return any(tag in self._answer(ids) for tag in ENDS)
 
     def length(self, ids: Sequence[int]) -> int:
         """Return how many tokens of a whole turn are the guide's: all, where nothing ends the guidance."""
@@ -57,7 +63,12 @@ class Handover:
     def verdict_length(self, ids: Sequence[int]) -> int:
         """Return with how many tokens of a turn the guidance's verdict is complete; 0 where it gives none."""
         guides = range(1, self.length(ids) + 1)
-        return next((n for n in guides if _VERDICT.match(self._decode(ids[:n]).lstrip())), 0)
+        return next((n for n in guides if _VERDICT.match(self._answer(ids[:n]).lstrip())), 0)
+
+    def _answer(self, ids: Sequence[int]) -> str:
+        text = self._decode(ids)
+        start, stop = self._reasoning.answer(text)
+        return text[start:stop]
 
     def _decode(self, ids: Sequence[int]) -> str:
         text = self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -68,10 +79,16 @@ class Handover:
 class GuidedFormat(AgentFormat):
     """The format of turns whose guidance somebody else wrote; texts and tokens are those of `AgentFormat`."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Prompts,
+        stop_ids: Collection[int] = (),
+        date: datetime.date = DATE,
+    ) -> None:
         """Read the tokenizer's chat template (see `AgentFormat`)."""
-        super().__init__(tokenizer, prompts, guidance=True)
-        self.handover = Handover(tokenizer)
+        super().__init__(tokenizer, prompts, guidance=True, stop_ids=stop_ids, date=date)
+        self.handover = Handover(tokenizer, self.reasoning)
 
     def parse(self, completion_ids: Sequence[int]) -> ParsedTurn:
         """Take a turn apart; its segments say who wrote each token."""

@@ -9,11 +9,13 @@ The call that writes a note is a conversation of its own, as in the original: it
 
 from __future__ import annotations
 
+import datetime
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sg_pipeline.agents.chat import DATE
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.errors import ConfigurationError
 
@@ -27,7 +29,13 @@ if TYPE_CHECKING:
 class ReflectionFormat:
     """Text and tokens of the call between two trials, for one tokenizer and prompt set."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: Prompts) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Prompts,
+        stop_ids: Collection[int] = (),
+        date: datetime.date = DATE,
+    ) -> None:
         """Read the tokenizer's chat template (see `AgentFormat`).
 
         Raises:
@@ -42,7 +50,7 @@ class ReflectionFormat:
         self._tokenizer = tokenizer
         self._prompts = prompts
         call = replace(prompts, plain=prompts.reflector, observation="{observation}", thought="")
-        self._format = AgentFormat(tokenizer, call, guidance=False)
+        self._format = AgentFormat(tokenizer, call, guidance=False, stop_ids=stop_ids, date=date)
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
@@ -90,7 +98,8 @@ class ReflectionFormat:
         return tokens(dropped)
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return what was written as text on one line, without special tokens: it goes into other prompts."""
-        text = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """Return what was written as text on one line, without reasoning and special tokens: it goes into prompts."""
+        answer = self._format.answer_ids(ids)
+        text = self._tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return " ".join(text.split())

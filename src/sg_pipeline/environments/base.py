@@ -24,6 +24,8 @@ class StepResult:
         valid: the action was understood and possible (True after reset).
         admissible: the commands that are possible now; None unless asked for.
         parts: what the score is made of, (name, value in [0, 1]) each; those of an episode's last answer count.
+        forms: after `reset`, the forms of this game's commands, such as "take (object) from (receptacle)", for prompts
+            that list them; empty where the environment names none.
     """
 
     observation: str
@@ -34,6 +36,7 @@ class StepResult:
     valid: bool = True
     admissible: tuple[str, ...] | None = None
     parts: tuple[tuple[str, float], ...] = ()
+    forms: tuple[str, ...] = ()
 
 
 class Environment(Protocol):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from sg_pipeline.agents.chat import DATE
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.errors import ConfigurationError
@@ -92,9 +94,9 @@ def play_trial(
         attempts = _first_attempts(panel, evaluation)
     else:
         notes = reflections_from_frame(*reflections)
-        words = _reflection_format(policy, method, prompting, environment)
+        words = _reflection_format(policy, method, prompting, environment, rollout.date)
         attempts = next_attempts(_failed(before), notes, prompting.reflexion.memory, words)
-    agent_format = _agent_format(policy, method, prompting, environment)
+    agent_format = _agent_format(policy, method, prompting, environment, rollout.date)
     trajectories, counters = play_attempts(
         attempts,
         trial,
@@ -141,7 +143,7 @@ def reflect_on_trial(
         _failed(played),
         trial,
         world().each(lambda: make_sampler(policy, sampling, evaluation.temperature, rollout.max_length)),
-        _reflection_format(policy, method, prompting, environment),
+        _reflection_format(policy, method, prompting, environment, rollout.date),
         max_new_tokens=prompting.reflexion.max_new_tokens,
         max_length=rollout.max_length,
         seed=seed,
@@ -152,23 +154,32 @@ def reflect_on_trial(
 
 
 def _agent_format(
-    policy: Policy, method: Method, prompting: PromptingConfig, environment: EnvironmentConfig
+    policy: Policy,
+    method: Method,
+    prompting: PromptingConfig,
+    environment: EnvironmentConfig,
+    date: datetime.date = DATE,
 ) -> AgentFormat:
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.prompts import load_prompts
 
     guidance = method == "react_self_guide"
     prompts = load_prompts(prompting.prompts_of(method), environment.benchmark.name)
-    return AgentFormat(policy.tokenizer, prompts, guidance=guidance)
+    return AgentFormat(policy.tokenizer, prompts, guidance, policy.stop_ids, date)
 
 
 def _reflection_format(
-    policy: Policy, method: Method, prompting: PromptingConfig, environment: EnvironmentConfig
+    policy: Policy,
+    method: Method,
+    prompting: PromptingConfig,
+    environment: EnvironmentConfig,
+    date: datetime.date = DATE,
 ) -> ReflectionFormat:
     from sg_pipeline.agents.prompts import load_prompts
     from sg_pipeline.agents.reflexion import ReflectionFormat
 
-    return ReflectionFormat(policy.tokenizer, load_prompts(prompting.prompts_of(method), environment.benchmark.name))
+    prompts = load_prompts(prompting.prompts_of(method), environment.benchmark.name)
+    return ReflectionFormat(policy.tokenizer, prompts, policy.stop_ids, date)
 
 
 def _first_attempts(panel: dict[str, Any], config: EvaluationConfig) -> list[Attempt]:

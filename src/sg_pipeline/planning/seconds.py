@@ -208,7 +208,7 @@ def _sync(case: Case, passes: int, updates: int) -> float:
         seconds += passes * others * (gathers * weights + gradients) / link + others * weights / link
     if case.plan.engine == "vllm":
         # Read from the policy, written to the engine; a sleeping engine's cache costs nothing to make anew.
-        alone = case.plan.lora_rank and case.plan.vllm.adapters == "separate"
+        alone = case.plan.lora_rank and case.plan.vllm.separate(vllm.dtype(case))
         sent = 2 * gradients if alone else weights + vllm.weights(case)
         seconds += sent / (case.device.bandwidth * 1e9 * case.plan.efficiency.bandwidth)
     return seconds

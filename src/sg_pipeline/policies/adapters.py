@@ -40,7 +40,8 @@ class LoraConfig(BaseModel):
     Attributes:
         rank: of the product that is added to each weight.
         alpha: the product is scaled by alpha / rank.
-        dropout: on the adapters' input, in training. Above 0 the trainer is not the policy that has sampled.
+        dropout: on the adapters' input, in training. Above 0 the policy that is trained is not the one that sampled:
+            ratios scatter around 1 before any update, and a gap between the two is a warning only (`training.gaps`).
         target_modules: names of the linear maps that get one; "all-linear" are all but the output layer.
     """
 
@@ -126,6 +127,12 @@ def has_adapters(policy: Policy) -> bool:
     return policy.adapter_base is not None
 
 
+def has_adapter_dropout(policy: Policy) -> bool:
+    """Whether dropout of its adapters makes the policy that is trained another one than the policy that samples."""
+    model: Any = policy.model
+    return has_adapters(policy) and any(config.lora_dropout > 0 for config in model.peft_config.values())
+
+
 def save_adapters(policy: Policy, folder: Path) -> dict[str, Any]:
     """Write the adapters to `folder`; return what the manifest must say of them."""
     import torch
@@ -180,9 +187,9 @@ def load_adapters(folder: Path, manifest: dict[str, Any], device: str) -> Policy
 
 
 def merge(folder: Path | str, target: Path | str) -> None:
-    """Write the policy whose adapters lie in `folder` to `target` with its adapters added to its weights.
+    """Write the policy in `folder` to `target`, with its adapters added to its weights, in float32.
 
-    The sums are rounded to the type of the weights.
+    In a shorter type most of what adapters add is lost: it is less than half the distance to the next number.
 
     Raises:
         CheckpointError: `folder` holds no adapters, or their base is not there.
@@ -193,7 +200,7 @@ def merge(folder: Path | str, target: Path | str) -> None:
     if "adapter" not in manifest:
         raise CheckpointError(f"the policy in '{folder}' has no adapters: there is nothing to merge.")
     policy = load_adapters(Path(folder), manifest, "cpu")
-    model: Any = policy.model
+    model: Any = policy.model.float()
     policy.model = model.merge_and_unload()
     policy.adapter_base = None
     policy.step, policy.name, policy.compute = manifest["step"], manifest["name"], "weights"

@@ -10,9 +10,12 @@ Sampler and trainer take the same one, so that the log-probabilities of the two 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sg_pipeline.policies.adapters import causal_model
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +51,18 @@ def computing(compute: Compute, device: torch.device) -> Iterator[None]:
         yield
 
 
+def machine(device: torch.device) -> str:
+    """Describe what computes on `device`: runs equal each other bit for bit only where this is the same."""
+    import torch
+
+    unit = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"CPU with {torch.backends.cpu.get_cpu_capability()}, threads: {torch.get_num_threads()}"
+    )
+    return f"{unit}, torch {torch.__version__}"
+
+
 def shorten_frozen(model: PreTrainedModel) -> None:
     """Keep the frozen linear weights of `model` in bfloat16, for a policy that computes in it.
 
@@ -62,3 +77,47 @@ def shorten_frozen(model: PreTrainedModel) -> None:
             for parameter in module.parameters(recurse=False):
                 if not parameter.requires_grad and parameter.dtype == torch.float32:
                     parameter.data = parameter.data.to(torch.bfloat16)
+
+
+def without_noise(model: Any) -> None:
+    """Compute as the sampler does although a trainer has set training mode: no dropout, layer drop or router noise.
+
+    Parts that are not in training mode stay as they are. The effect lasts until the trainer's next `train()`, so it
+    includes the backward pass. Still in training mode are
+
+    - `model` itself, which its trainer asks for the mode,
+    - the dropout of adapters, which the user chooses (`LoraConfig.dropout`),
+    - layers that are checkpointed, because that happens in training mode only; their own code sees evaluation mode.
+    """
+    for name, part in causal_model(model).named_modules():
+        if part is model or ".lora_dropout." in name or not part.training:
+            continue
+        checkpoint = getattr(part, "_gradient_checkpointing_func", None)
+        if not (getattr(part, "gradient_checkpointing", False) and _checkpoints_itself(part)):
+            part.training = False
+        elif not isinstance(checkpoint, _Evaluated):
+            part._gradient_checkpointing_func = _Evaluated(part, checkpoint)
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """A layer's checkpointing function, under which the layer is in evaluation mode, also when it is recomputed."""
+
+    layer: torch.nn.Module
+    checkpoint: Any
+
+    def __call__(self, forward: Callable[..., Any], *inputs: Any) -> Any:
+        def evaluated(*inputs: Any) -> Any:
+            self.layer.training = False
+            try:
+                return forward(*inputs)
+            finally:
+                self.layer.training = True
+
+        return self.checkpoint(evaluated, *inputs)
+
+
+def _checkpoints_itself(part: Any) -> bool:
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return isinstance(part, GradientCheckpointingLayer)

@@ -52,6 +52,22 @@ class Policy:
     adapter_base: AdapterBase | None = None
     reference: Reference | None = None
 
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Return the tokens on which the model ends by itself: `eos_token_id` of its generation config and its config.
+
+        The default of its architecture counts only where the tokenizer has a special token there.
+        """
+        config = self.model.config.get_text_config()
+        ends: set[int] = set()
+        for source in (self.model.generation_config, self.model.config, config):
+            found = getattr(source, "eos_token_id", None)
+            ends.update(found if isinstance(found, list | tuple) else [] if found is None else [found])
+        default = getattr(type(config), "eos_token_id", None)
+        if default not in {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}:
+            ends.discard(default)
+        return tuple(sorted(end for end in ends if 0 <= end < len(self.tokenizer)))
+
     def parameter_count(self) -> int:
         """Return the number of weights, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.model.parameters())

@@ -43,6 +43,9 @@ def load_pretrained(
             "chat_template.jinja); use a chat model, or add one."
         )
     model = _load_model(path_or_id, weights_type, local_only, options)
+    shape = model.config.get_text_config()
+    if getattr(shape, "output_router_logits", False):
+        shape.output_router_logits = False  # for the router's auxiliary loss, which is off in training
     try:
         model.to(device)
     except (RuntimeError, AssertionError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.agents.commands import FORMS
 from sg_pipeline.reporting.text import NONE, interval, percent, table
 
 TAGS = ("reinforcement-learning", "grpo", "self-guide", "language-agent")
@@ -63,6 +64,7 @@ def model_card(
         _usage(adapter, base),
         f"It was trained and evaluated {_MODES[mode]}, with this system prompt; each observation is a user message:",
         f"```text\n{system_prompt}\n```",
+        *([f"`{FORMS}` stands for the forms of the commands of the game that is played."] * (FORMS in system_prompt)),
         f"Sampling temperature in training: {parameters.get('rollout.temperature')}; in evaluation: "
         f"{parameters.get('evaluate.temperature')}.",
         "## Training",

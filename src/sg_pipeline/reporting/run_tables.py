@@ -42,6 +42,7 @@ def identity(summary: Mapping[str, Any]) -> list[str]:
         *(f"{name} sha256: `{digest}`" for name, digest in hashes.items()),
         f"{steps} co-evolution steps in {duration(summary.get('wall_seconds'))}, trained "
         f"{MODE_TITLES[summary['mode']]}; trajectories quarantined: {quarantined}",
+        *([f"computed on {'; '.join(machines)}"] if (machines := summary.get("machines")) else []),
     ]
 
 

@@ -3,7 +3,8 @@
     {run, fingerprint, environment, panel, panel_sha256, steps, wall_seconds, mode,
      base, final:  {<split>: score, …, <other mode>: {<split>: score, …}},
      difference:   {<split>: final - base, …, <other mode>: {…}},
-     lambda: [one per step], quarantined, seconds: {…}, curve: {figure: [one per step]}}
+     lambda: [one per step], quarantined, machines: [what computed the steps],
+     seconds: {…}, curve: {figure: [one per step]}}
 
 A score is `evaluation.metrics.score_episodes` without its list of games; `mode` names the mode of the top-level
 scores, which is the one that the run trains.
@@ -71,6 +72,7 @@ def build_summary(
         "final": _by_mode(final, mode, other),
         "difference": {**differences[mode], **({other: differences[other]} if differences[other] else {})},
         "lambda": curve.pop("lambda", []),
+        "machines": sorted({step["machine"] for step in metrics if "machine" in step}),
         "quarantined": int(sum(step.get("quarantined") or 0 for step in metrics)),
         "seconds": {
             name.removeprefix("seconds."): sum(value or 0.0 for value in values)
@@ -83,8 +85,8 @@ def build_summary(
 
 
 def step_curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Turn metrics of steps into one list per figure, nested ones as "training.loss"; None where a step has none."""
-    flat = [_flat(step) for step in metrics]
+    """Turn the numbers of steps into one list each, nested ones as "training.loss"; None where a step has none."""
+    flat = [{name: value for name, value in _flat(step).items() if name != "machine"} for step in metrics]
     names: dict[str, None] = {}
     for step in flat:
         names.update(dict.fromkeys(step))

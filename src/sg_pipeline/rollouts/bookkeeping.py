@@ -96,7 +96,7 @@ class Ledger:
                 # Both ends stay: they hold the template's tokens.
                 context = context[: -(-limit // 2)] + context[len(context) - limit // 2 :]
         else:
-            context = self.format.opening(result.observation, result.admissible)
+            context = self.format.opening(result.observation, result.admissible, result.forms)
         if length + len(context) + config.max_new_tokens > config.max_length:
             if not episode.turns:
                 raise ConfigurationError(

@@ -1,6 +1,10 @@
 """What a rollout is, as a user sets it."""
 
+import datetime
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from sg_pipeline.agents.chat import DATE
 
 
 class RolloutConfig(BaseModel):
@@ -17,6 +21,7 @@ class RolloutConfig(BaseModel):
             For the maker of the sampler.
         guidance: the policy writes guidance before each action. For the maker of the agent format.
         prompts: name or path of the prompt set. For the maker of the agent format.
+        date: what a chat template that asks for the date gets for today, so that prompts are the same on every day.
         dynamic_sampling: DAPO's: groups whose episodes all win or all lose are played, counted and not trained on; at
             most this many further rounds play other tasks in their place. 0: off. For co-evolution steps.
         guide: checkpoint folder of a frozen policy that writes the guidance in the policy's place (two calls a turn);
@@ -38,6 +43,7 @@ class RolloutConfig(BaseModel):
     temperature: float = Field(default=1.0, ge=0)
     guidance: bool = True
     prompts: str = "tiny"
+    date: datetime.date = DATE
     dynamic_sampling: int = Field(default=0, ge=0)
     guide: str | None = None
     rows: int | None = Field(default=None, ge=1)

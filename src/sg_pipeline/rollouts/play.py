@@ -62,7 +62,7 @@ def play(
     from sg_pipeline.sampling.two_call import TwoCallSampler
 
     prompts = load_prompts(config.prompts, environment.benchmark.name)
-    agent_format = AgentFormat(policy.tokenizer, prompts, guidance=config.guidance)
+    agent_format = AgentFormat(policy.tokenizer, prompts, config.guidance, policy.stop_ids, config.date)
     sampling = sampling or SamplingConfig()
     if not tasks and sampling.engine != "vllm_server":  # the ranks bring a server up to date together
         return RolloutResult([], {}, {})
@@ -74,7 +74,7 @@ def play(
     counters: Mapping[str, int] = {}
     policies = [policy]
     if guide is not None and config.guidance:
-        guided = GuidedFormat(policy.tokenizer, prompts)
+        guided = GuidedFormat(policy.tokenizer, prompts, policy.stop_ids + guide.stop_ids, config.date)
         guiding = TransformersSampler(guide.model, config.temperature, guide.compute)
         two = TwoCallSampler(guiding, sampler, guided.handover)
         agent_format, sampler, counters = guided, two, two.counters

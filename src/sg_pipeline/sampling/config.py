@@ -18,8 +18,10 @@ class VllmConfig(BaseModel):
             trajectory again.
         sleep: while the policy is trained, the engine gives up its memory, and gets new weights afterwards; ignored on
             a CPU. No result depends on it.
-        adapters: how a policy's LoRA adapters come to the engine after each training step: merged into all weights, or
-            separate, alone: the base weights stay, and the engine adds what the adapters say while it computes.
+        adapters: how a policy's LoRA adapters are sent to the engine after each training step. merged: added to all
+            weights in float32, then rounded to the engine's type. separate: alone; the base weights stay, and the
+            engine adds the adapters' product while it computes. auto: merged for a float32 engine, separate for a
+            shorter type, in which a merge loses small changes.
         enforce_eager: without compiled graphs: slower on a GPU, and a quicker start; None: on a CPU only.
     """
 
@@ -30,8 +32,12 @@ class VllmConfig(BaseModel):
     cpu_cache_gib: int = Field(default=1, ge=1)
     prefix_caching: bool = True
     sleep: bool = False
-    adapters: Literal["merged", "separate"] = "merged"
+    adapters: Literal["auto", "merged", "separate"] = "auto"
     enforce_eager: bool | None = None
+
+    def separate(self, dtype: str) -> bool:
+        """Whether an engine that computes in `dtype` gets adapters alone."""
+        return self.adapters == "separate" or (self.adapters == "auto" and dtype != "float32")
 
 
 class ServerConfig(BaseModel):
@@ -105,7 +111,8 @@ class SamplingConfig(BaseModel):
                 f"engine is 'vllm_server', which needs either server.url (a server that runs) or server.executable "
                 f"(the vllm that this run starts), but {'both are' if self.server.url else 'neither is'} set"
             )
-        if self.engine == "vllm_server" and (self.vllm.sleep or self.vllm.adapters == "separate"):
-            found, right = ("sleep is true", "false") if self.vllm.sleep else ("adapters is 'separate'", "merged")
-            raise ValueError(f"vllm.{found}, which only an engine in the run's own process can do: set it to {right}")
+        if self.engine == "vllm_server" and self.vllm.sleep:
+            raise ValueError(
+                "vllm.sleep is true, which only an engine in the run's own process can do: set it to false"
+            )
         return self

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import json
 import logging
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,15 @@ logger = logging.getLogger(__name__)
 
 _engines: dict[str, Engine] = {}
 """The engine of this process by what it was made for: at most one, it has much of the memory."""
+
+_WITHOUT_EFFECT = re.compile(
+    r"_.*|use_cache|.*_token_ids?|.*(dropout|pdrop|drop_path|layerdrop|aux_loss|z_loss).*|initializer_.*|init_(xavier_)?std|"
+    r"output_(attentions|hidden_states|router_logits)|architectures|(torch_)?dtype|tie_word_embeddings|"
+    r"transformers_version|return_dict|id2label|label2id|problem_type"
+)
+"""Entries of a model's configuration that do not change what an engine computes from given tokens and weights: labels,
+special tokens, what only training reads, what an engine is told in another way (`local.write_configuration`). Libraries
+write into them: TRL the padding token, a trainer `use_cache`. Any other entry counts, known here or not."""
 
 
 def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max_length: int) -> Sampler:
@@ -72,18 +82,27 @@ def close_engines() -> None:
 def _engine(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
     """Return the engine for models of the policy's shape, started at the first call."""
     from sg_pipeline.policies.weights import plain_model
-    from sg_pipeline.sampling.vllm.adapters import adapter_rank
+    from sg_pipeline.sampling.vllm.adapters import room
+    from sg_pipeline.sampling.vllm.local import dtype_of
 
-    shape = plain_model(policy).config
+    model = plain_model(policy)
+    shape = model.config
     longest = getattr(shape.get_text_config(), "max_position_embeddings", None)
     if longest is not None and max_length > longest:
         raise ConfigurationError(
             f"max_length must lie between 1 and the model's max_position_embeddings ({longest}), found {max_length}."
         )
-    rank = adapter_rank(policy) if config.vllm.adapters == "separate" else None
-    what = [config.model_dump(), max_length, str(policy.model.dtype), _shape(shape), rank]
+    dtype = dtype_of(policy, config.vllm)
+    adapters = room(policy, config.vllm, dtype)
+    what = [config.model_dump(), max_length, dtype, type(model).__name__, _computed(shape.to_dict()), adapters]
     key = json.dumps(what, sort_keys=True, default=str)
     if key not in _engines:
+        if adapters is None and dtype != "float32" and hasattr(policy.model, "peft_config"):
+            logger.warning(
+                "sampling.vllm.adapters is 'merged': %s weights lose every change smaller than their rounding, so the "
+                "engine samples from another policy than the one that is trained (docs/vllm.md)",
+                dtype,
+            )
         close_engines()
         atexit.unregister(close_engines)
         atexit.register(close_engines)
@@ -103,6 +122,8 @@ def _start(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
     return LocalEngine(policy, config.vllm, max_length)
 
 
-def _shape(config: Any) -> dict[str, Any]:
-    """The model's configuration without where it was loaded from: a checkpoint of the policy fits its engine."""
-    return {name: value for name, value in config.to_dict().items() if name not in ("_name_or_path", "use_cache")}
+def _computed(configuration: Any) -> Any:
+    """Return the entries of a configuration, and of those inside it, that change what an engine computes."""
+    if not isinstance(configuration, dict):
+        return configuration
+    return {name: _computed(value) for name, value in configuration.items() if not _WITHOUT_EFFECT.fullmatch(str(name))}

@@ -40,7 +40,9 @@ def guidance_agreement(policy: Policy, trajectories: Sequence[Trajectory], batch
     for one, correct, surprise in _scored(policy, trajectories, batch_tokens):
         label = str(one.polarity)
         turns[label] += 1
-        hits[label] += all(correct[: handover.verdict_length(one.completion_ids)])
+        # Reasoning before it is no guidance.
+        verdict = handover.verdict_length(one.completion_ids) - one.segments.index(int(Segment.GUIDANCE))
+        hits[label] += all(correct[: max(0, verdict)])
         whole += all(correct)
         loss += sum(surprise)
         tokens += len(surprise)

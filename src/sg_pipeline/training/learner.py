@@ -10,9 +10,10 @@ uninterrupted one bit for bit on CPU.
 from __future__ import annotations
 
 import gc
+import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,12 +37,18 @@ if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
     from sg_pipeline.training.trl_trainer import ReplayTrainer
 
+logger = logging.getLogger(__name__)
+
 _CLIP_SHARES = {
     "clip_share_low": "clip_ratio/low_mean",
     "clip_share_high": "clip_ratio/high_mean",
     "clip_share_cispo": "cispo_clip_ratio",
 }
 """Our names of TRL's metrics."""
+
+_WEIGHTS = ("sampler_cut_share", "sampler_weight_mean")
+_CUT, _WEIGHT_LOST = 0.05, 0.2
+"""A sampler correction that cuts a larger share of the tokens, or changes the mean weight by more, gets a warning."""
 
 
 _CHECKPOINTING: dict[bool, Any] = {False: "gradient_checkpointing", True: "activation_checkpointing"}
@@ -75,7 +82,8 @@ def train_step(
     """Train `policy` in place on one step's experience.
 
     Every row counts as many times as `config.num_iterations` says, in minibatches shuffled by
-    (seed, step, iteration). Rows may be any number, their groups of any size: advantages are given.
+    (seed, step, iteration). Rows may be any number, their groups of any size: advantages are given. An optimizer step
+    without any gradient is not taken: weights and AdamW's memory stay as they are.
 
     Args:
         policy: its weights, `optimizer_state` and `step` (by one) change.
@@ -90,10 +98,12 @@ def train_step(
         The gaps, and as metrics: loss (mean over optimizer steps); entropy (of the rows that were computed);
         surprisal (mean -log pi of the sampled tokens of all rows, an estimate of the sampling policy's entropy); kl
         (where beta > 0);
-        clip_share_low and clip_share_high (cispo: clip_share_cispo), shares of tokens; grad_norm_mean and
+        clip_share_low and clip_share_high (cispo: clip_share_cispo), shares of tokens; sampler_cut_share and
+        sampler_weight_mean (share of tokens whose sampler_correction passed the cap; its mean); grad_norm_mean and
         grad_norm_max, before clipping; learning_rate; logp_gap_mean and logp_gap_max (|trainer - sampler| on tokens of
         the first optimizer step, of all rows where sampler_correction is on); rows; rows_idle (without advantage);
-        tokens_trained; optimizer_steps; seconds.
+        tokens_trained, the idle rows' included; optimizer_steps, those with a gradient; seconds. Where no row has an
+        advantage and beta is 0, the metrics are those of `pass_step`.
 
     Raises:
         DataError: there is nothing to train on.
@@ -111,6 +121,8 @@ def train_step(
         )
     # Without a KL term a row without advantage has no gradient; it still counts in every mean.
     idle = {i for i, row in enumerate(experience) if row.idle} if config.beta == 0 else set()
+    if len(idle) == len(experience):
+        return pass_step(policy, config, step, experience)
     whole = plan_updates(
         [row.length for row in experience],
         minibatch=config.minibatch,
@@ -140,8 +152,9 @@ def train_step(
         finally:
             gc.unfreeze()
     measured = of_all(_measured(trainer))
-    metrics = _metrics(trainer, measured, experience, plan)
-    policy.optimizer_state = export_state(trainer.optimizer, model)
+    metrics = _metrics(trainer, measured, experience, config)
+    _warn_of_weights(metrics, config, step)
+    policy.optimizer_state = export_state(trainer.optimizer, model) or None
     policy.step += 1
     hand_back(policy, live)
     metrics |= {
@@ -151,15 +164,32 @@ def train_step(
     return TrainedStep(metrics, {row: gap.numpy() for row, gap in sorted(measured.gaps.items())})
 
 
-def pass_step(policy: Policy, config: TrainConfig, step: int) -> TrainedStep:
-    """Let a step pass that has no group to learn from: the policy's step goes on, its weights stay.
+def pass_step(policy: Policy, config: TrainConfig, step: int, experience: Sequence[ExperienceRow] = ()) -> TrainedStep:
+    """Count a step that has nothing to learn from; weights and AdamW's memory stay as they are.
+
+    Args:
+        policy: its `step` changes.
+        config: see there.
+        step: number of the co-evolution step.
+        experience: rows, all without advantage.
 
     Returns:
-        The counts of `train_step`, all 0, and the learning rate; no gaps.
+        What `train_step` says of rows and tokens, `optimizer_steps` and `seconds` 0, and the learning rate; no gaps.
     """
     policy.step += 1
-    counts = dict.fromkeys(("rows", "rows_idle", "tokens_trained", "optimizer_steps", "seconds"), 0)
-    return TrainedStep({**counts, "learning_rate": config.rate(step)}, {})
+    nothing = {"optimizer_steps": 0, "seconds": 0}
+    return TrainedStep({**_counts(experience, config), **nothing, "learning_rate": config.rate(step)}, {})
+
+
+def _counts(experience: Sequence[ExperienceRow], config: TrainConfig) -> dict[str, float]:
+    """Return the metrics that the experience alone decides."""
+    tokens = sum(row.trained_tokens for row in experience)
+    return {
+        **({"surprisal": -sum(sum(row.logprobs) for row in experience) / tokens} if tokens else {}),
+        "rows": len(experience),
+        "rows_idle": sum(row.idle for row in experience),
+        "tokens_trained": tokens * config.num_iterations,
+    }
 
 
 def _build_trainer(
@@ -194,6 +224,8 @@ def _build_trainer(
         epsilon=config.epsilon,
         epsilon_high=config.epsilon_high,
         beta=0.0,  # the reference is ours, see `reference.attach`
+        use_bias_correction_kl=config.use_bias_correction_kl,
+        router_aux_loss_coef=0.0,  # of a mixture of experts, see docs/training.md
         max_completion_length=config.max_completion_length,
         learning_rate=config.rate(step),
         lr_scheduler_type="constant",
@@ -235,41 +267,48 @@ def _measured(trainer: ReplayTrainer) -> Measured:
     noted = trainer._metrics["train"]
     sums = {
         name: sum(value * weight for value, weight in zip(noted[name], trainer.weights, strict=True))
-        for name in ("entropy", "kl", *_CLIP_SHARES.values())
+        for name in ("entropy", "kl", *_WEIGHTS, *_CLIP_SHARES.values())
         if name in noted
     }
     return Measured(sum(trainer.losses), sum(trainer.weights), sums, trainer.gaps)
 
 
+def _warn_of_weights(metrics: Mapping[str, float], config: TrainConfig, step: int) -> None:
+    """Warn where the sampler correction leaves little of the experience."""
+    cut, mean = (metrics.get(name, value) for name, value in zip(_WEIGHTS, (0.0, 1.0), strict=True))
+    if (cut > _CUT or abs(mean - 1) > _WEIGHT_LOST) and world().first:
+        logger.warning(
+            "step %d: train.sampler_correction %s has cut the weight of %.1f %% of the tokens at sampler_cap %g and "
+            "leaves a mean weight of %.3f (1 where sampler and trainer agree): set it to token_truncate, or to "
+            "turn_mask, if the gaps (logp_gap_mean %.2g) are rounding that adds up, or else find their cause",
+            step, config.sampler_correction, 100 * cut, config.sampler_cap, mean, metrics["logp_gap_mean"],
+        )  # fmt: skip
+
+
 def _metrics(
-    trainer: ReplayTrainer, measured: Measured, experience: Sequence[ExperienceRow], plan: UpdatePlan
+    trainer: ReplayTrainer, measured: Measured, experience: Sequence[ExperienceRow], config: TrainConfig
 ) -> dict[str, float]:
     """Return the step's figures."""
     import torch
 
     sums, computed = measured.sums, measured.tokens
-    trained = sum(row.trained_tokens for row in experience)
-    updates = len(plan.micro_batches) // plan.accumulation
-    passes = updates // plan.updates_per_pass
+    counts = _counts(experience, config)
+    updates = len(trainer.grad_norms)
     gaps = torch.cat([torch.empty(0), *measured.gaps.values()])
     gaps = gaps[~gaps.isnan()]
     metrics = {
         "loss": measured.loss / updates,
         "entropy": sums["entropy"] / max(1, computed),
-        "surprisal": -sum(sum(row.logprobs) for row in experience) / max(1, trained),
-        "grad_norm_mean": sum(trainer.grad_norms) / len(trainer.grad_norms),
+        "grad_norm_mean": sum(trainer.grad_norms) / updates,
         "grad_norm_max": max(trainer.grad_norms),
         "logp_gap_mean": float(gaps.mean()) if len(gaps) else 0.0,
         "logp_gap_max": float(gaps.max()) if len(gaps) else 0.0,
-        "optimizer_steps": updates,
-        "rows": len(experience),
-        "rows_idle": sum(row.idle for row in experience),
-        "tokens_trained": trained * passes,
+        "optimizer_steps": sum(norm > 0 for norm in trainer.grad_norms),
+        **counts,
     }
-    if "kl" in sums:
-        metrics["kl"] = sums["kl"] / max(1, computed)
+    metrics |= {name: sums[name] / max(1, computed) for name in ("kl", *_WEIGHTS) if name in sums}
     # Rows that were not computed have no advantage, and what has none is never clipped: they count as unclipped.
     for key, name in _CLIP_SHARES.items():
         if name in sums:
-            metrics[key] = sums[name] / max(1, trained * passes)
+            metrics[key] = sums[name] / max(1, counts["tokens_trained"])
     return metrics

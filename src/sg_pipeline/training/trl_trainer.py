@@ -2,7 +2,8 @@
 
 What is TRL's: the loss with all its variants, clipping, KL, entropy and clip metrics, the optimizer and its loop. What
 is ours: where the batches come from, the weight of a micro-batch, at which tokens the output layer runs
-(`token_logps`), and where the reference model comes from (`reference`).
+(`token_logps`), that the policy computes as it was sampled (`policies.compute.without_noise`), that an optimizer step
+without a gradient is not taken, and where the reference model comes from (`reference`).
 
 The contract with TRL 1.16, pinned by `tests/training/test_trl_contract.py`:
   - `get_train_dataloader` gives what `_prepare_inputs` gets; `_prepare_inputs` returns `_compute_loss`'s inputs;
@@ -32,6 +33,7 @@ from trl import GRPOTrainer
 from sg_pipeline.distributed.strategy import is_sharded
 from sg_pipeline.distributed.world import world
 from sg_pipeline.policies.adapters import causal_model
+from sg_pipeline.policies.compute import without_noise
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
 from sg_pipeline.training.reference import without_adapters
 from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
@@ -120,17 +122,16 @@ class ReplayTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Evaluate as TRL does, but at the policy's tokens alone; keep the log-probabilities."""
+        """Evaluate as TRL does, but at the policy's tokens alone and without noise; keep the log-probabilities."""
         result: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
         wanted, temperature, chunk = self._wanted, self.temperature, self._config.logits_chunk_tokens
+        without_noise(self.model)
         if self._lean(getattr(model, "module", model)):
             with self.accelerator.autocast():
                 result = through(model, lambda bare: policy_token_logps(bare, input_ids, wanted, temperature, chunk))
-        elif not self.aux_loss_enabled:
+        else:
             with self.accelerator.autocast():
                 result = fused_token_logps(model, input_ids, wanted)
-        else:
-            result = super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
         self._evaluated = result[0].detach()
         return result
 
@@ -154,6 +155,9 @@ class ReplayTrainer(GRPOTrainer):
         self.grad_norms.append(self._finite("gradient norm", float(norm)))
         if self._broken is not None:  # the norm is the same on all
             world().agree(self._broken)
+        if self.grad_norms[-1] == 0:
+            # Nothing was learned: AdamW would still move the weights, by its momentum and weight decay.
+            model.zero_grad(set_to_none=True)
         return norm
 
     def _finite(self, name: str, value: float) -> float:
@@ -243,11 +247,33 @@ class ReplayTrainer(GRPOTrainer):
 
     def _sampler_ratio(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return pi_old / pi_sampler, truncated or masked: TRL's own correction, which lives in its generation code."""
-        gap = (inputs["old_per_token_logps"] - inputs["sampling_per_token_logps"]) * inputs["tool_mask"]
         level, _, how = self._config.sampler_correction.partition("_")
-        if level == "sequence":
-            gap = gap.sum(dim=-1, keepdim=True)
+        mask = inputs["tool_mask"]
+        gap = summed_gaps((inputs["old_per_token_logps"] - inputs["sampling_per_token_logps"]) * mask, mask, level)
         ratio = gap.exp()
-        if how == "truncate":
-            return ratio.clamp(max=self._config.sampler_cap)
-        return ratio.masked_fill(ratio > self._config.sampler_cap, 0.0)
+        cut = ratio > self._config.sampler_cap
+        ratio = ratio.clamp(max=self._config.sampler_cap) if how == "truncate" else ratio.masked_fill(cut, 0.0)
+        for name, value in (("sampler_cut_share", cut), ("sampler_weight_mean", ratio)):
+            mean = (value * mask).sum() / mask.sum().clamp(min=1)
+            self._metrics["train"][name].append(float(mean))
+        return ratio
+
+
+def summed_gaps(gaps: torch.Tensor, mask: torch.Tensor, level: str) -> torch.Tensor:
+    """Return for each token the sum of the gaps of what it belongs to.
+
+    Args:
+        gaps: (B, T), 0 where `mask` is.
+        mask: (B, T), 1 where the policy wrote the token.
+        level: "token"; "turn", all that the policy wrote without a token of somebody else between; "sequence".
+
+    Returns:
+        (B, T), or (B, 1) for a sequence.
+    """
+    if level == "token":
+        return gaps
+    if level == "sequence":
+        return gaps.sum(dim=-1, keepdim=True)
+    turns = (mask.diff(dim=-1, prepend=torch.zeros_like(mask[:, :1])) == 1).cumsum(dim=-1)
+    sums = gaps.new_zeros(len(gaps), int(turns.max()) + 1).scatter_add_(1, turns, gaps)
+    return sums.gather(1, turns)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import causal_model
-from sg_pipeline.policies.compute import computing
+from sg_pipeline.policies.compute import computing, without_noise
 from sg_pipeline.training.batching import Batch, EncodedDemonstration, stream_batches
 from sg_pipeline.training.one_gpu import on_one_gpu
 from sg_pipeline.training.optimizer_state import export_state, import_state
@@ -132,6 +132,7 @@ def _build_trainer(
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> torch.Tensor:
+            without_noise(policy.model)
             with computing(policy.compute, policy.model.device):
                 loss = imitation_loss(model, inputs["input_ids"], inputs["loss_mask"])
             self.last_loss, self.last_batch = loss.detach(), inputs["batch"]

@@ -32,7 +32,7 @@ class Segment(IntEnum):
     GUIDANCE = 1
     """The self-guidance z_t, its tags included."""
     ACTION = 2
-    """The action a_t, its tags and the end-of-turn token included."""
+    """The action a_t, its tags and the end-of-turn token included, and all reasoning, before the guidance as well."""
 
 
 @dataclass(frozen=True, slots=True)

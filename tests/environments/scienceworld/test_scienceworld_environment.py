@@ -1,8 +1,12 @@
 """ScienceWorld behind the protocol: scores, endings, texts, bad input."""
 
+import re
+
 import pytest
 from scienceworld_worlds import FIND_ANIMAL, SOLUTION, WANDERING, play
 
+from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
+from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.environments.scienceworld.adapter import ScienceWorldEnvironment
 from sg_pipeline.environments.scienceworld.panel import make_task
 from sg_pipeline.environments.scienceworld.text import NOT_UNDERSTOOD, QUESTION
@@ -53,6 +57,30 @@ def test_the_first_observation_holds_task_room_actions_and_things():
     assert "This outside location is called the outside." in after
     assert "dove" in after.split("\n")[-1]
     assert environment.step("look at dove").observation.split("\n")[-1].startswith("Things here: agent, ")
+    environment.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "simplifications", "electrical", "teleports"),
+    [("find-animal", "easy", False, True), ("power-component", "easy", True, True), ("find-animal", "", True, False)],
+)
+def test_forms_of_a_task_are_what_the_simulator_accepts_there(name, simplifications, electrical, teleports, caplog):
+    environment = ScienceWorldEnvironment(simplifications=simplifications, **PLAIN)
+    task = make_task(name, 0, "train")
+    forms = environment.reset(task, 0).forms
+    for form, listed in (("connect (thing) to (thing)", electrical), ("teleport (thing)", teleports)):
+        assert (form in forms) == listed == environment.step(form.replace("(thing)", "agent")).valid
+    # A focus may end the episode.
+    for form in sorted(forms, key=lambda form: form.startswith("focus")):
+        assert environment.step(form.replace("(thing)", "agent")).valid, form
+    for method in ("self_guide", "react", "react_self_guide", "reflact", "reflexion"):
+        prompts = load_prompts(method, "scienceworld")
+        for system in filter(None, (prompts.guided, prompts.plain)):
+            assert system.count(FORMS) == 1
+            warn_of_foreign_commands(method, system, forms)
+            for quoted in re.findall('as in "(.*?)" or "(.*?)"', system)[0]:
+                assert any(re.fullmatch(re.escape(form).replace(r"\(thing\)", ".+"), quoted) for form in forms)
+    assert caplog.messages == []
     environment.close()
 
 

@@ -1,6 +1,7 @@
 """WebShop behind the protocol, alone and in the pool's workers, and what it says of bad data."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 from webshop_shops import FILES, write_small_shop
 
+from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
+from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
@@ -48,6 +51,29 @@ def test_an_episode_from_search_to_purchase(shop: Catalogue, shop_folder: Path) 
     assert last.parts == (("r_type", 1.0), ("r_att", 1.0), ("r_option", 1.0), ("r_price", 1.0))
     with pytest.raises(RuntimeError, match="reset"):
         environment.step("click[back to search]")
+
+
+def test_prompts_name_what_the_shop_accepts(
+    shop: Catalogue, shop_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment = WebShopEnvironment(shop_folder, admissible=True)
+    forms = environment.reset(task(shop, 3), seed=0).forms
+    product = winning_actions(shop, 3)[1]
+    script = ["search[red]", "click[next >]", "click[< prev]", winning_actions(shop, 3)[0], product]
+    shown = [environment.step(action) for action in [*script, "click[features]", "click[< prev]", "click[buy now]"]]
+    possible = {command for step in shown for command in step.admissible or ()}
+    assert all(step.valid for step in shown)
+    assert all(re.fullmatch(r"search\[.+\]|click\[.+\]", command) for command in possible)
+    assert forms == ("search[words]", "click[name]")
+    for method in ("self_guide", "react", "react_self_guide", "reflact", "reflexion"):
+        prompts = load_prompts(method, "webshop")
+        for system in filter(None, (prompts.guided, prompts.plain)):
+            assert system.count(FORMS) == 1
+            warn_of_foreign_commands(method, system, forms)
+            buttons = re.search('or a button: ((?:"[^"]+"[,\\s]*)+)', system)
+            assert buttons is not None
+            assert {f"click[{name}]" for name in re.findall('"(.+?)"', buttons[1])} <= possible
+    assert caplog.messages == []
 
 
 def test_a_half_right_purchase_ends_with_its_score(shop: Catalogue, shop_folder: Path) -> None:

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from string import Formatter
 
+from sg_pipeline.agents.commands import FORMS
 from sg_pipeline.errors import ConfigurationError
 
 _SLOTS = {"observation": "observation", "commands": "commands", "memory": "reflections", "reflect": "transcript"}
@@ -25,8 +26,8 @@ class Prompts:
 
     Attributes:
         name: for reports.
-        guided: system prompt where the agent writes guidance before each action.
-        plain: system prompt where it writes no guidance.
+        guided: system prompt where the agent writes guidance before each action; may hold `commands.FORMS`.
+        plain: system prompt where it writes no guidance; likewise.
         observation: user message of a turn, with the slot `{observation}`.
         commands: appended to it to show admissible commands, with the slot `{commands}`; empty: cannot show them.
         thought: tag in which the agent thinks before it acts ("thought"); empty: it does not.
@@ -139,6 +140,11 @@ def _checked(name: str, content: object) -> Prompts:
             raise ConfigurationError(
                 f"prompts '{name}': field '{field}' must hold the slot {{{slot}}} once and no other, found {slots}."
             )
+    if FORMS in content.get("reflector", ""):
+        raise ConfigurationError(
+            f"prompts '{name}': field 'reflector' cannot hold the slot {FORMS}, only 'guided' and 'plain' can: the "
+            f"call after a trial reads no more than its transcript."
+        )
     kept = ("observation", "commands")
     stripped = {field: value if field in kept else value.strip() for field, value in content.items()}
     return Prompts(name=name, **stripped)

@@ -1,10 +1,12 @@
 """ALFWorld behind the environment protocol."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sg_pipeline.environments.alfworld.engine import Engine, EngineName, Frame, StockEngine
 from sg_pipeline.environments.alfworld.fast_engine import FastEngine
 from sg_pipeline.environments.alfworld.gamefile import read_game
+from sg_pipeline.environments.alfworld.grammar import command_forms
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.trajectories.types import Task
@@ -51,15 +53,18 @@ class AlfworldEnvironment:
             seed: not used: an ALFWorld game has no chance of its own.
 
         Returns:
-            The room and the task, without the engine's banner.
+            The room and the task, without the engine's banner, and the forms of the game's own commands.
 
         Raises:
-            DataError: the game is missing, not the expected one, broken, unsolvable, or its PDDL does not load.
+            DataError: the game is missing, not the expected one, broken, unsolvable, its PDDL does not load, or its
+                grammar holds code.
         """
         self._playing = False
-        frame = self._engine.start(read_game(self._data_root / task.path, task.sha256))
+        game = read_game(self._data_root / task.path, task.sha256)
+        forms = command_forms(game)
+        frame = self._engine.start(game)
         self._playing = True
-        return _result(frame, observation=frame.feedback.removeprefix(_BANNER).strip())
+        return replace(_result(frame, observation=frame.feedback.removeprefix(_BANNER).strip()), forms=forms)
 
     def step(self, action: str) -> StepResult:
         """Play one action, exactly as the policy wrote it.

@@ -5,15 +5,11 @@ reference. `fast` (`fast_engine.py`) plays the same classes without their repeat
 frames for the same commands.
 """
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from sg_pipeline.environments.alfworld.gamefile import GameFile
-from sg_pipeline.errors import DataError, SgPipelineError
+from sg_pipeline.environments.alfworld.gamefile import GameFile, loading
+from sg_pipeline.environments.alfworld.grammar import read_grammar
 
 EngineName = Literal["fast", "stock"]
 
@@ -72,6 +68,7 @@ class StockEngine:
         import textworld
         from alfworld.agents.environment.alfred_tw_env import AlfredDemangler, AlfredInfos
 
+        read_grammar(game)  # textworld evaluates whatever stands there
         if self._env is None and _idle_environments:
             self._env = _idle_environments.pop()
         with loading(game.path):
@@ -107,21 +104,3 @@ class StockEngine:
             valid=valid,
             admissible=commands if self._admissible else None,
         )
-
-
-@contextmanager
-def loading(path: Path) -> Iterator[None]:
-    """Turn whatever the PDDL translator or the grammar throws into one sentence about the game `path`.
-
-    The translator reports some errors by `sys.exit` and sets `sys.argv`; neither may leak into the caller.
-    """
-    argv = sys.argv
-    try:
-        yield
-    except SgPipelineError:
-        raise
-    except (Exception, SystemExit) as error:
-        detail = " ".join(str(error).split())[:200] or "no message"
-        raise DataError(f"The game file {path} does not load: {type(error).__name__}: {detail}.") from error
-    finally:
-        sys.argv = argv

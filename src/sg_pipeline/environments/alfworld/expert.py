@@ -40,11 +40,13 @@ class Expert:
     Args:
         rng: source of the variety.
         whim: probability of searching in a random likely place instead of the first one listed.
+        put: the game's form of the command that puts something down, of `grammar.command_forms`.
     """
 
-    def __init__(self, rng: np.random.Generator, whim: float = 0.1) -> None:
+    def __init__(self, rng: np.random.Generator, whim: float = 0.1, put: str = "move (object) to (receptacle)") -> None:
         self._rng = rng
         self._whim = whim
+        self._put = put
 
     def decide(self, memory: Memory) -> Decision:
         """Return the next sub-goal and action; depends on what was read, and on chance only where it searches."""
@@ -73,7 +75,10 @@ class Expert:
         appliances = memory.of_kind(APPLIANCE_KINDS[treatment]) if treatment else []
         if appliances and not memory.ready(held):
             return _reach(memory, appliances[0], f"{treatment} {held} with {appliances[0]}", through_door=False)
-        return _reach(memory, target, f"move {held} to {target}") if target else NOTHING_LEFT
+        return _reach(memory, target, self._put_down(held, target)) if target else NOTHING_LEFT
+
+    def _put_down(self, item: str, place: str) -> str:
+        return self._put.replace("(object)", item).replace("(receptacle)", place)
 
     def _use_lamp(self, memory: Memory) -> Decision:
         """Light the wanted item that is in the hand."""
@@ -104,14 +109,14 @@ class Expert:
         """Free the hand: here if possible, else on the first open place that takes it, else in a closed one."""
         here = memory.at
         if here is not None and here not in memory.closed and fits(here, held):
-            return _reach(memory, here, f"move {held} to {here}")
+            return _reach(memory, here, self._put_down(held, here))
 
         def is_shut(name: str) -> bool:
             return name in memory.closed or (kind_of(name) in OPENABLE_KINDS and name not in memory.searched)
 
         places = [name for name in memory.receptacles if fits(name, held)]
         place = min(places, key=is_shut, default=None)
-        return _reach(memory, place, f"move {held} to {place}") if place else NOTHING_LEFT
+        return _reach(memory, place, self._put_down(held, place)) if place else NOTHING_LEFT
 
 
 def _may_be_in(memory: Memory, kind: str, place_kind: str) -> bool:

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from pathlib import Path
 
 from sg_pipeline.environments.alfworld.compiled import CompiledGame, load_cached, store_cached
-from sg_pipeline.environments.alfworld.engine import Frame, loading
+from sg_pipeline.environments.alfworld.engine import Frame
 from sg_pipeline.environments.alfworld.game_in_play import NOTHING_HAPPENS, GameInPlay, State
-from sg_pipeline.environments.alfworld.gamefile import GameFile
+from sg_pipeline.environments.alfworld.gamefile import GameFile, loading
 from sg_pipeline.environments.alfworld.translation import translate
 from sg_pipeline.errors import ConfigurationError
 

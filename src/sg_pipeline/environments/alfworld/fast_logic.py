@@ -179,7 +179,7 @@ class Grammar:
             if kind == "text":
                 words.append(symbol[1])
             elif kind == "eval":
-                words.append(str(eval(_code(symbol[1]), {}, entities)))
+                words.append(str(eval(_code(symbol[1]), {"__builtins__": {}}, entities)))
             elif kind == "rule":
                 parts = self._alternative(symbol[1], mapping, facts)
                 stack.extend((part, entities, mapping) for part in reversed(parts))

@@ -7,19 +7,22 @@ grammar, with the task's text baked in), `pddl_problem` and `solvable`.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.errors import DataError
+from sg_pipeline.errors import DataError, SgPipelineError
 
 GAME_FILE_NAME = "game.tw-pddl"
 _TEXT_FIELDS = ("pddl_domain", "grammar", "pddl_problem")
 
 # The wording of PutObject names the data version: the game data of 2.1.2 renamed "put X in/on Y" to "move X to Y".
 _PUT_TEMPLATE = re.compile(r'action\s+PutObject\s*\{\s*template\s*::\s*"([^"]*)"')
-_VERSIONS = {"put {o} in/on {r}": "2.1.1", "move {o} to {r}": "2.1.2"}
+GENERATED_VERSION = "2.1.2"
+_VERSIONS = {"put {o} in/on {r}": "2.1.1", "move {o} to {r}": GENERATED_VERSION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +86,21 @@ def read_game(path: Path, sha256: str = "") -> GameFile:
         found = data.get("solvable", "nothing")
         raise DataError(f"The game file {path} is not playable: its field 'solvable' is {found!r}, expected true.")
     return GameFile(path=path, sha256=digest, data=data)
+
+
+@contextmanager
+def loading(path: Path) -> Iterator[None]:
+    """Turn whatever the PDDL translator or the grammar throws into one sentence about the game `path`.
+
+    The translator reports some errors by `sys.exit` and sets `sys.argv`; neither may leak into the caller.
+    """
+    argv = sys.argv
+    try:
+        yield
+    except SgPipelineError:
+        raise
+    except (Exception, SystemExit) as error:
+        detail = " ".join(str(error).split())[:200] or "no message"
+        raise DataError(f"The game file {path} does not load: {type(error).__name__}: {detail}.") from error
+    finally:
+        sys.argv = argv

@@ -1,8 +1,8 @@
 """What a player knows: everything that it has read so far, and nothing else.
 
-`Memory` reads the game's texts (wording of data version 2.1.2) and keeps where things were seen. The scripted expert
-decides on it, `progress.py` judges on it; neither looks into the simulator. All names and kinds are as the game
-shows them, in lower case.
+`Memory` reads the game's texts (wording of data versions 2.1.1 and 2.1.2) and keeps where things were seen. The
+scripted expert decides on it, `progress.py` judges on it; neither looks into the simulator. All names and kinds are as
+the game shows them, in lower case.
 """
 
 import re
@@ -17,6 +17,9 @@ _CAN_CONTAIN = {
     receptacle.lower(): frozenset(item.lower() for item in items)
     for receptacle, items in constants.VAL_RECEPTACLE_OBJECTS.items()
 }
+
+PUT_VERBS = ("move", "put")
+"""What putting something down is called: in data version 2.1.2, and in 2.1.1."""
 
 # The sentences of alfworld's goal library, most specific first; "object", "target" are kinds.
 _SENTENCES = (
@@ -139,8 +142,8 @@ class Memory:
         elif verb == "take":
             self.held = rest.partition(" from ")[0]
             self.where.pop(self.held, None)
-        elif verb == "move" and self.at is not None:
-            self.where[rest.partition(" to ")[0]] = self.at
+        elif verb in PUT_VERBS and self.at is not None and self.held is not None:
+            self.where[self.held] = self.at
             self.held = None
         elif verb in self.state:
             self.state[verb].add(rest.partition(" with ")[0])

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from sg_pipeline.environments.alfworld.gamefile import GAME_FILE_NAME, data_version, read_json
+from sg_pipeline.environments.alfworld.gamefile import GAME_FILE_NAME, GENERATED_VERSION, data_version, read_json
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.trajectories.types import Task
 
@@ -156,6 +156,13 @@ def _report(
 ) -> None:
     wording = ", ".join(f"{count} games in the wording of {version}" for version, count in sorted(versions.items()))
     logger.info("Official ALFWorld %s: %s.", split, wording or "no games")
+    if versions.keys() - {GENERATED_VERSION}:
+        logger.warning(
+            "Official ALFWorld %s has other commands than generated games, which have those of %s: a language model's "
+            "prompt lists each game's own; a tiny policy has learnt those of generated games, so it puts nothing down.",
+            split,
+            GENERATED_VERSION,
+        )
     if len(tasks) == sum(expected.values()):
         return
     found = Counter(task.task_type for task in tasks)

@@ -12,7 +12,7 @@ action at turn t-1.
 """
 
 from sg_pipeline.environments.alfworld.expert import APPLIANCE_KINDS
-from sg_pipeline.environments.alfworld.memory import Memory, kind_of
+from sg_pipeline.environments.alfworld.memory import PUT_VERBS, Memory, kind_of
 from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS
 from sg_pipeline.trajectories.types import Polarity
 
@@ -75,7 +75,7 @@ class Progress:
                 return Polarity.POSITIVE
             useful = rest in self._needed(doors=True) or (rest not in memory.searched and self._something_missing())
             return Polarity.NEUTRAL if useful else Polarity.NEGATIVE
-        if verb == "move" and memory.held is not None and kind_of(memory.held) != memory.wish.item_kind:
+        if verb in PUT_VERBS and memory.held is not None and kind_of(memory.held) != memory.wish.item_kind:
             return Polarity.NEUTRAL
         return Polarity.NEGATIVE
 

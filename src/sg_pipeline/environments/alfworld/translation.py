@@ -6,7 +6,6 @@ facts, the parsed grammar and queries, and the names that alfworld's demangler g
 """
 
 import gc
-import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,16 +13,14 @@ from functools import lru_cache
 from typing import Any
 
 from sg_pipeline.environments.alfworld.compiled import CompiledGame, Symbol
-from sg_pipeline.environments.alfworld.engine import loading
-from sg_pipeline.environments.alfworld.gamefile import GameFile
+from sg_pipeline.environments.alfworld.gamefile import GameFile, loading
+from sg_pipeline.environments.alfworld.grammar import ParsedGrammar, nested, parse_symbols, read_grammar
 from sg_pipeline.environments.alfworld.library import give_back_library, take_library
 from sg_pipeline.errors import DataError
 
 INTRO = "#intro#"
 _LIST_RULES = ("list_empty", "list_separator", "list_last_separator")
 
-# The one rule of the grammar that differs from game to game.
-_TASK_RULE = re.compile(r'("task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*)("(?:[^"\\\n]|\\.)*")')
 _SAS_VALUE = re.compile(r"^(?:Negated)?Atom .*$", re.MULTILINE)
 
 # (name, arguments as (id, type)): a proposition of textworld without its class.
@@ -36,6 +33,7 @@ def translate(game: GameFile) -> CompiledGame:
     Raises:
         DataError: the PDDL or the grammar does not load, or the goal can never be reached.
     """
+    grammar = read_grammar(game)
     with loading(game.path), _without_garbage_collection():
         import fast_downward
 
@@ -43,7 +41,7 @@ def translate(game: GameFile) -> CompiledGame:
     if "Atom dummy(val1)" in sas:  # What the translator writes for a task without a solution.
         raise DataError(f"The game file {game.path} is not playable: its goal can never be reached.")
     with loading(game.path):
-        return _compile(task, sas, game.data["grammar"])
+        return _compile(task, sas, grammar)
 
 
 @contextmanager
@@ -58,7 +56,7 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _compile(task: Any, sas: str, grammar_text: str) -> CompiledGame:
+def _compile(task: Any, sas: str, grammar: ParsedGrammar) -> CompiledGame:
     from textworld.envs.pddl.logic import Atom
 
     types = {item.name: item.type_name for item in task.objects}
@@ -72,7 +70,7 @@ def _compile(task: Any, sas: str, grammar_text: str) -> CompiledGame:
         possible |= {_as_fact(proposition), _as_fact(proposition.negate())}
     facts = sorted(possible)  # As textworld's propositions compare: by name, then by the arguments' (id, type).
 
-    logic_actions, rules = _parse_grammar(grammar_text)
+    logic_actions, rules = grammar
     actions = {
         action.name: {
             # Those after the external ones were added by the translator; operators' names leave them out.
@@ -155,54 +153,6 @@ def _start_texts(actions: dict[str, Any]) -> list[str]:
     return sorted(texts)
 
 
-def _parse_grammar(text: str) -> tuple[dict[str, tuple[str, str]], dict[str, list[list[Any]]]]:
-    """Return the actions' (template, feedback rule) and the rules of a game's grammar.
-
-    Parsing takes 0.1 s and the games of a panel differ in one rule only, so the rest is parsed once per process.
-    """
-    found = _TASK_RULE.findall(text)
-    if len(found) != 1:
-        return _parse_whole_grammar(text)
-    actions, rules = _parse_whole_grammar(_TASK_RULE.sub(r'\1"UNKNOWN GOAL"', text))
-    return actions, {**rules, "task": [["", parse_symbols(json.loads(found[0][1]))]]}
-
-
-@lru_cache(maxsize=8)
-def _parse_whole_grammar(text: str) -> tuple[dict[str, tuple[str, str]], dict[str, list[list[Any]]]]:
-    from textworld.envs.pddl.logic import GameLogic
-
-    logic = GameLogic(domain="", grammar=text)
-    actions = {name: (action.template, action.feedback_rule) for name, action in logic.actions.items()}
-    rules = {
-        name: [[rule.condition, [_plain(symbol) for symbol in rule.rhs]] for rule in alternatives]
-        for name, alternatives in logic.grammar._rules.items()
-    }
-    return actions, rules
-
-
-@lru_cache(maxsize=4096)
-def parse_symbols(text: str) -> list[Symbol]:
-    """Return the symbols of a grammar text, parsed by textworld; see `fast_logic` for their kinds."""
-    from textworld.envs.pddl import textgen
-
-    return [_plain(symbol) for symbol in textgen._parse_and_convert(text, rule_name="symbols")]
-
-
-def _plain(symbol: Any) -> Symbol:
-    """Return a textworld symbol as a list."""
-    from textworld.envs.pddl import textgen
-
-    if isinstance(symbol, textgen.ListSymbol):
-        return ["list", _plain(symbol.symbol)]
-    if isinstance(symbol, textgen.ConditionalSymbol):
-        return ["each", _plain(symbol.expression), symbol.given or ""]
-    if isinstance(symbol, textgen.EvalSymbol):
-        return ["eval", symbol.expression]
-    if isinstance(symbol, textgen.NonterminalSymbol):
-        return ["rule", symbol.symbol]
-    return ["text", symbol.symbol]
-
-
 def _queries(
     task: Any, rules: dict[str, list[list[Any]]], starts: dict[str, list[Symbol]], signatures: set[tuple[str, tuple]]
 ) -> dict[str, list[list[Any]]]:
@@ -215,7 +165,7 @@ def _queries(
             hierarchy.add(Type(kind.name, kind.supertype_names))
     texts = {condition for alternatives in rules.values() for condition, _ in alternatives if condition}
     for symbols in [*starts.values(), *(rhs for alternatives in rules.values() for _, rhs in alternatives)]:
-        texts |= set(_given_texts(symbols))
+        texts |= {symbol[2] for symbol in nested(symbols) if symbol[0] == "each" and symbol[2]}
     parsed: dict[str, list[list[Any]]] = {}
     for text in sorted(texts):
         parsed[text] = []
@@ -225,16 +175,6 @@ def _queries(
             kept = [kinds for kinds in matches if (name, tuple(kinds)) in signatures]
             parsed[text].append([name, [list(placeholder) for placeholder in placeholders], kept])
     return parsed
-
-
-def _given_texts(symbols: Iterable[Symbol]) -> Iterable[str]:
-    for symbol in symbols:
-        if symbol[0] == "list":
-            yield from _given_texts([symbol[1]])
-        elif symbol[0] == "each":
-            if symbol[2]:
-                yield symbol[2]
-            yield from _given_texts([symbol[1]])
 
 
 @lru_cache(maxsize=4096)

@@ -64,7 +64,7 @@ class ScienceWorldEnvironment:
             seed: not used: a variation's number is the seed of its world, as published.
 
         Returns:
-            The task, the room, and what else is to be shown.
+            The task, the room, what else is to be shown, and the forms of the actions under the simplifications.
 
         Raises:
             ConfigurationError: ScienceWorld or Java is not installed.
@@ -78,10 +78,12 @@ class ScienceWorldEnvironment:
         self._actions, self._score = [], 0
         world = self._enter()
         parts = [text.tidy(world.description()), text.tidy(world.look())]
+        actions = text.shown_actions(world.possible_actions())
         if self._show_actions:
-            parts.append(text.list_actions(world.possible_actions()))
+            parts.append(text.list_actions(actions))
         self._playing = True
-        return StepResult(observation="\n".join([*parts, *self._objects(world)]))
+        forms = tuple(action.replace("OBJ", "(thing)") for action in actions)
+        return StepResult(observation="\n".join([*parts, *self._objects(world)]), forms=forms)
 
     def step(self, action: str) -> StepResult:
         """Play one action, exactly as the policy wrote it; control characters count as spaces.

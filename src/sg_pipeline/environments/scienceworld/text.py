@@ -48,10 +48,14 @@ def tidy(answer: str) -> str:
     return "\n".join(line.strip() for line in answer.strip().splitlines())
 
 
+def shown_actions(templates: Sequence[str]) -> list[str]:
+    """Return the simulator's action templates without those that are withheld from it."""
+    return [template for template in templates if not _HIDDEN.fullmatch(template)]
+
+
 def list_actions(templates: Sequence[str]) -> str:
     """Return the sentence that names what can be done."""
-    shown = [template for template in templates if not _HIDDEN.fullmatch(template)]
-    return f"Actions (OBJ is a thing): {', '.join(shown)}."
+    return f"Actions (OBJ is a thing): {', '.join(templates)}."
 
 
 def list_objects(names: Sequence[str]) -> str:

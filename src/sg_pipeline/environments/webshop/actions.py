@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 _CALL = re.compile(r"(.+)\[(.+)\]")  # greedy and on one line, from the start but not to the end: as in the original
 
+FORMS = ("search[words]", "click[name]")
+"""The forms of all commands."""
+
 SPECIAL_QUERIES = ("<r>", "<a>", "<c>", "<q>")
 """First words by which the original's site lists products without searching: at random, by attribute, category, query.
 

@@ -1,8 +1,10 @@
 """WebShop behind the environment protocol."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sg_pipeline.environments.base import StepResult
+from sg_pipeline.environments.webshop.actions import FORMS
 from sg_pipeline.environments.webshop.catalogue import open_catalogue
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.pages import Page, PageKind
@@ -71,7 +73,7 @@ class WebShopEnvironment:
                 f"{goal.sha256[:12]}… instead of {task.sha256[:12]}…): restore the panel's data, or prepare tasks anew."
             )
         self._session = Session(catalogue, goal)
-        return self._result(self._session.page)
+        return replace(self._result(self._session.page), forms=FORMS)
 
     def start(self, goal: Goal) -> StepResult:
         """Start an episode with a goal of one's own, for experts and comparisons with the original."""

@@ -51,9 +51,8 @@ def distill_guide(
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.prompts import load_prompts
 
-    agent_format = AgentFormat(
-        policy.tokenizer, load_prompts(rollout.prompts, environment.benchmark.name), guidance=True
-    )
+    prompts = load_prompts(rollout.prompts, environment.benchmark.name)
+    agent_format = AgentFormat(policy.tokenizer, prompts, True, policy.stop_ids, rollout.date)
     figures = distill(policy, lessons, agent_format, config, run.seed)
     logger.info("%s", distillation_line(figures))
     return figures, policy

@@ -127,6 +127,7 @@ def train(
     reference: Path,
     config: TrainConfig,
     rollout_config: RolloutConfig,
+    sampling: SamplingConfig,
     run: RunConfig,
 ) -> tuple[dict[str, Any], pl.DataFrame, Any]:
     """Update the policy on the step's trajectories with GRPO, guidance and action tokens together.
@@ -139,14 +140,16 @@ def train(
         dials: the step's figures so far.
         rollout_report: where the rollout's time went, and what memory it took.
         reference: folder of the base policy, from which `train.beta` > 0 measures the KL divergence.
-        config, rollout_config, run: parameters.
+        config, rollout_config, sampling, run: parameters.
 
     Returns:
         (all figures of the step; the gap between sampler and trainer, turn by turn; the updated policy).
     """
+    from sg_pipeline.policies.adapters import has_adapter_dropout
+    from sg_pipeline.policies.compute import machine
     from sg_pipeline.sampling.engines import rest_engines
     from sg_pipeline.training.experience import POLICY_SEGMENTS, experience_table
-    from sg_pipeline.training.gaps import gap_table
+    from sg_pipeline.training.gaps import check_gap, explained_gap, gap_table
     from sg_pipeline.training.learner import pass_step, train_step
 
     step = dials["step"]
@@ -154,6 +157,7 @@ def train(
     own = {Segment.ACTION} if rollout_config.guide is not None else POLICY_SEGMENTS
     experience = experience_table(validated, rewards, own)
     trains = bool(experience) or not rollout_config.dynamic_sampling
+    untrained = policy.optimizer_state is None
     resting_s = rest_engines() if trains else 0.0
     watch = PeakMemory(policy.model.device)
     if trains:
@@ -168,6 +172,9 @@ def train(
         )
     else:  # dynamic sampling has found no group to learn from
         trained = pass_step(policy, config, step)
+    explained = explained_gap(policy, sampling, rollout_config.temperature)
+    fatal = untrained and not has_adapter_dropout(policy)
+    check_gap(trained.metrics, explained, sampling.engine, step, fatal=fatal)
     training = dict(trained.metrics)
     seconds = time_split(rollout_report["timings"], training.pop("seconds"), resting_s)
     # A rollout that an earlier version has recorded does not say what memory it took.
@@ -178,6 +185,7 @@ def train(
         "training": training,
         "seconds": seconds,
         "memory": memory,
+        "machine": machine(policy.model.device),
     }
     return metrics, gap_table(validated, rewards, trained.gaps), policy
 

@@ -53,6 +53,7 @@ def create_pipeline(guided: bool = False) -> Pipeline:
                     "base_policy_folder",
                     "params:train",
                     "params:rollout",
+                    "params:sampling",
                     "params:run",
                 ],
                 # The policy is saved last: a checkpoint that exists has its metrics beside it.

@@ -1,60 +1,79 @@
 """LoRA adapters handed to a vLLM engine as they are: the base weights stay, a step sends the adapters alone.
 
-vLLM reads adapters from a folder in PEFT's format, which is written beside the engine's configuration and is gone once
-they are loaded. Each update has a name and a number of its own: keys and values that were computed with other adapters
-are never found again, since vLLM's prefix cache goes by the name (`_gen_lora_extra_hash_keys`).
+vLLM reads adapters from a folder in PEFT's format, which is deleted once they are loaded. Each update has a separate
+name: keys and values that were computed with other adapters are never found again, since vLLM's prefix cache goes by
+the name (`_gen_lora_extra_hash_keys`).
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import torch
+
     from sg_pipeline.policies.policy import Policy
+    from sg_pipeline.sampling.config import VllmConfig
+
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""That vLLM has room for (`vllm.config.lora.MaxLoRARanks`)."""
 
 
-def adapter_rank(policy: Policy) -> int:
-    """Return the largest rank of the policy's adapters.
+def room(policy: Policy, config: VllmConfig, dtype: str) -> int | None:
+    """Return the rank that an engine for `policy` must have room for; None where it gets merged weights.
+
+    Args:
+        policy: with adapters or without.
+        config: which says how adapters are sent.
+        dtype: that the engine computes in, as torch calls it.
 
     Raises:
-        ConfigurationError: it has none, or such as vLLM does not take unmerged.
+        ConfigurationError: vLLM does not take these adapters alone.
     """
     configurations: dict[str, Any] = getattr(policy.model, "peft_config", {})
+    if config.adapters != "separate" and not configurations:
+        return None
+    if not config.separate(dtype):
+        return None
+    instead = "set sampling.vllm.adapters to 'merged' and sampling.vllm.dtype to float32"
+    sent = f"sampling.vllm.adapters is '{config.adapters}' at dtype {dtype}, so they are sent separately"
     if len(configurations) != 1:
         raise ConfigurationError(
-            f"sampling.vllm.adapters is 'separate', but the policy {policy.name} has {len(configurations)} sets of "
-            f"adapters, and one is wanted: train by adapters (base_model.lora), or set it to 'merged'"
+            f"{sent}, but the policy {policy.name} has {len(configurations)} sets of adapters, one is wanted: train "
+            f"by adapters (base_model.lora), or {instead}"
         )
     ((_, one),) = configurations.items()
     others = {name: getattr(one, name, None) for name in ("modules_to_save", "use_dora", "lora_bias")}
-    if unfit := {name: value for name, value in others.items() if value}:
-        told = ", ".join(f"{name}={value}" for name, value in unfit.items())
+    if unfit := ", ".join(f"{name}={value}" for name, value in others.items() if value):
+        raise ConfigurationError(f"{sent}, but vLLM takes adapters with {unfit} only merged: {instead}")
+    rank = max([one.r, *(getattr(one, "rank_pattern", None) or {}).values()])
+    if rank > _RANKS[-1]:
         raise ConfigurationError(
-            f"sampling.vllm.adapters is 'separate', but vLLM takes adapters with {told} only merged: set it to 'merged'"
+            f"{sent}, but base_model.lora.rank is {rank}, and vLLM takes at most {_RANKS[-1]}: lower it, or {instead}"
         )
-    return max([one.r, *(getattr(one, "rank_pattern", None) or {}).values()])
+    return next(size for size in _RANKS if size >= rank)
 
 
-def engine_arguments(policy: Policy) -> dict[str, Any]:
-    """Return what vLLM is told when it starts: room for one set of adapters of this rank.
+def matrices(policy: Policy, dtype: str) -> Iterator[torch.Tensor]:
+    """Return the adapters' matrices as vLLM keeps them: rounded to `dtype`, the second one scaled."""
+    import torch
 
-    Raises:
-        ConfigurationError: vLLM has no room for such a rank.
-    """
-    from vllm.config.lora import MaxLoRARanks
+    model: Any = policy.model
+    for module in model.modules():
+        for name in getattr(module, "lora_A", ()):
+            yield module.lora_A[name].weight
+            yield module.lora_B[name].weight.detach().to(getattr(torch, dtype)) * module.scaling[name]
 
-    rank, known = adapter_rank(policy), sorted(get_args(MaxLoRARanks))
-    if rank > known[-1]:
-        raise ConfigurationError(
-            f"base_model.lora.rank is {rank}, but vLLM takes adapters of at most {known[-1]} unmerged: set "
-            f"sampling.vllm.adapters to 'merged', or lower the rank"
-        )
-    room = next(size for size in known if size >= rank)
-    return {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 1, "max_lora_rank": room}
+
+def write_adapters(policy: Policy, folder: Path) -> None:
+    """Write the policy's adapters to `folder` in PEFT's format."""
+    model: Any = policy.model
+    model.save_pretrained(folder, save_embedding_layers=False)
 
 
 def hand_over(engine: Any, policy: Policy, number: int, folder: Path) -> Any:
@@ -62,7 +81,7 @@ def hand_over(engine: Any, policy: Policy, number: int, folder: Path) -> Any:
 
     Args:
         engine: `vllm.LLMEngine` with room for one set of adapters.
-        policy: see `adapter_rank`.
+        policy: see `room`.
         number: from 1, of no set of adapters that this engine has had before.
         folder: where the adapters lie while they are read.
 
@@ -73,9 +92,8 @@ def hand_over(engine: Any, policy: Policy, number: int, folder: Path) -> Any:
 
     for old in list(engine.list_loras()):
         engine.remove_lora(old)
-    model: Any = policy.model
     with tempfile.TemporaryDirectory(prefix="adapters_", dir=folder) as written:
-        model.save_pretrained(written, save_embedding_layers=False)
+        write_adapters(policy, Path(written))
         request = LoRARequest(f"adapters-{number}", number, written)
         engine.add_lora(request)
     return request

@@ -14,7 +14,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from sg_pipeline.sampling.base import Completion, StopWhen
 from sg_pipeline.sampling.config import VllmConfig
 from sg_pipeline.sampling.vllm import adapters
 from sg_pipeline.sampling.vllm.engine import Engine, Request
+from sg_pipeline.sampling.vllm.held import HeldWeights, combined
 from sg_pipeline.sampling.vllm.rank import compile_apart, executor_on, in_a_world_of_one
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class LocalEngine(Engine):
         self._adapters: Any = None
         """What a request carries that is written with adapters; None: they are merged, or there are none."""
         self._updates = 0
-        self._room = adapters.engine_arguments(policy) if config.adapters == "separate" else {}
-        write_configuration(policy, Path(self._folder.name))
+        self._room = adapters.room(policy, config, self.dtype)
+        self._architecture = write_configuration(policy, Path(self._folder.name))
         try:
             with _process_as_before(), in_a_world_of_one():
                 self._engine = self._start(max_length, seed, policy.model.device.index)
@@ -121,10 +122,11 @@ class LocalEngine(Engine):
         with _without_compilation() if on_cpu and eager else contextlib.nullcontext():
             from vllm import EngineArgs, LLMEngine
 
+            _check_architecture(self._architecture)
             arguments: dict[str, Any] = {
                 "model": self._folder.name,
                 "load_format": "dummy",
-                **self._room,
+                "worker_extension_cls": f"{HeldWeights.__module__}.{HeldWeights.__name__}",
                 "skip_tokenizer_init": True,
                 "generation_config": "vllm",  # no sampling defaults of the model's own
                 "dtype": self.dtype,
@@ -138,6 +140,8 @@ class LocalEngine(Engine):
                 "logprobs_mode": "processed_logprobs",
                 "disable_log_stats": True,
             }
+            if self._room is not None:
+                arguments |= {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 1, "max_lora_rank": self._room}
             if on_cpu:
                 arguments |= {
                     "kv_cache_memory_bytes": self._config.cpu_cache_gib * 2**30,
@@ -164,17 +168,24 @@ class LocalEngine(Engine):
 
     def _take_over(self, policy: Policy) -> None:
         """Take over all weights; where adapters come separately these, and a base that is not the one it has."""
-        if self._config.adapters == "merged":
+        if adapters.room(policy, self._config, self.dtype) is None:
+            self._adapters = self._base = None
+            self._base_sent = True
             self._reload(named_weights(policy))
             return
-        adapters.adapter_rank(policy)
         base = None if policy.adapter_base is None else policy.adapter_base.digest
-        if base is None or base != self._base:
+        self._base_sent = base is None or base != self._base
+        if self._base_sent:
             self._base = None
             self._reload(named_weights(policy, adapters=False))
             self._base = base
         self._updates += 1
         self._adapters = adapters.hand_over(self._engine, policy, self._updates, Path(self._folder.name))
+
+    def held(self, kinds: Iterable[str]) -> list[dict[str, int]]:
+        """Return the fingerprints of what the engine computes with."""
+        ask = self._engine.collective_rpc
+        return [{kind: combined(ask(f"held_{kind}", kwargs={"dtype": self.dtype})) for kind in kinds}]
 
     def _reload(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
         self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
@@ -238,8 +249,11 @@ class LocalEngine(Engine):
         self._folder.cleanup()
 
 
-def write_configuration(policy: Policy, folder: Path) -> None:
-    """Write the model's configuration for vLLM, with an output layer of its own.
+def write_configuration(policy: Policy, folder: Path) -> str:
+    """Write the model's configuration for vLLM, with an output layer of its own; return the architecture's name.
+
+    The name is that of the class which was loaded, from which the names of the weights follow: the language model alone
+    where the checkpoint's own is one that sees as well. Classes made from it at run time (FSDP's) do not count.
 
     Tied to the input embedding it would stay behind without a word when float32 weights are reloaded on a CPU, where
     vLLM packs them (0.32). Untied it costs a second table of the vocabulary and is always right.
@@ -247,8 +261,26 @@ def write_configuration(policy: Policy, folder: Path) -> None:
     model = plain_model(policy)
     configuration = copy.deepcopy(model.config)
     configuration.tie_word_embeddings = False
-    configuration.architectures = [type(model).__name__]
+    published = (kind for kind in type(model).__mro__ if kind.__module__.startswith("transformers"))
+    name = next(published, type(model)).__name__
+    configuration.architectures = [name]
     configuration.save_pretrained(folder)
+    return name
+
+
+def _check_architecture(name: str) -> None:
+    """Report why vLLM has no model of this name, which it says only in its log."""
+    import transformers
+    from vllm import ModelRegistry
+
+    known = ModelRegistry.models.get(name)
+    if known is None and not hasattr(transformers, name):
+        raise ValueError(f"it knows no architecture '{name}', and neither does transformers")
+    if known is not None:
+        try:
+            known.load_model_cls()
+        except ImportError as error:
+            raise ValueError(f"its model '{name}' cannot be imported ({error}): install what is missing") from error
 
 
 def dtype_of(policy: Policy, config: VllmConfig) -> str:

@@ -4,7 +4,8 @@ It is plain `vllm serve` (0.32), asked by its token routes, so the run needs no 
 both see. Each completion tells which weights wrote it: a server that another run has taken over is noticed at once.
 
     turns    /inference/v1/generate, many at a time; the server batches them
-    weights  /pause, /collective_rpc reload_weights, /update_weight_version, /resume
+    weights  /pause, /collective_rpc reload_weights, /v1/load_lora_adapter, /update_weight_version, /resume;
+             /collective_rpc held_weights where the server has `held.py`
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,10 +23,12 @@ from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import GO_ON, ConfigurationError, SamplingError
 from sg_pipeline.sampling.base import Completion, StopWhen
 from sg_pipeline.sampling.config import SamplingConfig
+from sg_pipeline.sampling.vllm import adapters
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
 from sg_pipeline.sampling.vllm.engine import Engine, Request
+from sg_pipeline.sampling.vllm.held import combined
 from sg_pipeline.sampling.vllm.local import dtype_of
-from sg_pipeline.sampling.vllm.server_check import check_folder, check_server
+from sg_pipeline.sampling.vllm.server_check import check_folder, check_server, shows_weights
 from sg_pipeline.sampling.vllm.server_process import ServerProcess
 from sg_pipeline.sampling.vllm.weight_files import exchange_folder, write_weights
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
 
 _GENERATE = "/inference/v1/generate"
+_ADAPTERS = "adapters"
 _ENDING_S = 3.0
 """A server that was killed is cleaned up by its guard meanwhile."""
 _WAIT_S = 0.005
@@ -40,6 +45,11 @@ _WAIT_S = 0.005
 
 class ServerEngine(Engine):
     """Asks a server, this rank's where there are several. All ranks make one, and call `update`, together."""
+
+    _base: str | None = None
+    """Digest of the base weights that the servers hold, where adapters are sent separately."""
+    _shows = False
+    """Whether all servers can be asked what they hold."""
 
     def __init__(self, policy: Policy, config: SamplingConfig, max_length: int) -> None:
         """Find the servers, or start one, and make sure that they fit.
@@ -56,6 +66,7 @@ class ServerEngine(Engine):
         self._open = ExitStack()
         self._under_way: dict[int, tuple[Request, StopWhen | None]] = {}
         self._label = ""
+        self._room = adapters.room(policy, config.vllm, self.dtype)
         self._process: ServerProcess | None = None
         here = world()
         try:
@@ -66,7 +77,7 @@ class ServerEngine(Engine):
                 url: self._client(url, config) for url in ([*dict.fromkeys(urls)] if here.first else [own])
             }
             self._own = self._clients[own]
-            here.everywhere(lambda: check_server(self._own, policy, config.vllm, self.dtype, max_length))
+            here.everywhere(lambda: check_server(self._own, policy, config.vllm, self.dtype, max_length, self._room))
             here.on_first(lambda: self._prepare_folder(policy, config, max_length))
         except BaseException:
             self._open.close()
@@ -81,7 +92,7 @@ class ServerEngine(Engine):
                 "sampling.server.executable starts a server on one machine, but this run has several: start the "
                 "servers yourself and name them in sampling.server.url"
             )
-        self._process = ServerProcess(policy, config, self.dtype, max_length)
+        self._process = ServerProcess(policy, config, self.dtype, max_length, self._room)
         self._open.callback(self._process.close)
         return (self._process.url,)
 
@@ -94,19 +105,47 @@ class ServerEngine(Engine):
         """Rank 0: the folder for weights, and the servers that are no other rank's."""
         # With a server of its own the run leaves nothing, even killed: the guard deletes the server's folder.
         parent = self._process.folder if self._process and config.server.weights is None else config.server.weights
+        self._shows = all([shows_weights(client) for client in self._clients.values()])
         self._folder: Path = self._open.enter_context(exchange_folder(parent))
         for client in self._clients.values():
             if client is not self._own:
-                check_server(client, policy, config.vllm, self.dtype, max_length)
+                check_server(client, policy, config.vllm, self.dtype, max_length, self._room)
             check_folder(client, self._folder)
 
     def load(self, policy: Policy) -> None:
         """Take over the policy's weights; rank 0 hands them to all servers while the others wait."""
         self._label = world().on_first(lambda: self._publish(policy))
 
+    def sent(self, policy: Policy) -> dict[str, int]:
+        """Return the fingerprints of what the last `load` must have sent."""
+        return world().on_first(lambda: super(ServerEngine, self).sent(policy))
+
+    def held(self, kinds: Iterable[str]) -> list[dict[str, int]] | None:
+        """Return the fingerprints of what each server computes with."""
+        asked = list(kinds)
+        return world().on_first(
+            lambda: (
+                [{kind: self._held(client, kind) for kind in asked} for client in self._clients.values()]
+                if self._shows
+                else None
+            )
+        )
+
+    def _held(self, client: Client, kind: str) -> int:
+        try:
+            answer = client.post("/collective_rpc", {"method": f"held_{kind}", "kwargs": {"dtype": self.dtype}})
+        except NoAnswerError as error:
+            raise SamplingError(self._lost(client, error)) from error
+        except RefusalError as error:
+            raise SamplingError(f"the vLLM server at {client.url} does not show its weights ({error})") from error
+        return combined(answer["results"])
+
     def _publish(self, policy: Policy) -> str:
         label = f"{socket.gethostname()}:{os.getpid()}, {policy.name}, step {policy.step}, {uuid.uuid4().hex[:8]}"
         files = self._folder / f"step_{policy.step:06d}-{label[-8:]}"
+        base = None if self._room is None or policy.adapter_base is None else policy.adapter_base.digest
+        self._base_sent = base is None or base != self._base
+        self._base = None
         try:
             self._write(policy, files)
             with ThreadPoolExecutor(len(self._clients)) as threads:
@@ -114,11 +153,15 @@ class ServerEngine(Engine):
                     pass
         finally:
             _delete(files)
+        self._base = base
         return label
 
     def _write(self, policy: Policy, files: Path) -> None:
         try:
-            write_weights(policy, files, self.dtype)
+            if self._base_sent:
+                write_weights(policy, files, self.dtype, adapters=self._room is None)
+            if self._room is not None:
+                adapters.write_adapters(policy, files / _ADAPTERS)
         except SamplingError as error:
             if fate := self._fate():  # the folder is gone with the server
                 raise SamplingError(f"the vLLM server at {self._own.url} is gone: {fate}{GO_ON}") from error
@@ -127,7 +170,10 @@ class ServerEngine(Engine):
     def _hand_over(self, client: Client, files: Path, label: str) -> None:
         try:
             client.post("/pause", mode="abort")  # which drops the keys and values of the former weights
-            client.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(files)}})
+            if self._base_sent:
+                client.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(files)}})
+            if self._room is not None:
+                self._replace_adapters(client, files / _ADAPTERS, label)
             client.post("/update_weight_version", {"new_version": label})
             client.post("/resume")
         except NoAnswerError as error:
@@ -138,13 +184,23 @@ class ServerEngine(Engine):
                 f"the old nor the new ones: start it again, with the policy's own model, then {GO_ON}"
             ) from error
 
+    def _replace_adapters(self, client: Client, folder: Path, label: str) -> None:
+        """Load adapters under the name `label`, and unload those of the update before, and of a former run."""
+        for model in client.get("/v1/models")["data"]:
+            if model.get("parent") is not None:
+                client.post("/v1/unload_lora_adapter", {"lora_name": model["id"]})
+        client.post("/v1/load_lora_adapter", {"lora_name": label, "lora_path": str(folder)})
+
     def submit(self, key: int, request: Request, stop_when: StopWhen | None = None) -> None:
         """Begin a request (see `Engine.submit`).
 
         `stop_when` is applied to the finished turn, which is cut: the server writes on to `max_new_tokens`.
         """
         self._under_way[key] = request, stop_when
-        self._own.begin(key, _GENERATE, {"token_ids": request.ids, "sampling_params": request.parameters()})
+        body: dict[str, Any] = {"token_ids": request.ids, "sampling_params": request.parameters()}
+        if self._room is not None:
+            body["model"] = self._label  # the name of the adapters
+        self._own.begin(key, _GENERATE, body)
 
     def poll(self) -> list[tuple[int, Completion]]:
         """Return what the server has finished; wait a moment for it."""

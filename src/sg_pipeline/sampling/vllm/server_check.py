@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.weights import plain_model
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
+from sg_pipeline.sampling.vllm.held import HeldWeights
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -22,7 +23,9 @@ _NOT_FOUND = 404
 _TABLE = re.compile(r"VocabParallelEmbedding\w*\(num_embeddings=(\d+).*?embedding_dim=(\d+)", re.DOTALL)
 
 
-def check_server(client: Client, policy: Policy, config: VllmConfig, dtype: str, max_length: int) -> None:
+def check_server(
+    client: Client, policy: Policy, config: VllmConfig, dtype: str, max_length: int, rank: int | None = None
+) -> None:
     """Make sure that the server can write for `policy`.
 
     Args:
@@ -31,6 +34,7 @@ def check_server(client: Client, policy: Policy, config: VllmConfig, dtype: str,
         config: what the engine is to be.
         dtype: that it must compute in, as torch calls it.
         max_length: tokens of the longest row.
+        rank: of the adapters that it must have room for; None: of none.
 
     Raises:
         SamplingError: it is not reached, or was started in another way; says which flag it needs.
@@ -50,7 +54,7 @@ def check_server(client: Client, policy: Policy, config: VllmConfig, dtype: str,
             "/weight_info",
             f"{where} is vLLM {version}, which does not tell whose weights it holds, as 0.32 does: start a newer one",
         )
-        if complaints := [*_complaints(info, config, dtype, max_length)]:
+        if complaints := [*_complaints(info, config, dtype, max_length, rank)]:
             raise SamplingError(f"{where} {'; '.join(complaints)}")
         shape = client.post("/collective_rpc", {"method": "get_model_inspection"})["results"][0]
         if differences := [*_differences(str(shape), policy)]:
@@ -66,6 +70,12 @@ def check_server(client: Client, policy: Policy, config: VllmConfig, dtype: str,
         ) from error
     except (RefusalError, KeyError, TypeError, AttributeError) as error:
         raise SamplingError(f"{where} is not understood ({type(error).__name__}: {error})") from error
+
+
+def shows_weights(client: Client) -> bool:
+    """Whether the server's workers can be asked what they hold (`held.HeldWeights`)."""
+    info = client.get("/server_info", config_format="json")["vllm_config"]
+    return str(info.get("parallel_config", {}).get("worker_extension_cls")).endswith(HeldWeights.__name__)
 
 
 def check_folder(client: Client, folder: Path) -> None:
@@ -111,7 +121,9 @@ def _asked(client: Client, path: str, missing: str, **parameters: str) -> Any:
         raise
 
 
-def _complaints(info: dict[str, Any], config: VllmConfig, dtype: str, max_length: int) -> Iterator[str]:
+def _complaints(
+    info: dict[str, Any], config: VllmConfig, dtype: str, max_length: int, rank: int | None
+) -> Iterator[str]:
     model, cache = info["model_config"], info["cache_config"]
     if model["logprobs_mode"] != "processed_logprobs":
         yield (
@@ -130,6 +142,12 @@ def _complaints(info: dict[str, Any], config: VllmConfig, dtype: str, max_length
         )
     if model["quantization"] is not None:
         yield f"has quantised weights ({model['quantization']}), which the policy has not: start it without"
+    if rank is not None and ((info.get("lora_config") or {}).get("max_lora_rank") or 0) < rank:
+        yield (
+            f"has no room for adapters of rank {rank}, which are not merged into {dtype} weights: start it with "
+            f"--enable-lora --max-loras 1 --max-lora-rank {rank} and with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in its "
+            f"environment"
+        )
     if cache["enable_prefix_caching"] != config.prefix_caching:
         no = "" if config.prefix_caching else "no-"
         yield (

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sg_pipeline.errors import SamplingError
-from sg_pipeline.sampling.vllm import guard
+from sg_pipeline.sampling.vllm import guard, held
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
 from sg_pipeline.sampling.vllm.local import CPU_BLOCK, CPU_TOKENS, write_configuration
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sg_pipeline.sampling.config import SamplingConfig
 
 _HOST = "127.0.0.1"
+_HELD = "sg_held"
+"""Name of `held.py` in the server's own folder, from where the server imports it."""
 _LOOK_S = 0.5
 _END_S = 40.0
 """What the guard has to end the server."""
@@ -47,8 +49,17 @@ class ServerProcess:
         folder: of its model's configuration, deleted when it ends.
     """
 
-    def __init__(self, policy: Policy, config: SamplingConfig, dtype: str, max_length: int) -> None:
+    def __init__(
+        self, policy: Policy, config: SamplingConfig, dtype: str, max_length: int, rank: int | None = None
+    ) -> None:
         """Start a server for models of the policy's shape, with random weights, and wait until it is ready.
+
+        Args:
+            policy: of this configuration.
+            config: whose `server` says what is started.
+            dtype: that it computes in, as torch calls it.
+            max_length: tokens of the longest row.
+            rank: of the adapters that it must have room for; None: of none.
 
         Raises:
             SamplingError: it cannot be started, ends, or takes too long.
@@ -57,16 +68,24 @@ class ServerProcess:
         self.folder = Path(tempfile.mkdtemp(prefix="sg_vllm_server_"))
         self._log = self.folder.with_name(f"{self.folder.name}.log")
         write_configuration(policy, self.folder)
+        shutil.copy(held.__file__, self.folder / f"{_HELD}.py")
         port = _free_port()
         self.url = f"http://{_HOST}:{port}"
-        command = [*program, *_arguments(config, self.folder, dtype, max_length), "--host", _HOST, "--port", str(port)]
+        command = [
+            *program,
+            *_arguments(config, self.folder, dtype, max_length, rank),
+            "--host",
+            _HOST,
+            "--port",
+            str(port),
+        ]
         with self._log.open("wb") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", guard.__file__, str(self.folder), *command, *config.server.arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_variables(config),
+                env=_variables(config, self.folder),
                 start_new_session=True,
             )
         try:
@@ -146,7 +165,7 @@ def _program(config: SamplingConfig) -> list[str]:
     return [found, "-m", "vllm.entrypoints.openai.api_server", "--model"] if python else [found, "serve"]
 
 
-def _arguments(config: SamplingConfig, folder: Path, dtype: str, max_length: int) -> list[str]:
+def _arguments(config: SamplingConfig, folder: Path, dtype: str, max_length: int, rank: int | None) -> list[str]:
     vllm = config.vllm
     on_cpu = not _has_gpu()
     eager = on_cpu if vllm.enforce_eager is None else vllm.enforce_eager
@@ -157,7 +176,10 @@ def _arguments(config: SamplingConfig, folder: Path, dtype: str, max_length: int
         "logprobs-mode": "processed_logprobs",
         "generation-config": "vllm",
         "gpu-memory-utilization": str(vllm.gpu_memory_utilization),
+        "worker-extension-cls": f"{_HELD}.{held.HeldWeights.__name__}",
     }
+    if rank is not None:
+        flags |= {"max-lora-rank": str(rank), "max-loras": "1", "max-cpu-loras": "1"}
     if on_cpu:
         flags |= {
             "kv-cache-memory-bytes": str(vllm.cpu_cache_gib * 2**30),
@@ -167,6 +189,7 @@ def _arguments(config: SamplingConfig, folder: Path, dtype: str, max_length: int
     switches = {
         "skip-tokenizer-init": True,
         "enable-scale-out": True,
+        "enable-lora": rank is not None,
         "disable-uvicorn-access-log": True,
         "enable-prefix-caching": vllm.prefix_caching,
         "no-enable-prefix-caching": not vllm.prefix_caching,
@@ -180,16 +203,18 @@ def _arguments(config: SamplingConfig, folder: Path, dtype: str, max_length: int
     ]
 
 
-def _variables(config: SamplingConfig) -> dict[str, str]:
+def _variables(config: SamplingConfig, folder: Path) -> dict[str, str]:
     """Return the server's environment: this one's, without what is this process's own."""
     kept = {name: value for name, value in os.environ.items() if not _OWN_VARIABLES.fullmatch(name)}
-    ours = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    ours = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
     if not _has_gpu():
         # As in `local.py`: other processes compute on these cores, and small functions are not worth compiling.
         ours |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         if config.vllm.enforce_eager is not False:
             ours |= {"TORCHDYNAMO_DISABLE": "1"}
-    return {**kept, **ours, **config.server.environment}
+    given = config.server.environment
+    paths = os.pathsep.join([str(folder), *filter(None, [given.get("PYTHONPATH")])])
+    return {**kept, **ours, **given, "PYTHONPATH": paths}
 
 
 def _has_gpu() -> bool:

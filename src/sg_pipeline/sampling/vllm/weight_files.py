@@ -39,7 +39,7 @@ def exchange_folder(parent: str | Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_weights(policy: Policy, folder: Path, dtype: str) -> None:
+def write_weights(policy: Policy, folder: Path, dtype: str, *, adapters: bool = True) -> None:
     """Write the policy's weights (`named_weights`) as safetensors.
 
     A matrix is rounded here where the server computes in a smaller type, as the server would do: half the bytes. The
@@ -49,6 +49,7 @@ def write_weights(policy: Policy, folder: Path, dtype: str) -> None:
         policy: whose.
         folder: does not exist yet.
         dtype: that the server computes in, as torch calls it.
+        adapters: merged into the weights; without, the weights are those of the base.
 
     Raises:
         SamplingError: the disk is full, or the folder that it is to lie in is gone.
@@ -64,7 +65,7 @@ def write_weights(policy: Policy, folder: Path, dtype: str) -> None:
     try:
         partial.mkdir()
         with torch.no_grad():
-            for name, weight in named_weights(policy):
+            for name, weight in named_weights(policy, adapters=adapters):
                 smaller = weight.ndim > 1 and weight.is_floating_point() and rounded.itemsize < weight.itemsize
                 shard[name] = weight.to("cpu", rounded if smaller else weight.dtype).contiguous().clone()
                 size += shard[name].nbytes
