@@ -175,6 +175,11 @@ def test_a_tokenizer_with_more_tokens_than_embeddings(folder):
     assert "do not belong together" in message_of(folder)
 
 
+def test_load_pretrained_with_a_stop_that_is_no_token_is_refused(folder):
+    (folder / "generation_config.json").write_text('{"eos_token_id": "</s>"}')
+    assert "has '</s>' as eos_token_id" in message_of(folder)
+
+
 def test_unknown_type_and_device(folder):
     assert "dtype 'float8' is not one of auto, float32" in message_of(folder, dtype="float8")
     assert "device 'abacus'" in message_of(folder, device="abacus")

@@ -47,6 +47,12 @@ def load_pretrained(
     shape = model.config.get_text_config()
     if getattr(shape, "output_router_logits", False):
         shape.output_router_logits = False  # for the router's auxiliary loss, which is off in training
+    for ends in (getattr(source, "eos_token_id", None) for source in (model.generation_config, shape)):
+        if not all(isinstance(end, int) for end in (ends if isinstance(ends, list | tuple) else (ends or 0,))):
+            raise CheckpointError(
+                f"the model '{path_or_id}' has {ends!r} as eos_token_id (generation_config.json or config.json), but "
+                "it must be a token id or a list of them."
+            )
     try:
         model.to(device)
     except (RuntimeError, AssertionError) as error:
