@@ -25,9 +25,15 @@ class _Command(click.Command):
     def make_context(self, *arguments: Any, **named: Any) -> click.Context:
         try:
             return super().make_context(*arguments, **named)
-        except click.UsageError as error:
+        except click.exceptions.Exit:  # of --help
+            raise
+        except click.ClickException as error:
             message = " ".join(error.format_message().split()).rstrip(".")
-            raise click.ClickException(f"{message}; `kedro run --help` lists what there is") from None
+        except Exception as error:  # what Kedro's own reading of --params and --config does not catch
+            told = " ".join(str(error).split())
+            where = "a value of --params" if "<unicode string>" in told else "the file of --config, which needs `run:`,"
+            message = f"{where} cannot be read ({type(error).__name__}: {told})"
+        raise click.ClickException(f"{message}; `kedro run --help` lists what there is") from None
 
 
 class _Sentence(click.ClickException):

@@ -15,6 +15,18 @@ from sg_pipeline.layers import ENVIRONMENTS, METHODS
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_AT_FAULT = {
+    errno.ENOTDIR: "a part of its path is a file, not a folder",
+    errno.EEXIST: "a part of its path is a file, not a folder",
+    errno.EISDIR: "a folder is in the place of a file",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "its symbolic links are circular",
+    errno.EIO: "the disk reports an error",
+    errno.ESTALE: "the network file system has lost it",
+    errno.EMFILE: "this process has too many open files (see `ulimit -n`)",
+    errno.ENFILE: "the system has too many open files",
+}
+"""What else a user can do something about."""
 # Libraries written in Rust (safetensors, polars) raise errors of their own that only quote the system's.
 _QUOTED = re.compile(r"\(os error (\d+)\)")
 
@@ -42,7 +54,7 @@ def explain(error: BaseException, conf: Path, env: str | None = None) -> str | N
 
 
 def _of_the_system(error: BaseException, chain: list[BaseException]) -> str | None:
-    """Explain a full disk or a missing permission, which may meet us anywhere."""
+    """Explain a full disk, a missing permission or a path that does not fit, which may occur anywhere."""
     quoted = _QUOTED.search(str(error))
     code = error.errno if isinstance(error, OSError) and error.errno else int(quoted[1]) if quoted else None
     if code in _FULL:
@@ -54,6 +66,8 @@ def _of_the_system(error: BaseException, chain: list[BaseException]) -> str | No
     if code in _FORBIDDEN:
         reason = "the disk is read-only" if code == errno.EROFS else "permission is denied"
         return f"cannot use {_file(chain) or 'a file'}: {reason}; make it accessible, then {GO_ON}"
+    if code in _AT_FAULT and _file(chain):
+        return f"cannot use {_file(chain)}: {_AT_FAULT[code]}; correct that, then {GO_ON}"
     return None
 
 
@@ -98,12 +112,15 @@ def _of_the_configuration(chain: list[BaseException], conf: Path, env: str) -> s
         nearest = difflib.get_close_matches(env, known, n=1, cutoff=0.0)
         hint = f"; did you mean {nearest[0]}? There are {', '.join(known)}" if nearest else ""
         return f"there is no configuration folder {conf / env}{hint}"
+    unreadable = _unreadable_file([conf / "base", conf / env])
     for link in chain:
         if isinstance(link, OmegaConfBaseException):
+            if unreadable:
+                return unreadable
             place = f"configuration value {link.full_key}" if link.full_key else "a configuration value"
             return f"{place} cannot be resolved: {str(link).splitlines()[0]}"
     if any(_module(link).startswith(("kedro.config", "yaml", "omegaconf", "codecs")) for link in chain):
-        return _unreadable_file([conf / "base", conf / env])
+        return unreadable
     return None
 
 
@@ -127,9 +144,10 @@ def _unreadable_file(folders: list[Path]) -> str | None:
 
 def _of_kedro(chain: list[BaseException]) -> str | None:
     """Pass on what Kedro itself complains about, such as an unknown node: no code of ours has failed then."""
-    if not all(_module(link).partition(".")[0] in ("kedro", "importlib") for link in chain):
-        return None
     message = " ".join(str(chain[0]).split())
+    of_an_entry = "must only contain arguments valid for the constructor" in message
+    if not of_an_entry and not all(_module(link).partition(".")[0] in ("kedro", "importlib") for link in chain):
+        return None
     unknown = re.match(r"Failed to find the pipeline named '(.*?)'", message)
     if not unknown:
         return message.rstrip(".")

@@ -14,6 +14,7 @@ from sg_pipeline.distributed.failures import end_with_the_others
 from sg_pipeline.distributed.start import check_world
 from sg_pipeline.distributed.strategy import settle_strategy, strategy
 from sg_pipeline.distributed.world import world
+from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.files import ABOUT
 from sg_pipeline.lineage import parameters_read
 from sg_pipeline.run_lock import RunLock
@@ -73,7 +74,10 @@ class RunIdentityHook:
         from sg_pipeline.study.prefix import take_over
 
         parameters = pipeline_registry.parameters()
-        path = Path(catalog.get("run_identity").path)
+        identity = catalog.get("run_identity")
+        if identity is None:
+            raise ConfigurationError("the catalog has no run_identity: restore conf/base/catalog.yml")
+        path = Path(identity.path)
         if run_params["pipeline_names"] in (["sweep"], ["plan"]):  # processes share a sweep out among themselves
             return
         if run_params["pipeline_names"] == ["study"]:

@@ -76,4 +76,4 @@ def test_what_one_process_meets_stops_all_with_its_sentence(alone, shared):
     sentences = [path.read_text() for folder in (alone, shared) for path in sorted(folder.glob("diverged_*.txt"))]
     assert len(sentences) == 1 + torch.load(shared / "figures.pt", weights_only=False)["size"]
     assert len(set(sentences)) == 1
-    assert sentences[0].startswith("Training diverged: the loss is nan at optimizer step 1")
+    assert "at step 0 diverged: the loss is nan at optimizer step 1; " in sentences[0]

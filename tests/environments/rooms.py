@@ -2,11 +2,14 @@
 
 Rooms lie in a row; the key and the chest are in rooms drawn from the seed. Some tasks misbehave on purpose: a
 task's `path` is a list of words such as "hang@3" (at the third action) or "crash-once@2:/some/flag".
+"freeze" stops the process once the answer fills the socket to the pool, which "count N" does for a large N.
 """
 
 import os
+import select
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -59,6 +62,8 @@ class Rooms:
             self._has_key = True
         elif action == "open chest" and self._here == self._chest and self._has_key:
             return StepResult("The chest opens.", 1.0, done=True, won=True, score=1.0)
+        elif action.startswith("count "):
+            return StepResult(" ".join(map(str, range(int(action.split()[1])))))
         else:
             return StepResult("Nothing happens.", valid=False)
         return StepResult(self._look())
@@ -91,6 +96,8 @@ class Rooms:
                 time.sleep(1.0)
             elif kind == "hang":
                 time.sleep(3600)
+            elif kind == "freeze":
+                threading.Thread(target=_freeze, daemon=True).start()
             elif kind == "crash":
                 os.kill(os.getpid(), signal.SIGKILL)
             elif kind == "exit":
@@ -99,6 +106,13 @@ class Rooms:
                 raise KeyError("val1")
             elif kind == "quit":
                 sys.exit("enough")
+
+
+def _freeze() -> None:
+    """Stop this worker in the middle of a message: when its socket takes no more."""
+    while select.select([], [int(sys.argv[1])], [], 0)[1]:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 class Unstartable(Rooms):

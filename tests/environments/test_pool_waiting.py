@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 from rooms import SPEC, task
 
@@ -74,13 +75,45 @@ def test_nobody_waits_for_a_slow_row(tmp_path):
     assert (tmp_path / "happened").exists()
 
 
+@pytest.mark.parametrize("frozen_while", ["writing", "reading"])
+def test_pool_worker_frozen_in_the_middle_of_a_message_is_replaced(frozen_while, tmp_path):
+    quirk = [f"freeze-once@1:{tmp_path / 'happened'}"] if frozen_while == "writing" else []
+    actions = ["count 400000", "left", "right" if frozen_while == "writing" else "dance " * 400_000]
+    with EnvironmentPool(ROOMS, PoolConfig(workers=0)) as pool:
+        expected = [pool.reset(TASKS[:3], range(3)), pool.step(range(3), actions)]
+    with EnvironmentPool(ROOMS, PoolConfig(workers=1, step_timeout_s=2)) as pool:
+        first = pool.reset([task("t0", *quirk), *TASKS[1:3]], range(3))
+        worker = psutil.Process(pool.pids()[0])
+        if frozen_while == "reading":
+            worker.suspend()
+        pool.send(range(3), actions)
+        while worker.status() != psutil.STATUS_STOPPED:
+            time.sleep(0.01)
+        received = {}
+        while len(received) < 3:
+            received |= dict(pool.receive())
+        assert [first, [received[row] for row in range(3)]] == expected
+        assert pool.counters.restarts == 1
+        assert not worker.is_running()
+
+
+def test_pool_healthy_worker_is_not_replaced_while_nobody_listens():
+    with EnvironmentPool(ROOMS, PoolConfig(workers=1, step_timeout_s=0.8)) as pool:
+        pool.reset(TASKS[:1], [0])
+        pool.send([0], ["dance " * 400_000])
+        time.sleep(1.0)
+        assert [row for row, _ in pool.receive()] == [0]
+        pool.send([0], ["count 400000"])
+        time.sleep(1.0)
+        assert [row for row, _ in pool.receive()] == [0]
+        assert pool.counters.restarts == 0
+
+
 def test_receive_waits_no_longer_than_it_may():
     with EnvironmentPool(ROOMS, PoolConfig(workers=1)) as pool:
-        began = time.monotonic()
         pool.begin(TASKS[:1], [0])  # the worker is still starting
         assert pool.receive(timeout_s=0.0) == []
         assert pool.receive(timeout_s=0.05) == []
-        assert time.monotonic() - began < 5
         assert [row for row, _ in pool.receive()] == [0]
 
 

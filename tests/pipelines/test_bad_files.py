@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,28 @@ from sg_pipeline.explain import explain
 from sg_pipeline.files import atomic_write
 
 STEP = {"coevolve.steps": 3, "coevolve.checkpoint_every": 1}
+
+
+@pytest.fixture(scope="module")
+def spoilt(project):
+    """Return the name of a finished run, and a copy of its files."""
+    project.run("coevolve", "spoilt", STEP)
+    folders = [layer / "spoilt" for layer in (project.root / "data").iterdir() if (layer / "spoilt").is_dir()]
+    kept = project.root / "kept"
+    for folder in folders:
+        shutil.copytree(folder, kept / folder.parent.name)
+    return "spoilt", kept
+
+
+@pytest.fixture
+def finished_copy(project, spoilt):
+    """Return the name of a finished run; the test may spoil it."""
+    name, kept = spoilt
+    for layer in kept.iterdir():
+        folder = project.root / "data" / layer.name / name
+        shutil.rmtree(folder)
+        shutil.copytree(layer, folder)
+    return name
 
 
 @pytest.fixture
@@ -64,6 +87,35 @@ def test_a_table_that_is_not_one_of_ours_does_not_reach_the_gradient(project, ru
     told = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
     assert told.startswith(f"{path} does not satisfy the schema RolloutTable (RolloutTable: column_in_dataframe")
     assert "(e.g. polarity)); delete it and run the same command with --only-missing-outputs" in told
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "told"),
+    [
+        ("03/step_001/rollout_report.json", b"{}", "is not a readable JSON file (it does not hold 'counters')"),
+        ("04/step_000/rewards.parquet", None, "is not a readable Parquet file (it does not hold 'step')"),
+        ("08/steps/step_000.json", b"[]", "is not a readable JSON file (it does not hold 'rollout')"),
+        ("02/panel.json", b'{"splits": 3}', "is not a readable JSON file (it does not hold 'data_root')"),
+        ("06/checkpoints/step_000/policy.json", b'{"format_version": 1, "files": {"x": 3}}', "'files'"),
+        ("03/step_001", b"a file", "a part of its path is a file, not a folder; correct that"),
+    ],
+)
+def test_file_that_is_none_of_ours_is_named(project, finished_copy, place, content, told):
+    import polars as pl
+
+    layer, _, rest = place.partition("/")
+    path = project.data(layer, finished_copy) / rest
+    lost = ["08/steps/step_001.json", "06/checkpoints/step_001", "06/final", "08/report.md"]
+    for layer, _, rest in (one.partition("/") for one in [*lost, *([place] if path.is_dir() else [])]):
+        gone = project.data(layer, finished_copy) / rest
+        shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    if content is None:
+        pl.DataFrame({"other": [1]}).write_parquet(path)
+    else:
+        path.write_bytes(content)
+    said = project.refuse("coevolve", finished_copy, STEP, "--only-missing-outputs")
+    assert str(path) in said
+    assert told in said
 
 
 def test_a_corrupt_panel_of_the_run_is_made_again(project):
@@ -131,6 +183,7 @@ def test_a_model_path_that_is_none(project, source, path):
     told = project.refuse("base_model", "model", {"base_model.source": source, "base_model.path": path})
     assert told.startswith(f"base_model.path is '{path}': ")
     assert "config.json" in told or "policy.json" in told or "does not exist" in told
+    assert ("base_model.source=pretrained" in told) == (source == "checkpoint")
 
 
 def test_a_hub_id_is_not_looked_up_unless_allowed(project):

@@ -44,6 +44,9 @@ def test_parameters(project, parameters, told):
         (["--pipeline=coevole"], "there is no pipeline 'coevole'; did you mean coevolve? There are aggregate,"),
         (["--env=smok"], "conf/smok; did you mean smoke? There are base, "),
         (["--params=run.name"], "`run.name` must contain a key and a value separated by `=`"),
+        (["--params=coevolve.steps=[1"], "a value of --params cannot be read (ParserError: "),
+        (["--load-versions=x"], "Expected the form of 'load_versions' to be"),
+        (["--config=pyproject.toml"], "the file of --config, which needs `run:`, cannot be read ("),
         (["--nodes=rolout"], "Pipeline does not contain nodes named ['rolout']"),
         (["--runner=ThreadRunner"], "--runner is 'ThreadRunner', but the nodes of a run share one live policy"),
         (["--pipelin=tasks"], "--pipelin"),
@@ -80,11 +83,19 @@ def test_configuration_files(project, content, told):
 def test_the_catalog_is_told_apart(project):
     path = project.root / "conf" / "base" / "catalog.yml"
     whole = path.read_text()
-    path.write_text(whole + "\nmore: [\n")
-    try:
-        assert f"catalog.yml, line {whole.count(chr(10)) + 3}, is not valid YAML" in project.refuse("tasks", "wrong")
-    finally:
-        path.write_text(whole)
+    panel = "  filepath: data/02_intermediate/${runtime_params:run.name,${globals:run_name}}/panel.json\n"
+    assert panel in whole
+    for content, told in {
+        whole + "\nmore: [\n": f"catalog.yml, line {whole.count(chr(10)) + 3}, is not valid YAML",
+        "- 1\n": "catalog.yml must hold names with values, but it holds a list",
+        "": "the catalog has no run_identity",
+        whole.replace(panel, "  filepath: 3\n"): "Dataset 'panel' must only contain arguments valid for",
+    }.items():
+        path.write_text(content)
+        try:
+            assert told in project.refuse("tasks", "wrong")
+        finally:
+            path.write_text(whole)
 
 
 @pytest.mark.parametrize("env", sorted(path.parent.name for path in (REPOSITORY / "conf").glob("*/globals.yml")))

@@ -32,7 +32,7 @@ def test_a_run_of_a_method_is_named_after_it(shared) -> None:
     given = "run.method=entry_15,run.seed=3,tasks.limit=4,tasks.compile_workers=1"
     result = shared.kedro("run", "--env=smoke", "--pipeline=tasks", f"--params={given}")
     assert result.exit_code == 0, result.output
-    assert shared.json("08", "entry_15-seed3", "run.json")["parameters"]["run.seed"] == 3
+    assert shared.json("08", "entry_15-seed3", "run.json")["parameters"]["tasks.limit"] == 4
     assert (shared.data("02", "entry_15-seed3") / "panel.json").is_file()
 
 

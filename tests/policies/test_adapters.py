@@ -185,7 +185,7 @@ def test_merge_into_bfloat16_weights_loses_nothing(tokenizer, tmp_path):
     merged = load_policy(tmp_path / "merged").model
     assert merged.dtype == torch.float32
     kept = merged.model.layers[0].mlp.down_proj.weight - before
-    assert float((kept - delta).norm()) < 0.01 * float(delta.norm())
+    assert float((kept - delta).detach().norm()) < 0.01 * float(delta.detach().norm())
 
 
 def test_kl_is_measured_from_the_policy_without_adapters(base, adapted, tmp_path):

@@ -152,7 +152,7 @@ def test_a_crash_leaves_the_old_or_the_new(policy, tmp_path, monkeypatch, moment
 def test_says_what_is_wrong(policy, tmp_path):
     folder = tmp_path / "policy"
     assert not checkpoint_exists(folder)
-    with pytest.raises(CheckpointError, match=r"no policy checkpoint in .*'policy\.json' is missing"):
+    with pytest.raises(CheckpointError, match=r"no policy checkpoint in .*base_model\.source=pretrained"):
         load_policy(folder)
 
     def broken(change):

@@ -5,7 +5,19 @@ import shutil
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+    ViTConfig,
+    ViTForImageClassification,
+)
 
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies.pretrained import load_pretrained
@@ -102,7 +114,9 @@ def test_missing_parts(folder, name, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", b"{", "cannot be loaded"),
+        ("config.json", b"{", "the config.json in folder"),
+        ("config.json", b"\xff\xfe", "the config.json in folder"),
+        ("config.json", b'{"model_type": "x", "auto_map": {"AutoConfig": "code.C"}}', "brings code of its own"),
         ("config.json", b'{"model_type": "no_such_model"}', "cannot be loaded"),
         ("tokenizer.json", b"{}", "the tokenizer in folder"),
         ("model.safetensors", b"", "the model in folder"),
@@ -125,7 +139,22 @@ def test_truncated_weights(folder):
 def test_weights_of_another_architecture(folder):
     config = folder / "config.json"
     config.write_text(config.read_text().replace('"hidden_size": 16', '"hidden_size": 32'))
-    assert "the model in folder" in message_of(folder)
+    assert "21 weights of other shapes than its config.json says (first: lm_head.weight, (278, 16) instead" in (
+        message_of(folder)
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        T5ForConditionalGeneration(T5Config(vocab_size=278, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)),
+        BertForMaskedLM(BertConfig(vocab_size=278, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)),
+        ViTForImageClassification(ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)),
+    ],
+)
+def test_load_pretrained_of_no_causal_model_is_refused(folder, model):
+    model.save_pretrained(folder)
+    assert f"({model.config.model_type}, {type(model).__name__}) is no causal language model" in message_of(folder)
 
 
 def test_weights_that_lack_a_layer_are_not_made_up(folder):
@@ -144,6 +173,11 @@ def test_a_tokenizer_with_more_tokens_than_embeddings(folder):
     )
     LlamaForCausalLM(small).save_pretrained(folder)
     assert "do not belong together" in message_of(folder)
+
+
+def test_load_pretrained_with_a_stop_that_is_no_token_is_refused(folder):
+    (folder / "generation_config.json").write_text('{"eos_token_id": "</s>"}')
+    assert "has '</s>' as eos_token_id" in message_of(folder)
 
 
 def test_unknown_type_and_device(folder):

@@ -5,18 +5,22 @@ import pytest
 import torch
 from rounding import LOGP
 from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
 
 import sg_pipeline.sampling.transformers_sampler as module
-from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.errors import ConfigurationError, SamplingError
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 
@@ -49,6 +53,17 @@ def make_model(kind="qwen3", attention="sdpa", dtype=torch.float32):
             model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, n_positions=512, n_embd=32, n_layer=3, n_head=4))
     model.set_attn_implementation(attention)
     return model.to(dtype)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), float("-inf")])
+def test_session_with_logits_that_are_no_numbers_names_the_policy(broken, temperature):
+    model = make_model("llama")
+    with torch.no_grad():
+        model.lm_head.weight[3 if broken > 0 else slice(None)] = broken
+    session = TransformersSampler(model, temperature, whose="the policy 'x' at step 7").open([stream(0)], 100)
+    with pytest.raises(SamplingError, match=r"^the policy 'x' at step 7 computes logits that are not finite .*float32"):
+        session.extend([0], [[1, 2]], STOPS, 4)
 
 
 def play(model, rows, *, turns=6, temperature=1.0, max_length=400, streams=8, drop=True, max_new_tokens=12):
@@ -262,3 +277,16 @@ def test_a_sample_ends_when_the_caller_says_so():
         end = next(place for place in range(2, 30) if answer.ids[place] % 3 == 0)
         assert cut.ids == answer.ids[: end + 1]
         assert not cut.stopped
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        BloomForCausalLM(BloomConfig(vocab_size=80, hidden_size=16, n_layer=1, n_head=2)),
+        OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=80, n_embd=16, n_layer=1, n_head=2)),
+    ],
+)
+def test_session_of_an_architecture_that_cannot_be_sampled_says_so(model):
+    session = TransformersSampler(model).open([stream(0)], 100)
+    with pytest.raises(ConfigurationError, match=rf"cannot run the model '{model.config.model_type}'.*another arch"):
+        session.extend([0], [[1, 2]], STOPS, 4)

@@ -19,6 +19,7 @@ from sg_pipeline.sampling.vllm.adapters import room
 from sg_pipeline.sampling.vllm.engine import Engine
 from sg_pipeline.sampling.vllm.held import combined, fingerprint
 from sg_pipeline.sampling.vllm.local import write_configuration
+from sg_pipeline.sampling.vllm.session import VllmSampler
 
 SIZES = {
     "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -125,6 +126,21 @@ def test_update_that_vllm_cannot_load_raises_a_sentence(monkeypatch):
     engine = Copy(policy)
     monkeypatch.setattr(engine, "load", lambda policy: {}["lm_head"])
     with pytest.raises(SamplingError, match="cannot hold or compute a Qwen3ForCausalLM here"):
+        engine.update(policy)
+
+
+def test_engine_with_logits_that_are_no_numbers_names_the_policy():
+    policy = policy_of()
+    engine = Copy(policy)
+    assert engine.update(policy)
+    session = VllmSampler(engine, policy).open([stream(0)], 100)
+    for model in (engine.model, policy.model):
+        with torch.no_grad():
+            model.lm_head.weight[3] = float("nan")
+    with pytest.raises(SamplingError, match="the policy 'policy' at step 0 computes logits that are not finite"):
+        session.extend([0], [[1, 2]], [], 4)
+    policy.step += 1
+    with pytest.raises(SamplingError, match="the policy 'policy' at step 1 computes logits that are not finite"):
         engine.update(policy)
 
 

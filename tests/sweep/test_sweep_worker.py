@@ -11,7 +11,7 @@ from played_sweep import PlayedRunner, load, steady
 
 from sg_pipeline.errors import ConfigurationError, DataError, RunFailedError, RunKilledError
 from sg_pipeline.sweep.claims import Claims
-from sg_pipeline.sweep.storage import open_study
+from sg_pipeline.sweep.storage import explained, open_study
 
 
 def states(trials) -> list[str]:
@@ -198,13 +198,55 @@ def test_a_storage_that_cannot_be_reached_is_told_without_its_password(bench, ur
     assert "secret" not in str(refused.value)
 
 
-def test_a_half_written_entry_of_the_journal_is_cut_off(bench) -> None:
+TORN = b'{"op_code": 5, "worker'
+
+
+@pytest.mark.parametrize(
+    "damage", ["torn tail", "no line break at the end", "glued", "glued and torn tail", "blank line"]
+)
+def test_journal_damaged_is_repaired_without_loss(bench, damage) -> None:
     bench.search(load(n_trials=4))
     journal = bench.reports / "journal.log"
-    with journal.open("ab") as file:
-        file.write(b'{"op_code": 5, "worker')
-    bench.search(load(n_trials=5))
+    lines = journal.read_bytes().splitlines(keepends=True)
+    expected = bench.trials(load())
+    middle = len(lines) // 2
+    if "glued" in damage:
+        lines[middle : middle + 3] = [b"".join(line.rstrip() for line in lines[middle : middle + 3]) + b"\n"]
+    if damage == "blank line":
+        lines[middle:middle] = [b"\r\n"]
+    lines[-1] = lines[-1].rstrip() if damage.startswith("no") else lines[-1]
+    journal.write_bytes(b"".join(lines) + (TORN if "torn" in damage else b""))
+    given = load(n_trials=5)
+    assert [t.params for t in open_study(given.sweep, given, bench.reports).get_trials()] == [
+        t.params for t in expected
+    ]
+    bench.search(given)
     assert states(bench.trials(load())) == ["COMPLETE"] * 5
+
+
+@pytest.mark.parametrize("torn", [TORN, TORN + b"\n", b"\0" * 8, b"\xff\n"])
+def test_journal_torn_in_the_middle_names_the_line_and_keeps_the_file(bench, torn) -> None:
+    given = load(n_trials=2)
+    bench.search(given)
+    journal = bench.reports / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:6], torn, *lines[6:]]))
+    before = journal.read_bytes()
+    with pytest.raises(DataError, match=r"journal.log, line 7, has half an entry .* delete that half"):
+        open_study(given.sweep, given, bench.reports)
+    assert journal.read_bytes() == before
+    assert not journal.with_name("journal.log.lock").is_symlink()
+
+
+def test_journal_damaged_while_in_use_ends_the_worker_with_a_sentence(bench) -> None:
+    given = load(n_trials=2)
+    bench.search(given)
+    study = open_study(given.sweep, given, bench.reports)
+    with (bench.reports / "journal.log").open("ab") as file:
+        file.write(TORN)
+    study.set_user_attr("another", "worker")
+    with pytest.raises(DataError, match=r"journal\.log, has failed"), explained(given.sweep, bench.reports):
+        study.set_user_attr("one", "more")
 
 
 def test_a_claim_ends_with_its_process(tmp_path) -> None:

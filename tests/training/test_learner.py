@@ -450,3 +450,13 @@ def test_refuses_what_it_cannot_train_on(make_policy, make_experience):
         step(policy, [exploding])
     assert same(before, weights(policy))
     assert policy.step == 0
+
+
+def test_step_whose_last_update_breaks_the_weights_ends_the_run(make_policy, make_experience):
+    policy = make_policy()
+    rows = make_experience(policy)
+    told = (
+        r"training of the policy '.*' at step 0 diverged: after the last update the weights '.*' hold .* \(now 1e\+39\)"
+    )
+    with pytest.raises(ConfigurationError, match=told):
+        step(policy, rows, TrainConfig(learning_rate=1e39, minibatch=len(rows)))

@@ -208,3 +208,13 @@ def test_says_so_when_it_diverges(make_policy):
         policy.model.lm_head.weight[0, 0] = float("nan")
     with pytest.raises(ConfigurationError, match="diverged"):
         warm_start(policy, endless(), WarmStartConfig(total_tokens=1000, batch_tokens=200))
+    rate = {"learning_rate": 1e39, "warmup_share": 0.0}  # breaks the weights in the only step, not its loss
+    written = []
+    with pytest.raises(ConfigurationError, match="diverged: after the last update the weights"):
+        warm_start(
+            make_policy(),
+            endless(),
+            WarmStartConfig(total_tokens=100, batch_tokens=200, **rate),
+            lambda policy, _: written.append(policy),
+        )
+    assert not written

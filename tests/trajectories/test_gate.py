@@ -40,6 +40,8 @@ def test_sound_rows_pass_untouched(table):
     valid, quarantined = gate(table, SIZE, GateConfig())
     assert valid.equals(table)
     assert quarantined.is_empty()
+    with pytest.raises(DataError, match=r"step 7 has no trajectories: delete its trajectories\.parquet"):
+        gate(table.head(0), SIZE, GateConfig(), step=7)
 
 
 ROW = (pl.col("group") == 1) & (pl.col("item") == 2) & (pl.col("turn") == 1)
@@ -61,24 +63,39 @@ CORRUPTIONS = {
         ]
     ),
     "context is empty": put("context_ids", pl.lit([], dtype=pl.List(pl.Int32))),
-    "token id is negative": put("completion_ids", pl.lit([3, -1])),
+    "token id is not between 0 and 9": put("completion_ids", pl.lit([3, 10])),
+    "token id is not between 0 and 2147483647": put("context_ids", pl.lit([3, -1])),
+    "token id is not between 0 and 4": put("completion_ids", pl.lit([3, None])),
     "not finite": put("logprobs", pl.lit([float("nan"), -0.5])),
     "above 0": put("logprobs", pl.lit([0.5, -0.5])),
     "no policy segment": put("segments", pl.lit([0, 2])),
     "polarity is not in the set": put("polarity", pl.lit("excellent")),
     "reward or score": put("reward", pl.lit(float("inf"))),
+    "score is not between": put("score", pl.lit(1.5), WHOLE),
+    "contradict each other": put("polarity", pl.lit(None)),
+    "segments contradict": put("segments", pl.lit([2, 2])),
+    "polarity, guidance": lambda t: put("polarity", pl.lit("positive"))(put("guidance_parsed", pl.lit(False))(t)),
     "not contiguous": lambda t: t.filter(~ROW),
     "terminal step": put("terminal", pl.lit(True)),
     "end is not the terminal": put("done", pl.lit(True)),
     "neither ended": put("done", pl.lit(False), LAST),
+    "both ended and truncated": put("truncated", pl.lit(True), WHOLE),
     "more than one task": put("won", pl.lit(False)),
+    "outcome or score": put("task_path", pl.lit("q")),
+    "guidance is on in some turns": lambda t: put("segments", pl.lit([2, 2]))(
+        put("guidance_parsed", pl.lit(False))(put("polarity", pl.lit(None))(t))
+    ),
+    "longer than 12 tokens": put("context_ids", pl.lit([1, 2, 1])),
+    "not of step 5": put("step", pl.lit(4), WHOLE),
 }
 
 
 @pytest.mark.parametrize("reason", CORRUPTIONS)
 def test_what_fails_is_quarantined_with_its_reason_and_its_group(table, reason):
     bad = CORRUPTIONS[reason](table)
-    valid, quarantined = gate(bad, SIZE, GateConfig())
+    limits = {"vocabulary": 5} if reason.endswith("4") else {"vocabulary": 10} if reason.endswith("9") else {}
+    limits |= {"max_length": 12} if reason.startswith("longer") else {}
+    valid, quarantined = gate(bad, SIZE, GateConfig(), step=5, **limits)
     reasons = quarantined.filter(WHOLE)["reason"].unique().to_list()
     assert len(reasons) == 1
     assert reason in reasons[0]
@@ -100,6 +117,34 @@ def test_a_missing_trajectory_makes_its_group_incomplete(table):
     valid, quarantined = gate(table.filter(~WHOLE), SIZE, GateConfig())
     assert set(valid["group"]) == {0, 2, 3}
     assert quarantined["reason"].unique().to_list() == ["group incomplete: 3 of 4 trajectories are sound"]
+
+
+OTHER_TASK = {
+    "more than one task in its group": put("task_id", pl.lit("u"), WHOLE),
+    "more trajectories in its group than 4": lambda t: pl.concat(
+        [t, t.filter(WHOLE).with_columns(item=pl.lit(4).cast(t.schema["item"]))]
+    ),
+}
+
+
+@pytest.mark.parametrize("incomplete", ["drop", "keep"])
+@pytest.mark.parametrize("reason", OTHER_TASK)
+def test_group_not_comparable_goes_whole(table, reason, incomplete):
+    bad = OTHER_TASK[reason](table)
+    valid, quarantined = gate(bad, SIZE, GateConfig(incomplete_groups=incomplete, max_quarantined_share=0.5))
+    assert quarantined["reason"].unique().to_list() == [reason]
+    assert set(quarantined["group"]) == {1}
+    assert set(valid["group"]) == {0, 2, 3}
+    # A stray trajectory with a fault of its own goes alone.
+    stray = put("logprobs", pl.lit([0.5, 0.5]), pl.col("item") == (2 if "task" in reason else 4))(bad)
+    kept, _ = gate(stray.filter(pl.col("group") == 1), SIZE, GateConfig(incomplete_groups="keep"))
+    assert set(kept["item"]) == set(range(SIZE)) - ({2} if "task" in reason else {4})
+
+
+def test_valid_table_with_two_steps_or_tasks_is_refused(table):
+    for bad in (put("step", pl.lit(4), WHOLE)(table), put("task_id", pl.lit("u"), WHOLE)(table)):
+        with pytest.raises(Exception, match="every group is of one task, and the table of one step"):
+            ValidTable.validate(bad)
 
 
 def test_too_many_unsound_trajectories_stop_the_run_in_one_sentence(table):

@@ -5,6 +5,8 @@ cannot be read is reported in one sentence with the way on.
 """
 
 import json
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,8 +20,16 @@ from sg_pipeline.files import atomic_write
 class AtomicDataset(AbstractDataset[Any, Any]):
     """A file that is either whole or not there; subclasses say how it is encoded."""
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):
+    def __init__(self, *, filepath: str, holds: Sequence[str] = (), metadata: dict[str, Any] | None = None):
+        """Prepare a dataset.
+
+        Args:
+            filepath: where the file is.
+            holds: keys or columns without which the file is none of ours.
+            metadata: for Kedro's plugins.
+        """
         self._filepath = PurePosixPath(filepath)
+        self._holds = tuple(holds)
         self.metadata = metadata
 
     @property
@@ -40,7 +50,12 @@ class AtomicDataset(AbstractDataset[Any, Any]):
         if not self.path.exists():
             raise DataError(f"{self.path} does not exist; run the pipeline that writes it first")
         try:
-            return self.read(self.path)
+            content = self.read(self.path)
+            found = content.columns if isinstance(content, pl.DataFrame) else content
+            for name in self._holds:
+                if not isinstance(found, (list, dict)) or name not in found:
+                    raise ValueError(f"it does not hold '{name}'")
+            return content
         except Exception as error:
             kind = type(self).__name__.removesuffix("Dataset")
             raise DataError(
@@ -69,7 +84,9 @@ class ParquetDataset(AtomicDataset):
 
     def write(self, path: Path, data: pl.DataFrame) -> None:
         """Write the frame, compressed with zstd."""
-        data.write_parquet(path, compression="zstd")
+        content = BytesIO()  # polars does not say that a disk is full
+        data.write_parquet(content, compression="zstd")
+        path.write_bytes(content.getvalue())
 
     def read(self, path: Path) -> pl.DataFrame:
         """Read the whole frame."""

@@ -3,11 +3,12 @@
 A crew knows orders and answers, not episodes: what becomes of the orders of a worker that died is its pool's to say.
 """
 
+import selectors
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
+from selectors import EVENT_READ, EVENT_WRITE
 
 from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
@@ -51,7 +52,7 @@ class _Worker:
     process: WorkerProcess
     ready: bool = False
     starts: int = 1  # attempts since one was last ready
-    since: float = field(default_factory=time.monotonic)  # when it last began something new
+    since: float = field(default_factory=time.monotonic)  # when it last began something, or bytes moved
     pending: deque[tuple[int, Order]] = field(default_factory=deque)
 
 
@@ -89,7 +90,7 @@ class Crew:
         if not worker.pending and worker.ready:
             worker.since = time.monotonic()
         worker.pending.extend(batch)
-        worker.process.send([order for _, order in batch])
+        worker.process.channel.send([order for _, order in batch])
 
     def listen(self, at_most_s: float | None = None) -> list[Answered | Lost] | None:
         """Wait until a worker answers, dies or is overdue; or for `at_most_s` seconds.
@@ -100,15 +101,15 @@ class Crew:
         if self._played:
             played, self._played = self._played, []
             return [*played]
-        busy = {worker.process.connection: worker for worker in self._workers if worker.pending}
-        patience = min(worker.since + self._limit(worker) for worker in busy.values()) - time.monotonic()
-        heard = wait(list(busy), max(0.0, patience if at_most_s is None else min(patience, at_most_s)))
-        news = [
-            one
-            for connection, worker in busy.items()
-            for one in (self._hear(worker) if connection in heard else self._overdue(worker))
-        ]
-        return news if heard or news else None
+        busy = [worker for worker in self._workers if worker.pending]
+        patience = min(worker.since + self._limit(worker) for worker in busy) - time.monotonic()
+        with selectors.PollSelector() as selector:
+            for worker in busy:
+                unsent = worker.process.channel.unsent
+                selector.register(worker.process.channel, EVENT_READ | EVENT_WRITE if unsent else EVENT_READ)
+            selector.select(max(0.0, patience if at_most_s is None else min(patience, at_most_s)))
+        news = [one for one in map(self._hear, busy) if one is not None]
+        return [one for of_worker in news for one in of_worker] if news else None
 
     def abandon(self) -> None:
         """Give up what is under way: workers that are busy, maybe in the middle of a message, are replaced."""
@@ -124,26 +125,30 @@ class Crew:
             self._host.close()
         for worker in self._workers:
             worker.process.stop()
+        until = time.monotonic() + CLOSE_GRACE_S
         for worker in self._workers:
-            worker.process.bury(CLOSE_GRACE_S if worker.ready else 0.0)
+            worker.process.bury(max(0.0, until - time.monotonic()) if worker.ready else 0.0)
 
-    def _hear(self, worker: _Worker) -> Iterator[Answered | Lost]:
+    def _hear(self, worker: _Worker) -> list[Answered | Lost] | None:
+        """Return the news of a worker; None: there is none, and it has time left."""
         try:
-            message = worker.process.connection.recv()
-        except (EOFError, OSError):
-            yield self._lose(worker, worker.process.bury(grace_s=1.0))
-            return
-        worker.since = time.monotonic()
-        if message == READY:
-            worker.ready, worker.starts = True, 0
-        else:
-            row, _ = worker.pending.popleft()
-            yield Answered(row, message)
-
-    def _overdue(self, worker: _Worker) -> Iterator[Lost]:
-        if time.monotonic() > worker.since + self._limit(worker):
+            messages = worker.process.channel.exchange()
+        except OSError:
+            return [self._lose(worker, worker.process.bury(grace_s=1.0))]
+        if messages is None:
+            if time.monotonic() <= worker.since + self._limit(worker):
+                return None
             worker.process.bury(grace_s=0.0)
-            yield self._lose(worker, f"its worker process did not answer within {self._limit(worker):g} s")
+            return [self._lose(worker, f"its worker process did not answer within {self._limit(worker):g} s")]
+        worker.since = time.monotonic()
+        answered: list[Answered | Lost] = []
+        for message in messages:
+            if message == READY:
+                worker.ready, worker.starts = True, 0
+            else:
+                row, _ = worker.pending.popleft()
+                answered.append(Answered(row, message))
+        return answered
 
     def _limit(self, worker: _Worker) -> float:
         """Seconds that `worker` may take for what it is doing now."""

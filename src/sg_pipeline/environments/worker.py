@@ -22,9 +22,10 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from typing import BinaryIO
 
 from sg_pipeline import errors
+from sg_pipeline.environments import channel
 from sg_pipeline.environments.base import Environment, StepResult
 from sg_pipeline.environments.registry import EnvironmentSpec, build
 from sg_pipeline.errors import SgPipelineError
@@ -142,26 +143,27 @@ def serve(descriptor: int, scratch: str) -> None:
         descriptor: number of an inherited socket.
         scratch: the temporary folder that belongs to this worker alone.
     """
-    connection: Connection = Connection(descriptor)
+    connection = socket.socket(fileno=descriptor)
+    incoming = connection.makefile("rb")
     orders: queue.SimpleQueue[Sequence[Order] | None] = queue.SimpleQueue()
     try:
-        host = Host(connection.recv())
+        host = Host(channel.read(incoming))
         # Reading in a thread of its own notices the caller's death in the middle of a step that hangs, too.
-        threading.Thread(target=_receive, args=(connection, orders, scratch), daemon=True).start()
+        threading.Thread(target=_receive, args=(incoming, orders, scratch), daemon=True).start()
         host.prepare()
-        connection.send(READY)
+        connection.sendall(channel.pack(READY))
         while (batch := orders.get()) is not None:
             for order in batch:
-                connection.send(host.play(order))
+                connection.sendall(channel.pack(host.play(order)))
         host.close()
     except (EOFError, ConnectionError):
         _vanish(scratch)
 
 
-def _receive(connection: Connection, orders: "queue.SimpleQueue[Sequence[Order] | None]", scratch: str) -> None:
+def _receive(incoming: BinaryIO, orders: "queue.SimpleQueue[Sequence[Order] | None]", scratch: str) -> None:
     try:
         while True:
-            orders.put(connection.recv())
+            orders.put(channel.read(incoming))
     except (EOFError, OSError):
         _vanish(scratch)
 
@@ -189,22 +191,17 @@ class WorkerProcess:
                 stdout=2,  # an environment that prints must not mix with the caller's output
                 process_group=0,  # it dies with what it started, and Ctrl-C is the caller's to handle
             )
-        self.connection: Connection = Connection(ours.detach())
-        self.send(spec)
+        self.channel = channel.Channel(ours)
+        self.channel.send(spec)
 
     @property
     def pid(self) -> int:
         """Process id."""
         return self._process.pid
 
-    def send(self, message: EnvironmentSpec | Sequence[Order] | None) -> None:
-        """Send; a worker that is dead already shows when its answer is awaited."""
-        with contextlib.suppress(OSError):
-            self.connection.send(message)
-
     def stop(self) -> None:
         """Let the worker close its environments and end; `bury` it afterwards."""
-        self.send(None)
+        self.channel.send(None)
 
     def bury(self, grace_s: float) -> str:
         """Wait `grace_s` for the end of the process, kill it otherwise, and free everything. Returns how it ended."""
@@ -214,8 +211,11 @@ class WorkerProcess:
             logger.debug("worker %d is killed", self._process.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        code = self._process.wait()
-        self.connection.close()
+        self.channel.close()
+        try:
+            code = self._process.wait(timeout=CLOSE_GRACE_S)
+        except subprocess.TimeoutExpired:  # it waits for a disk or device, where no signal reaches it
+            return "its worker process does not end"
         shutil.rmtree(self._scratch, ignore_errors=True)
         if code < 0:
             return f"its worker process was killed by signal {-code}"

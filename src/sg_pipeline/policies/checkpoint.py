@@ -165,10 +165,17 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        found = (
+            f"'{MANIFEST}' is missing"
+            if folder.is_dir()
+            else "it is a file"
+            if folder.exists()
+            else "it does not exist"
+        )
         raise CheckpointError(
-            f"There is no policy checkpoint in '{folder}': '{MANIFEST}' is missing; "
-            "give a folder that `save_policy` wrote (for a plain transformers model use `load_pretrained`)."
+            f"There is no policy checkpoint in '{folder}' ({found}): give the folder of a policy that this "
+            "project wrote; any other model, by folder or hub id, is read with base_model.source=pretrained."
         ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"The manifest '{path}' is not readable as JSON: {error}.") from error
@@ -177,6 +184,8 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
         raise CheckpointError(
             f"The checkpoint '{folder}' has format_version {version!r}, this program reads {FORMAT_VERSION}."
         )
+    if isinstance(files := manifest.get("files"), dict) and not all(isinstance(one, str) for one in files.values()):
+        raise CheckpointError(f"The manifest '{path}' has something else than digests in 'files'.")
     wanted = {"step": int, "name": str, "parameters": int, "files": dict, "notes": dict}
     for key, kind in wanted.items():
         if not isinstance(manifest.get(key), kind):

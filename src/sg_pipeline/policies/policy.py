@@ -68,6 +68,15 @@ class Policy:
             ends.discard(default)
         return tuple(sorted(end for end in ends if 0 <= end < len(self.tokenizer)))
 
+    def describe(self) -> str:
+        """Say which policy it is, for messages."""
+        return f"the policy '{self.name}' at step {self.step}"
+
+    def vocabulary(self) -> int:
+        """Return the number of token ids that have an embedding, those beyond the tokenizer's included."""
+        embeddings: Any = self.model.get_input_embeddings()
+        return int(embeddings.weight.shape[0])
+
     def parameter_count(self) -> int:
         """Return the number of weights, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.model.parameters())

@@ -36,6 +36,7 @@ def load_pretrained(
     weights_type = _dtype(dtype)
     _check_folder(path_or_id)
     options: dict[str, Any] = {"revision": revision, "local_files_only": local_only}
+    _check_config(path_or_id, local_only, options)
     tokenizer = _load_tokenizer(path_or_id, local_only, options)
     if not tokenizer.chat_template:
         raise CheckpointError(
@@ -46,6 +47,12 @@ def load_pretrained(
     shape = model.config.get_text_config()
     if getattr(shape, "output_router_logits", False):
         shape.output_router_logits = False  # for the router's auxiliary loss, which is off in training
+    for ends in (getattr(source, "eos_token_id", None) for source in (model.generation_config, shape)):
+        if not all(isinstance(end, int) for end in (ends if isinstance(ends, list | tuple) else (ends or 0,))):
+            raise CheckpointError(
+                f"the model '{path_or_id}' has {ends!r} as eos_token_id (generation_config.json or config.json), but "
+                "it must be a token id or a list of them."
+            )
     try:
         model.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -90,12 +97,30 @@ def _check_folder(path_or_id: str) -> None:
         )
 
 
+def _check_config(path_or_id: str, local_only: bool, options: dict[str, Any]) -> None:
+    """Refuse what is no causal language model."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(path_or_id, **options)
+    except Exception as error:  # transformers, tokenizers and huggingface_hub raise every kind, bare Exception included
+        raise _explained(path_or_id, "config.json", local_only, error) from error
+    names = ", ".join(config.architectures or ()) or "unknown architecture"
+    # An encoder such as BERT has a class for language models as well, and sees what comes later.
+    encodes = config.is_encoder_decoder or getattr(config, "is_decoder", True) is False
+    if encodes or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise CheckpointError(
+            f"the model '{path_or_id}' ({config.model_type}, {names}) is no causal language model; take a decoder-only "
+            "model such as Qwen3 or Llama."
+        )
+
+
 def _load_tokenizer(path_or_id: str, local_only: bool, options: dict[str, Any]) -> Any:
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(path_or_id, **options)
-    except Exception as error:  # transformers, tokenizers and huggingface_hub raise every kind, bare Exception included
+    except Exception as error:
         raise _explained(path_or_id, "tokenizer", local_only, error) from error
 
 
@@ -103,11 +128,19 @@ def _load_model(path_or_id: str, dtype: torch.dtype | str, local_only: bool, opt
     from transformers import AutoModelForCausalLM
 
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(path_or_id, dtype=dtype, output_loading_info=True, **options)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path_or_id, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
     except Exception as error:
         raise _explained(path_or_id, "model", local_only, error) from error
     # transformers would go on with random numbers in their place.
     model, report = loaded
+    if mismatched := sorted(report["mismatched_keys"]):
+        name, found, wanted = mismatched[0]
+        raise CheckpointError(
+            f"the model '{path_or_id}' has {len(mismatched)} weights of other shapes than its config.json says (first: "
+            f"{name}, {tuple(found)} instead of {tuple(wanted)}); they do not belong together."
+        )
     if missing := sorted(report["missing_keys"]):
         raise CheckpointError(
             f"the model '{path_or_id}' lacks {len(missing)} of its weights (first: {missing[0]}); "
@@ -117,14 +150,26 @@ def _load_model(path_or_id: str, dtype: torch.dtype | str, local_only: bool, opt
 
 
 def _explained(path_or_id: str, part: str, local_only: bool, error: Exception) -> CheckpointError:
+    if "trust_remote_code" in str(error):
+        return CheckpointError(
+            f"the model '{path_or_id}' brings code of its own (auto_map in its config.json), which is not run; take a "
+            "model whose architecture is part of transformers."
+        )
     if Path(path_or_id).is_dir():
-        return CheckpointError(f"the {part} in folder '{path_or_id}' cannot be loaded: {_line(error)}.")
+        reason = (
+            "its *.bin files are damaged (safer and smaller: *.safetensors)"
+            if "weights_only" in str(error)
+            else _line(error)
+        )
+        return CheckpointError(f"the {part} in folder '{path_or_id}' cannot be loaded: {reason}.")
     if local_only:
         return CheckpointError(
-            f"the {part} '{path_or_id}' is neither a folder nor in the local Hugging Face cache, and downloads are "
-            "off; download it first, or allow it with local_only: false."
+            f"the {part} of '{path_or_id}' is neither in a folder of that name nor in the local Hugging Face cache, "
+            "and downloads are off; download it first, or set base_model.local_only=false."
         )
-    return CheckpointError(f"the {part} '{path_or_id}' could not be fetched from the Hugging Face hub: {_line(error)}.")
+    return CheckpointError(
+        f"the {part} of '{path_or_id}' could not be fetched from the Hugging Face hub: {_line(error)}."
+    )
 
 
 def _line(error: Exception) -> str:

@@ -100,9 +100,9 @@ class Ledger:
         if length + len(context) + config.max_new_tokens > config.max_length:
             if not episode.turns:
                 raise ConfigurationError(
-                    f"max_length is {config.max_length}, but the opening of task {episode.task.task_id} takes "
-                    f"{len(context)} tokens and a completion up to max_new_tokens = {config.max_new_tokens}: "
-                    f"raise max_length to several times {len(context) + config.max_new_tokens}"
+                    f"rollout.max_length is {config.max_length}, but the opening of task {episode.task.task_id} takes "
+                    f"{len(context)} tokens and a completion up to rollout.max_new_tokens = {config.max_new_tokens}: "
+                    f"raise the first to several times {len(context) + config.max_new_tokens}, or lower the second"
                 )
             self.counters["truncated_by_tokens"] += 1
             episode.truncated = True

@@ -75,7 +75,7 @@ def play(
     policies = [policy]
     if guide is not None and config.guidance:
         guided = GuidedFormat(policy.tokenizer, prompts, policy.stop_ids + guide.stop_ids, config.date)
-        guiding = TransformersSampler(guide.model, config.temperature, guide.compute)
+        guiding = TransformersSampler(guide.model, config.temperature, guide.compute, guide.describe())
         two = TwoCallSampler(guiding, sampler, guided.handover)
         agent_format, sampler, counters = guided, two, two.counters
         policies.append(guide)

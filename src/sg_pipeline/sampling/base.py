@@ -4,11 +4,14 @@ A session holds growing token sequences, one per episode ("row"). A trajectory o
 may keep its key-value cache from one turn to the next; rows that are no longer asked for are dropped.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+
+from sg_pipeline.errors import SamplingError
 
 StopWhen = Callable[[Sequence[int]], bool]
 """All that was sampled in this turn -> whether the turn ends here. Asked after each token."""
@@ -27,6 +30,24 @@ class Completion:
     ids: list[int]
     logprobs: list[float]
     stopped: bool
+
+
+def check_numbers(logprobs: Iterable[float], whose: str) -> None:
+    """Refuse what was sampled from logits that are not numbers.
+
+    Args:
+        logprobs: of sampled tokens.
+        whose: the policy, for messages.
+
+    Raises:
+        SamplingError: a log-probability is not finite.
+    """
+    if not all(map(math.isfinite, logprobs)):
+        raise SamplingError(
+            f"{whose} computes logits that are not finite numbers: its weights have diverged, or its number type "
+            f"overflows; start again from an earlier policy with a lower train.learning_rate, or compute in float32 "
+            f"(base_model.dtype=float32, base_model.compute=weights)"
+        )
 
 
 class Session(Protocol):

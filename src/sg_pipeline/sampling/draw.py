@@ -19,7 +19,8 @@ def draw(logits: torch.Tensor, chance: Sequence[float], temperature: float) -> t
         temperature: 0 takes the likeliest token.
 
     Returns:
-        Ids and their float32 log-probabilities at the temperature (at 1 where it is 0).
+        Ids and their float32 log-probabilities at the temperature (at 1 where it is 0). Where logits are not numbers
+        (one is NaN or +inf, or all are -inf) the log-probability is NaN and the id means nothing.
     """
     logits = logits.float()
     if temperature > 0:
@@ -31,7 +32,7 @@ def draw(logits: torch.Tensor, chance: Sequence[float], temperature: float) -> t
         numbers = torch.tensor(chance, dtype=torch.float64, device=logits.device)[:, None]
         chosen = torch.searchsorted(cumulative, numbers * total, right=True)
         # Rounding may reach the very end: the last token that has any probability.
-        chosen = torch.minimum(chosen, torch.searchsorted(cumulative, total))
+        chosen = torch.minimum(chosen, torch.searchsorted(cumulative, total)).clamp_(max=logits.size(-1) - 1)
     else:
         logprobs = torch.log_softmax(logits, dim=-1)
         chosen = logits.argmax(dim=-1, keepdim=True)

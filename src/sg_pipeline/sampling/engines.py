@@ -53,7 +53,7 @@ def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max
     if config.engine == "transformers":
         from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 
-        return TransformersSampler(policy.model, temperature, policy.compute)
+        return TransformersSampler(policy.model, temperature, policy.compute, policy.describe())
     from sg_pipeline.sampling.vllm.session import VllmSampler
 
     engine = _engine(policy, config, max_length)
@@ -90,7 +90,8 @@ def _engine(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
     longest = getattr(shape.get_text_config(), "max_position_embeddings", None)
     if longest is not None and max_length > longest:
         raise ConfigurationError(
-            f"max_length must lie between 1 and the model's max_position_embeddings ({longest}), found {max_length}."
+            f"rollout.max_length must lie between 1 and the model's max_position_embeddings ({longest}), found "
+            f"{max_length}."
         )
     dtype = dtype_of(policy, config.vllm)
     adapters = room(policy, config.vllm, dtype)

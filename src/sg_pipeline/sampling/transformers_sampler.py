@@ -17,7 +17,7 @@ import torch
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.policies.compute import Compute, computing
-from sg_pipeline.sampling.base import Completion, StopWhen
+from sg_pipeline.sampling.base import Completion, StopWhen, check_numbers
 from sg_pipeline.sampling.draw import draw
 from sg_pipeline.sampling.kv_cache import BLOCK, RowCache
 
@@ -36,13 +36,20 @@ COMPACT_BELOW = 0.75
 class TransformersSampler:
     """Samples from any transformers causal language model with full attention (eager or sdpa)."""
 
-    def __init__(self, model: PreTrainedModel, temperature: float = 1.0, compute: Compute = "weights") -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        temperature: float = 1.0,
+        compute: Compute = "weights",
+        whose: str = "the model",
+    ) -> None:
         """Sample from `model`, as its weights are at the time of each call.
 
         Args:
             model: on any device, in any float type; PEFT's adapters are sampled with.
             temperature: 0 takes the likeliest token (log-probabilities are then those at temperature 1).
             compute: of the policy, see `policies.compute`; with bfloat16 the cache holds half as many bytes.
+            whose: names the policy in messages.
 
         Raises:
             ConfigurationError: a negative temperature, or a model that the cache does not fit.
@@ -59,11 +66,12 @@ class TransformersSampler:
         self.model = model
         self.temperature = float(temperature)
         self.compute: Compute = compute
+        self._whose = whose
 
     def open(self, streams: Sequence[np.random.Generator], max_length: int) -> TransformersSession:
         """Start `len(streams)` empty rows of at most `max_length` tokens (see `sampling.base.Sampler`)."""
         _check_length(self.model, max_length)
-        return TransformersSession(self.model, self.temperature, streams, max_length, self.compute)
+        return TransformersSession(self.model, self.temperature, streams, max_length, self.compute, self._whose)
 
 
 class TransformersSession:
@@ -79,9 +87,11 @@ class TransformersSession:
         streams: Sequence[np.random.Generator],
         max_length: int,
         compute: Compute = "weights",
+        whose: str = "the model",
     ) -> None:
         """Start with empty rows; use `TransformersSampler.open`."""
         self._model = model
+        self._whose = whose
         self._temperature = temperature
         self._streams = list(streams)
         self._max_length = max_length
@@ -93,6 +103,8 @@ class TransformersSession:
         self._pending: list[list[int]] = [[] for _ in self._streams]
         self._order = list(range(len(self._streams)))
         """Row that lies in each cache row; rows that were dropped are not in it."""
+        self._fits = False
+        """A forward pass has succeeded: a later error is none of the architecture's."""
         self._last_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def length(self, row: int) -> int:
@@ -153,6 +165,7 @@ class TransformersSession:
         while True:
             chance = [self._streams[row].random() if row in active else 0.0 for row in batch]
             chosen, scores = draw(logits, chance, self._temperature)
+            check_numbers(scores, self._whose)
             for row, token, score in zip(batch, chosen, scores, strict=True):
                 if row not in active:
                     continue
@@ -218,19 +231,29 @@ class TransformersSession:
         place.query_index = torch.from_numpy(query_index).to(device)
         place.positions = torch.from_numpy(positions[stored]).to(device)
         at = torch.from_numpy(positions).to(device)
-        outputs = self._model(
-            input_ids=torch.from_numpy(tokens).to(device),
-            attention_mask=self._mask(at, place.span),
-            position_ids=at,
-            past_key_values=self._cache,
-            use_cache=True,
-            **({"logits_to_keep": 1} if self._last_logits else {}),
-        )
+        kind = self._model.config.model_type
+        try:
+            outputs = self._model(
+                input_ids=torch.from_numpy(tokens).to(device),
+                attention_mask=self._mask(at, place.span),
+                position_ids=at,
+                past_key_values=self._cache,
+                use_cache=True,
+                **({"logits_to_keep": 1} if self._last_logits else {}),
+            )
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
+            if self._fits or "memory" in str(error):
+                raise
+            raise ConfigurationError(
+                f"the transformers sampler cannot run the model '{kind}', whose code does not take its cache, mask or "
+                f"positions ({type(error).__name__}: {' '.join(str(error).split())[:200]}); take a model of another "
+                f"architecture, or sampling.engine=vllm"
+            ) from error
         if not self._cache.layers:
-            kind = self._model.config.model_type
             raise ConfigurationError(
                 f"the model '{kind}' keeps no key-value cache, which the transformers sampler needs."
             )
+        self._fits = True
         logits: torch.Tensor = outputs.logits[:, -1]
         return logits
 
@@ -284,7 +307,8 @@ def _check_length(model: PreTrainedModel, max_length: int) -> None:
     longest = getattr(config, "max_position_embeddings", None)
     if max_length < 1 or (longest is not None and max_length > longest):
         raise ConfigurationError(
-            f"max_length must lie between 1 and the model's max_position_embeddings ({longest}), found {max_length}."
+            f"rollout.max_length must lie between 1 and the model's max_position_embeddings ({longest}), found "
+            f"{max_length}."
         )
     window = getattr(config, "sliding_window", None)
     plain = "full_attention" if window is None else "sliding_attention"

@@ -60,8 +60,11 @@ def take_over(data: Path, parameters: Parameters) -> int:
     identity = read_identity(data / "08_reporting" / name / "run.json") or {"inputs": {}}
     own = _recorded({**identity, "parameters": fingerprint(parameters)["parameters"]})
     donors = dict(_donors(data, name))
+    prunes = parameters.checkpoints.keep_last is not None
+    if prunes:  # it would make the checkpoints between the donor's, and prune what they start from
+        every = "coevolve.checkpoint_every"
+        donors = {donor: there for donor, there in donors.items() if there.get(every) == own[every]}
     with suppress(FileNotFoundError):  # a donor that starts over has nothing to give
-        prunes = parameters.checkpoints.keep_last is not None
         return _take_from(data, name, own, donors, parameters.coevolve.steps, prunes)
     return 0
 
@@ -82,8 +85,6 @@ def _take_from(data: Path, name: str, own: Recorded, donors: dict[str, Recorded]
         *needed, _ = _files_of(data, best, step, steps)
         for source in needed:
             _copy(source, data, best, name)
-    # A run that writes more checkpoints than the donor goes through steps whose beginning the donor may have pruned.
-    prunes = prunes and own.get("coevolve.checkpoint_every") == donors[best].get("coevolve.checkpoint_every")
     _copy_checkpoints(
         [_files_of(data, best, step, steps)[-1] for step in range(shared[best])], data, best, name, prunes
     )

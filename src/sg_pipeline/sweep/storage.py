@@ -2,15 +2,16 @@
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, Literal
 
 import optuna
 
-from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.errors import ConfigurationError, DataError, SgPipelineError
+from sg_pipeline.files import atomic_write
 from sg_pipeline.identity import fingerprint
 from sg_pipeline.parameters import Parameters
 from sg_pipeline.sweep.config import SweepConfig
@@ -68,12 +69,17 @@ def open_study(sweep: SweepConfig, given: Parameters, reports: Path) -> optuna.S
         _enqueue_presets(study, sweep, given)
         if there is None:
             study.set_user_attr(DEFINITION, json.dumps(own, sort_keys=True))
-    except ConfigurationError:
+    except SgPipelineError:
         raise
     except Exception as error:  # every database has errors of its own
+        advice = (
+            "restore the file from a copy, or choose another sweep.name"
+            if sweep.storage is None
+            else "sweep.storage must be null, for a journal file, or the url of an existing database, as in "
+            "sqlite:///sweep.db"
+        )
         raise DataError(
-            f"the storage of the sweep, {where(sweep, reports)}, cannot be used ({_line(error)}): sweep.storage must "
-            f"be null, for a journal file, or the url of a database that is there, as in sqlite:///sweep.db"
+            f"the storage of the sweep, {where(sweep, reports)}, cannot be used ({_line(error)}): {advice}"
         ) from error
     return study
 
@@ -88,7 +94,10 @@ def explained(sweep: SweepConfig, reports: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("optuna", "sqlalchemy", "sqlite3", "redis"):
+        # A journal that cannot be read is an error of Python's own, raised by Optuna.
+        raised_by = {frame.f_globals["__name__"] for frame, _ in walk_tb(error.__traceback__)}
+        known = type(error).__module__.partition(".")[0] in ("optuna", "sqlalchemy", "sqlite3", "redis")
+        if not known and not any(name.startswith("optuna.storages.") for name in raised_by):
             raise
         raise DataError(
             f"the storage of the sweep, {where(sweep, reports)}, has failed ({_line(error)}); when it works again, "
@@ -122,12 +131,18 @@ def _storage(sweep: SweepConfig, reports: Path) -> optuna.storages.BaseStorage:
     from optuna.storages.journal import JournalFileBackend
 
     reports.mkdir(parents=True, exist_ok=True)
-    _mend(reports / JOURNAL)
+    _repair(reports / JOURNAL)
     return JournalStorage(JournalFileBackend(str(reports / JOURNAL)))
 
 
-def _mend(path: Path) -> None:
-    """Cut off a last line that was not written to its end: nothing could be read behind it."""
+def _repair(path: Path) -> None:
+    """Put every entry of the journal on a line of its own, as Optuna reads it, and cut off one torn at the end.
+
+    Network file systems lose line breaks between entries, and a writer that dies leaves half an entry.
+
+    Raises:
+        DataError: half an entry stands before others.
+    """
     from optuna.storages.journal import JournalFileSymlinkLock
 
     if not path.exists():
@@ -135,15 +150,41 @@ def _mend(path: Path) -> None:
     lock = JournalFileSymlinkLock(str(path))
     lock.acquire()  # another worker may be writing
     try:
-        with path.open("rb+") as file:
-            content = file.read()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                logger.warning("%s ends with half an entry, which is cut off", path)
-                file.truncate(whole)
-                os.fsync(file.fileno())
+        content = path.read_bytes()
+        *lines, tail = content.split(b"\n")
+        entries: list[str] = []
+        for number, line in enumerate(lines, 1):
+            whole, torn = _entries(line)
+            if torn:
+                raise DataError(
+                    f"{path}, line {number}, has half an entry in front of others ({torn[:60]!r}), which cannot be "
+                    f"repaired: restore the file from a copy; or end all workers, delete that half (up to the next "
+                    f"'{{\"op_code\"', if the line has one) and run the same command to continue without it"
+                )
+            entries += whole
+        whole, torn = _entries(tail)
+        repaired = "".join(f"{entry}\n" for entry in (*entries, *whole)).encode("utf-8", "surrogateescape")
+        if repaired != content:
+            logger.warning(
+                "%s is repaired: %s", path, "the half entry at its end is cut off" if torn else "each entry gets a line"
+            )
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(repaired)
     finally:
         lock.release()
+
+
+def _entries(line: bytes) -> tuple[list[str], str]:
+    """Return the whole entries at the beginning of a line, and what follows them."""
+    entries, rest = [], line.decode("utf-8", "surrogateescape").strip(" \t\r")
+    while rest.startswith("{"):
+        try:
+            _, end = json.JSONDecoder().raw_decode(rest)
+        except ValueError:
+            break
+        entries.append(rest[:end])
+        rest = rest[end:].lstrip(" \t\r")
+    return entries, rest
 
 
 def _enqueue_presets(study: optuna.Study, sweep: SweepConfig, given: Parameters) -> None:

@@ -40,7 +40,7 @@ class BaseModelConfig(BaseModel):
 
     source: Literal["checkpoint", "pretrained", "warm_start"] = "checkpoint"
     path: str = "data/06_models/tiny-alfworld/base"
-    dtype: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     revision: str | None = None
     local_only: bool = True
     device: str = "cpu"

@@ -65,9 +65,9 @@ def read_lessons(runs: Path, config: DistillConfig, seed: int) -> Lessons:
     """
     files = _files(runs, config)
     frames = [_read(path) for path in files]
-    # Sound ones only; whether their groups are whole does not matter here.
-    lenient = GateConfig(incomplete_groups="keep", max_quarantined_share=1.0)
-    sound = [from_frame(gate(frame, 1, lenient)[0]) for frame in frames]
+    # Sound ones only; their groups do not matter here.
+    lenient = GateConfig(max_quarantined_share=1.0)
+    sound = [from_frame(gate(frame, None, lenient)[0]) for frame in frames]
     chosen = [one for part in sound for one in part if (one.won or not config.won_only) and _parsed(one)]
     games = sorted({one.task.task_id for one in chosen})
     kind = "won trajectories" if config.won_only else "trajectories"
@@ -110,7 +110,7 @@ def distill(
     from sg_pipeline.training.agreement import guidance_agreement
     from sg_pipeline.training.warm_start import WarmStartConfig, warm_start
 
-    _check_tokenizer(lessons, agent_format)
+    _check_tokenizer(lessons, agent_format, policy.vocabulary())
     examples = [encode_guidance(one) for one in lessons.training]
     tokens = config.epochs * sum(len(example.input_ids) for example in examples)
     before = guidance_agreement(policy, lessons.held_out, config.batch_tokens)
@@ -184,8 +184,15 @@ def _parsed(trajectory: Trajectory) -> bool:
     return any(turn.guidance_parsed for turn in trajectory.turns)
 
 
-def _check_tokenizer(lessons: Lessons, agent_format: AgentFormat) -> None:
-    """Recorded tokens must mean to this tokenizer what the record says in words."""
+def _check_tokenizer(lessons: Lessons, agent_format: AgentFormat, vocabulary: int) -> None:
+    """Recorded tokens must be known, and must mean to this tokenizer what the record says in words."""
+    played = (turn for one in (*lessons.training, *lessons.held_out) for turn in one.turns)
+    highest = max(token for turn in played for token in (*turn.context_ids, *turn.completion_ids))
+    if highest >= vocabulary:
+        raise DataError(
+            f"the trajectories of run {lessons.source!r} were written with another tokenizer than this base policy's: "
+            f"token id {highest} is beyond its vocabulary of {vocabulary}; distil into the base policy of that run"
+        )
     turns = [turn for one in lessons.training for turn in one.turns][:_CHECKED_TURNS]
     for turn in turns:
         try:

@@ -25,6 +25,7 @@ from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.policies.compute import computing
 from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.training.config import TrainConfig
+from sg_pipeline.training.divergence import broken_weights, diverged
 from sg_pipeline.training.experience import ExperienceRow, UpdatePlan, plan_updates
 from sg_pipeline.training.marks import unmarked
 from sg_pipeline.training.one_gpu import on_one_gpu
@@ -108,7 +109,7 @@ def train_step(
     Raises:
         DataError: there is nothing to train on.
         ConfigurationError: beta > 0 without a reference; or a loss or gradient is not finite, which no weight has
-            seen then.
+            seen then, or the weights themselves are not.
     """
     started = time.perf_counter()
     if not any(row.trained_tokens for row in experience):
@@ -142,6 +143,7 @@ def train_step(
         tempfile.TemporaryDirectory(prefix="sg_train_") as folder,
     ):
         trainer: Any = _build_trainer(policy, plan, config, step, seed=seed, temperature=temperature, folder=folder)
+        trainer.whose = live.describe()
         if measured_from is not None:
             attach(trainer, measured_from, config.beta)
         trainer.feed(experience, plan, config, policy.tokenizer.pad_token_id or 0)
@@ -157,6 +159,8 @@ def train_step(
     policy.optimizer_state = export_state(trainer.optimizer, model) or None
     policy.step += 1
     hand_back(policy, live)
+    broken = broken_weights(live.model)
+    world().agree(broken and diverged(trainer.whose, broken, config.rate(step)))
     metrics |= {
         "learning_rate": config.rate(step),
         "seconds": time.perf_counter() - started,

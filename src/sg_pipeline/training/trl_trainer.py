@@ -34,6 +34,7 @@ from sg_pipeline.distributed.strategy import is_sharded
 from sg_pipeline.distributed.world import world
 from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.policies.compute import without_noise
+from sg_pipeline.training.divergence import diverged
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
 from sg_pipeline.training.reference import without_adapters
 from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
@@ -53,7 +54,13 @@ _LOGIT_TRANSFORMS = (
 
 
 class ReplayTrainer(GRPOTrainer):
-    """`GRPOTrainer` over given rows and advantages."""
+    """`GRPOTrainer` over given rows and advantages.
+
+    Attributes:
+        whose: names the policy in messages.
+    """
+
+    whose = "the policy"
 
     def feed(self, rows: Sequence[ExperienceRow], plan: UpdatePlan, config: TrainConfig, pad_id: int) -> None:
         """Set what `train()` learns from.
@@ -163,10 +170,8 @@ class ReplayTrainer(GRPOTrainer):
     def _finite(self, name: str, value: float) -> float:
         """Note what stops the training before a broken gradient reaches the weights."""
         if not math.isfinite(value) and self._broken is None:
-            self._broken = (
-                f"Training diverged: the {name} is {value} at optimizer step {self.state.global_step + 1}; "
-                f"lower learning_rate (now {self.args.learning_rate:g})."
-            )
+            what = f"the {name} is {value} at optimizer step {self.state.global_step + 1}"
+            self._broken = diverged(self.whose, what, self.args.learning_rate)
         return value
 
     @contextmanager

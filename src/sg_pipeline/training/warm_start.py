@@ -29,6 +29,7 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.policies.compute import computing, without_noise
 from sg_pipeline.training.batching import Batch, EncodedDemonstration, stream_batches
+from sg_pipeline.training.divergence import broken_weights, diverged
 from sg_pipeline.training.one_gpu import on_one_gpu
 from sg_pipeline.training.optimizer_state import export_state, import_state
 from sg_pipeline.training.warm_start_config import WarmStartConfig, WarmStartProgress
@@ -71,7 +72,7 @@ def warm_start(
         loss (since the last report), tokens, imitated_tokens, optimizer_steps, seconds, tokens_per_cpu_second.
 
     Raises:
-        ConfigurationError: the loss is not finite any more; or several processes share the run.
+        ConfigurationError: the loss or a weight is not finite any more; or several processes share the run.
     """
     if not world().alone:
         world().agree(
@@ -138,6 +139,9 @@ def _build_trainer(
             self.last_loss, self.last_batch = loss.detach(), inputs["batch"]
             return loss
 
+    def refuse(what: str) -> None:
+        raise ConfigurationError(diverged(f"{policy.describe()} by imitation", what, config.learning_rate))
+
     class Report(TrainerCallback):
         """Counts, reports and ends the training."""
 
@@ -149,10 +153,7 @@ def _build_trainer(
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
             batch, loss = trainer.last_batch, float(trainer.last_loss)
             if not math.isfinite(loss):
-                raise ConfigurationError(
-                    f"The warm start diverged: the loss is {loss} at optimizer step {progress.step + 1}; "
-                    f"lower learning_rate (now {config.learning_rate:g})."
-                )
+                refuse(f"the loss is {loss} at optimizer step {progress.step + 1}")
             imitated = int(batch.loss_mask.sum())
             previous = progress.tokens
             progress.step += 1
@@ -176,6 +177,8 @@ def _build_trainer(
                 self.report()
 
         def report(self) -> None:
+            if broken := broken_weights(policy.model):
+                refuse(broken)
             progress.loss = self.loss_sum / max(1, self.imitated)
             self.loss_sum, self.imitated = 0.0, 0
             logger.info("warm start: %d tokens, loss %.4f", progress.tokens, progress.loss)

@@ -1,12 +1,25 @@
-"""The gate before the gradient: sorts a rollout's rows into sound trajectories and quarantined ones, with reasons."""
+"""The gate before the gradient: sorts a rollout's rows into sound trajectories and quarantined ones, with reasons.
 
+A trajectory with a fault of its own is quarantined alone. Its group follows where `GateConfig` says so, and in any case
+where the sound trajectories of the group are not those of one task: then none can be said to be the right one.
+"""
+
+from collections.abc import Mapping
 from typing import Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from sg_pipeline.errors import DataError
-from sg_pipeline.trajectories.schema import TRAJECTORY_KEY, ValidTable, trajectory_faults, turn_faults
+from sg_pipeline.errors import GO_ON, DataError
+from sg_pipeline.trajectories.schema import (
+    ANY,
+    GROUP_KEY,
+    TRAJECTORY_KEY,
+    ValidTable,
+    group_faults,
+    trajectory_faults,
+    turn_faults,
+)
 
 
 class GateConfig(BaseModel):
@@ -24,50 +37,75 @@ class GateConfig(BaseModel):
     max_quarantined_share: float = Field(0.25, ge=0.0, le=1.0)
 
 
-def gate(frame: pl.DataFrame, group_size: int, config: GateConfig) -> tuple[pl.DataFrame, pl.DataFrame]:
+def gate(
+    frame: pl.DataFrame,
+    group_size: int | None,
+    config: GateConfig,
+    *,
+    vocabulary: int = ANY,
+    max_length: int = ANY,
+    step: int | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split a rollout's table in rows that may be trained on and rows that may not.
 
     Args:
         frame: a table with the columns of `RolloutTable`.
-        group_size: trajectories that each group should have.
+        group_size: trajectories that each group should have; None: groups do not matter.
         config: how strict to be.
+        vocabulary: number of token ids that the policy knows.
+        max_length: tokens that a trajectory may have.
+        step: the step that was rolled out; None: that of the first row.
 
     Returns:
         (valid, quarantined): `valid` satisfies `ValidTable`; `quarantined` has a further column `reason`.
 
     Raises:
-        DataError: more trajectories are unsound than `max_quarantined_share` allows.
+        DataError: more trajectories are unsound than `max_quarantined_share` allows, or there are none.
     """
-    faults = turn_faults()
-    reasons = [pl.when(fault).then(pl.lit(reason)) for reason, fault in faults.items()]
-    reasons += [
-        pl.when(fault.over(TRAJECTORY_KEY)).then(pl.lit(reason)) for reason, fault in trajectory_faults().items()
-    ]
-    judged = frame.with_columns(reason=pl.coalesce(*reasons, pl.lit(None, dtype=pl.String)))
-    judged = judged.with_columns(reason=pl.col("reason").drop_nulls().first().over(TRAJECTORY_KEY))
-    judged = _judge_groups(judged, group_size, config)
+    if frame.is_empty():
+        raise DataError(f"step {step} has no trajectories: delete its trajectories.parquet, then {GO_ON}")
+    step = frame["step"][0] if step is None else step
+    faults = {
+        f"not of step {step}": pl.col("step") != step,
+        **turn_faults(vocabulary),
+        **trajectory_faults(max_length),
+    }
+    judged = _judge(frame.with_row_index("row"), TRAJECTORY_KEY, faults)
+    if group_size is not None:
+        sound = pl.col("reason").is_null()
+        groups = _judge_groups(judged.filter(sound).drop("reason"), group_size, config)
+        judged = pl.concat([groups, judged.filter(~sound)])
+    judged = judged.sort("row").drop("row")
 
     valid = judged.filter(pl.col("reason").is_null()).drop("reason")
     quarantined = judged.filter(pl.col("reason").is_not_null())
     total, bad = _trajectories(judged), _trajectories(quarantined)
     if total and bad / total > config.max_quarantined_share:
-        worst = quarantined.group_by("reason").len().sort("len", "reason", descending=[True, False]).row(0)[0]
+        own = quarantined.filter(~pl.col("reason").str.starts_with("group incomplete"))
+        reasons = (quarantined if own.is_empty() else own).group_by("reason").len()
+        worst = reasons.sort("len", "reason", descending=[True, False]).row(0)[0]
         raise DataError(
-            f"{bad} of {total} trajectories of step {frame['step'][0]} are unsound (most often: {worst}), more than "
+            f"{bad} of {total} trajectories of step {step} are unsound (most often: {worst}), more than "
             f"validate.max_quarantined_share = {config.max_quarantined_share} allows; look at the step's trajectories, "
-            f"or raise the limit."
+            f"or raise the limit"
         )
     return ValidTable.validate(valid), quarantined
 
 
-def _judge_groups(judged: pl.DataFrame, group_size: int, config: GateConfig) -> pl.DataFrame:
-    """Add a reason to the sound trajectories of groups that are not whole."""
-    sound = pl.col("item").filter(pl.col("reason").is_null()).n_unique().over("step", "group")
+def _judge_groups(sound: pl.DataFrame, group_size: int, config: GateConfig) -> pl.DataFrame:
+    """Add the column `reason` to what is sound by itself: its group mixes tasks, or is not whole."""
+    found = pl.col("item").n_unique()
     wanted = group_size if config.incomplete_groups == "drop" else min(2, group_size)
-    reason = pl.format("group incomplete: {} of {} trajectories are sound", sound, pl.lit(group_size))
-    return judged.with_columns(
-        reason=pl.when(pl.col("reason").is_null() & (sound < wanted)).then(reason).otherwise("reason")
-    )
+    incomplete = pl.format("group incomplete: {} of {} trajectories are sound", found.over(GROUP_KEY), group_size)
+    judged = _judge(sound, GROUP_KEY, group_faults(group_size))
+    few = pl.col("reason").is_null() & (found < wanted).over(GROUP_KEY)
+    return judged.with_columns(reason=pl.when(few).then(incomplete).otherwise("reason"))
+
+
+def _judge(frame: pl.DataFrame, key: list[str], faults: Mapping[str, pl.Expr]) -> pl.DataFrame:
+    """Add the column `reason`: the first of `faults` that rows with the same `key` have, else null."""
+    reasons = [pl.when(fault.any().over(key)).then(pl.lit(reason)) for reason, fault in faults.items()]
+    return frame.with_columns(reason=pl.coalesce(*reasons, pl.lit(None, dtype=pl.String)))
 
 
 def _trajectories(frame: pl.DataFrame) -> int:

@@ -18,6 +18,14 @@ SCHEMA_VERSION = 1
 TRAJECTORY_KEY = ["step", "group", "item"]
 """The columns that name one trajectory within a run."""
 
+GROUP_KEY = ["step", "group"]
+"""The columns that name one group."""
+
+TASK_COLUMNS = ["task_id", "environment", "split", "task_type", "task_path", "task_sha256"]
+
+ANY = 2**31
+"""A limit that nothing exceeds."""
+
 LOGPROB_TOLERANCE = 1e-5
 """A float32 log-softmax may exceed 0 by rounding."""
 
@@ -60,32 +68,48 @@ class RolloutTable(pa.DataFrameModel):
         strict = True
 
 
-def turn_faults() -> dict[str, pl.Expr]:
-    """What can be wrong with a single row: reason -> expression that is true where it is."""
+def turn_faults(vocabulary: int = ANY) -> dict[str, pl.Expr]:
+    """What can be wrong with a single row: reason -> expression that is true where it is.
+
+    Args:
+        vocabulary: number of token ids that the policy knows.
+    """
     ids, logprobs, segments = pl.col("completion_ids"), pl.col("logprobs"), pl.col("segments")
+    known = pl.element().is_between(0, vocabulary - 1).fill_null(False)
+    polarity, guided = pl.col("polarity"), segments.list.contains(int(Segment.GUIDANCE))
     equal = (ids.list.len() == logprobs.list.len()) & (ids.list.len() == segments.list.len())
     return {
         f"schema version is not {SCHEMA_VERSION}": pl.col("schema_version") != SCHEMA_VERSION,
         "lengths of completion_ids, logprobs and segments differ": ~equal,
         "completion is empty": ids.list.len() == 0,
         "context is empty": pl.col("context_ids").list.len() == 0,
-        "a token id is negative": (ids.list.min() < 0).fill_null(False)
-        | (pl.col("context_ids").list.min() < 0).fill_null(False),
+        f"a token id is not between 0 and {vocabulary - 1}": ~(
+            ids.list.eval(known).list.all() & pl.col("context_ids").list.eval(known).list.all()
+        ),
         "a log-probability is not finite": (~logprobs.list.eval(pl.element().is_finite().fill_null(False)).list.all()),
         "a log-probability is above 0": (logprobs.list.max() > LOGPROB_TOLERANCE).fill_null(False),
         "a completion token is in no policy segment": ~segments.list.eval(
             pl.element().is_in([int(Segment.GUIDANCE), int(Segment.ACTION)]).fill_null(False)
         ).list.all(),
-        "polarity is not in the set": ~pl.col("polarity").is_in([p.value for p in Polarity]).fill_null(True),
+        "polarity is not in the set": ~polarity.is_in([p.value for p in Polarity]).fill_null(True),
+        "polarity, guidance and segments contradict each other": pl.when("guidance_parsed")
+        .then(polarity.is_null() | pl.col("guidance").is_null() | ~guided)
+        .otherwise((polarity != Polarity.NEUTRAL.value).fill_null(guided)),
         "reward or score is not finite": ~(
             pl.col("reward").is_finite().fill_null(False) & pl.col("score").is_finite().fill_null(False)
         ),
+        "score is not between 0 and 1": ~pl.col("score").is_between(0.0, 1.0).fill_null(True),
     }
 
 
-def trajectory_faults() -> dict[str, pl.Expr]:
-    """What can be wrong with a trajectory as a whole: reason -> expression to use over `TRAJECTORY_KEY`."""
+def trajectory_faults(max_length: int = ANY) -> dict[str, pl.Expr]:
+    """What can be wrong with a trajectory as a whole: reason -> expression to use over `TRAJECTORY_KEY`.
+
+    Args:
+        max_length: tokens that a trajectory may have.
+    """
     turn = pl.col("turn")
+    tokens = pl.col("context_ids").list.len().sum() + pl.col("completion_ids").list.len().sum()
     last = turn == turn.max()
     return {
         "steps are not contiguous from 0": (turn.min() != 0)
@@ -95,11 +119,28 @@ def trajectory_faults() -> dict[str, pl.Expr]:
         | ~(pl.col("terminal") & last).any(),
         "an environment's end is not the terminal step": (pl.col("done") & ~last).any(),
         "neither ended nor truncated": ~pl.col("done").any() & ~pl.col("truncated").any(),
-        "more than one task, outcome or score in one trajectory": (pl.col("task_id").n_unique() != 1)
-        | (pl.col("won").n_unique() != 1)
-        | (pl.col("truncated").n_unique() != 1)
-        | (pl.col("score").n_unique() != 1),
+        "both ended and truncated": pl.col("done").any() & pl.col("truncated").any(),
+        "more than one task, outcome or score in one trajectory": _differ(*TASK_COLUMNS, "won", "truncated", "score"),
+        "guidance is on in some turns and off in others": pl.col("polarity").is_null().n_unique() != 1,
+        f"longer than {max_length} tokens": tokens > max_length,
     }
+
+
+def group_faults(size: int = ANY) -> dict[str, pl.Expr]:
+    """What can be wrong with a group as a whole: reason -> expression to use over `GROUP_KEY`.
+
+    Args:
+        size: number of trajectories that are rolled out for each task.
+    """
+    item = pl.col("item")
+    return {
+        "more than one task in its group": _differ(*TASK_COLUMNS),
+        f"more trajectories in its group than {size}": (item.n_unique() > size) | (item.max() >= size),
+    }
+
+
+def _differ(*columns: str) -> pl.Expr:
+    return pl.any_horizontal(*(pl.col(column).n_unique() != 1 for column in columns))
 
 
 class ValidTable(RolloutTable):
@@ -114,3 +155,9 @@ class ValidTable(RolloutTable):
     def trajectories_are_whole(cls, data: PolarsData) -> pl.LazyFrame:
         """True for each row whose trajectory is whole."""
         return data.lazyframe.select(~pl.any_horizontal(*trajectory_faults().values()).over(TRAJECTORY_KEY))
+
+    @pa.dataframe_check(name="every group is of one task, and the table of one step")
+    def groups_are_comparable(cls, data: PolarsData) -> pl.LazyFrame:
+        """True for each row whose group is sound; False for all where there is more than one step."""
+        unsound = pl.any_horizontal(*group_faults().values()).over(GROUP_KEY)
+        return data.lazyframe.select(~unsound & (pl.col("step").n_unique() == 1))

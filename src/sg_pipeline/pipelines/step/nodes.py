@@ -50,7 +50,8 @@ def rollout(
         guide: the frozen policy that writes the guidance, where `rollout.guide` names one.
 
     Returns:
-        (trajectories, one row a turn; where the time went, what was counted, and the peak memory in GiB).
+        (trajectories, one row a turn; the step and what the policy's token ids are below, where the time went, what was
+        counted, and the peak memory in GiB).
     """
     watch = PeakMemory(policy.model.device)
     with games_of(panel, games) as data_root:
@@ -73,23 +74,38 @@ def rollout(
         shared = partial(play_shared, play_groups)
         result = play_step(shared, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
     memory = _of_the_fullest({**watch.gib("sampling"), "environments": peak_of_processes(shared_pids())})
-    return to_frame(result.trajectories), {"timings": result.timings, "counters": result.counters, "memory": memory}
+    report = {
+        "step": policy.step,
+        "vocabulary": policy.vocabulary(),
+        "timings": result.timings,
+        "counters": result.counters,
+        "memory": memory,
+    }
+    return to_frame(result.trajectories), report
 
 
 def validate(
-    trajectories: pl.DataFrame, config: GateConfig, rollout_config: RolloutConfig
+    trajectories: pl.DataFrame, rollout_report: dict[str, Any], config: GateConfig, rollout_config: RolloutConfig
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Let through what may be trained on, quarantine the rest with its reason.
 
     Args:
         trajectories: as rolled out.
+        rollout_report: for the step and the policy's vocabulary.
         config: how strict the gate is.
-        rollout_config: for the size that each group should have.
+        rollout_config: for the size that each group should have, and the length that a trajectory may have.
 
     Returns:
         (validated, quarantined with the column `reason`).
     """
-    return gate(trajectories, rollout_config.group_size, config)
+    return gate(
+        trajectories,
+        rollout_config.group_size,
+        config,
+        vocabulary=rollout_report["vocabulary"],
+        max_length=rollout_config.max_length,
+        step=rollout_report["step"],
+    )
 
 
 def aggregate(

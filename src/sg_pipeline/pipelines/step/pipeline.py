@@ -32,7 +32,7 @@ def create_pipeline(guided: bool = False) -> Pipeline:
             ),
             Node(
                 validate,
-                ["trajectories", "params:validate", "params:rollout"],
+                ["trajectories", "rollout_report", "params:validate", "params:rollout"],
                 ["validated", "quarantined"],
                 name="validate",
             ),

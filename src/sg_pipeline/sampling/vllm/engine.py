@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.weights import named_weights
-from sg_pipeline.sampling.base import Completion, StopWhen
+from sg_pipeline.sampling.base import Completion, StopWhen, check_numbers
 from sg_pipeline.sampling.vllm.adapters import matrices
 from sg_pipeline.sampling.vllm.held import fingerprint
 
@@ -226,4 +226,5 @@ class Engine(ABC):
         finally:
             model.train(training)
         own = torch.log_softmax(logits, dim=-1).gather(-1, ids[0, len(prompt) :, None])[:, 0]
+        check_numbers(own.tolist(), policy.describe())
         return completion, float((own.cpu() - torch.tensor(completion.logprobs)).abs().max())

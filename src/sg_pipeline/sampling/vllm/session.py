@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.sampling.base import Completion, StopWhen
+from sg_pipeline.sampling.base import Completion, StopWhen, check_numbers
 from sg_pipeline.sampling.vllm.engine import Engine, Request
 
 if TYPE_CHECKING:
@@ -52,17 +52,23 @@ class VllmSampler:
                 f"{self._policy.name} are asked for: it must be updated first"
             )
         self._engine.forget()  # what a session that was left behind has begun
-        return VllmSession(self._engine, self._temperature, streams, max_length)
+        return VllmSession(self._engine, self._temperature, streams, max_length, self._policy.describe())
 
 
 class VllmSession:
     """A batch of episodes being sampled (see `sampling.base.StreamingSession`)."""
 
     def __init__(
-        self, engine: Engine, temperature: float, streams: Sequence[np.random.Generator], max_length: int
+        self,
+        engine: Engine,
+        temperature: float,
+        streams: Sequence[np.random.Generator],
+        max_length: int,
+        whose: str = "the policy",
     ) -> None:
         """Start with empty rows; use `VllmSampler.open`."""
         self._engine = engine
+        self._whose = whose
         self._temperature = temperature
         self._streams = list(streams)
         self._max_length = max_length
@@ -109,6 +115,7 @@ class VllmSession:
         """Let the engine work for a moment; return the turns that are finished."""
         finished, self._ready = self._ready, []
         for row, completion in self._engine.poll() if self._under_way else ():
+            check_numbers(completion.logprobs, self._whose)
             self._under_way.remove(row)
             self._ids[row] += completion.ids
             finished.append((row, completion))
