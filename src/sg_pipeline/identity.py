@@ -152,7 +152,7 @@ def differences(there: Identity, here: Identity) -> dict[str, str]:
     parts = {n: f"{n} was {old.get(n, _UNSET)!r}, is {new.get(n, _UNSET)!r}" for n in names}
     for n in sorted({*there["inputs"]} & {*here["inputs"]}):
         if there["inputs"][n] != here["inputs"][n] and n not in parts:
-            parts[n] = f"{n} is {new.get(n, _UNSET)!r} as before, but what lies there has changed"
+            parts[n] = f"{n} is {new.get(n, _UNSET)!r} as before, but the content there has changed"
     return parts
 
 

@@ -77,7 +77,7 @@ def forget_stale_reports(pipeline: Any, catalog: Any) -> None:
         again.update(node.outputs)
         for path in filter(None, (_path(catalog, name) for name in node.outputs)):
             if path.exists():
-                logger.info("%s is made again: something that it tells of is missing", path.name)
+                logger.info("%s is made again: something that it reports is missing", path.name)
                 path.unlink()
 
 

@@ -105,7 +105,7 @@ def test_the_guide_belongs_to_the_runs_identity(project, guide, offline):
     manifest.write_text(before + " ")
     said = project.refuse("evaluate", offline, {"rollout.guide": guide, "coevolve.steps": 2})
     manifest.write_text(before)
-    assert f"rollout.guide is '{guide}' as before, but what lies there has changed" in said
+    assert f"rollout.guide is '{guide}' as before, but the content there has changed" in said
 
 
 def test_a_guide_that_is_none_is_told_before_anything_is_played(project, finished):

@@ -62,7 +62,7 @@ def test_another_base_policy_at_the_same_path_is_noticed(project, base_policy):
     manifest = place / "policy.json"
     manifest.write_text(manifest.read_text().replace('"notes": {}', '"notes": {"again": 1}'))
     told = project.refuse("base_model", "inputs", own)
-    assert "base_model.path is 'own_policy' as before, but what lies there has changed" in told
+    assert "base_model.path is 'own_policy' as before, but the content there has changed" in told
     shutil.rmtree(place)
     # The run has a copy of its own: it goes on without the original.
     project.run("coevolve", "inputs", {**own, "coevolve.steps": 4}, "--only-missing-outputs")

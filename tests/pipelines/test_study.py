@@ -205,5 +205,5 @@ def test_a_guide_is_distilled_again_when_its_teacher_has_changed(little) -> None
     other = little.data("03", "study/grpo_sg_gr-seed1") / "step_002" / "trajectories.parquet"
     lesson.write_bytes(other.read_bytes())
     told = little.refuse("distill", "study/distilled", arguments, "--only-missing-outputs")
-    assert "distill.source is 'study/grpo_sg_gr-seed1' as before, but what lies there has changed" in told
+    assert "distill.source is 'study/grpo_sg_gr-seed1' as before, but the content there has changed" in told
     lesson.write_bytes(content)

@@ -243,7 +243,7 @@ def test_claim_changed_content_under_the_same_name_is_refused(
     recorded(claimed, read, **given)
     recorded(claimed, read, **given)
     write(file, after)
-    with pytest.raises(RunIdentityError, match="as before, but what lies there has changed"):
+    with pytest.raises(RunIdentityError, match="as before, but the content there has changed"):
         recorded(claimed, read, **given)
 
 
