@@ -9,17 +9,17 @@ from sg_pipeline.coevolution import BASE_POLICY, FINAL_POLICY
 _PLACES = {"policy": BASE_POLICY, "base_policy_folder": BASE_POLICY, "policies": FINAL_POLICY}
 """Datasets that are the place of another one."""
 
-# Sections of which a room's nodes look at single parameters only: (room, section) -> those parameters.
-_READ_IN_PART: dict[tuple[str, str], tuple[str, ...]] = {
+READ_IN_PART: dict[tuple[str, str], tuple[str, ...]] = {
     ("tasks", "environment"): ("name",),
     ("tasks", "evaluate"): (),  # checks that its splits exist
     ("base_model", "environment"): ("name",),
     ("validation", "evaluate"): (),  # checks its splits; `batch_rows` changes no result
     ("distill", "environment"): ("name",),
-    ("distill", "rollout"): ("prompts",),
-    ("prompting", "rollout"): ("max_turns", "max_length", "max_observation_tokens"),
+    ("distill", "rollout"): ("prompts", "date"),
+    ("prompting", "rollout"): ("max_turns", "max_length", "max_observation_tokens", "date"),
     ("prompting", "evaluate"): ("splits", "temperature", "episodes_per_game", "games", "max_turns"),
 }
+"""Sections of which a room's nodes look at single parameters only: (room, section) -> those parameters."""
 
 
 def parameters_read(nodes: Iterable[Any], graph: Collection[Any]) -> set[str]:
@@ -38,7 +38,7 @@ def parameters_read(nodes: Iterable[Any], graph: Collection[Any]) -> set[str]:
         for name in node.inputs:
             if name.startswith("params:"):
                 section = name.removeprefix("params:")
-                part = _READ_IN_PART.get((room, section))
+                part = READ_IN_PART.get((room, section))
                 found |= {section} if part is None else {f"{section}.{parameter}" for parameter in part}
             maker = makers.get(_place(name))
             if maker is not None and maker not in seen:

@@ -16,7 +16,11 @@ ELSEWHERE = {"prompting.table", "distilled_guide", "trained_policy"}
 
 @cache
 def registered() -> dict[str, Pipeline]:
-    return pipeline_registry.register_pipelines()
+    """Return the pipelines of conf/base, whatever a session of this process has asked for."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pipeline_registry, "_parameters", None)
+        patched.setattr(pipeline_registry, "_of_method", None)
+        return pipeline_registry.register_pipelines()
 
 
 @cache

@@ -3,6 +3,9 @@
 import polars as pl
 import pytest
 from chat_templates import bpe_tokenizer
+from parameter_reads import parameter_reads
+
+from sg_pipeline.lineage import READ_IN_PART
 
 PLAYED = (("trial", "parquet"), ("thoughts", "parquet"), ("report", "json"))
 METHODS = ("react", "react_self_guide", "reflexion", "reflact")
@@ -129,6 +132,19 @@ def test_a_run_goes_on_where_it_was_killed(project, language_model, played):
     assert outputs(project, played) == before
     again = [path.name for path, when in kept.items() if path.stat().st_mtime_ns != when]
     assert sorted(again) == sorted(f"reflexion_{kind}_2.{end}" for kind, end in PLAYED)
+
+
+def test_prompting_is_compared_in_what_it_reads_and_reads_nothing_else(project, language_model, played):
+    more = {"rollout__tasks_per_step": 3, "rollout__group_size": 5, "train__beta": 0.5, "evaluate__batch_rows": 3}
+    with parameter_reads() as found:
+        project.run("prompting", played, parameters(language_model, **more))
+    own, no_effect = {"group_size", "max_new_tokens"}, {"rows", "cache_gib"}  # the trial sets the former itself
+    assert found["prompting", "rollout"] - own - no_effect == set(READ_IN_PART["prompting", "rollout"])
+    assert found["prompting", "evaluate"] - {"batch_rows"} == set(READ_IN_PART["prompting", "evaluate"])
+    recorded = project.json("08", played, "run.json")["parameters"]
+    assert not any(name.startswith(("train.", "rollout.tasks", "rollout.group")) for name in recorded)
+    told = project.refuse("prompting", played, parameters(language_model, rollout__max_turns=1))
+    assert "(rollout.max_turns was 2, is 1)" in told
 
 
 def test_some_methods_only(project, language_model):
