@@ -1,6 +1,7 @@
 """A training step by two (FSDP2) and by four processes (DDP) is one's: policy, AdamW's memory, figures, errors."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -25,10 +26,15 @@ def shared(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared")
     ranks, strategy = request.param
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
-    done = subprocess.run(
-        [*command, sharing_train.__file__, str(folder), strategy],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=400, check=False,
-    )  # fmt: skip
+    # Once in about 15 starts a rank of FSDP2 on gloo died in native code ("malloc(): unaligned fastbin chunk"); the
+    # cause was not found. Such a death is tried again once, a second one fails.
+    for _ in range(2):
+        done = subprocess.run(
+            [*command, sharing_train.__file__, str(folder), strategy],
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=250, check=False,
+        )  # fmt: skip
+        if done.returncode == 0 or not re.search(r"exitcode: -(6|11)\b", done.stderr):
+            break
     assert done.returncode == 0, done.stderr
     figures = torch.load(folder / "figures.pt", weights_only=False)
     assert figures["size"] == ranks, "the launcher has started another number of processes"

@@ -1,5 +1,6 @@
 """Several processes share a run: it is the run of one; a killed rank ends it; another number of processes goes on."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,11 @@ def accelerate(project, strategy, ranks):
 def test_two_processes_make_the_run_of_one(project, finished):
     """Started by accelerate, trained on shards."""
     arguments = project.arguments("coevolve", "two", {"distributed.ranks": 2})
-    process = project.process(*arguments, driver=accelerate(project, "fsdp2", 2))
-    output, _ = process.communicate(timeout=400)
+    for _ in range(2):  # as in test_sharing_train.py: a rank that dies in native code is tried again once
+        process = project.process(*arguments, driver=accelerate(project, "fsdp2", 2))
+        output, _ = process.communicate(timeout=400)
+        if process.returncode == 0 or not re.search(r"exitcode: -(6|11)\b", output):
+            break
     assert process.returncode == 0, output
     assert output.count("run 'two': coevolve, seed 0, shared by 2 processes (fsdp2)") == 1, output
     assert_same_run(project, finished, "two")
