@@ -111,7 +111,7 @@ class RunIdentityHook:
 
 
 class RemakingHook:
-    """What a start makes again is deleted before it writes the first output of its own: see `stale_outputs`."""
+    """Delete what a start makes again before it writes its first output, see `stale_outputs`."""
 
     def __init__(self) -> None:
         self._waiting: Callable[[], None] | None = None

@@ -36,9 +36,12 @@ def test_changed_parameters_over_old_outputs_are_named(project):
     project.run("tasks", "identity", {"rollout.group_size": 8, "train.beta": 0.1})
 
 
-def test_parameters_that_change_no_result_are_free(project):
-    project.run("tasks", "identity")
-    project.run("tasks", "identity", {"environment.pool.workers": 2, "evaluate.batch_rows": 3})
+def test_parameters_that_change_no_result_are_free(project, finished):
+    """By a pipeline that is compared in all of them."""
+    before = project.json("08", finished, "run.json")
+    project.run("report", finished, {"environment.pool.workers": 2, "evaluate.batch_rows": 3})
+    assert project.json("08", finished, "run.json") == before
+    assert "train.beta was 0.0, is 0.1" in project.refuse("report", finished, {"train.beta": 0.1})
 
 
 def test_the_environment_variable_of_official_data_is_free_where_nobody_reads_it(project, monkeypatch):

@@ -116,7 +116,7 @@ def test_missing_parts(folder, name, message):
     [
         ("config.json", b"{", "the config.json in folder"),
         ("config.json", b"\xff\xfe", "the config.json in folder"),
-        ("config.json", b'{"model_type": "x", "auto_map": {"AutoConfig": "code.C"}}', "brings code of its own"),
+        ("config.json", b'{"model_type": "x", "auto_map": {"AutoConfig": "code.C"}}', "needs custom code"),
         ("config.json", b'{"model_type": "no_such_model"}', "cannot be loaded"),
         ("tokenizer.json", b"{}", "the tokenizer in folder"),
         ("model.safetensors", b"", "the model in folder"),

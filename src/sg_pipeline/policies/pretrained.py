@@ -152,7 +152,7 @@ def _load_model(path_or_id: str, dtype: torch.dtype | str, local_only: bool, opt
 def _explained(path_or_id: str, part: str, local_only: bool, error: Exception) -> CheckpointError:
     if "trust_remote_code" in str(error):
         return CheckpointError(
-            f"the model '{path_or_id}' brings code of its own (auto_map in its config.json), which is not run; take a "
+            f"the model '{path_or_id}' needs custom code (auto_map in its config.json), which is not run; take a "
             "model whose architecture is part of transformers."
         )
     if Path(path_or_id).is_dir():

@@ -33,7 +33,7 @@ _WITHOUT_EFFECT = re.compile(
     r"transformers_version|return_dict|id2label|label2id|problem_type"
 )
 """Entries of a model's configuration that do not change what an engine computes from given tokens and weights: labels,
-special tokens, what only training reads, what an engine is told in another way (`local.write_configuration`). Libraries
+special tokens, what only training reads, what an engine gets in another way (`local.write_configuration`). Libraries
 write into them: TRL the padding token, a trainer `use_cache`. Any other entry counts, known here or not."""
 
 

@@ -136,7 +136,7 @@ def _storage(sweep: SweepConfig, reports: Path) -> optuna.storages.BaseStorage:
 
 
 def _repair(path: Path) -> None:
-    """Put every entry of the journal on a line of its own, as Optuna reads it, and cut off one torn at the end.
+    """Put every entry of the journal on a separate line, as Optuna reads it, and cut off one torn at the end.
 
     Network file systems lose line breaks between entries, and a writer that dies leaves half an entry.
 

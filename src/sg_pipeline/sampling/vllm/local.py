@@ -250,7 +250,7 @@ class LocalEngine(Engine):
 
 
 def write_configuration(policy: Policy, folder: Path) -> str:
-    """Write the model's configuration for vLLM, with an output layer of its own; return the architecture's name.
+    """Write the model's configuration for vLLM, with a separate output layer; return the architecture's name.
 
     The name is that of the class which was loaded, from which the names of the weights follow: the language model alone
     where the checkpoint's own is one that sees as well. Classes made from it at run time (FSDP's) do not count.
