@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from sg_pipeline.policies.adapters import LoraConfig, add_adapters
+from sg_pipeline.config.base_model import LoraConfig
+from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.weights import named_weights, plain_model
 

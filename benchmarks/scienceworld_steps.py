@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import psutil
 
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.scienceworld.adapter import ScienceWorldEnvironment
 from sg_pipeline.environments.scienceworld.java import find_java

@@ -29,18 +29,19 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from sg_pipeline.config.base_model import LoraConfig
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.planning.devices import DEVICES
 from sg_pipeline.planning.flops import Passes, training_flops
 from sg_pipeline.planning.published import PUBLISHED
 from sg_pipeline.planning.shape import ModelShape, shape_of
-from sg_pipeline.policies.adapters import LoraConfig, add_adapters
+from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.policies.compute import shorten_frozen
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
-from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow, plan_updates
 from sg_pipeline.training.learner import train_step
 

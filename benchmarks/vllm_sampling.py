@@ -17,12 +17,12 @@ from collections.abc import Callable
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.base import Sampler
-from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.sampling.engines import close_engines, make_sampler
 
 

@@ -1,7 +1,7 @@
 """Errors that a user can act on.
 
 Every message is one sentence: what is wrong, where, what was found, what would be right.
-The command line prints it without a traceback and exits with 1 (see `cli.py`).
+The command line prints it without a traceback and exits with 1 (see `cli/`).
 """
 
 from collections.abc import Iterator

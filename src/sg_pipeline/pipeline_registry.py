@@ -6,8 +6,9 @@ from pathlib import Path
 
 from kedro.pipeline import Pipeline
 
-from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
-from sg_pipeline.parameters import Parameters, check_parameters
+from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.config.study import StudyConfig
+from sg_pipeline.config.tree import Parameters, check_parameters
 from sg_pipeline.pipelines import (
     base_model,
     coevolve,
@@ -25,7 +26,6 @@ from sg_pipeline.pipelines import (
     tasks,
     validation,
 )
-from sg_pipeline.study.config import StudyConfig
 
 # Kedro advises against dots to people who do not mean a namespace; our unrolled steps do.
 warnings.filterwarnings("ignore", message="One or more dataset names contain")
@@ -38,7 +38,7 @@ _of_method: OfMethod | None = None
 
 
 def use(parameters: Parameters, of_method: OfMethod) -> None:
-    """Take the parameters that the session's context has read (see `context.py`)."""
+    """Take the parameters that the session's context has read (see `hooks/context.py`)."""
     global _parameters, _of_method  # Kedro calls register_pipelines() without arguments
     _parameters, _of_method = parameters, of_method
 

@@ -1,10 +1,18 @@
 """Kedro's project settings. https://docs.kedro.org/en/stable/configure/configuration_basics/ ."""
 
-from sg_pipeline.checkpoint_hook import CheckpointHook
-from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
-from sg_pipeline.context import ProjectContext
+from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.datasets.ranks import RankCatalog
-from sg_pipeline.hooks import ClockHook, EngineHook, FileHook, ProgressHook, RanksHook, RemakingHook, RunIdentityHook
+from sg_pipeline.hooks.checkpoints import CheckpointHook
+from sg_pipeline.hooks.context import ProjectContext
+from sg_pipeline.hooks.run import (
+    ClockHook,
+    EngineHook,
+    FileHook,
+    ProgressHook,
+    RanksHook,
+    RemakingHook,
+    RunIdentityHook,
+)
 
 __all__ = [
     "CONFIG_LOADER_ARGS",

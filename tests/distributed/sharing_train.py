@@ -17,16 +17,18 @@ sys.path.append(str(Path(__file__).parents[1] / "training"))
 
 from learning_tools import TEMPERATURE, completion_logprobs
 
-from sg_pipeline.distributed.strategy import Strategy, is_sharded, settle_strategy
+from sg_pipeline.config.base_model import TinyConfig
+from sg_pipeline.config.distributed import Strategy
+from sg_pipeline.config.train import TrainConfig
+from sg_pipeline.distributed.strategy import is_sharded, settle_strategy
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.checkpoint import save_policy
 from sg_pipeline.policies.policy import Policy
-from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
-from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow
 from sg_pipeline.training.learner import train_step
 from sg_pipeline.training.sharding import whole_state

@@ -12,9 +12,9 @@ import psutil
 import pytest
 from rooms import SPEC, task
 
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments import shared_pool as pool_module
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.shared_pool import shared_pool
 from sg_pipeline.errors import ConfigurationError, DataError, EnvironmentFailure
@@ -231,7 +231,7 @@ def test_workers_end_with_their_parent(quirk, tmp_path):
     code = f"""
 from rooms import SPEC, task
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 pool = EnvironmentPool(EnvironmentSpec(SPEC), PoolConfig(workers=2))
 pool.reset([task("t0", *{quirk.split()!r}), task("t1")], [0, 1])

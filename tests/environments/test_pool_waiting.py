@@ -8,8 +8,8 @@ import psutil
 import pytest
 from rooms import SPEC, task
 
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import DataError
 

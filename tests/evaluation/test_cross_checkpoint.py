@@ -5,10 +5,9 @@ import json
 import pytest
 from played_episodes import N, P, episode
 
-from sg_pipeline.coevolution import CoevolveConfig, written_steps
+from sg_pipeline.config.evaluation import CrossCheckpointConfig, EvaluationConfig
+from sg_pipeline.config.run import CoevolveConfig, written_steps
 from sg_pipeline.evaluation.cross_checkpoint import cross_table
-from sg_pipeline.evaluation.cross_checkpoint_config import CrossCheckpointConfig
-from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.trajectories.frame import to_frame
 
 

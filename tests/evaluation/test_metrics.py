@@ -5,9 +5,10 @@ import pytest
 from played_episodes import N, P, Z, episode
 from pydantic import ValidationError
 
+from sg_pipeline.config.evaluation import EvaluationConfig
 from sg_pipeline.errors import DataError
 from sg_pipeline.evaluation.intervals import score_interval, wilson
-from sg_pipeline.evaluation.metrics import EvaluationConfig, evaluate_table, paired_scores, score_episodes
+from sg_pipeline.evaluation.metrics import evaluate_table, paired_scores, score_episodes
 from sg_pipeline.trajectories.frame import to_frame
 
 

@@ -12,16 +12,12 @@ from talking_policy import TalkingSampler, TalkingSession, searcher
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.agents.reflexion import ReflectionFormat
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.prompting_play import Attempt, next_attempts, play_attempts, reflect
-from sg_pipeline.evaluation.prompting_reflections import (
-    ReflectionTable,
-    reflections_from_frame,
-    reflections_to_frame,
-)
+from sg_pipeline.evaluation.prompting_reflections import ReflectionTable, reflections_from_frame, reflections_to_frame
 from sg_pipeline.evaluation.prompting_scores import after_trial, compare, score_method
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.sampling.base import StreamingSession

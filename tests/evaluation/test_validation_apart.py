@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.evaluation import EvaluationConfig, ValidationConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.evaluation.metrics import EvaluationConfig
-from sg_pipeline.evaluation.validation import ValidationConfig, check_apart
+from sg_pipeline.evaluation.validation import check_apart
 from sg_pipeline.pipelines.validation.nodes import prepare_validation_panel
 from sg_pipeline.trajectories.types import Task
 

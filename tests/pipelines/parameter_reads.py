@@ -8,9 +8,9 @@ import pytest
 from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
-from sg_pipeline.environments.config import EnvironmentConfig
-from sg_pipeline.evaluation.metrics import EvaluationConfig
-from sg_pipeline.rollouts.config import RolloutConfig
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.evaluation import EvaluationConfig
+from sg_pipeline.config.rollout import RolloutConfig
 
 SECTIONS = {"rollout": RolloutConfig, "evaluate": EvaluationConfig, "environment": EnvironmentConfig}
 

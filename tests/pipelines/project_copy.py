@@ -72,7 +72,7 @@ class ProjectCopy:
         """Run `kedro` in this process; what is a defect of ours is raised."""
         from kedro.framework.project import configure_project
 
-        from sg_pipeline.cli import cli
+        from sg_pipeline.cli.main import cli
 
         configure_project("sg_pipeline")
         with contextlib.chdir(self.root / folder):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sg_pipeline.explain import explain
+from sg_pipeline.cli.explain import explain
 from sg_pipeline.files import atomic_write
 
 STEP = {"coevolve.steps": 3, "coevolve.checkpoint_every": 1}

@@ -100,8 +100,8 @@ def test_the_catalog_is_told_apart(project):
 
 @pytest.mark.parametrize("env", sorted(path.parent.name for path in (REPOSITORY / "conf").glob("*/globals.yml")))
 def test_our_own_configuration_is_sound(env, monkeypatch):
-    from sg_pipeline.configuration import MethodConfigLoader
-    from sg_pipeline.parameters import check_parameters
+    from sg_pipeline.config.loader import MethodConfigLoader
+    from sg_pipeline.config.tree import check_parameters
     from sg_pipeline.settings import CONFIG_LOADER_ARGS
 
     monkeypatch.setenv("ALFWORLD_DATA", "/official")

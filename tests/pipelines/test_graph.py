@@ -4,10 +4,11 @@ import pytest
 from kedro.framework.project import pipelines
 
 from sg_pipeline import pipeline_registry
-from sg_pipeline.coevolution import CoevolveConfig, unroll
-from sg_pipeline.hooks import _trains
+from sg_pipeline.config.run import CoevolveConfig
+from sg_pipeline.hooks.run import _trains
 from sg_pipeline.pipelines import coevolve
-from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
+from sg_pipeline.rewards.trust import Constant, Off, Trapezoid
+from sg_pipeline.runs.steps import unroll
 
 SINGLE = ("tasks", "base_model", "rollout", "validate", "aggregate", "train", "evaluate", "report", "prompting")
 OTHERS = ("cross_checkpoint", "distill", "plan", "publish", "study", "sweep", "validation")

@@ -9,13 +9,13 @@ from parameter_reads import parameter_reads
 from project_copy import SMALL
 from rounding import LOGP
 
-from sg_pipeline.coevolution import CoevolveConfig
+from sg_pipeline.config.evaluation import EvaluationConfig
+from sg_pipeline.config.run import CoevolveConfig
 from sg_pipeline.datasets.policy import PolicyDataset
-from sg_pipeline.evaluation.metrics import EvaluationConfig
-from sg_pipeline.lineage import READ_IN_PART
 from sg_pipeline.pipelines import coevolve, evaluate
 from sg_pipeline.policies.checkpoint import load_policy, read_manifest
-from sg_pipeline.rewards.schedule import Trapezoid
+from sg_pipeline.rewards.trust import Trapezoid
+from sg_pipeline.runs.lineage import READ_IN_PART
 from sg_pipeline.trajectories.types import Segment
 
 DISTILL = {"distill.steps": 4, "distill.won_only": "false", "distill.epochs": 1, "distill.batch_tokens": 500}

@@ -7,8 +7,8 @@ import pytest
 from kedro.pipeline import Pipeline
 
 from sg_pipeline import pipeline_registry
-from sg_pipeline.lineage import parameters_read
-from sg_pipeline.stale_outputs import earlier_outputs
+from sg_pipeline.runs.lineage import parameters_read
+from sg_pipeline.runs.stale import earlier_outputs
 
 FIRST, LAST = "phase_1_warmup.step_000", "phase_4_annealing.step_079"
 ELSEWHERE = {"prompting.table", "distilled_guide", "trained_policy"}

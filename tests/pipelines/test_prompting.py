@@ -5,7 +5,7 @@ import pytest
 from chat_templates import bpe_tokenizer
 from parameter_reads import parameter_reads
 
-from sg_pipeline.lineage import READ_IN_PART
+from sg_pipeline.runs.lineage import READ_IN_PART
 
 PLAYED = (("trial", "parquet"), ("thoughts", "parquet"), ("report", "json"))
 METHODS = ("react", "react_self_guide", "reflexion", "reflact")

@@ -11,7 +11,7 @@ import pytest
 HOLD = """
 import sys
 from pathlib import Path
-from sg_pipeline.run_lock import RunLock
+from sg_pipeline.runs.lock import RunLock
 
 lock = RunLock()
 lock.take(Path(sys.argv[1]), "held")

@@ -7,8 +7,9 @@ import sys
 import pytest
 from project_copy import REPOSITORY
 
-from sg_pipeline.coevolution import CoevolveConfig, unroll
-from sg_pipeline.rewards.schedule import Trapezoid
+from sg_pipeline.config.run import CoevolveConfig
+from sg_pipeline.rewards.trust import Trapezoid
+from sg_pipeline.runs.steps import unroll
 
 pytest.importorskip("kedro_viz", reason="kedro-viz is an extra: pip install -e '.[viz]'")
 

@@ -1,15 +1,15 @@
 """Cases for the tests of planning: a small model, and the paper's on a GPU."""
 
-from sg_pipeline.coevolution import CoevolveConfig
-from sg_pipeline.evaluation.metrics import EvaluationConfig
+from sg_pipeline.config.base_model import BaseModelConfig
+from sg_pipeline.config.evaluation import EvaluationConfig
+from sg_pipeline.config.rollout import RolloutConfig
+from sg_pipeline.config.run import CoevolveConfig
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.planning.case import Case
 from sg_pipeline.planning.config import DevicesConfig, EfficiencyConfig, LengthsConfig, Settings
 from sg_pipeline.planning.lengths import assumed
 from sg_pipeline.planning.published import PUBLISHED
 from sg_pipeline.planning.shape import ModelShape, shape_of
-from sg_pipeline.rollouts.config import RolloutConfig
-from sg_pipeline.training.base_config import BaseModelConfig
-from sg_pipeline.training.config import TrainConfig
 
 LENGTHS = LengthsConfig(prompt=700, completion=40, observation=45, turns=40, spread=1.25)
 EFFICIENCY = EfficiencyConfig(training=0.4, prefill=0.4, decode=0.2, bandwidth=0.6, layer_ms=0.8, disk_gb_s=1)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from planned import cpu_case, paper_case, published, small_config
 
+from sg_pipeline.config.checkpoints import CheckpointsConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.planning.advice import ways_to_fit
 from sg_pipeline.planning.case import check_case
@@ -18,7 +19,6 @@ from sg_pipeline.planning.memory import ALLOCATOR, GIB, PROCESS, WORKERS, memory
 from sg_pipeline.planning.plan import build_plan
 from sg_pipeline.planning.seconds import step_time
 from sg_pipeline.planning.shape import shape_of
-from sg_pipeline.policies.config import CheckpointsConfig
 
 
 @pytest.fixture(scope="module")

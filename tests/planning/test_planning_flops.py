@@ -5,13 +5,7 @@ import torch
 from planned import small_config
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from sg_pipeline.planning.flops import (
-    ATTENTION_BACKWARD,
-    Passes,
-    attention_flops,
-    forward_flops,
-    training_flops,
-)
+from sg_pipeline.planning.flops import ATTENTION_BACKWARD, Passes, attention_flops, forward_flops, training_flops
 from sg_pipeline.planning.shape import shape_of
 
 ROWS, WIDTH = 2, 96

@@ -8,13 +8,14 @@ import torch
 from live_memory import LiveMemory
 from planned import cpu_case, paper_case, published, small_config
 
+from sg_pipeline.config.base_model import TinyConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.planning import habits, vllm
 from sg_pipeline.planning.config import DevicesConfig
 from sg_pipeline.planning.memory import GIB, PROCESS, WORKERS, cache_at_most, memory
 from sg_pipeline.planning.shape import shape_of
 from sg_pipeline.policies.policy import Policy
-from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling import kv_cache, transformers_sampler

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from planned import published, small_config
 
+from sg_pipeline.config.base_model import BaseModelConfig
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.planning.shape import read_shape, shape_of
-from sg_pipeline.training.base_config import BaseModelConfig
 
 COUNTS = {  # of the published weights
     "Qwen3-0.6B": 596_049_920,

@@ -6,19 +6,19 @@ import pytest
 import torch
 from rounding import BFLOAT16, LOGP
 
+from sg_pipeline.config.base_model import BaseModelConfig, LoraConfig, TinyConfig
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError, ConfigurationError
-from sg_pipeline.policies.adapters import LoraConfig, add_adapters, causal_model, merge
+from sg_pipeline.policies.adapters import add_adapters, causal_model, merge
 from sg_pipeline.policies.checkpoint import load_policy, read_manifest, save_policy
 from sg_pipeline.policies.compute import computing, shorten_frozen
-from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
-from sg_pipeline.training.base import make_base_policy
-from sg_pipeline.training.base_config import BaseModelConfig
+from sg_pipeline.training.base_policy import make_base_policy
 from sg_pipeline.training.batching import EncodedDemonstration
-from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow
 from sg_pipeline.training.learner import train_step
 from sg_pipeline.training.warm_start import WarmStartConfig, warm_start

@@ -6,12 +6,13 @@ import shutil
 import pytest
 import torch
 
+from sg_pipeline.config.base_model import TinyConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies import checkpoint
 from sg_pipeline.policies.checkpoint import checkpoint_exists, load_policy, read_manifest, save_policy
 from sg_pipeline.policies.optimizer_files import OPTIMIZER
-from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 
 

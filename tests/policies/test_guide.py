@@ -2,11 +2,12 @@
 
 import pytest
 
+from sg_pipeline.config.base_model import TinyConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies.checkpoint import save_policy
 from sg_pipeline.policies.guide import load_guide
-from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 
 SIZES = TinyConfig(hidden_size=16, layers=1, heads=1, head_dim=16, intermediate_size=16)

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from sg_pipeline.coevolution import CoevolveConfig
+from sg_pipeline.config.base_model import TinyConfig
+from sg_pipeline.config.checkpoints import CheckpointsConfig, shard_bytes
+from sg_pipeline.config.run import CoevolveConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies import checkpoint
 from sg_pipeline.policies.checkpoint import checkpoint_exists, is_pruned, is_whole, load_policy, prune_policy
-from sg_pipeline.policies.config import CheckpointsConfig, shard_bytes
 from sg_pipeline.policies.retention import check_there, folder_after, read_best, tidy
-from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 
 TEN = CoevolveConfig(steps=10, checkpoint_every=2)

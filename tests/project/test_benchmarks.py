@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
-from sg_pipeline.environments.registry import BENCHMARKS, DEFAULT
-from sg_pipeline.parameters import Parameters, check_parameters
+from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, KNOWN
+from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.config.tree import Parameters, check_parameters
+from sg_pipeline.environments.registry import load_benchmark
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-OTHERS = sorted(set(BENCHMARKS) - {DEFAULT})
+OTHERS = sorted(set(KNOWN[ENVIRONMENT]) - {DEFAULT})
 
 
 def loader(name: str, env: str = "base", **runtime: Any) -> MethodConfigLoader:
@@ -80,7 +81,7 @@ def test_a_benchmarks_data_come_from_its_own_variable(monkeypatch: pytest.Monkey
     assert loader(DEFAULT)["parameters"]["tasks"]["data"] == "/alfworld"
 
 
-SHIPPED = sorted(name for name in BENCHMARKS if load(name).base_model.source == "checkpoint")
+SHIPPED = sorted(name for name in KNOWN[ENVIRONMENT] if load(name).base_model.source == "checkpoint")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -90,7 +91,7 @@ def test_a_benchmarks_shipped_policy_speaks_its_words(name: str) -> None:
 
     parameters = load(name)
     policy = load_policy(CONF.parent / parameters.base_model.path)
-    words = build_tokenizer(parameters.environment.benchmark.vocabulary())
+    words = build_tokenizer(load_benchmark(parameters.environment.name).vocabulary())
     assert policy.tokenizer.get_vocab() == words.get_vocab()
     assert policy.step == 0
     assert policy.optimizer_state is None

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from sg_pipeline.agents.prompts import load_prompts
-from sg_pipeline.coevolution import unroll
-from sg_pipeline.configuration import MethodConfigLoader
+from sg_pipeline.config.loader import MethodConfigLoader
+from sg_pipeline.config.tree import Parameters, check_parameters
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.parameters import Parameters, check_parameters
+from sg_pipeline.runs.steps import unroll
 from sg_pipeline.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

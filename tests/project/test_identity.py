@@ -12,14 +12,14 @@ import pytest
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from sg_pipeline import file_digests
-from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
-from sg_pipeline.environments.registry import BENCHMARKS, DEFAULT
+from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, KNOWN
+from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.config.tree import Parameters, check_parameters, tree_of
 from sg_pipeline.errors import RunIdentityError
-from sg_pipeline.file_digests import FileDigests
-from sg_pipeline.identity import claim_run, differences, fingerprint, read_identity
-from sg_pipeline.parameters import Parameters, check_parameters, tree_of
-from sg_pipeline.run_inputs import READERS
+from sg_pipeline.runs import digests as file_digests
+from sg_pipeline.runs.digests import FileDigests
+from sg_pipeline.runs.identity import claim_run, differences, fingerprint, read_identity
+from sg_pipeline.runs.inputs import READERS
 from sg_pipeline.study.prefix import take_over
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -30,7 +30,8 @@ VLLM = {"sampling": {"engine": "vllm"}, "train": {"sampler_correction": "token_t
 # Parameters with a text that is no name of anything that is read.
 NAMES_NOTHING = {
     "run.name", "run.method", "base_model.dtype", "base_model.device", "base_model.lora.target_modules",
-    "environment.name", "evaluate.splits", "validation.split", "checkpoints.max_shard_size",
+    "environment.name", "aggregate.normalisation",  # code: its version is recorded
+    "evaluate.splits", "validation.split", "checkpoints.max_shard_size",
     "base_model.revision",  # of base_model.path, and digested with it
     "publish.repo_id", "plan.lengths_of", "sweep.name", "sweep.storage",
 }  # fmt: skip
@@ -72,15 +73,15 @@ def may_be_text(annotation: Any) -> bool:
     return get_origin(annotation) is not Literal and any(map(may_be_text, get_args(annotation)))
 
 
-@pytest.mark.parametrize("benchmark", sorted(BENCHMARKS))
+@pytest.mark.parametrize("benchmark", sorted(KNOWN[ENVIRONMENT]))
 def test_inputs_every_parameter_that_may_name_something_has_a_reader(benchmark: str) -> None:
-    found = {name for name, annotation in leaves(tree_of(benchmark)) if may_be_text(annotation)}
+    found = {name for name, annotation in leaves(tree_of(benchmark, "trapezoid")) if may_be_text(annotation)}
     unread = {
         name
         for name in found - NAMES_NOTHING
         if not name.startswith(FREE) and not any(f"{name}.".startswith(f"{reader}.") for reader in READERS)
     }
-    assert not unread, "add a reader to run_inputs.READERS, or say here that they name nothing that is read"
+    assert not unread, "add a reader to runs.inputs.READERS, or say here that they name nothing that is read"
     assert {"base_model.path", "rollout.prompts", "rollout.guide", "distill.source", "tasks.panel"} <= found
 
 

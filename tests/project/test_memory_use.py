@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from sg_pipeline.memory_use import PeakMemory, peak_of_process, peak_of_processes
+from sg_pipeline.runs.memory_use import PeakMemory, peak_of_process, peak_of_processes
 
 CPU = torch.device("cpu")
 MIB = 2**20

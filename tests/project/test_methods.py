@@ -9,9 +9,9 @@ import yaml
 from kedro.framework.project import pipelines
 
 from sg_pipeline import pipeline_registry
-from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader, method_parameters, method_title
+from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader, method_parameters, method_title
+from sg_pipeline.config.tree import Parameters, check_parameters
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.parameters import Parameters, check_parameters
 from sg_pipeline.study.plan import plan_runs
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,8 @@ from kedro.framework.cli.utils import _split_params
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sg_pipeline.configuration import MethodConfigLoader
-from sg_pipeline.parameters import check_parameters
+from sg_pipeline.config.loader import MethodConfigLoader
+from sg_pipeline.config.tree import check_parameters
 from sg_pipeline.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,10 +8,10 @@ import huggingface_hub
 import pytest
 from huggingface_hub import ModelCard
 
+from sg_pipeline.config.publish import PublishConfig
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.policies.checkpoint import MANIFEST
 from sg_pipeline.publishing.card import model_card
-from sg_pipeline.publishing.config import PublishConfig
 from sg_pipeline.publishing.hub import publish
 
 

@@ -3,8 +3,9 @@
 import polars as pl
 from played_episodes import N, P, Z, episode
 
+from sg_pipeline.config.rewards import RewardConfig
 from sg_pipeline.reporting.page import ViewerSource
-from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
+from sg_pipeline.rewards.aggregate import aggregate_step
 from sg_pipeline.trajectories.frame import to_frame
 
 METHODS = {"grpo_sg": 0.0, "grpo_sg_gr": 1.0}

@@ -5,9 +5,11 @@ import math
 import polars as pl
 import pytest
 
-from sg_pipeline.rewards.advantages import EPSILON, add_advantages
+from sg_pipeline.config.extensions import CREDIT, load
+from sg_pipeline.config.rewards import PolarityValues
+from sg_pipeline.rewards.credit import EPSILON
 from sg_pipeline.rewards.dials import step_dials
-from sg_pipeline.rewards.returns import PolarityValues, trajectory_returns
+from sg_pipeline.rewards.returns import trajectory_returns
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
 
@@ -61,9 +63,13 @@ def test_a_turn_without_guidance_is_worth_nothing():
     assert table["unparsed_guidance"].to_list() == [0]
 
 
+def credited(table, rule):
+    return table.with_columns(advantage=load(CREDIT, rule)(1.0))
+
+
 def test_group_is_the_papers_form(turns):
     # Of two numbers a < b the sample deviation is (b - a) / sqrt 2, so A = +-(d/2) / (d / sqrt 2 + eps).
-    advantages = add_advantages(returns(turns), "group", 1.0)["advantage"].to_list()
+    advantages = credited(returns(turns), "group")["advantage"].to_list()
     first = (1.15 / 2) / (1.15 / math.sqrt(2) + EPSILON)
     second = (0.15 / 2) / (0.15 / math.sqrt(2) + EPSILON)
     assert advantages == pytest.approx([first, -first, -second, second])
@@ -72,31 +78,27 @@ def test_group_is_the_papers_form(turns):
 def test_batch_keeps_the_scale_between_groups(turns):
     # Centred returns: +-0.575 and -+0.075; their sample deviation is sqrt((2 * 0.575^2 + 2 * 0.075^2) / 3).
     deviation = math.sqrt((2 * 0.575**2 + 2 * 0.075**2) / 3)
-    advantages = add_advantages(returns(turns), "batch", 1.0)["advantage"].to_list()
+    advantages = credited(returns(turns), "batch")["advantage"].to_list()
     assert advantages == pytest.approx([x / (deviation + EPSILON) for x in (0.575, -0.575, -0.075, 0.075)])
 
 
 def test_apart_weights_guidance_by_lambda(turns):
     environment = 0.5 / (1 / math.sqrt(2) + EPSILON)
     guidance = 0.15 / (0.3 / math.sqrt(2) + EPSILON)
-    advantages = add_advantages(returns(turns, trust=0.5), "apart", 1.0)["advantage"].to_list()
+    advantages = credited(returns(turns, trust=0.5), "apart")["advantage"].to_list()
     expected = [environment + 0.5 * guidance, -environment - 0.5 * guidance, -0.5 * guidance, 0.5 * guidance]
     assert advantages == pytest.approx(expected)
 
 
 def test_none_only_centres(turns):
-    assert add_advantages(returns(turns), "none", 1.0)["advantage"].to_list() == pytest.approx(
-        [0.575, -0.575, -0.075, 0.075]
-    )
+    assert credited(returns(turns), "none")["advantage"].to_list() == pytest.approx([0.575, -0.575, -0.075, 0.075])
 
 
 def test_the_normalisation_trap(turns):
     """In a group without wins, "group" makes any lambda a full-strength update; "batch" and "apart" do not."""
     tiny = returns(turns, trust=0.01)
     failed = pl.col("group") == 1
-    size = {
-        n: add_advantages(tiny, n, 1.0).filter(failed)["advantage"].abs().max() for n in ("group", "batch", "apart")
-    }
+    size = {n: credited(tiny, n).filter(failed)["advantage"].abs().max() for n in ("group", "batch", "apart")}
     assert size["group"] > 0.6
     assert size["batch"] < 0.01
     assert size["apart"] < 0.01
@@ -105,7 +107,7 @@ def test_the_normalisation_trap(turns):
 def test_a_group_of_one_or_without_variance_has_no_advantage():
     one = to_frame([trajectory(0, 0, [P], won=True), trajectory(1, 0, [P], won=True), trajectory(1, 1, [P], won=True)])
     for normalisation in ("group", "batch", "apart", "none"):
-        assert add_advantages(returns(one), normalisation, 1.0)["advantage"].to_list() == [0, 0, 0]
+        assert credited(returns(one), normalisation)["advantage"].to_list() == [0, 0, 0]
 
 
 def test_dials(turns):

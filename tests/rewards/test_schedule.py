@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sg_pipeline.rewards.schedule import PHASES, Constant, Off, Trapezoid, phase_of
+from sg_pipeline.config.rewards import PHASES
+from sg_pipeline.rewards.trust import Constant, Off, Trapezoid
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_peak_scales_every_phase():
 
 @pytest.mark.parametrize(("step", "phase"), [(0, 0), (39, 0), (40, 1), (49, 1), (50, 2), (69, 2), (70, 3), (79, 3)])
 def test_phase_borders(step, phase):
-    assert phase_of(Trapezoid(), step, 80) == PHASES[phase]
+    assert Trapezoid().phase(step, 80) == PHASES[phase]
 
 
 def test_flat_schedules():
@@ -49,7 +50,7 @@ def test_trust_stays_between_zero_and_peak_and_phases_only_advance(borders, step
     schedule = Trapezoid(activation=borders[0], full=borders[1], annealing=borders[2], peak=peak)
     trusts = [schedule.trust(u, steps) for u in range(steps)]
     assert all(0 <= trust <= peak + 1e-12 for trust in trusts)
-    phases = [PHASES.index(phase_of(schedule, u, steps)) for u in range(steps)]
+    phases = [PHASES.index(schedule.phase(u, steps)) for u in range(steps)]
     assert phases == sorted(phases)
 
 

@@ -9,8 +9,8 @@ from rooms import SPEC, task
 from rooms_benchmark import SPEC as GRADED
 from scripted import ByteFormat, ScriptedSampler
 
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.rollouts.choose import choose_tasks

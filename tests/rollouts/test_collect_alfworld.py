@@ -7,10 +7,10 @@ import pytest
 
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.alfworld.generation.panel import make_panel, panel_scenes, write_panel_games
 from sg_pipeline.environments.alfworld.generation.walkthrough import walkthrough
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.rollouts.collect import RolloutConfig, collect
 from sg_pipeline.sampling.base import Completion
@@ -31,8 +31,9 @@ def games(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def policy():
+    from sg_pipeline.config.base_model import TinyConfig
     from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
-    from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+    from sg_pipeline.policies.tiny import build_tiny
     from sg_pipeline.policies.tokenizer import build_tokenizer
 
     tokenizer = build_tokenizer(alfworld_vocabulary())

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.rollouts.choose import choose_tasks
 from sg_pipeline.rollouts.collect import RolloutResult
-from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.rollouts.dynamic import flat_groups, play_step
 from sg_pipeline.trajectories.types import Segment, Task, Trajectory, Turn
 

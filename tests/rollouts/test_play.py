@@ -10,23 +10,30 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from sg_pipeline.config.base_model import LoraConfig, TinyConfig
+from sg_pipeline.config.environment import EnvironmentConfig, PoolConfig
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
-from sg_pipeline.policies.adapters import LoraConfig, add_adapters
+from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
 from sg_pipeline.policies.policy import Policy
-from sg_pipeline.policies.tiny import TinyConfig, build_tiny
-from sg_pipeline.rollouts.config import RolloutConfig
+from sg_pipeline.policies.tiny import build_tiny
+from sg_pipeline.rollouts import play as module
 from sg_pipeline.rollouts.play import play
 
 TINY = TinyConfig(hidden_size=16, layers=1, heads=1, head_dim=16, intermediate_size=16, max_position=4000)
-ENVIRONMENT = SimpleNamespace(
-    benchmark=SimpleNamespace(name="rooms"),
-    open_pool=lambda *_: EnvironmentPool(EnvironmentSpec(SPEC), PoolConfig(workers=0)),
-)
+ENVIRONMENT = EnvironmentConfig(name=SPEC)
 CONFIG = RolloutConfig(group_size=1, max_turns=2, max_new_tokens=4, max_length=4000, prompts="self_guide")
 DATED = "{{ strftime_now('%d %b %Y') }} {% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
+
+
+@pytest.fixture(autouse=True)
+def rooms(monkeypatch):
+    """Play `rooms.SPEC`, an environment without a benchmark around it."""
+    monkeypatch.setattr(module, "load_benchmark", lambda _: SimpleNamespace(name="rooms"))
+    pool = EnvironmentPool(EnvironmentSpec(SPEC), PoolConfig(workers=0))
+    monkeypatch.setattr(module, "open_pool", lambda *_: pool)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from rooms import SPEC, task
 from scripted import ByteFormat, ScriptedSampler, ScriptedSession
 
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import DataError
 from sg_pipeline.rollouts.collect import RolloutConfig, collect

@@ -8,8 +8,8 @@ from rooms import SPEC, task
 from scripted import ByteFormat, ScriptedSampler
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.policy import Policy

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.config.tree import Parameters, check_parameters
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.identity import fingerprint
-from sg_pipeline.parameters import Parameters, check_parameters
+from sg_pipeline.runs.identity import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 VLLM = {"sampling": {"engine": "vllm"}, "train": {"sampler_correction": "token_truncate"}}

@@ -15,8 +15,9 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from sg_pipeline.agents.handover import GuidedFormat
 from sg_pipeline.agents.prompts import Prompts, load_prompts
+from sg_pipeline.config.base_model import TinyConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
-from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler

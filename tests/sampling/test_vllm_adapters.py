@@ -13,9 +13,10 @@ pytest.importorskip("peft", reason="PEFT is not installed")
 import torch
 from test_vllm_local import BFLOAT16_GAP, CONTEXTS, FLOAT32_GAP, LENGTH, converse, gap_to_policy, policy_of
 
+from sg_pipeline.config.base_model import LoraConfig
+from sg_pipeline.config.sampling import VllmConfig
 from sg_pipeline.errors import ConfigurationError, SamplingError
-from sg_pipeline.policies.adapters import LoraConfig, add_adapters
-from sg_pipeline.sampling.config import VllmConfig
+from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.sampling.vllm.local import LocalEngine
 from sg_pipeline.sampling.vllm.session import VllmSampler

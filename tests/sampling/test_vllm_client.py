@@ -16,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sg_pipeline.config.sampling import SamplingConfig, VllmConfig
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.policy import Policy
-from sg_pipeline.sampling.config import SamplingConfig, VllmConfig
 from sg_pipeline.sampling.vllm import client as client_module
 from sg_pipeline.sampling.vllm import guard
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError

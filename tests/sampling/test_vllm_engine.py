@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from sg_pipeline.config.sampling import SamplingConfig, VllmConfig
 from sg_pipeline.errors import ConfigurationError, SamplingError
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.weights import named_weights
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling import engines
 from sg_pipeline.sampling.base import Completion
-from sg_pipeline.sampling.config import SamplingConfig, VllmConfig
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.sampling.vllm.adapters import room
 from sg_pipeline.sampling.vllm.engine import Engine
@@ -277,7 +277,8 @@ def test_merged_adapters_are_added_in_float32():
 
 def adapted():
     pytest.importorskip("peft", reason="PEFT is not installed")
-    from sg_pipeline.policies.adapters import LoraConfig, add_adapters
+    from sg_pipeline.config.base_model import LoraConfig
+    from sg_pipeline.policies.adapters import add_adapters
 
     policy = policy_of()
     add_adapters(policy, LoraConfig(rank=4, alpha=12), "base", None, seed=0)

@@ -11,11 +11,11 @@ pytest.importorskip("vllm", reason="vLLM is not installed (docs/vllm.md)")
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from sg_pipeline.config.sampling import SamplingConfig, VllmConfig
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.weights import named_weights
 from sg_pipeline.randomness import stream
-from sg_pipeline.sampling.config import SamplingConfig, VllmConfig
 from sg_pipeline.sampling.engines import close_engines, make_sampler
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.sampling.vllm import local

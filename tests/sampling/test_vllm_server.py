@@ -13,10 +13,10 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.randomness import stream
-from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.sampling.vllm import server_check
 from sg_pipeline.sampling.vllm.server import ServerEngine
@@ -182,7 +182,8 @@ def test_server_that_keeps_old_weights_of_a_small_step_is_found(held, monkeypatc
 
 def test_bfloat16_server_gets_adapters_alone_and_misses_no_small_step(monkeypatch):
     pytest.importorskip("peft", reason="PEFT is not installed")
-    from sg_pipeline.policies.adapters import LoraConfig, add_adapters
+    from sg_pipeline.config.base_model import LoraConfig
+    from sg_pipeline.policies.adapters import add_adapters
 
     policy = policy_of(dtype="bfloat16")
     add_adapters(policy, LoraConfig(rank=4, alpha=12), "base", None, seed=0)

@@ -5,9 +5,10 @@ import polars as pl
 import pytest
 from study_runs import GAMES, TITLES, guided_episodes, record, step_metrics, write_run
 
+from sg_pipeline.config.rewards import PolarityValues
 from sg_pipeline.errors import DataError
 from sg_pipeline.evaluation.calibration import guidance_calibration
-from sg_pipeline.rewards.returns import PolarityValues, trajectory_returns
+from sg_pipeline.rewards.returns import trajectory_returns
 from sg_pipeline.study.calibration import FIGURES, calibration, figures, label_counts
 from sg_pipeline.study.comparison import group_runs
 from sg_pipeline.study.dials import guidance_dials, phase_dials

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.config.study import GuideConfig, StudyConfig
+from sg_pipeline.config.tree import Parameters, check_parameters
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.parameters import Parameters, check_parameters
-from sg_pipeline.study.config import GuideConfig, StudyConfig
 from sg_pipeline.study.plan import plan_runs
 
 CONF = "conf"

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.configuration import CONFIG_LOADER_ARGS, MethodConfigLoader
-from sg_pipeline.parameters import Parameters, check_parameters
+from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.config.tree import Parameters, check_parameters
 from sg_pipeline.sweep.claims import Claims
 from sg_pipeline.sweep.runs import SweepRun
 from sg_pipeline.sweep.storage import open_study

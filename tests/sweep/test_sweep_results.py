@@ -8,7 +8,7 @@ import yaml
 from played_sweep import Bench, PlayedRunner, load, steady
 from study_runs import evaluation, write_run
 
-from sg_pipeline.configuration import method_parameters
+from sg_pipeline.config.loader import method_parameters
 from sg_pipeline.sweep.claims import Claims
 from sg_pipeline.sweep.confirm import confirm, contenders
 from sg_pipeline.sweep.document import accounts, sweep_markdown

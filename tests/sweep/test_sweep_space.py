@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played_sweep import load
 
+from sg_pipeline.config.rewards import PHASES
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.rewards.schedule import PHASES, Trapezoid, phase_of
+from sg_pipeline.rewards.trust import Trapezoid
 from sg_pipeline.sweep.space import PRESETS, check_sweep, point_parameters, preset_point, schedule_at
 
 shares = st.floats(0, 1)
@@ -27,7 +28,7 @@ def test_borders_are_ordered_by_construction(point, steps) -> None:
     schedule = schedule_at(point)  # the schedule itself refuses borders out of order
     trusts = [schedule.trust(step, steps) for step in range(steps)]
     assert all(0 <= trust <= schedule.peak + 1e-9 for trust in trusts)
-    phases = [PHASES.index(phase_of(schedule, step, steps)) for step in range(steps)]
+    phases = [PHASES.index(schedule.phase(step, steps)) for step in range(steps)]
     assert phases == sorted(phases)
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from learning_tools import completion_logprobs
 
+from sg_pipeline.config.base_model import TinyConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.policies.policy import Policy
-from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.training.experience import ExperienceRow

@@ -5,10 +5,11 @@ import torch
 from learning_tools import TEMPERATURE, sampled
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from sg_pipeline.policies.adapters import LoraConfig, add_adapters
+from sg_pipeline.config.base_model import LoraConfig
+from sg_pipeline.config.train import TrainConfig
+from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.training.batching import EncodedDemonstration
-from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.learner import train_step
 from sg_pipeline.training.warm_start import WarmStartConfig, imitation_loss, warm_start
 

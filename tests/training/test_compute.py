@@ -7,11 +7,12 @@ import torch
 from learning_tools import TEMPERATURE, same, sampled, weights
 from rounding import BFLOAT16, LOGP, UPDATE, update_difference
 
+from sg_pipeline.config.base_model import TinyConfig
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
 from sg_pipeline.policies.compute import computing, shorten_frozen
-from sg_pipeline.policies.tiny import TinyConfig, build_tiny
+from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.randomness import stream
-from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow
 from sg_pipeline.training.learner import train_step
 

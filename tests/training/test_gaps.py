@@ -7,14 +7,14 @@ import polars as pl
 import pytest
 import torch
 from learning_tools import TEMPERATURE
+from sg_pipeline.rewards.advantages import EPSILON
 
-from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.config.run import RunConfig
+from sg_pipeline.config.sampling import SamplingConfig
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.pipelines.step.nodes import train
-from sg_pipeline.rewards.advantages import EPSILON
 from sg_pipeline.rollouts.collect import RolloutConfig
-from sg_pipeline.sampling.config import SamplingConfig
-from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import experience_table
 from sg_pipeline.training.gaps import explained_gap, gap_table
 from sg_pipeline.training.learner import train_step

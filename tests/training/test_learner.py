@@ -8,10 +8,10 @@ import torch
 from learning_tools import TEMPERATURE, completion_logprobs, same, weights
 from rounding import GRADIENT, LOGP, relative_difference
 
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
 from sg_pipeline.randomness import stream
-from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.experience import ExperienceRow
 from sg_pipeline.training.learner import train_step
 from sg_pipeline.training.trl_trainer import summed_gaps

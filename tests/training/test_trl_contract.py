@@ -8,7 +8,7 @@ import torch
 from learning_tools import TEMPERATURE
 from rounding import LOGP
 
-from sg_pipeline.training.config import TrainConfig
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.training.experience import collate
 from sg_pipeline.training.learner import train_step
 

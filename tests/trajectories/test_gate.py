@@ -1,9 +1,10 @@
 import polars as pl
 import pytest
 
+from sg_pipeline.config.rollout import GateConfig
 from sg_pipeline.errors import DataError
 from sg_pipeline.trajectories.frame import from_frame, to_frame
-from sg_pipeline.trajectories.quarantine import GateConfig, gate
+from sg_pipeline.trajectories.quarantine import gate
 from sg_pipeline.trajectories.schema import RolloutTable, ValidTable
 from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
 

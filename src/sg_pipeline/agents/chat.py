@@ -13,13 +13,12 @@ import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.config.rollout import DATE
 from sg_pipeline.errors import CheckpointError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-DATE = datetime.date(2024, 7, 26)
-"""What a template takes for today; it is the date that Llama 3's templates give where they know no other."""
 
 # Plain words: no template trims or escapes them.
 _SYSTEM, _REASONING = "systemmarker", "reasoningmarker"

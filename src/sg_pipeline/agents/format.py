@@ -23,12 +23,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sg_pipeline.agents.chat import DATE, chat_pieces
+from sg_pipeline.agents.chat import chat_pieces
 from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
 from sg_pipeline.agents.encoding import Encoder, Part
 from sg_pipeline.agents.prompts import Prompts
 from sg_pipeline.agents.reasoning import reasoning_of
 from sg_pipeline.agents.thoughts import Span, find_thoughts, inside, text_of
+from sg_pipeline.config.rollout import DATE
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.trajectories.types import Polarity, Segment
 

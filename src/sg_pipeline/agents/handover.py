@@ -15,9 +15,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sg_pipeline.agents.chat import DATE
 from sg_pipeline.agents.format import AgentFormat, ParsedTurn
 from sg_pipeline.agents.reasoning import Reasoning
+from sg_pipeline.config.rollout import DATE
 from sg_pipeline.trajectories.types import Segment
 
 if TYPE_CHECKING:

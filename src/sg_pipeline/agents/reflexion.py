@@ -15,8 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sg_pipeline.agents.chat import DATE
 from sg_pipeline.agents.format import AgentFormat
+from sg_pipeline.config.rollout import DATE
 from sg_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:

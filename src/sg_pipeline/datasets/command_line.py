@@ -4,8 +4,8 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from sg_pipeline import command_line
-from sg_pipeline.command_line import CommandLine
+from sg_pipeline.runs import command_line
+from sg_pipeline.runs.command_line import CommandLine
 
 
 class CommandLineDataset(AbstractDataset[None, CommandLine]):

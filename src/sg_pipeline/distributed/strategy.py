@@ -7,14 +7,13 @@
 
 import logging
 import os
-from typing import Literal
 
+from sg_pipeline.config.distributed import Strategy
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-Strategy = Literal["ddp", "fsdp2"]
 
 _SWITCH, _VERSION, _OFFLOAD = "ACCELERATE_USE_FSDP", "FSDP_VERSION", "FSDP_OFFLOAD_PARAMS"
 

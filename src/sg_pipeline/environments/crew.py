@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from selectors import EVENT_READ, EVENT_WRITE
 
-from sg_pipeline.environments.pool_config import PoolConfig
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.worker import CLOSE_GRACE_S, READY, Answer, Host, Order, WorkerProcess
 

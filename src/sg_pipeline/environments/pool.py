@@ -16,11 +16,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from sg_pipeline.config.environment import PoolConfig
+from sg_pipeline.config.extensions import ENVIRONMENT, locate
 from sg_pipeline.environments.base import StepResult
+from sg_pipeline.environments.counters import PoolCounters
 from sg_pipeline.environments.crew import Crew, Lost
 from sg_pipeline.environments.episode import Episode
-from sg_pipeline.environments.pool_config import PoolConfig, PoolCounters
-from sg_pipeline.environments.registry import EnvironmentSpec, locate
+from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.worker import Answer, Order
 from sg_pipeline.errors import EnvironmentFailure, SgPipelineError
 from sg_pipeline.trajectories.types import Task
@@ -32,7 +34,7 @@ class EnvironmentPool:
     """Plays any number of episodes of one kind of environment; use it as a context manager or `close` it."""
 
     def __init__(self, spec: EnvironmentSpec, config: PoolConfig | None = None) -> None:
-        locate(spec.name)  # an unknown name is told here rather than by a worker
+        locate(ENVIRONMENT, spec.name)  # an unknown name is told here rather than by a worker
         self._spec = spec
         self._config = config or PoolConfig()
         self._counters = PoolCounters()

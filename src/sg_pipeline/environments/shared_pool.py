@@ -2,9 +2,10 @@
 
 import atexit
 import json
+from pathlib import Path
 
+from sg_pipeline.config.environment import EnvironmentConfig, PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 
 _shared: dict[str, EnvironmentPool] = {}
@@ -27,6 +28,12 @@ def shared_pool(spec: EnvironmentSpec, config: PoolConfig | None = None) -> Envi
 def shared_pids() -> list[int]:
     """Return the processes of all shared pools."""
     return [pid for pool in _shared.values() if not pool.closed for pid in pool.pids()]
+
+
+def open_pool(config: EnvironmentConfig, data_root: Path, cache_dir: Path) -> EnvironmentPool:
+    """Return this process's pool for games under `data_root`."""
+    arguments = {**config.arguments, "data_root": data_root, "cache_dir": cache_dir}
+    return shared_pool(EnvironmentSpec(config.name, arguments), config.pool)
 
 
 def _close_shared() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from sg_pipeline.evaluation.metrics import EvaluationConfig, evaluate_table, paired_scores
+from sg_pipeline.config.evaluation import EvaluationConfig
+from sg_pipeline.evaluation.metrics import evaluate_table, paired_scores
 
 
 def cross_table(

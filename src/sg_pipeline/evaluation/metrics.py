@@ -4,55 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sg_pipeline.errors import DataError
 from sg_pipeline.evaluation.calibration import guidance_calibration
 from sg_pipeline.evaluation.intervals import paired_difference, score_interval, success_interval
 from sg_pipeline.evaluation.parts import mean_parts
-
-WITH_GUIDANCE, WITHOUT_GUIDANCE = "with_guidance", "without_guidance"
-"""The two modes in which a policy is evaluated."""
-
-
-class EvaluationConfig(BaseModel):
-    """How policies are evaluated.
-
-    Attributes:
-        splits: of the panel, to play; None: all but the one that is trained on.
-        temperature: of sampling. 1.0 is the policy that GRPO trains and whose success the learning curve shows; field
-            practice on ALFWorld is 0.4, which usually wins more.
-        episodes_per_game: repetitions of each game; above 1 the intervals are bootstrapped by game.
-        guided: play with guidance before each action.
-        plain: play without guidance.
-        games: the first so many games of each split; None: all.
-        max_turns: an episode that has not ended by then is truncated; None: as in the rollouts.
-        batch_rows: episodes played at once by each process that shares the run; memory grows with it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    splits: tuple[str, ...] | None = Field(default=None, min_length=1)
-    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    episodes_per_game: int = Field(default=1, ge=1)
-    guided: bool = True
-    plain: bool = True
-    games: int | None = Field(default=None, ge=1)
-    max_turns: int | None = Field(default=None, ge=1)
-    batch_rows: int = Field(default=128, ge=1)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "EvaluationConfig":
-        if not (self.guided or self.plain):
-            raise ValueError("guided and plain are both false, so nothing would be evaluated: set one of them to true")
-        if self.splits and len(set(self.splits)) < len(self.splits):
-            raise ValueError(f"splits names a split twice: {', '.join(self.splits)}")
-        return self
-
-    @property
-    def modes(self) -> tuple[str, ...]:
-        """The modes to play, in order."""
-        return (WITH_GUIDANCE,) * self.guided + (WITHOUT_GUIDANCE,) * self.plain
 
 
 def evaluate_table(frame: pl.DataFrame, seed: int) -> dict[str, dict[str, Any]]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.evaluation import WITH_GUIDANCE, EvaluationConfig
+from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.distributed.world import world
-from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, EvaluationConfig
 from sg_pipeline.evaluation.parts import with_parts
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
 from sg_pipeline.rollouts.sharing import play_shared
-from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.types import Task
 

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from sg_pipeline.agents.chat import DATE
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.evaluation import EvaluationConfig, Method, PromptingConfig
+from sg_pipeline.config.rollout import DATE
+from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.distributed.world import world
-from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.environments.registry import load_benchmark
+from sg_pipeline.environments.shared_pool import open_pool
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.evaluation.play import evaluated_splits
-from sg_pipeline.evaluation.prompting import Method, PromptingConfig
 from sg_pipeline.evaluation.prompting_play import Attempt, next_attempts, play_attempts, reflect
 from sg_pipeline.evaluation.prompting_reflections import reflections_from_frame, reflections_to_frame
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.rollouts.play import panel_tasks
-from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.trajectories.frame import from_frame, to_frame
 from sg_pipeline.trajectories.types import Trajectory
 
@@ -108,7 +109,7 @@ def play_trial(
         ),
         world().each(lambda: make_sampler(policy, sampling, evaluation.temperature, rollout.max_length)),
         agent_format,
-        environment.open_pool(data_root, cache_dir),
+        open_pool(environment, data_root, cache_dir),
         repetitions=evaluation.episodes_per_game,
         seed=seed,
         policy_step=policy.step,
@@ -164,7 +165,7 @@ def _agent_format(
     from sg_pipeline.agents.prompts import load_prompts
 
     guidance = method == "react_self_guide"
-    prompts = load_prompts(prompting.prompts_of(method), environment.benchmark.name)
+    prompts = load_prompts(prompting.prompts_of(method), load_benchmark(environment.name).name)
     return AgentFormat(policy.tokenizer, prompts, guidance, policy.stop_ids, date)
 
 
@@ -178,7 +179,7 @@ def _reflection_format(
     from sg_pipeline.agents.prompts import load_prompts
     from sg_pipeline.agents.reflexion import ReflectionFormat
 
-    prompts = load_prompts(prompting.prompts_of(method), environment.benchmark.name)
+    prompts = load_prompts(prompting.prompts_of(method), load_benchmark(environment.name).name)
     return ReflectionFormat(policy.tokenizer, prompts, policy.stop_ids, date)
 
 

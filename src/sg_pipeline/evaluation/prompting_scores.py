@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
+from sg_pipeline.config.evaluation import REFERENCE, TITLES
 from sg_pipeline.evaluation.metrics import evaluate_table, is_graded, paired_scores
-from sg_pipeline.evaluation.prompting import REFERENCE, TITLES
 
 _EPISODE = ["split", "group", "item"]
 

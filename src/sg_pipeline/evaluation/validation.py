@@ -8,51 +8,15 @@ unseen until the choice is made. All policies of one seed play the games with th
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from sg_pipeline.coevolution import step_number
+from sg_pipeline.config.run import step_number
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.evaluation.metrics import EvaluationConfig, score_episodes
+from sg_pipeline.evaluation.metrics import score_episodes
 
 if TYPE_CHECKING:
     import polars as pl
 
 NAMESPACE = "validation"
 """Of the datasets."""
-
-
-class ValidationConfig(BaseModel):
-    """Which games validate a policy, and how it plays them: in the mode that is trained.
-
-    Attributes:
-        panel: name of a panel that comes with the package, or path of a panel file.
-        split: of that panel.
-        games: the first so many games of the split; None: all.
-        episodes_per_game: repetitions of each game.
-        temperature: of sampling.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    panel: str = "validation"
-    split: str = "valid_seen"
-    games: int | None = Field(None, ge=1)
-    episodes_per_game: int = Field(1, ge=1)
-    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
-
-    def tasks(self, own: Any) -> Any:
-        """Return the section `tasks` that plays the validation panel; what changes no result is the run's `own`."""
-        values = {**own.model_dump(), "panel": self.panel, "limit": self.games}
-        if "source" in values:
-            values["source"] = "panel"
-        return type(own).model_validate(values)
-
-    def evaluation(self, mode_guided: bool, batch_rows: int) -> EvaluationConfig:
-        """Return the same as the configuration of an evaluation; `batch_rows` changes no result."""
-        return EvaluationConfig(
-            splits=(self.split,), temperature=self.temperature, episodes_per_game=self.episodes_per_game,
-            guided=mode_guided, plain=not mode_guided, games=self.games, batch_rows=batch_rows,
-        )  # fmt: skip
 
 
 def validation_output(after: int, steps: int) -> str:

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sg_pipeline.coevolution import CoevolveConfig
+from sg_pipeline.config.base_model import BaseModelConfig
+from sg_pipeline.config.checkpoints import CheckpointsConfig
+from sg_pipeline.config.evaluation import EvaluationConfig
+from sg_pipeline.config.rollout import RolloutConfig
+from sg_pipeline.config.run import CoevolveConfig
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.evaluation.metrics import EvaluationConfig
 from sg_pipeline.planning.config import Settings
 from sg_pipeline.planning.devices import Device
 from sg_pipeline.planning.lengths import Lengths
 from sg_pipeline.planning.shape import BYTES, ModelShape
-from sg_pipeline.policies.config import CheckpointsConfig
-from sg_pipeline.rollouts.config import RolloutConfig
-from sg_pipeline.training.base_config import BaseModelConfig
-from sg_pipeline.training.config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sg_pipeline.config.sampling import VllmConfig
 from sg_pipeline.planning.devices import DEVICES, Device
-from sg_pipeline.sampling.config import VllmConfig
 
 
 class DevicesConfig(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sg_pipeline.coevolution import written_steps
+from sg_pipeline.config.run import written_steps
 from sg_pipeline.planning import habits
 from sg_pipeline.planning.case import Case
 from sg_pipeline.planning.seconds import checkpoint_bytes

@@ -6,15 +6,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.identity import is_same_run
-from sg_pipeline.parameters import Parameters
 from sg_pipeline.planning.case import Case, check_case
 from sg_pipeline.planning.config import Settings
 from sg_pipeline.planning.lengths import Recorded, assumed, read_recorded
 from sg_pipeline.planning.plan import build_plan
 from sg_pipeline.planning.shape import read_shape
-from sg_pipeline.run_outputs import RUN_JSON
+from sg_pipeline.runs.identity import is_same_run
+from sg_pipeline.runs.outputs import RUN_JSON
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sg_pipeline.coevolution import written_steps
+from sg_pipeline.config.run import written_steps
 from sg_pipeline.planning import habits, vllm
 from sg_pipeline.planning.case import Case
 from sg_pipeline.planning.flops import Passes, forward_flops, training_flops

@@ -17,7 +17,7 @@ from sg_pipeline.planning.published import PUBLISHED
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from sg_pipeline.training.base_config import BaseModelConfig
+    from sg_pipeline.config.base_model import BaseModelConfig
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of a number, by the name of its type."""

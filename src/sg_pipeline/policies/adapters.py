@@ -21,10 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from sg_pipeline.config.base_model import LoraConfig
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.randomness import derive_seed
 
@@ -32,25 +31,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from sg_pipeline.policies.policy import Policy
-
-
-class LoraConfig(BaseModel):
-    """Which adapters a policy is trained by; names and meanings are PEFT's.
-
-    Attributes:
-        rank: of the product that is added to each weight.
-        alpha: the product is scaled by alpha / rank.
-        dropout: on the adapters' input, in training. Above 0 the policy that is trained is not the one that sampled:
-            ratios scatter around 1 before any update, and a gap between the two is a warning only (`training.gaps`).
-        target_modules: names of the linear maps that get one; "all-linear" are all but the output layer.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rank: int = Field(ge=1)
-    alpha: float = Field(32, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.config.checkpoints import SHARD_SIZE, shard_bytes
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.files import atomic_write
-from sg_pipeline.policies.config import SHARD_SIZE, shard_bytes
 from sg_pipeline.policies.optimizer_files import load_optimizer, save_optimizer
 
 if TYPE_CHECKING:

@@ -13,15 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.config.base_model import Compute
 from sg_pipeline.policies.adapters import causal_model
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
-Compute = Literal["weights", "tf32", "bfloat16"]
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from sg_pipeline.config.base_model import Compute
     from sg_pipeline.policies.adapters import AdapterBase
-    from sg_pipeline.policies.compute import Compute
 
 
 @dataclass(frozen=True, slots=True)

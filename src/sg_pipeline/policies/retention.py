@@ -18,11 +18,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.coevolution import CoevolveConfig, step_number, written_steps
+from sg_pipeline.config.checkpoints import CheckpointsConfig
+from sg_pipeline.config.run import CoevolveConfig, step_number, written_steps
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.files import atomic_write
 from sg_pipeline.policies.checkpoint import is_pruned, is_whole, prune_policy
-from sg_pipeline.policies.config import CheckpointsConfig
 
 logger = logging.getLogger(__name__)
 

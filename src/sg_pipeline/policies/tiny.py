@@ -4,39 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
+from sg_pipeline.config.base_model import TinyConfig
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.randomness import derive_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
-
-
-class TinyConfig(BaseModel):
-    """Architecture of the tiny policy: transformers' own Qwen3, only small."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    hidden_size: int = Field(default=128, gt=0)
-    layers: int = Field(default=4, gt=0)
-    heads: int = Field(default=4, gt=0)
-    kv_heads: int = Field(default=1, gt=0, description="one shared head makes sampling 1.6 times as fast as four")
-    head_dim: int = Field(default=32, gt=0, multiple_of=2)
-    intermediate_size: int = Field(default=384, gt=0)
-    max_position: int = Field(default=2048, gt=0, description="longest trajectory in tokens")
-    tie_word_embeddings: bool = False
-    rope_theta: float = Field(default=10000.0, gt=0)
-    initializer_range: float = Field(default=0.02, gt=0)
-    compositional_init: bool = Field(
-        default=True, description='"mug 2" starts as the sum of a vector for "mug" and one for 2'
-    )
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> TinyConfig:
-        if self.heads % self.kv_heads:
-            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
-        return self
 
 
 def build_tiny(config: TinyConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> Policy:

@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.config.publish import PublishConfig
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.policies.checkpoint import CARD, MANIFEST, is_whole
 from sg_pipeline.policies.optimizer_files import PATTERN
 from sg_pipeline.policies.retention import read_best
-from sg_pipeline.publishing.config import PublishConfig
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, graded_score, is_graded
+from sg_pipeline.config.evaluation import WITH_GUIDANCE, WITHOUT_GUIDANCE
+from sg_pipeline.evaluation.metrics import graded_score, is_graded
 from sg_pipeline.reporting.text import NONE, bare_percent, duration, interval, mean, number, percent, points
 from sg_pipeline.trajectories.types import Polarity
 

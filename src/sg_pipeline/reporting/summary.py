@@ -14,7 +14,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, paired_scores
+from sg_pipeline.config.evaluation import WITH_GUIDANCE, WITHOUT_GUIDANCE
+from sg_pipeline.evaluation.metrics import paired_scores
 
 Evaluation = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Mode -> split -> score."""

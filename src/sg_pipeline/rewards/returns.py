@@ -6,20 +6,10 @@ R       = scale * R_env + lambda(u) * R_sg           (Self-Guide, arXiv 2604.030
 """
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 
+from sg_pipeline.config.rewards import PolarityValues
 from sg_pipeline.trajectories.schema import TRAJECTORY_KEY
 from sg_pipeline.trajectories.types import Polarity
-
-
-class PolarityValues(BaseModel):
-    """What each verdict is worth as a step reward."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    positive: float = Field(0.1, allow_inf_nan=False)
-    neutral: float = Field(0.0, allow_inf_nan=False)
-    negative: float = Field(-0.1, allow_inf_nan=False)
 
 
 def trajectory_returns(

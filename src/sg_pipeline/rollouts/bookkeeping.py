@@ -5,9 +5,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.errors import ConfigurationError, DataError
-from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.sampling.base import Completion
 from sg_pipeline.trajectories.types import Task, Trajectory, Turn
 

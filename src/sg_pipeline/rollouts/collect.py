@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.rollouts.bookkeeping import COUNTED, Episode, Ledger
-from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.rollouts.loops import play_in_step, play_streaming
 from sg_pipeline.sampling.base import Sampler, StreamingSession
 from sg_pipeline.trajectories.types import Task, Trajectory

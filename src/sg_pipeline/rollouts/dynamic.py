@@ -10,10 +10,10 @@ keeps it from the gradient.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.randomness import stream
 from sg_pipeline.rollouts.choose import choose_tasks
 from sg_pipeline.rollouts.collect import RolloutResult
-from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.rollouts.waves import together
 from sg_pipeline.trajectories.types import Task, Trajectory
 

@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.sampling import SamplingConfig
+from sg_pipeline.environments.registry import load_benchmark
+from sg_pipeline.environments.shared_pool import open_pool
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult, collect
 from sg_pipeline.rollouts.waves import play_in_waves, rows_at_once
-from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.trajectories.types import Task
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def play(
     from sg_pipeline.sampling.transformers_sampler import TransformersSampler
     from sg_pipeline.sampling.two_call import TwoCallSampler
 
-    prompts = load_prompts(config.prompts, environment.benchmark.name)
+    prompts = load_prompts(config.prompts, load_benchmark(environment.name).name)
     agent_format = AgentFormat(policy.tokenizer, prompts, config.guidance, policy.stop_ids, config.date)
     sampling = sampling or SamplingConfig()
     if not tasks and sampling.engine != "vllm_server":  # the ranks bring a server up to date together
@@ -79,7 +81,7 @@ def play(
         two = TwoCallSampler(guiding, sampler, guided.handover)
         agent_format, sampler, counters = guided, two, two.counters
         policies.append(guide)
-    pool = environment.open_pool(data_root, cache_dir)
+    pool = open_pool(environment, data_root, cache_dir)
 
     def wave(chosen: Sequence[Task], indices: Sequence[int]) -> RolloutResult:
         return collect(

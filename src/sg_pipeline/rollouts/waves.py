@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.rollouts.collect import RolloutResult
-from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.trajectories.types import Task
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """From a policy and a configuration to its sampler; the engines that live on from step to step.
 
 An engine starts in seconds to minutes and is brought up to date in much less, so a process keeps the one that it has:
-`make_sampler` finds it again as long as it fits the policy. `close_engines` ends it, at the end of a run (`hooks.py`)
+`make_sampler` finds it again as long as it fits the policy. `close_engines` ends it, at the end of a run
 and of the process.
 """
 
@@ -14,8 +14,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.sampling.config import SamplingConfig
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sg_pipeline.config.evaluation import WITH_GUIDANCE
 from sg_pipeline.errors import DataError
 from sg_pipeline.evaluation.calibration import THIRDS, VERDICT
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE
 from sg_pipeline.randomness import stream
 from sg_pipeline.study.comparison import PARTS, Study, one_a_seed
 from sg_pipeline.study.outcomes import Outcomes, build_outcomes

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.command_line import CommandLine
 from sg_pipeline.errors import RunFailedError, RunKilledError
+from sg_pipeline.runs.command_line import CommandLine
 
 logger = logging.getLogger(__name__)
 

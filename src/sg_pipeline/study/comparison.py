@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, is_graded
+from sg_pipeline.config.evaluation import WITH_GUIDANCE, WITHOUT_GUIDANCE
+from sg_pipeline.evaluation.metrics import is_graded
 from sg_pipeline.randomness import stream
 from sg_pipeline.study.outcomes import Outcomes, build_outcomes, difference, pair
 from sg_pipeline.study.records import RunRecord

@@ -11,10 +11,10 @@ The arrows save time (see `prefix`); no result but the guide's depends on them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sg_pipeline.config.study import StudyConfig
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.identity import fingerprint
-from sg_pipeline.parameters import Parameters
-from sg_pipeline.study.config import StudyConfig
+from sg_pipeline.runs.identity import fingerprint
 from sg_pipeline.study.prefix import common_steps
 
 

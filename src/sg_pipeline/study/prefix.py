@@ -17,14 +17,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from sg_pipeline import __version__
-from sg_pipeline.coevolution import step_number
+from sg_pipeline.config.rewards import TrustSchedule, parse_schedule
+from sg_pipeline.config.run import step_number
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.files import atomic_write
-from sg_pipeline.identity import fingerprint, read_identity
-from sg_pipeline.parameters import Parameters
-from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid, TrustSchedule, phase_of
+from sg_pipeline.runs.identity import fingerprint, read_identity
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +112,7 @@ def common_steps(own: Recorded, other: Recorded) -> int:
         return 0
     (mine, n), (theirs, m) = ((_schedule(run), run["coevolve.steps"]) for run in (own, other))
     for step in range(min(n, m)):
-        alike = mine.trust(step, n) == theirs.trust(step, m) and phase_of(mine, step, n) == phase_of(theirs, step, m)
+        alike = mine.trust(step, n) == theirs.trust(step, m) and mine.phase(step, n) == theirs.phase(step, m)
         if not alike:
             return step
     return int(min(n, m))
@@ -138,9 +136,9 @@ def _same(own: Recorded, other: Recorded, apart_from: tuple[str, ...]) -> bool:
     return all(name in own and name in other and own[name] == other[name] for name in names)
 
 
-def _schedule(recorded: Recorded) -> Trapezoid | Constant | Off:
+def _schedule(recorded: Recorded) -> TrustSchedule:
     values = {name.removeprefix(_SCHEDULE): value for name, value in recorded.items() if name.startswith(_SCHEDULE)}
-    schedule: Trapezoid | Constant | Off = TypeAdapter(TrustSchedule).validate_python(values)
+    schedule: TrustSchedule = parse_schedule(values)
     return schedule
 
 

@@ -9,8 +9,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sg_pipeline.config.evaluation import WITH_GUIDANCE
 from sg_pipeline.errors import DataError
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE
 from sg_pipeline.reporting.summary import json_ready
 from sg_pipeline.study.calibration import calibration
 from sg_pipeline.study.comparison import Study, group_runs, guidance_at_inference, pairs, scores

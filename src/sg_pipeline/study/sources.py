@@ -5,9 +5,9 @@ from typing import Any
 
 import polars as pl
 
+from sg_pipeline.config.rewards import PolarityValues
 from sg_pipeline.errors import DataError
 from sg_pipeline.reporting.page.source import TABLE_COLUMNS, TRAINING, ViewerSource, spread_steps
-from sg_pipeline.rewards.returns import PolarityValues
 from sg_pipeline.study.records import EPISODES, REWARDS, TRAJECTORIES, RunRecord
 
 STEPS_SHOWN = 6

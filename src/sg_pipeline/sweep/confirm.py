@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sg_pipeline.config.sweep import SweepConfig
 from sg_pipeline.sweep.claims import Claims
-from sg_pipeline.sweep.config import SweepConfig
 from sg_pipeline.sweep.runs import Runner, SweepRun, make_run
 from sg_pipeline.sweep.space import PRESETS, schedule_parameters
 

@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
+from sg_pipeline.config.rewards import parse_schedule
 from sg_pipeline.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, RED
-from sg_pipeline.rewards.schedule import TrustSchedule
 from sg_pipeline.study.drawing import PALETTE, interval_bar, name_rows, render
 
 if TYPE_CHECKING:
@@ -198,7 +197,7 @@ def _label(name: str, trial: Mapping[str, Any]) -> str:
 
 def _trust(parameters: Mapping[str, Any], steps: int) -> list[float]:
     values = {n.removeprefix(_SCHEDULE): v for n, v in parameters.items() if n.startswith(_SCHEDULE)}
-    schedule = TypeAdapter(TrustSchedule).validate_python(values)
+    schedule = parse_schedule(values)
     return [schedule.trust(step, steps) for step in range(steps + 1)]
 
 

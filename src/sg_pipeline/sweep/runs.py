@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.command_line import CommandLine
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.evaluation.validation import validation_output
-from sg_pipeline.identity import differences, fingerprint, read_identity
-from sg_pipeline.parameters import Parameters
-from sg_pipeline.run_outputs import LOG, RUN_JSON
+from sg_pipeline.runs.command_line import CommandLine
+from sg_pipeline.runs.identity import differences, fingerprint, read_identity
+from sg_pipeline.runs.outputs import LOG, RUN_JSON
 from sg_pipeline.study.child import run_child
 from sg_pipeline.study.prefix import validation_file
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.coevolution import step_number
+from sg_pipeline.config.run import step_number
 from sg_pipeline.study.prefix import read_shared
 
 

@@ -11,10 +11,11 @@ is a share of what the ones before it have left of the training:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.config.rewards import TrustSchedule
+from sg_pipeline.config.sweep import Range, SpaceConfig, SweepConfig
+from sg_pipeline.config.tree import Parameters, flat
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.parameters import Parameters, flat
-from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
-from sg_pipeline.sweep.config import Range, SpaceConfig, SweepConfig
+from sg_pipeline.rewards.trust import Constant, Off, Trapezoid
 
 if TYPE_CHECKING:
     import optuna
@@ -24,7 +25,7 @@ Point = Mapping[str, Any]
 DIGITS = 4
 """Decimals of a trial's fractions: finer than a step, and a schedule can still be read."""
 
-PRESETS: dict[str, Trapezoid | Constant | Off] = {"paper": Trapezoid(), "constant": Constant(value=1.0), "off": Off()}
+PRESETS: dict[str, TrustSchedule] = {"paper": Trapezoid(), "constant": Constant(value=1.0), "off": Off()}
 """What every sweep is compared with."""
 
 _PRESET_POINTS: dict[str, Point] = {
@@ -109,7 +110,7 @@ def point_parameters(point: Point) -> dict[str, Any]:
     return found
 
 
-def schedule_parameters(schedule: Trapezoid | Constant | Off) -> dict[str, Any]:
+def schedule_parameters(schedule: TrustSchedule) -> dict[str, Any]:
     """Return a schedule as parameters, by dotted name."""
     return flat(schedule.model_dump(), "aggregate.schedule.")
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import optuna
 
+from sg_pipeline.config.sweep import SweepConfig
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError, DataError, SgPipelineError
 from sg_pipeline.files import atomic_write
-from sg_pipeline.identity import fingerprint
-from sg_pipeline.parameters import Parameters
-from sg_pipeline.sweep.config import SweepConfig
+from sg_pipeline.runs.identity import fingerprint
 from sg_pipeline.sweep.sampler import NumberedSampler, make_pruner
 from sg_pipeline.sweep.space import distributions, preset_point
 

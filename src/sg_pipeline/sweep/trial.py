@@ -6,13 +6,12 @@ from typing import Any
 
 import optuna
 from optuna.trial import TrialState
-from pydantic import TypeAdapter
 
-from sg_pipeline.coevolution import CoevolveConfig, written_steps
+from sg_pipeline.config.rewards import parse_schedule
+from sg_pipeline.config.run import CoevolveConfig, written_steps
+from sg_pipeline.config.sweep import SweepConfig
 from sg_pipeline.errors import RunFailedError, RunKilledError
 from sg_pipeline.reporting.text import percent
-from sg_pipeline.rewards.schedule import TrustSchedule
-from sg_pipeline.sweep.config import SweepConfig
 from sg_pipeline.sweep.runs import Runner, make_run
 from sg_pipeline.sweep.space import PRESETS, SpaceConfig, draw, point_parameters, schedule_parameters
 from sg_pipeline.sweep.storage import INSIDE, PRESET
@@ -120,5 +119,5 @@ def _report(trial: optuna.Trial, after: int, validations: Mapping[int, Mapping[s
 def _first_trust(parameters: Mapping[str, Any], steps: int) -> int:
     """Return the first step at which lambda is above 0; `steps` where it never is."""
     values = {n.removeprefix(_SCHEDULE): v for n, v in parameters.items() if n.startswith(_SCHEDULE)}
-    schedule = TypeAdapter(TrustSchedule).validate_python(values)
+    schedule = parse_schedule(values)
     return next((step for step in range(steps) if schedule.trust(step, steps) > 0), steps)

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sg_pipeline.sweep.config import SweepConfig
+from sg_pipeline.config.sweep import SweepConfig
 from sg_pipeline.sweep.saved import work_of
 from sg_pipeline.sweep.storage import PRESET
 from sg_pipeline.sweep.trial import FAILURE, PARAMETERS, VALIDATIONS

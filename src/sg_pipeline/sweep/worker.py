@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from sg_pipeline.config.sweep import SweepConfig
 from sg_pipeline.errors import RunFailedError
 from sg_pipeline.sweep.claims import Claims
-from sg_pipeline.sweep.config import SweepConfig
 from sg_pipeline.sweep.runs import Runner
 from sg_pipeline.sweep.trial import run_trial, trial_parameters
 

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from sg_pipeline.config.distill import DistillConfig
+from sg_pipeline.config.rollout import GateConfig
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.training.batching import EncodedDemonstration
-from sg_pipeline.training.distill_config import DistillConfig
 from sg_pipeline.trajectories.frame import from_frame
-from sg_pipeline.trajectories.quarantine import GateConfig, gate
+from sg_pipeline.trajectories.quarantine import gate
 from sg_pipeline.trajectories.types import Segment, Trajectory
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import SamplingError
-from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.trajectories.frame import from_frame
 
 if TYPE_CHECKING:

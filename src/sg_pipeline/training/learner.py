@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.policies.compute import computing
 from sg_pipeline.randomness import derive_seed, stream
-from sg_pipeline.training.config import TrainConfig
 from sg_pipeline.training.divergence import broken_weights, diverged
 from sg_pipeline.training.experience import ExperienceRow, UpdatePlan, plan_updates
 from sg_pipeline.training.marks import unmarked

@@ -41,7 +41,7 @@ from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
 from sg_pipeline.training.token_logps import fused_token_logps, policy_token_logps
 
 if TYPE_CHECKING:
-    from sg_pipeline.training.config import TrainConfig
+    from sg_pipeline.config.train import TrainConfig
 
 _LOGIT_TRANSFORMS = (
     "final_logit_softcapping",

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.config.base_model import WarmStartConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import causal_model
@@ -32,7 +33,7 @@ from sg_pipeline.training.batching import Batch, EncodedDemonstration, stream_ba
 from sg_pipeline.training.divergence import broken_weights, diverged
 from sg_pipeline.training.one_gpu import on_one_gpu
 from sg_pipeline.training.optimizer_state import export_state, import_state
-from sg_pipeline.training.warm_start_config import WarmStartConfig, WarmStartProgress
+from sg_pipeline.training.progress import WarmStartProgress
 
 if TYPE_CHECKING:
     import torch

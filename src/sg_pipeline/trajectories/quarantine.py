@@ -5,11 +5,10 @@ where the sound trajectories of the group are not those of one task: then none c
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 
+from sg_pipeline.config.rollout import GateConfig
 from sg_pipeline.errors import GO_ON, DataError
 from sg_pipeline.trajectories.schema import (
     ANY,
@@ -20,21 +19,6 @@ from sg_pipeline.trajectories.schema import (
     trajectory_faults,
     turn_faults,
 )
-
-
-class GateConfig(BaseModel):
-    """How strict the gate is.
-
-    Attributes:
-        incomplete_groups: "drop" quarantines what is left of a group that lost a trajectory, since its mean and
-            deviation would be those of a selection; "keep" trains on what is left if that is two or more.
-        max_quarantined_share: above this share of trajectories the run stops.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    incomplete_groups: Literal["drop", "keep"] = "drop"
-    max_quarantined_share: float = Field(0.25, ge=0.0, le=1.0)
 
 
 def gate(

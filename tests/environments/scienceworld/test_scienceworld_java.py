@@ -12,8 +12,8 @@ import psutil
 import pytest
 from scienceworld_worlds import FIND_ANIMAL, SOLUTION, SPEC, WANDERING, play
 
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.scienceworld import java
 from sg_pipeline.environments.scienceworld.adapter import ScienceWorldEnvironment
@@ -25,7 +25,7 @@ POOLED = EnvironmentSpec(SPEC, {"show_objects": False, "heap_mb": 256})
 PLAYER = f"""
 import sys, time
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.scienceworld.panel import make_task
 
@@ -37,7 +37,7 @@ time.sleep(300)
 
 GUEST = f"""
 import logging, sys
-from sg_pipeline.environments.pool_config import PoolConfig
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.shared_pool import shared_pool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.scienceworld.jvm import shared_simulator

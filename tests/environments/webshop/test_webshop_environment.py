@@ -11,8 +11,8 @@ from webshop_shops import FILES, write_small_shop
 
 from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
 from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
-from sg_pipeline.environments.pool_config import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
 from sg_pipeline.environments.webshop.environment import WebShopEnvironment

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.coevolution import RunConfig
-from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.config.base_model import BaseModelConfig
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.run import RunConfig
+from sg_pipeline.environments.registry import load_benchmark
 from sg_pipeline.errors import CheckpointError
-from sg_pipeline.training.base import make_base_policy
-from sg_pipeline.training.base_config import BaseModelConfig
+from sg_pipeline.training.base_policy import make_base_policy
 
 
 def load_base_policy(
@@ -32,7 +33,7 @@ def load_base_policy(
     Returns:
         The policy before its first co-evolution step.
     """
-    benchmark = environment.benchmark
+    benchmark = load_benchmark(environment.name)
     try:
         return make_base_policy(
             config, benchmark, benchmark.tasks_config.model_validate(tasks),

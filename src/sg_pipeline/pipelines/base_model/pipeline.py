@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.coevolution import BASE_POLICY
 from sg_pipeline.pipelines.base_model.nodes import load_base_policy
+from sg_pipeline.runs.steps import BASE_POLICY
 
 
 def create_pipeline() -> Pipeline:

@@ -2,9 +2,10 @@
 
 from kedro.pipeline import Pipeline, pipeline
 
-from sg_pipeline.coevolution import GUIDE, CoevolveConfig, unroll
+from sg_pipeline.config.rewards import TrustSchedule
+from sg_pipeline.config.run import CoevolveConfig
 from sg_pipeline.pipelines import step
-from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
+from sg_pipeline.runs.steps import GUIDE, unroll
 
 SHARED_INPUTS = {"panel", "games", "compiled_games", "base_policy_folder"}
 SHARED_PARAMETERS = {
@@ -13,7 +14,7 @@ SHARED_PARAMETERS = {
 }
 
 
-def create_pipeline(config: CoevolveConfig, schedule: Trapezoid | Constant | Off, guided: bool = False) -> Pipeline:
+def create_pipeline(config: CoevolveConfig, schedule: TrustSchedule, guided: bool = False) -> Pipeline:
     """Unroll the co-evolution.
 
     Args:

@@ -2,17 +2,16 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.coevolution import BASE_POLICY, CoevolveConfig, unroll
-from sg_pipeline.evaluation.cross_checkpoint_config import CrossCheckpointConfig
+from sg_pipeline.config.evaluation import CrossCheckpointConfig
+from sg_pipeline.config.rewards import TrustSchedule
+from sg_pipeline.config.run import CoevolveConfig
 from sg_pipeline.pipelines.cross_checkpoint.nodes import compare_guides, play_guided
-from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
+from sg_pipeline.runs.steps import BASE_POLICY, unroll
 
 NAMESPACE = "cross_checkpoint"
 
 
-def create_pipeline(
-    config: CrossCheckpointConfig, coevolve: CoevolveConfig, schedule: Trapezoid | Constant | Off
-) -> Pipeline:
+def create_pipeline(config: CrossCheckpointConfig, coevolve: CoevolveConfig, schedule: TrustSchedule) -> Pipeline:
     """Return the cross-checkpoint study of a finished run.
 
     Args:

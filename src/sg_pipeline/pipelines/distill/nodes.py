@@ -4,12 +4,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.coevolution import RunConfig
-from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.config.distill import DistillConfig
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.rollout import RolloutConfig
+from sg_pipeline.config.run import RunConfig
+from sg_pipeline.environments.registry import load_benchmark
 from sg_pipeline.reporting.progress import distillation_line
-from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.training.distill import Lessons, distill, read_lessons
-from sg_pipeline.training.distill_config import DistillConfig
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def distill_guide(
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.prompts import load_prompts
 
-    prompts = load_prompts(rollout.prompts, environment.benchmark.name)
+    prompts = load_prompts(rollout.prompts, load_benchmark(environment.name).name)
     agent_format = AgentFormat(policy.tokenizer, prompts, True, policy.stop_ids, rollout.date)
     figures = distill(policy, lessons, agent_format, config, run.seed)
     logger.info("%s", distillation_line(figures))

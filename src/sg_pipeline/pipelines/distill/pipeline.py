@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.coevolution import BASE_POLICY
 from sg_pipeline.pipelines.distill.nodes import choose_lessons, distill_guide
+from sg_pipeline.runs.steps import BASE_POLICY
 
 
 def create_pipeline() -> Pipeline:

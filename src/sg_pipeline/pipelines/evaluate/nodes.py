@@ -6,14 +6,15 @@ from typing import Any
 
 import polars as pl
 
-from sg_pipeline.coevolution import RunConfig
-from sg_pipeline.environments.config import EnvironmentConfig
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig, evaluate_table
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.evaluation import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig
+from sg_pipeline.config.run import RunConfig
+from sg_pipeline.config.sampling import SamplingConfig
+from sg_pipeline.evaluation.metrics import evaluate_table
 from sg_pipeline.evaluation.play import evaluate
 from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.reporting.progress import evaluation_lines
 from sg_pipeline.rollouts.collect import RolloutConfig
-from sg_pipeline.sampling.config import SamplingConfig
 
 logger = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 from kedro.pipeline import Node, Pipeline, pipeline
 
-from sg_pipeline.coevolution import BASE_POLICY, FINAL_POLICY, GUIDE
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, EvaluationConfig
+from sg_pipeline.config.evaluation import WITH_GUIDANCE, EvaluationConfig
 from sg_pipeline.pipelines.evaluate.nodes import play_with_guidance, play_without_guidance, score
+from sg_pipeline.runs.steps import BASE_POLICY, FINAL_POLICY, GUIDE
 
 EVALUATED = {"base": BASE_POLICY, "final": FINAL_POLICY}
 """What is evaluated: name in the report -> dataset of the policy."""

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies.guide import load_guide
-from sg_pipeline.rollouts.config import RolloutConfig
 
 
 def read_guide(rollout: RolloutConfig, base_policy: Any, project: Path) -> Any:

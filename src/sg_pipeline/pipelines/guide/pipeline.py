@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.coevolution import BASE_POLICY, GUIDE
 from sg_pipeline.pipelines.guide.nodes import read_guide
+from sg_pipeline.runs.steps import BASE_POLICY, GUIDE
 
 
 def create_pipeline() -> Pipeline:

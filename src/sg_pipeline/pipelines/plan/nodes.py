@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.parameters import Parameters
+from sg_pipeline.config.tree import Parameters
 
 logger = logging.getLogger(__name__)
 

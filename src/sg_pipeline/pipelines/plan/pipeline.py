@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.parameters import Parameters
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.pipelines.plan.nodes import make_planner, write_plan
 
 

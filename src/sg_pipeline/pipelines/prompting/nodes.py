@@ -7,19 +7,18 @@ from typing import Any
 
 import polars as pl
 
-from sg_pipeline.coevolution import RunConfig
-from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.config.base_model import BaseModelConfig
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.evaluation import EvaluationConfig, Method, PromptingConfig
+from sg_pipeline.config.run import RunConfig
+from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.evaluation.metrics import EvaluationConfig
-from sg_pipeline.evaluation.prompting import Method, PromptingConfig
 from sg_pipeline.evaluation.prompting_run import check_policy, play_trial, reflect_on_trial
 from sg_pipeline.evaluation.prompting_scores import compare, score_method
 from sg_pipeline.evaluation.prompting_table import comparison_markdown
 from sg_pipeline.pipelines.base_model.nodes import load_base_policy
 from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.rollouts.collect import RolloutConfig
-from sg_pipeline.sampling.config import SamplingConfig
-from sg_pipeline.training.base_config import BaseModelConfig
 
 logger = logging.getLogger(__name__)
 

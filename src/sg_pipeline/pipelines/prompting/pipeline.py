@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline, pipeline
 
-from sg_pipeline.evaluation.prompting import Method, PromptingConfig
+from sg_pipeline.config.evaluation import Method, PromptingConfig
 from sg_pipeline.pipelines.prompting.nodes import compare_methods, load_policy, player, reflector, scorer
 
 POLICY = "prompting.policy"

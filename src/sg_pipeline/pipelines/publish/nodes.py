@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.coevolution import RunConfig
-from sg_pipeline.publishing.config import PublishConfig
+from sg_pipeline.config.publish import PublishConfig
+from sg_pipeline.config.run import RunConfig
 
 
 def publish_policy(policies: Path, config: PublishConfig, run: RunConfig) -> dict[str, Any]:

@@ -6,17 +6,18 @@ from typing import Any
 
 import polars as pl
 
-from sg_pipeline import clock
-from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.rewards import RewardConfig
+from sg_pipeline.config.run import RunConfig
 from sg_pipeline.distributed.world import world
-from sg_pipeline.environments.config import EnvironmentConfig
+from sg_pipeline.environments.registry import load_benchmark
 from sg_pipeline.reporting.figures import learning_curve
 from sg_pipeline.reporting.markdown import report_markdown
 from sg_pipeline.reporting.progress import result_lines
 from sg_pipeline.reporting.summary import build_summary
 from sg_pipeline.reporting.transcripts import pick_trajectories
-from sg_pipeline.rewards.aggregate import RewardConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
+from sg_pipeline.runs import clock
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def write_cards(
     from sg_pipeline.policies.retention import read_best
     from sg_pipeline.publishing.card import is_adapter, model_card, write_card
 
-    prompts = load_prompts(rollout.prompts, environment.benchmark.name)
+    prompts = load_prompts(rollout.prompts, load_benchmark(environment.name).name)
     system = prompts.guided if rollout.guidance else prompts.plain
     best = read_best(policies)
     apart = best is not None and best["folder"] != "final" and world().first  # one process writes

@@ -5,20 +5,19 @@ from itertools import groupby
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.coevolution import CoevolveConfig, Step, unroll
-from sg_pipeline.evaluation.metrics import EvaluationConfig
+from sg_pipeline.config.evaluation import EvaluationConfig
+from sg_pipeline.config.rewards import TrustSchedule
+from sg_pipeline.config.run import CoevolveConfig
 from sg_pipeline.pipelines.evaluate.pipeline import EVALUATED
 from sg_pipeline.pipelines.report.nodes import gather_metrics, gather_shown, write_cards, write_page, write_report
 from sg_pipeline.reporting.page.source import spread_steps
-from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
+from sg_pipeline.runs.steps import Step, unroll
 
 STEPS_SHOWN = 21
 """Steps of which the page shows trajectories, spread over the run: all of 80 would make it slow to open."""
 
 
-def create_pipeline(
-    config: CoevolveConfig, schedule: Trapezoid | Constant | Off, evaluation: EvaluationConfig
-) -> Pipeline:
+def create_pipeline(config: CoevolveConfig, schedule: TrustSchedule, evaluation: EvaluationConfig) -> Pipeline:
     """Return the pipeline that reports on a whole run."""
     steps = unroll(config, schedule)
     shown = spread_steps([step.index for step in steps], STEPS_SHOWN)

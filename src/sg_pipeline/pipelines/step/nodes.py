@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from sg_pipeline.coevolution import CoevolveConfig, RunConfig
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.rewards import RewardConfig
+from sg_pipeline.config.rollout import GateConfig
+from sg_pipeline.config.run import CoevolveConfig, RunConfig
+from sg_pipeline.config.sampling import SamplingConfig
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.distributed.world import world
-from sg_pipeline.environments.config import EnvironmentConfig
 from sg_pipeline.environments.shared_pool import shared_pids
-from sg_pipeline.memory_use import PeakMemory, peak_of_processes
 from sg_pipeline.pipelines.games import games_of
-from sg_pipeline.rewards.aggregate import RewardConfig, aggregate_step
+from sg_pipeline.rewards.aggregate import aggregate_step
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
 from sg_pipeline.rollouts.dynamic import play_step
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
 from sg_pipeline.rollouts.sharing import play_shared
 from sg_pipeline.rollouts.timings import time_split
-from sg_pipeline.sampling.config import SamplingConfig
-from sg_pipeline.training.config import TrainConfig
+from sg_pipeline.runs.memory_use import PeakMemory, peak_of_processes
 from sg_pipeline.trajectories.frame import to_frame
-from sg_pipeline.trajectories.quarantine import GateConfig, gate
+from sg_pipeline.trajectories.quarantine import gate
 from sg_pipeline.trajectories.types import Segment, Task
 
 if TYPE_CHECKING:

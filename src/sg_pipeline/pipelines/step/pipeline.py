@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.coevolution import GUIDE
 from sg_pipeline.pipelines.step.nodes import aggregate, rollout, train, validate
+from sg_pipeline.runs.steps import GUIDE
 
 
 def create_pipeline(guided: bool = False) -> Pipeline:

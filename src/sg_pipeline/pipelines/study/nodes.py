@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.coevolution import RunConfig
-from sg_pipeline.study.config import StudyConfig
+from sg_pipeline.config.run import RunConfig
+from sg_pipeline.config.study import StudyConfig
 from sg_pipeline.study.plan import PlannedRun
 
 logger = logging.getLogger(__name__)

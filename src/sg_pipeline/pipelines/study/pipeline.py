@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.parameters import Parameters
+from sg_pipeline.config.study import StudyConfig
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.pipelines.study.nodes import draw, make_comparison, make_page, write_tables
 from sg_pipeline.pipelines.study.runs import coevolve_run, cross_checkpoint_run, guide_run
-from sg_pipeline.study.config import StudyConfig
 from sg_pipeline.study.plan import PlannedRun, plan_runs
 
 GUIDE = "guide_figures"

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.command_line import CommandLine
-from sg_pipeline.parameters import Parameters
-from sg_pipeline.sweep.config import SweepConfig
+from sg_pipeline.config.sweep import SweepConfig
+from sg_pipeline.config.tree import Parameters
+from sg_pipeline.runs.command_line import CommandLine
 
 logger = logging.getLogger(__name__)
 

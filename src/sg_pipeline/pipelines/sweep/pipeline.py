@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.parameters import Parameters
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.pipelines.sweep.nodes import draw, make_confirm, make_search, write_best, write_report
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.evaluation import EvaluationConfig
 from sg_pipeline.distributed.world import world
-from sg_pipeline.environments.config import EnvironmentConfig
-from sg_pipeline.evaluation.metrics import EvaluationConfig
+from sg_pipeline.environments.registry import load_benchmark
 from sg_pipeline.evaluation.play import evaluated_splits
 
 
@@ -29,7 +30,7 @@ def prepare_panel(
     Returns:
         The prepared panel.
     """
-    benchmark = environment.benchmark
+    benchmark = load_benchmark(environment.name)
     wanted = benchmark.tasks_config.model_validate(config)
     panel: dict[str, Any] = world().on_first(lambda: benchmark.prepare(wanted, games, compiled_games, project))
     evaluated_splits(panel, evaluation)  # rather refused now than when the policy is trained

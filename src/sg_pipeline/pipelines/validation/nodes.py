@@ -5,17 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.coevolution import RunConfig
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.evaluation import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig, ValidationConfig
+from sg_pipeline.config.rollout import RolloutConfig
+from sg_pipeline.config.run import RunConfig
+from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.distributed.world import world
-from sg_pipeline.environments.config import EnvironmentConfig
-from sg_pipeline.evaluation.metrics import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig
+from sg_pipeline.environments.registry import load_benchmark
 from sg_pipeline.evaluation.play import evaluate, evaluated_splits
-from sg_pipeline.evaluation.validation import ValidationConfig, check_apart, validation_score
+from sg_pipeline.evaluation.validation import check_apart, validation_score
 from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.reporting.progress import evaluation_lines
-from sg_pipeline.rollouts.config import RolloutConfig
 from sg_pipeline.rollouts.play import TRAIN
-from sg_pipeline.sampling.config import SamplingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def prepare_validation_panel(
     Returns:
         The prepared panel.
     """
-    benchmark = environment.benchmark
+    benchmark = load_benchmark(environment.name)
     wanted = config.tasks(benchmark.tasks_config.model_validate(tasks))
     prepared: dict[str, Any] = world().on_first(lambda: benchmark.prepare(wanted, games, compiled_games, project))
     played = {split: panel["splits"][split] for split in (TRAIN, *evaluated_splits(panel, evaluation))}

@@ -2,13 +2,14 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.coevolution import FINAL_POLICY, GUIDE, CoevolveConfig, step_number, unroll, written_steps
+from sg_pipeline.config.rewards import TrustSchedule
+from sg_pipeline.config.run import CoevolveConfig, step_number, written_steps
 from sg_pipeline.evaluation.validation import NAMESPACE, validation_output
 from sg_pipeline.pipelines.validation.nodes import prepare_validation_panel, validate_after
-from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid
+from sg_pipeline.runs.steps import FINAL_POLICY, GUIDE, unroll
 
 
-def create_pipeline(config: CoevolveConfig, schedule: Trapezoid | Constant | Off, guided: bool = False) -> Pipeline:
+def create_pipeline(config: CoevolveConfig, schedule: TrustSchedule, guided: bool = False) -> Pipeline:
     """Return the validation of all checkpoints and of the final policy.
 
     Args:

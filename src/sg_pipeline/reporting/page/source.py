@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from sg_pipeline.rewards.returns import PolarityValues
+from sg_pipeline.config.rewards import PolarityValues
 from sg_pipeline.trajectories.types import Polarity, Segment
 
 TRAINING = "training"

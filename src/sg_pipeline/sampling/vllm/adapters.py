@@ -17,8 +17,8 @@ from sg_pipeline.errors import ConfigurationError
 if TYPE_CHECKING:
     import torch
 
+    from sg_pipeline.config.sampling import VllmConfig
     from sg_pipeline.policies.policy import Policy
-    from sg_pipeline.sampling.config import VllmConfig
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """That vLLM has room for (`vllm.config.lora.MaxLoRARanks`)."""

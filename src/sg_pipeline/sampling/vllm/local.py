@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.config.sampling import VllmConfig
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.weights import named_weights, plain_model
 from sg_pipeline.sampling.base import Completion, StopWhen
-from sg_pipeline.sampling.config import VllmConfig
 from sg_pipeline.sampling.vllm import adapters
 from sg_pipeline.sampling.vllm.engine import Engine, Request
 from sg_pipeline.sampling.vllm.held import HeldWeights, combined

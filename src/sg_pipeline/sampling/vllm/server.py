@@ -19,10 +19,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import GO_ON, ConfigurationError, SamplingError
 from sg_pipeline.sampling.base import Completion, StopWhen
-from sg_pipeline.sampling.config import SamplingConfig
 from sg_pipeline.sampling.vllm import adapters
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
 from sg_pipeline.sampling.vllm.engine import Engine, Request

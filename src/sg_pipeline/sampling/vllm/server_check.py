@@ -16,8 +16,8 @@ from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
 from sg_pipeline.sampling.vllm.held import HeldWeights
 
 if TYPE_CHECKING:
+    from sg_pipeline.config.sampling import VllmConfig
     from sg_pipeline.policies.policy import Policy
-    from sg_pipeline.sampling.config import VllmConfig
 
 _NOT_FOUND = 404
 _TABLE = re.compile(r"VocabParallelEmbedding\w*\(num_embeddings=(\d+).*?embedding_dim=(\d+)", re.DOTALL)

@@ -23,8 +23,8 @@ from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
 from sg_pipeline.sampling.vllm.local import CPU_BLOCK, CPU_TOKENS, write_configuration
 
 if TYPE_CHECKING:
+    from sg_pipeline.config.sampling import SamplingConfig
     from sg_pipeline.policies.policy import Policy
-    from sg_pipeline.sampling.config import SamplingConfig
 
 _HOST = "127.0.0.1"
 _HELD = "sg_held"

@@ -9,9 +9,9 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.utils import find_kedro_project
 
+from sg_pipeline.cli.explain import explain
 from sg_pipeline.distributed.failures import has_told, leave_together
 from sg_pipeline.errors import GO_ON
-from sg_pipeline.explain import explain
 
 
 @click.group(context_settings=CONTEXT_SETTINGS, name="sg_pipeline")

@@ -6,11 +6,12 @@ from typing import Any
 from kedro.framework.hooks import hook_impl
 
 from sg_pipeline import pipeline_registry
-from sg_pipeline.coevolution import FINAL_POLICY, written_steps
+from sg_pipeline.config.run import written_steps
 from sg_pipeline.distributed.world import world
 from sg_pipeline.evaluation.validation import validation_output
 from sg_pipeline.policies import retention
-from sg_pipeline.run_outputs import data_folder
+from sg_pipeline.runs.outputs import data_folder
+from sg_pipeline.runs.steps import FINAL_POLICY
 
 
 class CheckpointHook:

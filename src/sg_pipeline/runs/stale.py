@@ -15,8 +15,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.coevolution import BASE_POLICY
-from sg_pipeline.lineage import in_order, made_from
+from sg_pipeline.runs.lineage import in_order, made_from
+from sg_pipeline.runs.steps import BASE_POLICY
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from kedro.config import OmegaConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
-from sg_pipeline.environments.registry import BENCHMARKS, DEFAULT, load_benchmark
+from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, KNOWN, load_benchmark_class
+from sg_pipeline.config.layers import METHODS, environment_file, environment_parameters, method_parameters, method_title
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.layers import METHODS, environment_file, environment_parameters, method_parameters, method_title
 
 __all__ = ["CONFIG_LOADER_ARGS", "MethodConfigLoader", "method_parameters", "method_title"]
 
@@ -126,10 +126,10 @@ def _in_force(conf: Path, parameters: Mapping[str, Any], given: Mapping[str, Any
         with suppress(ConfigurationError):
             layers.insert(1, method_parameters(conf, str(method)))
     name = next((name for layer in layers if (name := _value(layer, "environment", "name"))), DEFAULT)
-    if name in BENCHMARKS:
+    if name in KNOWN[ENVIRONMENT]:
         return name, name
     with suppress(ConfigurationError):
-        return name, load_benchmark(str(name)).name
+        return name, str(load_benchmark_class(str(name))().name)
     return "", DEFAULT
 
 

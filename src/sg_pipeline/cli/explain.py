@@ -9,9 +9,9 @@ import errno
 import re
 from pathlib import Path
 
+from sg_pipeline.config.layers import ENVIRONMENTS, METHODS
 from sg_pipeline.errors import GO_ON, SgPipelineError, chain_of
 from sg_pipeline.files import ABOUT
-from sg_pipeline.layers import ENVIRONMENTS, METHODS
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)

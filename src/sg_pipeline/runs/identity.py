@@ -15,11 +15,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from sg_pipeline import __version__
+from sg_pipeline.config.tree import Parameters, flat
 from sg_pipeline.errors import RunIdentityError
 from sg_pipeline.files import atomic_write, remove_leftovers
-from sg_pipeline.parameters import Parameters, flat
-from sg_pipeline.run_inputs import read_inputs
-from sg_pipeline.run_outputs import (
+from sg_pipeline.runs.inputs import read_inputs
+from sg_pipeline.runs.outputs import (
     EVERYTHING,
     MADE_WITH,
     RESERVED,

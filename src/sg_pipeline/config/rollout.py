@@ -1,10 +1,12 @@
-"""What a rollout is, as a user sets it."""
+"""Rollouts, and the gate behind them."""
 
 import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sg_pipeline.agents.chat import DATE
+DATE = datetime.date(2024, 7, 26)
+"""What a template takes for today; it is the date that Llama 3's templates give where they know no other."""
 
 
 class RolloutConfig(BaseModel):
@@ -48,3 +50,18 @@ class RolloutConfig(BaseModel):
     guide: str | None = None
     rows: int | None = Field(default=None, ge=1)
     cache_gib: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+
+class GateConfig(BaseModel):
+    """How strict the gate is.
+
+    Attributes:
+        incomplete_groups: "drop" quarantines what is left of a group that lost a trajectory, since its mean and
+            deviation would be those of a selection; "keep" trains on what is left if that is two or more.
+        max_quarantined_share: above this share of trajectories the run stops.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    incomplete_groups: Literal["drop", "keep"] = "drop"
+    max_quarantined_share: float = Field(0.25, ge=0.0, le=1.0)

@@ -1,8 +1,10 @@
-"""How the processes of a run that share its work go together, as a user sets it."""
+"""The processes that share a run."""
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sg_pipeline.distributed.strategy import Strategy
+Strategy = Literal["ddp", "fsdp2"]
 
 
 class DistributedConfig(BaseModel):

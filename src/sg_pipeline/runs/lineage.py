@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from graphlib import TopologicalSorter
 from typing import Any
 
-from sg_pipeline.coevolution import BASE_POLICY, FINAL_POLICY
+from sg_pipeline.runs.steps import BASE_POLICY, FINAL_POLICY
 
 _PLACES = {"policy": BASE_POLICY, "base_policy_folder": BASE_POLICY, "policies": FINAL_POLICY}
 """Datasets that are the place of another one."""

@@ -12,9 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.config.tree import Parameters, flat
+from sg_pipeline.environments.registry import load_benchmark
 from sg_pipeline.errors import ConfigurationError, DataError
-from sg_pipeline.file_digests import FileDigests
-from sg_pipeline.parameters import Parameters, flat
+from sg_pipeline.runs.digests import FileDigests
 
 Found = Iterator[tuple[str, str | None]]
 """Names and digests; None of what is missing, which the node that needs it reports."""
@@ -45,7 +46,7 @@ def _base_model(parameters: Parameters, project: Path, digests: FileDigests) -> 
 
 
 def _warm_start(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    from sg_pipeline.training.base import PROMPTS
+    from sg_pipeline.training.base_policy import PROMPTS
 
     yield "base_model.warm_start", _prompts(PROMPTS, "")
 
@@ -56,12 +57,12 @@ def _guide(parameters: Parameters, project: Path, digests: FileDigests) -> Found
 
 
 def _rollout_prompts(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    yield "rollout.prompts", _prompts(parameters.rollout.prompts, parameters.environment.benchmark.name)
+    yield "rollout.prompts", _prompts(parameters.rollout.prompts, load_benchmark(parameters.environment.name).name)
 
 
 def _prompting_prompts(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
     for method in parameters.prompting.methods:
-        text = _prompts(parameters.prompting.prompts_of(method), parameters.environment.benchmark.name)
+        text = _prompts(parameters.prompting.prompts_of(method), load_benchmark(parameters.environment.name).name)
         yield f"prompting.prompts.{method}", text
 
 
@@ -74,14 +75,14 @@ def _environment(parameters: Parameters, project: Path, digests: FileDigests) ->
 
 def _tasks(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
     with suppress(DataError):  # official data that are missing are reported where they are needed
-        for name, files in parameters.environment.benchmark.inputs(parameters.tasks, project).items():
+        for name, files in load_benchmark(parameters.environment.name).inputs(parameters.tasks, project).items():
             yield name, _content(files, digests)
 
 
 def _validation(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
     with suppress(ConfigurationError):  # a panel that does not exist is reported where it is needed
         played = parameters.validation.tasks(parameters.tasks)
-        for name, files in parameters.environment.benchmark.inputs(played, project).items():
+        for name, files in load_benchmark(parameters.environment.name).inputs(played, project).items():
             yield name.replace("tasks.", "validation.", 1), _content(files, digests)
 
 

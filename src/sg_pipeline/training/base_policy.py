@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg_pipeline.config.base_model import BaseModelConfig, WarmStartStage
 from sg_pipeline.distributed.start import unused_gpus
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.benchmark import Benchmark, Demonstrator
@@ -17,7 +18,6 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import add_adapters, has_adapters
 from sg_pipeline.policies.compute import shorten_frozen
 from sg_pipeline.randomness import derive_seed, stream
-from sg_pipeline.training.base_config import BaseModelConfig, WarmStartStage
 from sg_pipeline.training.batching import EncodedDemonstration
 
 if TYPE_CHECKING:

@@ -8,19 +8,20 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from sg_pipeline import clock, pipeline_registry
-from sg_pipeline.coevolution import BASE_POLICY, FINAL_POLICY
+from sg_pipeline import pipeline_registry
 from sg_pipeline.distributed.failures import end_with_the_others
 from sg_pipeline.distributed.start import check_world
 from sg_pipeline.distributed.strategy import settle_strategy, strategy
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.files import ABOUT
-from sg_pipeline.lineage import parameters_read
-from sg_pipeline.run_lock import RunLock
-from sg_pipeline.run_outputs import CLOCK, LOCK, OF_TRAINING, data_folder, delete_outputs
+from sg_pipeline.runs import clock
+from sg_pipeline.runs.lineage import parameters_read
+from sg_pipeline.runs.lock import RunLock
+from sg_pipeline.runs.outputs import CLOCK, LOCK, OF_TRAINING, data_folder, delete_outputs
+from sg_pipeline.runs.stale import DECIDED, earlier_outputs, forget_stale_reports, starts_runs
+from sg_pipeline.runs.steps import BASE_POLICY, FINAL_POLICY
 from sg_pipeline.sampling.engines import close_engines
-from sg_pipeline.stale_outputs import DECIDED, earlier_outputs, forget_stale_reports, starts_runs
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class RunIdentityHook:
 
     def _take_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Take the lock that belongs to what runs, and claim the run's name."""
-        from sg_pipeline.identity import claim_run
+        from sg_pipeline.runs.identity import claim_run
         from sg_pipeline.study.prefix import take_over
 
         parameters = pipeline_registry.parameters()

@@ -6,12 +6,14 @@ is not believed at first (warm-up), then gradually (activation), then fully, and
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from sg_pipeline.config.rewards import TrustSchedule
 
 
-class Trapezoid(BaseModel):
+class Trapezoid(TrustSchedule):
     """The paper's schedule, its borders as fractions of training.
 
         lambda(u) = 0                                u <  b1      phase 1, warm-up
@@ -28,8 +30,6 @@ class Trapezoid(BaseModel):
         peak: lambda in phase 3.
         shape: of the ramps in phases 2 and 4.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["trapezoid"] = "trapezoid"
     activation: float = Field(0.5, ge=0.0, le=1.0)
@@ -68,10 +68,8 @@ class Trapezoid(BaseModel):
         return self.activation, self.full, self.annealing
 
 
-class Constant(BaseModel):
+class Constant(TrustSchedule):
     """The same trust throughout: lambda(u) = value. The ablation "immediate full reward" is value = 1."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["constant"] = "constant"
     value: float = Field(1.0, ge=0.0, allow_inf_nan=False)
@@ -85,10 +83,8 @@ class Constant(BaseModel):
         return Trapezoid().borders()
 
 
-class Off(BaseModel):
+class Off(TrustSchedule):
     """No internal reward: lambda(u) = 0. With guidance on this is "GRPO w/ SG", without it plain GRPO."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["off"] = "off"
 
@@ -99,13 +95,3 @@ class Off(BaseModel):
     def borders(self) -> tuple[float, float, float]:
         """The paper's borders, as for `Constant`."""
         return Trapezoid().borders()
-
-
-TrustSchedule = Annotated[Trapezoid | Constant | Off, Field(discriminator="kind")]
-
-PHASES = ("phase_1_warmup", "phase_2_activation", "phase_3_full", "phase_4_annealing")
-
-
-def phase_of(schedule: Trapezoid | Constant | Off, step: int, steps: int) -> str:
-    """Name of the phase that `step` of `steps` belongs to."""
-    return PHASES[sum(step >= fraction * steps for fraction in schedule.borders())]

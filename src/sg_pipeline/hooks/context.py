@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kedro.framework.context import KedroContext
 
-from sg_pipeline import clock, command_line, pipeline_registry
+from sg_pipeline import pipeline_registry
 from sg_pipeline.distributed.world import world
+from sg_pipeline.runs import clock, command_line
 
 if TYPE_CHECKING:
-    from sg_pipeline.configuration import MethodConfigLoader
+    from sg_pipeline.config.loader import MethodConfigLoader
 
 
 class ProjectContext(KedroContext):
@@ -24,7 +25,7 @@ class ProjectContext(KedroContext):
         """Read the parameters, runtime ones included."""
         from kedro.framework.project import LOGGING, pipelines
 
-        from sg_pipeline.parameters import check_parameters, flat
+        from sg_pipeline.config.tree import check_parameters, flat
 
         super().__init__(**arguments)
         clock.restart()

@@ -11,27 +11,24 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from sg_pipeline.coevolution import CoevolveConfig, RunConfig
-from sg_pipeline.distributed.config import DistributedConfig
-from sg_pipeline.environments.config import EnvironmentConfig
-from sg_pipeline.environments.registry import DEFAULT, load_benchmark, locate
+from sg_pipeline.config.base_model import BaseModelConfig
+from sg_pipeline.config.checkpoints import CheckpointsConfig
+from sg_pipeline.config.distill import DistillConfig
+from sg_pipeline.config.distributed import DistributedConfig
+from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.evaluation import CrossCheckpointConfig, EvaluationConfig, PromptingConfig, ValidationConfig
+from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, TRUST, load, load_benchmark_class, locate
+from sg_pipeline.config.publish import PublishConfig
+from sg_pipeline.config.rewards import RewardConfig
+from sg_pipeline.config.rollout import GateConfig
+from sg_pipeline.config.run import CoevolveConfig, RunConfig
+from sg_pipeline.config.sampling import SamplingConfig
+from sg_pipeline.config.study import StudyConfig
+from sg_pipeline.config.sweep import SweepConfig
+from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.evaluation.cross_checkpoint_config import CrossCheckpointConfig
-from sg_pipeline.evaluation.metrics import EvaluationConfig
-from sg_pipeline.evaluation.prompting import PromptingConfig
-from sg_pipeline.evaluation.validation import ValidationConfig
 from sg_pipeline.planning.config import PlanConfig
-from sg_pipeline.policies.config import CheckpointsConfig
-from sg_pipeline.publishing.config import PublishConfig
-from sg_pipeline.rewards.aggregate import RewardConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
-from sg_pipeline.sampling.config import SamplingConfig
-from sg_pipeline.study.config import StudyConfig
-from sg_pipeline.sweep.config import SweepConfig
-from sg_pipeline.training.base_config import BaseModelConfig
-from sg_pipeline.training.config import TrainConfig
-from sg_pipeline.training.distill_config import DistillConfig
-from sg_pipeline.trajectories.quarantine import GateConfig
 
 
 class Parameters(BaseModel):
@@ -63,14 +60,21 @@ class Parameters(BaseModel):
 
 
 @cache
-def tree_of(environment: str) -> type[Parameters]:
-    """Return the tree with the section `tasks` of a benchmark.
+def tree_of(environment: str, schedule: str) -> type[Parameters]:
+    """Return the tree with the sections that depend on a name: `tasks` and `aggregate.schedule`.
+
+    Args:
+        environment: name of the benchmark.
+        schedule: kind of the trust schedule.
 
     Raises:
-        ConfigurationError: there is no such benchmark.
+        ConfigurationError: either is unknown or cannot be imported.
     """
-    section = load_benchmark(environment).tasks_config
-    tree: type[Parameters] = create_model("Parameters", __base__=Parameters, tasks=(section, ...))
+    aggregate = create_model("RewardConfig", __base__=RewardConfig, schedule=(load(TRUST, schedule), ...))
+    tasks = load_benchmark_class(environment)().tasks_config
+    tree: type[Parameters] = create_model(
+        "Parameters", __base__=Parameters, tasks=(tasks, ...), aggregate=(aggregate, ...)
+    )
     return tree
 
 
@@ -103,19 +107,32 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _tree(raw: Mapping[str, Any]) -> type[Parameters]:
-    """The tree of the environment that `raw` names; one that is not known is told when its section is checked."""
-    section = raw.get("environment")
-    name = section.get("name", DEFAULT) if isinstance(section, Mapping) else None
-    if not isinstance(name, str):
-        return Parameters
+    """Return the tree of the environment and the trust schedule that `raw` names."""
+    named: list[str] = []
+    for point, parameter, default in (
+        (ENVIRONMENT, "environment.name", DEFAULT),
+        (TRUST, "aggregate.schedule.kind", "off"),
+    ):
+        name = _value(raw, parameter, default)
+        name = "off" if name is False else name  # YAML reads a bare `off` as false
+        try:
+            locate(point, str(name))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"parameter {parameter}: {error}") from error
+        named.append(str(name))
     try:
-        locate(name)
-    except ConfigurationError:
-        return Parameters
-    try:
-        return tree_of(name)
+        return tree_of(*named)
     except ConfigurationError as error:
         raise ConfigurationError(f"parameter environment.name: {error}") from error
+
+
+def _value(raw: Mapping[str, Any], parameter: str, default: Any) -> Any:
+    node: Any = raw
+    for key in parameter.split("."):
+        if not isinstance(node, Mapping) or key not in node:
+            return default
+        node = node[key]
+    return node
 
 
 def _check_together(parameters: Parameters) -> None:

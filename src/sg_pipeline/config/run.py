@@ -1,12 +1,9 @@
-"""The shape of a run: how many steps, which phase each belongs to, where the policy is written down."""
+"""What a run is, and how long it lasts."""
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-
-from sg_pipeline.rewards.schedule import Constant, Off, Trapezoid, phase_of
 
 
 class RunConfig(BaseModel):
@@ -57,28 +54,6 @@ class CoevolveConfig(BaseModel):
     checkpoint_every: int = Field(10, ge=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of the unrolled graph.
-
-    Attributes:
-        index: u.
-        namespace: "phase_2_activation.step_041".
-        policy_in, policy_out: dataset names of the policy before and after.
-    """
-
-    index: int
-    namespace: str
-    policy_in: str
-    policy_out: str
-
-
-BASE_POLICY = "base_policy"
-FINAL_POLICY = "final_policy"
-GUIDE = "guide"
-"""The frozen policy that writes the guidance where `rollout.guide` names one."""
-
-
 def step_number(index: int, steps: int) -> str:
     """A step's number as it stands in the names of files: "007", wider where a run has more than 1000 steps."""
     return f"{index:0{max(3, len(str(steps - 1)))}d}"
@@ -87,23 +62,3 @@ def step_number(index: int, steps: int) -> str:
 def written_steps(config: CoevolveConfig) -> list[int]:
     """Return after how many steps a run writes its policy down: base policy, checkpoints, final policy."""
     return [0, *range(config.checkpoint_every, config.steps, config.checkpoint_every), config.steps]
-
-
-def unroll(config: CoevolveConfig, schedule: Trapezoid | Constant | Off) -> list[Step]:
-    """Return the steps of a run, each linked to the next by its policy.
-
-    The name of the link says what it is: "….policy" lives in memory, "….checkpoint" is also written to the disk.
-    """
-    steps = []
-    policy_in = BASE_POLICY
-    for index in range(config.steps):
-        namespace = f"{phase_of(schedule, index, config.steps)}.step_{step_number(index, config.steps)}"
-        if index == config.steps - 1:
-            policy_out = FINAL_POLICY
-        elif (index + 1) % config.checkpoint_every == 0:
-            policy_out = f"{namespace}.checkpoint"
-        else:
-            policy_out = f"{namespace}.policy"
-        steps.append(Step(index, namespace, policy_in, policy_out))
-        policy_in = policy_out
-    return steps

@@ -1,0 +1,1 @@
+"""Configuration: every typed section, the tree that checks them, the layers of conf/."""

@@ -1,0 +1,153 @@
+"""The base policy: which model a run starts with, and how a warm start makes one."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Compute = Literal["weights", "tf32", "bfloat16"]
+
+
+class LoraConfig(BaseModel):
+    """Which adapters a policy is trained by; names and meanings are PEFT's.
+
+    Attributes:
+        rank: of the product that is added to each weight.
+        alpha: the product is scaled by alpha / rank.
+        dropout: on the adapters' input, in training. Above 0 the policy that is trained is not the one that sampled:
+            ratios scatter around 1 before any update, and a gap between the two is a warning only (`training.gaps`).
+        target_modules: names of the linear maps that get one; "all-linear" are all but the output layer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+
+
+class TinyConfig(BaseModel):
+    """Architecture of the tiny policy: transformers' own Qwen3, only small."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden_size: int = Field(default=128, gt=0)
+    layers: int = Field(default=4, gt=0)
+    heads: int = Field(default=4, gt=0)
+    kv_heads: int = Field(default=1, gt=0, description="one shared head makes sampling 1.6 times as fast as four")
+    head_dim: int = Field(default=32, gt=0, multiple_of=2)
+    intermediate_size: int = Field(default=384, gt=0)
+    max_position: int = Field(default=2048, gt=0, description="longest trajectory in tokens")
+    tie_word_embeddings: bool = False
+    rope_theta: float = Field(default=10000.0, gt=0)
+    initializer_range: float = Field(default=0.02, gt=0)
+    compositional_init: bool = Field(
+        default=True, description='"mug 2" starts as the sum of a vector for "mug" and one for 2'
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TinyConfig:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        return self
+
+
+class WarmStartConfig(BaseModel):
+    """How the warm start trains.
+
+    `guided_share` and `loss_on_noise` are read where demonstrations are made and encoded.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    total_tokens: int = Field(gt=0, description="tokens to train on, prompt and observations included")
+    batch_tokens: int = Field(1000, ge=16, description="tokens of an optimizer step, padding included")
+    window: int = Field(128, ge=1, description="demonstrations sorted by length together")
+    learning_rate: float = Field(3e-3, gt=0, description="of AdamW, at its highest")
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_share: float = Field(0.03, ge=0, lt=1, description="share of total_tokens over which the rate rises")
+    final_share: float = Field(0.02, ge=0, le=1, description="share of learning_rate at the end")
+    weight_decay: float = Field(0.01, ge=0)
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
+    adam_beta2: float = Field(0.98, ge=0, lt=1)
+    max_grad_norm: float = Field(1.0, gt=0)
+    loss_on_noise: bool = Field(False, description="imitate the actions that were made wrong on purpose, too")
+    guided_share: float = Field(0.5, ge=0, le=1, description="share of demonstrations that carry guidance")
+    report_tokens: int = Field(200_000, gt=0, description="tokens between two calls of the callback")
+    seed: int = 0
+
+    def rate(self, tokens: int) -> float:
+        """Return the learning rate after `tokens` trained tokens."""
+        warmup = self.warmup_share * self.total_tokens
+        # The first step trains too: its rate is that of the end of its own batch.
+        reached = tokens + self.batch_tokens
+        if reached < warmup:
+            return self.learning_rate * reached / warmup
+        done = min(1.0, (tokens - warmup) / max(1.0, self.total_tokens - warmup))
+        fall = {"cosine": 0.5 * (1 + math.cos(math.pi * max(0.0, done))), "linear": 1 - max(0.0, done), "constant": 1.0}
+        return self.learning_rate * (self.final_share + (1 - self.final_share) * fall[self.schedule])
+
+
+class WarmStartStage(WarmStartConfig):
+    """One stage of a warm start: how it trains, and which demonstrations it sees.
+
+    Attributes:
+        noise: demonstrations differ in how often a mistake replaces the expert's action: each draws one of these.
+    """
+
+    noise: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.35), min_length=1)
+
+
+class BaseModelConfig(BaseModel):
+    """The base policy.
+
+    Attributes:
+        source: "checkpoint" takes a folder that this project wrote, "pretrained" any causal language model of
+            transformers, "warm_start" makes the tiny policy from scratch.
+        path: folder of the checkpoint, relative to the project; for "pretrained" also a hub id.
+        dtype, revision, local_only: of a pretrained model; `local_only: false` allows a download.
+        device: where the weights go: "cpu", or "cuda", the first GPU that the process sees.
+        compute: how the policy samples and trains: "weights" in the type of its weights, "bfloat16" under autocast over
+            them, "tf32" with TF32 products on CUDA. A policy is made (source "warm_start") in float32 all the same.
+        lora: train adapters over frozen weights; None: train all weights.
+        tiny: architecture of a warm start.
+        warm_start: its stages, one after the other.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Literal["checkpoint", "pretrained", "warm_start"] = "checkpoint"
+    path: str = "data/06_models/tiny-alfworld/base"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    revision: str | None = None
+    local_only: bool = True
+    device: str = "cpu"
+    compute: Compute = "weights"
+    lora: LoraConfig | None = None
+    tiny: TinyConfig = Field(default_factory=TinyConfig)
+    warm_start: tuple[WarmStartStage, ...] = ()
+
+    @model_validator(mode="after")
+    def _adapters_need_a_base(self) -> BaseModelConfig:
+        if self.lora is not None and self.source == "warm_start":
+            raise ValueError(
+                "lora trains adapters over weights that lie in a folder or on the hub, but source 'warm_start' makes "
+                "them: write the policy down first (--pipeline=base_model) and name it by source 'checkpoint'"
+            )
+        return self
+
+    def unused(self) -> tuple[str, ...]:
+        """Return the fields that the source does not use, and where a model may be fetched from."""
+        made, fetched = ("tiny", "warm_start"), ("dtype", "revision")
+        others = {"checkpoint": (*fetched, *made), "pretrained": made, "warm_start": ("path", "lora", *fetched)}
+        return ("local_only", *others[self.source])
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if device != "cpu" and not device.startswith("cuda"):  # a GPU by its number: see `World.device`
+            raise ValueError("must be 'cpu' or 'cuda'")
+        return device

@@ -1,0 +1,102 @@
+"""Rewards: the trust schedule, the value of each polarity, the credit rule."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+
+from sg_pipeline.config.extensions import CREDIT, KNOWN, TRUST, load, locate
+from sg_pipeline.errors import ConfigurationError
+
+PHASES = ("phase_1_warmup", "phase_2_activation", "phase_3_full", "phase_4_annealing")
+
+
+class TrustSchedule(BaseModel, ABC):
+    """lambda(u): how much the internal reward counts at co-evolution step u. See `rewards/trust.py`.
+
+    Attributes:
+        kind: its name in `config/extensions.py`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+
+    @abstractmethod
+    def trust(self, step: int, steps: int) -> float:
+        """Return lambda at `step` (from 0) of `steps`."""
+
+    @abstractmethod
+    def borders(self) -> tuple[float, float, float]:
+        """Return the fractions of training at which phases 2, 3 and 4 begin."""
+
+    def phase(self, step: int, steps: int) -> str:
+        """Return the name of the phase that `step` of `steps` belongs to."""
+        return PHASES[sum(step >= fraction * steps for fraction in self.borders())]
+
+
+class PolarityValues(BaseModel):
+    """The step reward of each polarity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    positive: float = Field(0.1, allow_inf_nan=False)
+    neutral: float = Field(0.0, allow_inf_nan=False)
+    negative: float = Field(-0.1, allow_inf_nan=False)
+
+
+class RewardConfig(BaseModel):
+    """How a trajectory is rewarded.
+
+    Attributes:
+        schedule: the trust schedule; its fields are those of the class that `kind` names, see `tree.check_parameters`.
+        polarity: the step reward of each polarity.
+        environment_scale: factor of R_env.
+        normalisation: the credit rule, see `rewards/credit.py`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schedule: SerializeAsAny[TrustSchedule]
+    polarity: PolarityValues = Field(default_factory=PolarityValues)
+    environment_scale: float = Field(1.0, gt=0.0, allow_inf_nan=False)
+    normalisation: str = "group"
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _of_one_kind(cls, schedule: Any) -> Any:
+        """Drop fields of other kinds: `--params aggregate.schedule.kind=off` is enough over a trapezoid."""
+        if not isinstance(schedule, dict):
+            return schedule
+        kind = kind_of(schedule)
+        if kind not in KNOWN[TRUST]:
+            return parse_schedule(schedule)
+        fields = {name: set(load(TRUST, name).model_fields) for name in KNOWN[TRUST]}
+        others = set().union(*fields.values()) - fields[kind]
+        values = {name: value for name, value in {**schedule, "kind": kind}.items() if name not in others}
+        # In the tree of `check_parameters` the field has its class, so that an error names the field's parameter.
+        return parse_schedule(values) if cls.model_fields["schedule"].annotation is TrustSchedule else values
+
+    @field_validator("normalisation")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            locate(CREDIT, name)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
+        return name
+
+
+def kind_of(schedule: dict[str, Any]) -> Any:
+    """Return the kind that a schedule's section names; YAML reads a bare `off` as false."""
+    return "off" if schedule.get("kind") is False else schedule.get("kind")
+
+
+def parse_schedule(values: dict[str, Any]) -> TrustSchedule:
+    """Return the schedule that a section's values describe.
+
+    Raises:
+        ConfigurationError: its kind is unknown.
+    """
+    made: TrustSchedule = load(TRUST, str(kind_of(values))).model_validate(values)
+    return made

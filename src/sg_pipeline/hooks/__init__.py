@@ -1,0 +1,1 @@
+"""How a session of Kedro runs: its context and its hooks."""

@@ -1,0 +1,48 @@
+"""The shape of a run: how many steps, which phase each belongs to, where the policy is written down."""
+
+from dataclasses import dataclass
+
+from sg_pipeline.config.rewards import TrustSchedule
+from sg_pipeline.config.run import CoevolveConfig, step_number
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the unrolled graph.
+
+    Attributes:
+        index: u.
+        namespace: "phase_2_activation.step_041".
+        policy_in, policy_out: dataset names of the policy before and after.
+    """
+
+    index: int
+    namespace: str
+    policy_in: str
+    policy_out: str
+
+
+BASE_POLICY = "base_policy"
+FINAL_POLICY = "final_policy"
+GUIDE = "guide"
+"""The frozen policy that writes the guidance where `rollout.guide` names one."""
+
+
+def unroll(config: CoevolveConfig, schedule: TrustSchedule) -> list[Step]:
+    """Return the steps of a run, each linked to the next by its policy.
+
+    The name of the link says what it is: "….policy" lives in memory, "….checkpoint" is also written to the disk.
+    """
+    steps = []
+    policy_in = BASE_POLICY
+    for index in range(config.steps):
+        namespace = f"{schedule.phase(index, config.steps)}.step_{step_number(index, config.steps)}"
+        if index == config.steps - 1:
+            policy_out = FINAL_POLICY
+        elif (index + 1) % config.checkpoint_every == 0:
+            policy_out = f"{namespace}.checkpoint"
+        else:
+            policy_out = f"{namespace}.policy"
+        steps.append(Step(index, namespace, policy_in, policy_out))
+        policy_in = policy_out
+    return steps
