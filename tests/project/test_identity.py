@@ -20,7 +20,7 @@ from sg_pipeline.runs import digests as file_digests
 from sg_pipeline.runs.digests import FileDigests
 from sg_pipeline.runs.identity import claim_run, differences, fingerprint, read_identity
 from sg_pipeline.runs.inputs import READERS
-from sg_pipeline.study.prefix import take_over
+from sg_pipeline.runs.shared_steps import take_over
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 WARM = {"source": "warm_start"}

@@ -9,7 +9,7 @@ from sg_pipeline import __version__
 from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.config.tree import Parameters, check_parameters
 from sg_pipeline.runs.identity import fingerprint
-from sg_pipeline.study.prefix import _files_of, common_steps, read_shared, take_over, validation_file
+from sg_pipeline.runs.shared_steps import _files_of, common_steps, read_shared, take_over, validation_file
 
 TRAPEZOID = {"kind": "trapezoid", "activation": 0.5, "full": 0.625, "annealing": 0.875, "peak": 1.0}
 

@@ -7,7 +7,7 @@ from played_sweep import load
 
 from sg_pipeline.runs.command_line import CommandLine
 from sg_pipeline.runs.identity import fingerprint
-from sg_pipeline.study.prefix import SHARED, read_shared, validation_file
+from sg_pipeline.runs.shared_steps import SHARED, read_shared, validation_file
 from sg_pipeline.sweep import runs
 from sg_pipeline.sweep.runs import Runner, make_run
 from sg_pipeline.sweep.saved import work_of

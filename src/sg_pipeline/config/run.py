@@ -15,7 +15,7 @@ class RunConfig(BaseModel):
         threads: torch threads on CPU. Another number may change the last bits of a result.
         method: a file of conf/methods whose parameters lie over those of conf/; None: none.
         share: steps at the beginning that another run has made with the same parameters are taken over from it (see
-            `study.prefix`); no result depends on it.
+            `runs.shared_steps`); no result depends on it.
         when_changed: what happens to outputs under this name that were made with other parameters: "stop" keeps them
             and refuses to run, "start_over" deletes them (for DVC, which keeps the old ones in its cache).
     """

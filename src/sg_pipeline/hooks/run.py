@@ -72,7 +72,7 @@ class RunIdentityHook:
     def _take_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Take the lock that belongs to what runs, and claim the run's name."""
         from sg_pipeline.runs.identity import claim_run
-        from sg_pipeline.study.prefix import take_over
+        from sg_pipeline.runs.shared_steps import take_over
 
         parameters = pipeline_registry.parameters()
         identity = catalog.get("run_identity")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sg_pipeline.reporting.drawing import PALETTE, banded_line, interval_bar, name_rows, render
 from sg_pipeline.reporting.figures import BLACK, BLUE, GREEN, GREY, MARKERS, ORANGE
-from sg_pipeline.study.drawing import PALETTE, banded_line, interval_bar, name_rows, render
 from sg_pipeline.study.found import SCHEDULE_VARIANTS, Found, is_graded, title
 from sg_pipeline.study.guidance_figures import cross_figure, dials_figure, reliability_figure
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sg_pipeline.reporting.drawing import PALETTE, banded_line, render
 from sg_pipeline.reporting.figures import BLACK, GREY, MARKERS
 from sg_pipeline.study.calibration import LABELS
-from sg_pipeline.study.drawing import PALETTE, banded_line, render
 from sg_pipeline.study.found import Found, title
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sg_pipeline.config.study import StudyConfig
 from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.runs.identity import fingerprint
-from sg_pipeline.study.prefix import common_steps
+from sg_pipeline.runs.shared_steps import common_steps
 
 
 @dataclass(frozen=True, slots=True)

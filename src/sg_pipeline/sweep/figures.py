@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sg_pipeline.config.rewards import parse_schedule
+from sg_pipeline.reporting.drawing import PALETTE, interval_bar, name_rows, render
 from sg_pipeline.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, RED
-from sg_pipeline.study.drawing import PALETTE, interval_bar, name_rows, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sg_pipeline.study.child import as_text
+from sg_pipeline.runs.child import as_text
 
 
 def command(parameters: Mapping[str, Any], run: str) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 from sg_pipeline.config.sweep import SweepConfig
 from sg_pipeline.reporting.text import interval, percent, points
+from sg_pipeline.runs.shared_steps import validation_file
 from sg_pipeline.study.comparison import Study, compare, group_runs, scores
-from sg_pipeline.study.prefix import validation_file
 from sg_pipeline.study.records import check_comparable, read_record
 from sg_pipeline.study.statistics import NOISE, holm
 from sg_pipeline.sweep.confirm import Contender

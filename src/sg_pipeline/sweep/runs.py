@@ -9,11 +9,11 @@ from typing import Any
 
 from sg_pipeline.config.tree import Parameters
 from sg_pipeline.evaluation.validation import validation_output
+from sg_pipeline.runs.child import run_child
 from sg_pipeline.runs.command_line import CommandLine
 from sg_pipeline.runs.identity import differences, fingerprint, read_identity
 from sg_pipeline.runs.outputs import LOG, RUN_JSON
-from sg_pipeline.study.child import run_child
-from sg_pipeline.study.prefix import validation_file
+from sg_pipeline.runs.shared_steps import validation_file
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline.config.run import step_number
-from sg_pipeline.study.prefix import read_shared
+from sg_pipeline.runs.shared_steps import read_shared
 
 
 def work_of(data: Path, run: str, steps: int) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline.config.tree import Parameters
+from sg_pipeline.runs.child import run_child
 from sg_pipeline.runs.command_line import CommandLine
 from sg_pipeline.runs.identity import is_same_run
 from sg_pipeline.runs.outputs import LOG, RUN_JSON
-from sg_pipeline.study.child import run_child
 from sg_pipeline.study.plan import PlannedRun
 
 logger = logging.getLogger(__name__)
