@@ -9,6 +9,7 @@ from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.evaluation import EvaluationConfig, ValidationConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.validation import check_apart
+from sg_pipeline.pipelines.validation import nodes
 from sg_pipeline.pipelines.validation.nodes import prepare_validation_panel
 from sg_pipeline.trajectories.types import Task
 
@@ -41,7 +42,7 @@ class ValidationTasks:
 
 
 def prepare(splits: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch) -> dict:
-    monkeypatch.setattr(EnvironmentConfig, "benchmark", Rest())
+    monkeypatch.setattr(nodes, "load_benchmark", lambda _: Rest())
     config, own, here = ValidationConfig(split="dev"), {"splits": OWN}, Path()
     evaluation = EvaluationConfig(splits=splits)
     return prepare_validation_panel(config, evaluation, EnvironmentConfig(), {}, own, here, here, here)

@@ -6,6 +6,7 @@ from played_episodes import N, P, Z, episode
 from sg_pipeline.config.rewards import RewardConfig
 from sg_pipeline.reporting.page import ViewerSource
 from sg_pipeline.rewards.aggregate import aggregate_step
+from sg_pipeline.rewards.trust import Trapezoid
 from sg_pipeline.trajectories.frame import to_frame
 
 METHODS = {"grpo_sg": 0.0, "grpo_sg_gr": 1.0}
@@ -26,7 +27,7 @@ def training(method: str, seed: int, step: int, groups: int = 3, items: int = 2)
         for group in range(groups)
         for item in range(items)
     )  # fmt: skip
-    rewards, _ = aggregate_step(table, RewardConfig(), step, 4)
+    rewards, _ = aggregate_step(table, RewardConfig(schedule=Trapezoid()), step, 4)
     gaps = pl.DataFrame({"group": [0], "item": [0], "turn": [2], "gap_max": [4.7683716e-06]})
     return ViewerSource(
         method=method, seed=seed, run=f"{method}-seed{seed}", origin="training", phase=STEPS[step], step=step,

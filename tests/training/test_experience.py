@@ -3,13 +3,15 @@
 import itertools
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sg_pipeline.errors import DataError
 from sg_pipeline.training.batching import group_with_least_padding
-from sg_pipeline.training.experience import ExperienceRow, collate, experience_row, plan_updates
+from sg_pipeline.training.experience import ExperienceRow, collate, experience_table, plan_updates
+from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
 
 
@@ -25,24 +27,31 @@ def trajectory():
     return Trajectory(Task("t", "alfworld", "train", "x", "p", "s"), 0, 0, 0, turns, True, False, 1.0)
 
 
+def experience_row(advantage=0.5, **named):
+    rewards = pl.DataFrame({"step": [0], "group": [0], "item": [0], "advantage": [advantage], "selected": [True]})
+    (row,) = experience_table(to_frame([trajectory()]), rewards, **named)
+    return row
+
+
 def test_row_holds_the_trajectory_token_by_token():
-    row = experience_row(trajectory(), 0.5)
+    row = experience_row(0.5)
     assert row.prompt_ids == [1, 2, 3]
     assert row.completion_ids == [4, 5, 6, 7, 8]
     assert row.loss_mask == [1, 1, 0, 0, 1]
     assert row.logprobs == [-2.0, -2.5, 0.0, 0.0, -4.0]
     assert row.advantage == 0.5
+    assert row.spans == ((3, 5), (7, 8))
     assert (row.length, row.trained_tokens, row.idle) == (8, 3, False)
-    assert experience_row(trajectory(), np.float64(0.0)).idle
-    assert experience_row(trajectory(), (0.0, 0.0, 0.0, 0.0, 1.0)).advantage == [0.0, 0.0, 0.0, 0.0, 1.0]
+    assert experience_row(0.0).idle
+    assert experience_row([0.0, 0.0, 0.0, 0.0, 1.0]).advantage == [0.0, 0.0, 0.0, 0.0, 1.0]
 
 
 def test_what_somebody_else_wrote_carries_no_loss():
-    row = experience_row(trajectory(), 0.5, own={Segment.ACTION})
+    row = experience_row(0.5, own={Segment.ACTION})
     assert row.completion_ids == [4, 5, 6, 7, 8]
     assert row.loss_mask == [0, 1, 0, 0, 1]
     assert row.logprobs == [0.0, -2.5, 0.0, 0.0, -4.0]
-    assert experience_row(trajectory(), 0.5, own=set()).idle
+    assert experience_row(0.5, own=set()).idle
 
 
 @pytest.mark.parametrize(
@@ -64,7 +73,7 @@ def test_row_refuses_what_does_not_fit(change, found):
 
 
 def test_collate_pads_on_the_right():
-    rows = [experience_row(trajectory(), 2.0), ExperienceRow([9], [8], [-1.0], [1], -1.0)]
+    rows = [experience_row(2.0), ExperienceRow([9], [8], [-1.0], [1], -1.0)]
     batch = {name: tensor.tolist() for name, tensor in collate(rows, pad_id=77).items()}
     assert batch["prompt_ids"] == [[1], [9]]
     assert batch["completion_ids"] == [[2, 3, 4, 5, 6, 7, 8], [8, 77, 77, 77, 77, 77, 77]]

@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 import torch
 from learning_tools import TEMPERATURE
-from sg_pipeline.rewards.advantages import EPSILON
 
 from sg_pipeline.config.run import RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.pipelines.step.nodes import train
+from sg_pipeline.rewards.credit import EPSILON
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.training.experience import experience_table
 from sg_pipeline.training.gaps import explained_gap, gap_table
@@ -44,7 +44,7 @@ def test_tokens_are_summed_up_by_turn(tables) -> None:
     # Tokens 1..8 of nine: contexts at 1, 2 and 5, completions at 3, 4 and 6, 7, 8.
     nan = np.nan
     gaps = {1: np.array([nan, nan, 0.1, 0.3, nan, 0.0, nan, 0.5])}
-    table = gap_table(*tables, gaps)
+    table = gap_table(experience_table(*tables), gaps)
     # Row 1 of the experience is the third trajectory: the second was not selected.
     assert table.select("step", "group", "item", "turn").rows() == [(0, 0, 2, 0), (0, 0, 2, 1)]
     assert table["gap_max"].to_list() == pytest.approx([0.3, 0.5])
@@ -52,17 +52,18 @@ def test_tokens_are_summed_up_by_turn(tables) -> None:
 
 
 def test_nothing_measured_is_an_empty_table_with_all_columns(tables) -> None:
-    empty = gap_table(*tables, {})
+    empty = gap_table(experience_table(*tables), {})
     assert empty.height == 0
     assert empty.columns == ["step", "group", "item", "turn", "gap_mean", "gap_max"]
-    assert gap_table(*tables, {0: np.full(8, np.nan)}).height == 0
+    assert gap_table(experience_table(*tables), {0: np.full(8, np.nan)}).height == 0
 
 
 def test_a_sampler_that_is_off_shows_in_its_own_turns(tables, make_policy) -> None:
     turns, rewards = tables
     policy = make_policy()
-    trained = train_step(policy, experience_table(turns, rewards), TrainConfig(), 0, 0, temperature=TEMPERATURE)
-    table = gap_table(turns, rewards, trained.gaps)
+    experience = experience_table(turns, rewards)
+    trained = train_step(policy, experience, TrainConfig(), 0, 0, temperature=TEMPERATURE)
+    table = gap_table(experience, trained.gaps)
     assert table.height == 4  # both turns of both trajectories that were selected
     assert table["gap_max"].max() == pytest.approx(trained.metrics["logp_gap_max"])
     assert table["gap_max"].min() > EPSILON  # recorded as -3.0, which they are not

@@ -1,6 +1,6 @@
 """What one training step learns from: rows of tokens with log-probabilities, masks and advantages.
 
-Trajectory ─► ExperienceRow ─► plan_updates ─► micro-batches, `accumulation` of them per optimizer step
+validated, rewards ─► ExperienceRow ─► plan_updates ─► micro-batches, `accumulation` of them per optimizer step
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import polars as pl
 
 from sg_pipeline.errors import DataError
 from sg_pipeline.training.batching import group_by_length, group_with_least_padding
-from sg_pipeline.trajectories.frame import from_frame
-from sg_pipeline.trajectories.types import Segment, Trajectory
+from sg_pipeline.trajectories.schema import TRAJECTORY_KEY
+from sg_pipeline.trajectories.types import Segment
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,8 @@ class ExperienceRow:
         logprobs: the sampler's log pi of each completion token, 0.0 where it is none of the policy's. Same length.
         loss_mask: 1 where the policy wrote the token, 0 elsewhere. Same length.
         advantage: one for the whole row, or one per completion token.
+        key: (step, group, item) of the trajectory.
+        spans: of each turn, where its completion starts and ends in prompt and completion together.
     """
 
     prompt_ids: list[int]
@@ -38,6 +40,8 @@ class ExperienceRow:
     logprobs: list[float]
     loss_mask: list[int]
     advantage: float | list[float]
+    key: tuple[int, int, int] = (0, 0, 0)
+    spans: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse rows whose parts do not fit, before they reach a gradient."""
@@ -70,29 +74,64 @@ class ExperienceRow:
 
 
 POLICY_SEGMENTS = frozenset({Segment.GUIDANCE, Segment.ACTION})
-"""What the policy writes, unless somebody else writes its guidance."""
+"""What the policy writes, unless a guide writes its guidance."""
 
 
-def experience_row(
-    trajectory: Trajectory, advantage: float | Sequence[float], own: Collection[Segment] = POLICY_SEGMENTS
-) -> ExperienceRow:
-    """Return the row of one trajectory.
+def experience_table(
+    turns: pl.DataFrame, rewards: pl.DataFrame, own: Collection[Segment] = POLICY_SEGMENTS
+) -> list[ExperienceRow]:
+    """Join a step's turns with their advantages.
 
     Args:
-        trajectory: its tokens go over untouched.
-        advantage: of the whole trajectory, or one per token that follows the first turn's context.
+        turns: a table that satisfies `trajectories.schema.ValidTable`; its tokens are taken over untouched.
+        rewards: one row a trajectory with `step`, `group`, `item`, `selected` and `advantage`: a number, or a list with
+            one for each token that follows the first turn's context.
         own: segments that the policy wrote; no other token carries loss.
+
+    Returns:
+        One row for each trajectory that is selected, ordered by (step, group, item).
+
+    Raises:
+        DataError: a trajectory has no advantage, or an advantage no trajectory.
     """
-    prompt = len(trajectory.turns[0].context_ids)
-    tokens = list(trajectory.tokens())
-    rest = tokens[prompt:]
-    return ExperienceRow(
-        prompt_ids=[token for token, _, _ in tokens[:prompt]],
-        completion_ids=[token for token, _, _ in rest],
-        logprobs=[logprob if segment in own else 0.0 for _, logprob, segment in rest],
-        loss_mask=[int(segment in own) for _, _, segment in rest],
-        advantage=float(advantage) if isinstance(advantage, (int, float)) else [float(value) for value in advantage],
-    )
+    advantages = {
+        (step, group, item): value if selected else None
+        for step, group, item, selected, value in rewards.select(*TRAJECTORY_KEY, "selected", "advantage").iter_rows()
+    }
+    played: dict[tuple[int, int, int], list[tuple[list[int], list[int], list[float], list[int]]]] = {}
+    columns = (*TRAJECTORY_KEY, "context_ids", "completion_ids", "logprobs", "segments")
+    for step, group, item, *tokens in turns.sort(*TRAJECTORY_KEY, "turn").select(columns).iter_rows():
+        played.setdefault((step, group, item), []).append(tuple(tokens))
+    if set(played) != set(advantages) or len(played) != rewards.height:
+        raise DataError(
+            f"The rewards do not belong to these trajectories: {len(played)} trajectories, {rewards.height} "
+            f"rewards, {len(set(played) & set(advantages))} in common; aggregate the step again."
+        )
+    return [
+        _experience_row(key, parts, advantages[key], own)
+        for key, parts in played.items()
+        if advantages[key] is not None
+    ]
+
+
+def _experience_row(
+    key: tuple[int, int, int],
+    turns: Sequence[tuple[list[int], list[int], list[float], list[int]]],
+    advantage: float | list[float],
+    own: Collection[Segment],
+) -> ExperienceRow:
+    ids: list[int] = []
+    logprobs: list[float] = []
+    mask: list[int] = []
+    spans: list[tuple[int, int]] = []
+    for context, completion, recorded, segments in turns:
+        written = [segment in own for segment in segments]
+        ids += context + completion
+        logprobs += [0.0] * len(context) + [p if w else 0.0 for p, w in zip(recorded, written, strict=True)]
+        mask += [0] * len(context) + [int(w) for w in written]
+        spans.append((len(ids) - len(completion), len(ids)))
+    prompt = len(turns[0][0])
+    return ExperienceRow(ids[:prompt], ids[prompt:], logprobs[prompt:], mask[prompt:], advantage, key, tuple(spans))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,37 +250,3 @@ def collate(rows: Sequence[ExperienceRow], pad_id: int, *, filler: bool = False)
         else torch.from_numpy(advantages[:, 1:]),
         "sampling_per_token_logps": torch.from_numpy(logprobs[:, 1:]),
     }
-
-
-def experience_table(
-    turns: pl.DataFrame, rewards: pl.DataFrame, own: Collection[Segment] = POLICY_SEGMENTS
-) -> list[ExperienceRow]:
-    """Join a step's turns with their advantages.
-
-    Args:
-        turns: a table that satisfies `trajectories.schema.ValidTable`.
-        rewards: one row a trajectory with `step`, `group`, `item`, `selected` and `advantage`.
-        own: segments that the policy wrote.
-
-    Returns:
-        One row for each trajectory that is selected, ordered by (step, group, item).
-
-    Raises:
-        DataError: a trajectory has no advantage, or an advantage no trajectory.
-    """
-    advantages = {(step, group, item): value for step, group, item, value in rewards.select(
-        "step", "group", "item", "advantage"
-    ).iter_rows()}  # fmt: skip
-    trajectories = from_frame(turns)
-    keys = [(trajectory.policy_step, trajectory.group, trajectory.item) for trajectory in trajectories]
-    if set(keys) != set(advantages) or len(keys) != rewards.height:
-        raise DataError(
-            f"The rewards do not belong to these trajectories: {len(set(keys))} trajectories, {rewards.height} "
-            f"rewards, {len(set(keys) & set(advantages))} in common; aggregate the step again."
-        )
-    selected = set(rewards.filter("selected").select("step", "group", "item").iter_rows())
-    return [
-        experience_row(trajectory, advantages[key], own)
-        for trajectory, key in zip(trajectories, keys, strict=True)
-        if key in selected
-    ]

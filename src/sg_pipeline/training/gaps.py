@@ -5,7 +5,7 @@ that the two engines find for the same tokens is their own doing (precision, ker
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ import polars as pl
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import SamplingError
-from sg_pipeline.trajectories.frame import from_frame
+from sg_pipeline.training.experience import ExperienceRow
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -25,32 +25,25 @@ SCHEMA = {"step": pl.Int64, "group": pl.Int64, "item": pl.Int64, "turn": pl.Int6
           "gap_max": pl.Float64}  # fmt: skip
 
 
-def gap_table(turns: pl.DataFrame, rewards: pl.DataFrame, gaps: Mapping[int, np.ndarray]) -> pl.DataFrame:
-    """Sum the gaps of tokens up to turns.
+def gap_table(experience: Sequence[ExperienceRow], gaps: Mapping[int, np.ndarray]) -> pl.DataFrame:
+    """Aggregate the gaps of tokens by turn.
 
     Args:
-        turns: a table that satisfies `trajectories.schema.ValidTable`.
-        rewards: one row a trajectory with `step`, `group`, `item` and `selected`.
-        gaps: of `learner.TrainedStep`: index of a row of experience -> |trainer - sampler| of each token but the first
-            of its trajectory; NaN where it was not measured.
+        experience: the rows that were trained on.
+        gaps: of `learner.TrainedStep`: index of a row -> |trainer - sampler| of each token but the first of its
+            trajectory; NaN where it was not measured.
 
     Returns:
-        One row for each turn of which some token was measured: `step`, `group`, `item`, `turn`, `gap_mean`, `gap_max`.
+        One row for each turn with a measured token: `step`, `group`, `item`, `turn`, `gap_mean`, `gap_max`.
     """
-    selected = set(rewards.filter("selected").select("step", "group", "item").iter_rows())
-    trajectories = [t for t in from_frame(turns) if (t.policy_step, t.group, t.item) in selected]
     rows: list[tuple[int, int, int, int, float, float]] = []
     for index, values in sorted(gaps.items()):
-        trajectory = trajectories[index]
-        place = -1  # the first token of the sequence has no log-probability
-        for number, turn in enumerate(trajectory.turns):
-            start = place + len(turn.context_ids)
-            place = start + len(turn.completion_ids)
-            measured = values[max(start, 0) : place]
+        row = experience[index]
+        for number, (start, end) in enumerate(row.spans):
+            measured = values[max(start - 1, 0) : end - 1]  # the first token of the sequence has no log-probability
             measured = measured[~np.isnan(measured)]
             if len(measured):
-                key = (trajectory.policy_step, trajectory.group, trajectory.item)
-                rows.append((*key, number, float(measured.mean()), float(measured.max())))
+                rows.append((*row.key, number, float(measured.mean()), float(measured.max())))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 

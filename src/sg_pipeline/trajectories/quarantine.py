@@ -14,7 +14,6 @@ from sg_pipeline.trajectories.schema import (
     ANY,
     GROUP_KEY,
     TRAJECTORY_KEY,
-    ValidTable,
     group_faults,
     trajectory_faults,
     turn_faults,
@@ -73,7 +72,7 @@ def gate(
             f"validate.max_quarantined_share = {config.max_quarantined_share} allows; look at the step's trajectories, "
             f"or raise the limit"
         )
-    return ValidTable.validate(valid), quarantined
+    return valid, quarantined
 
 
 def _judge_groups(sound: pl.DataFrame, group_size: int, config: GateConfig) -> pl.DataFrame:

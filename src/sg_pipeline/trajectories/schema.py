@@ -63,9 +63,13 @@ class RolloutTable(pa.DataFrameModel):
     segments: pl.List(pl.Int8)  # type: ignore[valid-type]
 
     class Config:
-        """No column more, no column less."""
+        """Reject missing and extra columns."""
 
         strict = True
+
+
+COLUMNS: dict[str, pl.DataType] = {name: column.dtype.type for name, column in RolloutTable.to_schema().columns.items()}
+"""Column -> type in polars, in order."""
 
 
 def turn_faults(vocabulary: int = ANY) -> dict[str, pl.Expr]:

@@ -205,7 +205,7 @@ def train(
         "memory": memory,
         "machine": machine(policy.model.device),
     }
-    return metrics, gap_table(validated, rewards, trained.gaps), policy
+    return metrics, gap_table(experience, trained.gaps), policy
 
 
 def _check_link(policy: "Policy", step: int) -> None:
