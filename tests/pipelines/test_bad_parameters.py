@@ -22,7 +22,10 @@ from project_copy import REPOSITORY, sentence
         ({"train.learning_rate": "nan"}, "parameter train.learning_rate: "),
         ({"train.loss_type": "ppo"}, "parameter train.loss_type: input should be 'grpo', 'dapo'"),
         ({"aggregate.schedule.full": 0.9}, "activation <= full <= annealing, found 0.0, 0.9, 0.875"),
-        ({"aggregate.schedule.kind": "x"}, "aggregate.schedule.kind: unknown trust schedule 'x': did you mean 'trapezoid'?"),
+        (
+            {"aggregate.schedule.kind": "x"},
+            "aggregate.schedule.kind: unknown trust schedule 'x': did you mean 'trapezoid'?",
+        ),
         ({"environment.name": "alfwold"}, "unknown environment 'alfwold': did you mean 'alfworld'?"),
         ({"base_model.device": "gpu"}, "parameter base_model.device: must be 'cpu' or 'cuda' (found 'gpu')"),
         ({"run": 3}, "parameter run: input should be a valid dictionary"),

@@ -18,10 +18,9 @@ from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.training.base_policy import make_base_policy
-from sg_pipeline.training.batching import EncodedDemonstration
 from sg_pipeline.training.experience import ExperienceRow
+from sg_pipeline.training.imitation import EncodedDemonstration, WarmStartConfig, warm_start
 from sg_pipeline.training.learner import train_step
-from sg_pipeline.training.warm_start import WarmStartConfig, warm_start
 
 pytest.importorskip("peft")
 LORA = LoraConfig(rank=4, alpha=8)

@@ -22,7 +22,7 @@ from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.sampling.two_call import TwoCallSampler
-from sg_pipeline.training.warm_start import imitation_loss
+from sg_pipeline.training.imitation import imitation_loss
 from sg_pipeline.trajectories.types import Segment
 
 GUIDANCE, ACTION = int(Segment.GUIDANCE), int(Segment.ACTION)

@@ -9,9 +9,8 @@ from sg_pipeline.config.base_model import LoraConfig
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.policies.policy import Policy
-from sg_pipeline.training.batching import EncodedDemonstration
+from sg_pipeline.training.imitation import EncodedDemonstration, WarmStartConfig, imitation_loss, warm_start
 from sg_pipeline.training.learner import train_step
-from sg_pipeline.training.warm_start import WarmStartConfig, imitation_loss, warm_start
 
 SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 LLAMA = {**SIZE, "num_key_value_heads": 1, "head_dim": 16, "intermediate_size": 48, "attention_dropout": 0.5}

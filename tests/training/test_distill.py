@@ -11,8 +11,7 @@ from sg_pipeline.agents.handover import GuidedFormat
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.config.distill import DistillConfig
 from sg_pipeline.errors import ConfigurationError, DataError
-from sg_pipeline.training.agreement import guidance_agreement
-from sg_pipeline.training.distill import distill, encode_guidance, read_lessons
+from sg_pipeline.training.distill import distill, encode_guidance, guidance_agreement, read_lessons
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
 

@@ -14,9 +14,16 @@ from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.checkpoint import load_policy, read_manifest, save_policy
 from sg_pipeline.randomness import stream
-from sg_pipeline.training.batching import EncodedDemonstration, StreamPosition, stream_batches
-from sg_pipeline.training.demonstrations import encode_demonstration
-from sg_pipeline.training.warm_start import WarmStartConfig, WarmStartProgress, imitation_loss, warm_start
+from sg_pipeline.training.imitation import (
+    EncodedDemonstration,
+    StreamPosition,
+    WarmStartConfig,
+    WarmStartProgress,
+    encode_demonstration,
+    imitation_loss,
+    stream_batches,
+    warm_start,
+)
 from sg_pipeline.trajectories.types import Polarity
 
 

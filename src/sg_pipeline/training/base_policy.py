@@ -18,11 +18,11 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import add_adapters, has_adapters
 from sg_pipeline.policies.compute import shorten_frozen
 from sg_pipeline.randomness import derive_seed, stream
-from sg_pipeline.training.batching import EncodedDemonstration
+from sg_pipeline.training.imitation import EncodedDemonstration
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
-    from sg_pipeline.training.warm_start import WarmStartProgress
+    from sg_pipeline.training.imitation import WarmStartProgress
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def make_base_policy(
 def _warm_start(config: BaseModelConfig, benchmark: Benchmark, demonstrator: Demonstrator, seed: int) -> "Policy":
     from sg_pipeline.policies.tiny import build_tiny
     from sg_pipeline.policies.tokenizer import build_tokenizer
-    from sg_pipeline.training.warm_start import warm_start
+    from sg_pipeline.training.imitation import warm_start
 
     policy = build_tiny(config.tiny, build_tokenizer(benchmark.vocabulary()), derive_seed(seed, "base_model"))
     for number, stage in enumerate(config.warm_start):
@@ -117,7 +117,7 @@ def _demonstrations(
     """Yield fresh demonstrations without end; number i depends on `seed` and i alone."""
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.prompts import load_prompts
-    from sg_pipeline.training.demonstrations import encode_demonstration
+    from sg_pipeline.training.imitation import encode_demonstration
 
     prompts = load_prompts(PROMPTS)
     formats = {guided: AgentFormat(policy.tokenizer, prompts, guidance=guided) for guided in (True, False)}

@@ -10,6 +10,7 @@ actions, which nobody asks a guide for.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,23 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from sg_pipeline.agents.handover import Handover
+from sg_pipeline.config.base_model import WarmStartConfig
 from sg_pipeline.config.distill import DistillConfig
 from sg_pipeline.config.rollout import GateConfig
 from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.policies.adapters import causal_model
+from sg_pipeline.policies.compute import computing
 from sg_pipeline.randomness import derive_seed, stream
-from sg_pipeline.training.batching import EncodedDemonstration
+from sg_pipeline.training.batching import group_by_length
+from sg_pipeline.training.imitation import EncodedDemonstration, warm_start
 from sg_pipeline.trajectories.frame import from_frame
 from sg_pipeline.trajectories.quarantine import gate
-from sg_pipeline.trajectories.types import Segment, Trajectory
+from sg_pipeline.trajectories.types import Polarity, Segment, Trajectory, Turn
 
 if TYPE_CHECKING:
+    import torch
+
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.policies.policy import Policy
 
@@ -103,14 +111,11 @@ def distill(
     Returns:
         JSON-ready: `source`, `source_steps`, `trajectories` (`recorded`, `training`, `held_out`),
         `trajectories_sha256` of what was trained on, `training` (figures of `warm_start`), `held_out` (`before` and
-        `after`, see `training.agreement.guidance_agreement`).
+        `after`, see `guidance_agreement`).
 
     Raises:
         DataError: the trajectories were written with another tokenizer.
     """
-    from sg_pipeline.training.agreement import guidance_agreement
-    from sg_pipeline.training.warm_start import WarmStartConfig, warm_start
-
     _check_tokenizer(lessons, agent_format, policy.vocabulary())
     examples = [encode_guidance(one) for one in lessons.training]
     tokens = config.epochs * sum(len(example.input_ids) for example in examples)
@@ -213,3 +218,83 @@ def _digest(examples: Sequence[EncodedDemonstration]) -> str:
     for example in examples:
         digest.update(f"{example.input_ids}{example.loss_mask}".encode())
     return digest.hexdigest()[:16]
+
+
+def guidance_agreement(policy: Policy, trajectories: Sequence[Trajectory], batch_tokens: int) -> dict[str, Any]:
+    """Compare the likeliest guidance of `policy` with the recorded one, turn by turn, after the recorded history.
+
+    A verdict agrees where each token up to its end is the policy's likeliest one after those before: then, and only
+    then, would the policy write it at temperature 0. Even the teacher does not reach 1, where it sampled.
+
+    Args:
+        policy: not changed.
+        trajectories: of the teacher; turns whose guidance was not parsed are left out.
+        batch_tokens: tokens in memory at once, padding included.
+
+    Returns:
+        JSON-ready: `turns`; `loss`, mean cross-entropy of the guidance's tokens; `verdict`, share of turns whose
+        verdict agrees; `guidance`, share of turns in which every token does; `labels`: by the teacher's verdict its
+        `share` of the turns and the `verdict` agreement there (None where it gave none).
+    """
+    turns, hits, whole = Counter[str](), Counter[str](), 0
+    loss, tokens = 0.0, 0
+    handover = Handover(policy.tokenizer)
+    for one, correct, surprise in _scored(policy, trajectories, batch_tokens):
+        label = str(one.polarity)
+        turns[label] += 1
+        # Reasoning before it is no guidance.
+        verdict = handover.verdict_length(one.completion_ids) - one.segments.index(int(Segment.GUIDANCE))
+        hits[label] += all(correct[: max(0, verdict)])
+        whole += all(correct)
+        loss += sum(surprise)
+        tokens += len(surprise)
+    total = sum(turns.values())
+    return {
+        "turns": total,
+        "loss": loss / tokens if tokens else None,
+        "verdict": sum(hits.values()) / total if total else None,
+        "guidance": whole / total if total else None,
+        "labels": {
+            label: {
+                "share": turns[label] / total if total else None,
+                "verdict": hits[label] / turns[label] if turns[label] else None,
+            }
+            for label in map(str, Polarity)
+        },
+    }
+
+
+def _scored(
+    policy: Policy, trajectories: Sequence[Trajectory], batch_tokens: int
+) -> Iterator[tuple[Turn, list[bool], list[float]]]:
+    """Yield each turn with guidance, and of its guidance's tokens: whether it is the likeliest one, and -log pi."""
+    import torch
+
+    model = causal_model(policy.model)
+    sequences = [[token for token, _, _ in one.tokens()] for one in trajectories]
+    with torch.no_grad(), computing(policy.compute, model.device):
+        for group in group_by_length([len(ids) for ids in sequences], batch_tokens):
+            width = max(len(sequences[i]) for i in group)
+            pad = policy.tokenizer.pad_token_id or 0
+            ids = torch.tensor([sequences[i] + [pad] * (width - len(sequences[i])) for i in group])
+            ids = ids.to(model.device)
+            hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            for row, i in enumerate(group):
+                for turn, places in _guidance_places(trajectories[i]):
+                    wanted = ids[row, places]
+                    logits = model.get_output_embeddings()(hidden[row, places - 1]).float()
+                    surprise = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+                    yield turn, (logits.argmax(-1) == wanted).tolist(), surprise.tolist()
+
+
+def _guidance_places(trajectory: Trajectory) -> Iterator[tuple[Turn, torch.Tensor]]:
+    """Yield each turn with guidance and where in the trajectory its guidance's tokens stand."""
+    import torch
+
+    start = 0
+    for turn in trajectory.turns:
+        start += len(turn.context_ids)
+        if turn.guidance_parsed:
+            guidance = [i for i, segment in enumerate(turn.segments) if segment == Segment.GUIDANCE]
+            yield turn, start + torch.tensor(guidance)
+        start += len(turn.completion_ids)

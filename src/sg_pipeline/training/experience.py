@@ -94,10 +94,12 @@ def experience_table(
     Raises:
         DataError: a trajectory has no advantage, or an advantage no trajectory.
     """
-    advantages = {
-        (step, group, item): value if selected else None
-        for step, group, item, selected, value in rewards.select(*TRAJECTORY_KEY, "selected", "advantage").iter_rows()
-    }
+    advantages: dict[tuple[int, int, int], float | list[float]] = {}
+    chosen: set[tuple[int, int, int]] = set()
+    for step, group, item, selected, value in rewards.select(*TRAJECTORY_KEY, "selected", "advantage").iter_rows():
+        advantages[step, group, item] = value
+        if selected:
+            chosen.add((step, group, item))
     played: dict[tuple[int, int, int], list[tuple[list[int], list[int], list[float], list[int]]]] = {}
     columns = (*TRAJECTORY_KEY, "context_ids", "completion_ids", "logprobs", "segments")
     for step, group, item, *tokens in turns.sort(*TRAJECTORY_KEY, "turn").select(columns).iter_rows():
@@ -107,11 +109,7 @@ def experience_table(
             f"The rewards do not belong to these trajectories: {len(played)} trajectories, {rewards.height} "
             f"rewards, {len(set(played) & set(advantages))} in common; aggregate the step again."
         )
-    return [
-        _experience_row(key, parts, advantages[key], own)
-        for key, parts in played.items()
-        if advantages[key] is not None
-    ]
+    return [_experience_row(key, played[key], advantages[key], own) for key in played if key in chosen]
 
 
 def _experience_row(

@@ -2,9 +2,9 @@
 
     experience ─► plan_updates (shuffle, cut) ─► ReplayTrainer (TRL) ─► weights, optimizer state, metrics
 
-The trainer is built anew for each step and AdamW's memory travels on the policy, so a step depends on the policy,
-the experience, the parameters, the seed and the step's number alone: a resumed run equals an
-uninterrupted one bit for bit on CPU.
+A trainer is built for each step and the optimizer state travels on the policy, so a step depends on the policy, the
+experience, the parameters, the seed and the step's number alone: a resumed run equals an uninterrupted one bit for bit
+on CPU. Building costs 18 ms, exporting and importing the state 0.8 ms (tiny policy; a step takes 2 to 3 s).
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.policies.compute import computing
 from sg_pipeline.randomness import derive_seed, stream
-from sg_pipeline.training.divergence import broken_weights, diverged
 from sg_pipeline.training.experience import ExperienceRow, UpdatePlan, plan_updates
-from sg_pipeline.training.marks import unmarked
-from sg_pipeline.training.one_gpu import on_one_gpu
-from sg_pipeline.training.optimizer_state import export_state, import_state
-from sg_pipeline.training.reference import attach, reference_of
+from sg_pipeline.training.reference import reference_of
 from sg_pipeline.training.sharding import hand_back, learning_copy
 from sg_pipeline.training.sharing import Measured, of_all, own_part
+from sg_pipeline.training.trainer_support import (
+    broken_weights,
+    diverged,
+    export_state,
+    import_state,
+    on_one_gpu,
+    unmarked,
+)
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -145,7 +149,7 @@ def train_step(
         trainer: Any = _build_trainer(policy, plan, config, step, seed=seed, temperature=temperature, folder=folder)
         trainer.whose = live.describe()
         if measured_from is not None:
-            attach(trainer, measured_from, config.beta)
+            trainer.measure_from(measured_from, config.beta)
         trainer.feed(experience, plan, config, policy.tokenizer.pad_token_id or 0)
         try:
             # The trainer's loop starts with a full garbage collection: spare it the objects of everything else.
@@ -227,7 +231,7 @@ def _build_trainer(
         importance_sampling_level=config.importance_sampling_level,
         epsilon=config.epsilon,
         epsilon_high=config.epsilon_high,
-        beta=0.0,  # the reference is ours, see `reference.attach`
+        beta=0.0,  # the reference is ours, see `ReplayTrainer.measure_from`
         use_bias_correction_kl=config.use_bias_correction_kl,
         router_aux_loss_coef=0.0,  # of a mixture of experts, see docs/training.md
         max_completion_length=config.max_completion_length,

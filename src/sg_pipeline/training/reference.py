@@ -17,7 +17,6 @@ from sg_pipeline.policies.policy import Reference
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
-    from sg_pipeline.training.trl_trainer import ReplayTrainer
 
 
 def reference_of(policy: Policy, folder: Path | str) -> Reference:
@@ -40,27 +39,6 @@ def reference_of(policy: Policy, folder: Path | str) -> Reference:
                 shorten_frozen(model)
         policy.reference = Reference(folder, model)
     return policy.reference
-
-
-def attach(trainer: ReplayTrainer, reference: Reference, beta: float) -> None:
-    """Give a trainer that was built without a KL term its weight and its reference, as TRL's constructor does.
-
-    TRL's own constructor would read the reference from the disk, and copy adapters as they are now.
-    """
-    from trl.models.utils import prepare_deepspeed, prepare_fsdp
-    from trl.trainer.utils import add_fused_lm_head
-
-    trainer.beta = beta
-    model: Any = reference.model
-    if model is not None:
-        add_fused_lm_head(model, temperature=trainer.temperature)
-        if trainer.is_deepspeed_enabled:
-            model = prepare_deepspeed(model, trainer.accelerator)
-        elif trainer.is_fsdp_enabled:
-            model = prepare_fsdp(model, trainer.accelerator)
-        else:
-            model = trainer.accelerator.prepare_model(model, evaluation_mode=True)
-    trainer.ref_model = model
 
 
 @contextmanager

@@ -29,19 +29,22 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 import torch
 from transformers import PreTrainedModel
 from trl import GRPOTrainer
+from trl.models.utils import prepare_deepspeed, prepare_fsdp
+from trl.trainer.utils import add_fused_lm_head
 
 from sg_pipeline.distributed.strategy import is_sharded
 from sg_pipeline.distributed.world import world
 from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.policies.compute import without_noise
-from sg_pipeline.training.divergence import diverged
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
 from sg_pipeline.training.reference import without_adapters
 from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
 from sg_pipeline.training.token_logps import fused_token_logps, policy_token_logps
+from sg_pipeline.training.trainer_support import diverged
 
 if TYPE_CHECKING:
     from sg_pipeline.config.train import TrainConfig
+    from sg_pipeline.policies.policy import Reference
 
 _LOGIT_TRANSFORMS = (
     "final_logit_softcapping",
@@ -83,6 +86,23 @@ class ReplayTrainer(GRPOTrainer):
         self.use_vllm = config.sampler_correction != "none"
         if self.use_vllm:
             self._recompute_old()
+
+    def measure_from(self, reference: Reference, beta: float) -> None:
+        """Set weight and reference of the KL term, as TRL's constructor does.
+
+        TRL's own constructor would read the reference from disk, and copy adapters as they are now.
+        """
+        self.beta = beta
+        model: Any = reference.model
+        if model is not None:
+            add_fused_lm_head(model, temperature=self.temperature)
+            if self.is_deepspeed_enabled:
+                model = prepare_deepspeed(model, self.accelerator)
+            elif self.is_fsdp_enabled:
+                model = prepare_fsdp(model, self.accelerator)
+            else:
+                model = self.accelerator.prepare_model(model, evaluation_mode=True)
+        self.ref_model = model
 
     def get_train_dataloader(self) -> Any:
         """Return the planned micro-batches."""
