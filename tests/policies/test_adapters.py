@@ -10,9 +10,10 @@ from sg_pipeline.config.base_model import BaseModelConfig, LoraConfig, TinyConfi
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError, ConfigurationError
-from sg_pipeline.policies.adapters import add_adapters, causal_model, merge
-from sg_pipeline.policies.checkpoint import load_policy, read_manifest, save_policy
+from sg_pipeline.policies.adapters import add_adapters
+from sg_pipeline.policies.checkpoint import load_policy, merge, read_manifest, save_policy
 from sg_pipeline.policies.compute import computing, shorten_frozen
+from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream

@@ -9,7 +9,7 @@ user of PEFT can `PeftModel.from_pretrained(base, folder)` or `AutoPeftModelForC
 
 As ordinary weights, for whoever wants no PEFT (vLLM, transformers alone):
 
-    python -c "from sg_pipeline.policies.adapters import merge; merge('data/06_models/RUN/final', 'merged')"
+    python -c "from sg_pipeline.policies.checkpoint import merge; merge('data/06_models/RUN/final', 'merged')"
 """
 
 from __future__ import annotations
@@ -19,41 +19,17 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.config.base_model import LoraConfig
 from sg_pipeline.errors import CheckpointError, ConfigurationError
+from sg_pipeline.policies.policy import AdapterBase, Policy, has_adapters
 from sg_pipeline.randomness import derive_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from sg_pipeline.policies.policy import Policy
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterBase:
-    """The model that adapters belong to.
-
-    Attributes:
-        path: its folder, or its hub id.
-        revision: of the hub id.
-        dtype: type of its weights.
-        digest: sha256 of its weights.
-    """
-
-    path: str
-    revision: str | None
-    dtype: str
-    digest: str
-
-
-def causal_model(model: Any) -> PreTrainedModel:
-    """Return the causal language model itself: `model`, or the one inside PEFT's wrapper, adapters in place."""
-    inner: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return inner
 
 
 def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | None, seed: int) -> None:
@@ -76,7 +52,7 @@ def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | 
     if has_adapters(policy):
         raise ConfigurationError(
             f"base_model.lora is set, but the base policy in '{path}' has adapters already: leave it out to train "
-            f"these on, or merge them first (sg_pipeline.policies.adapters.merge)"
+            f"these on, or merge them first (sg_pipeline.policies.checkpoint.merge)"
         )
     policy.adapter_base = AdapterBase(path, revision, str(model.dtype).removeprefix("torch."), weights_digest(model))
     targets = config.target_modules if config.target_modules == "all-linear" else list(config.target_modules)
@@ -102,11 +78,6 @@ def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | 
     made.eval()
 
 
-def has_adapters(policy: Policy) -> bool:
-    """Whether the policy is trained by adapters."""
-    return policy.adapter_base is not None
-
-
 def has_adapter_dropout(policy: Policy) -> bool:
     """Whether dropout of its adapters makes the policy that is trained another one than the policy that samples."""
     model: Any = policy.model
@@ -129,28 +100,22 @@ def save_adapters(policy: Policy, folder: Path) -> dict[str, Any]:
     return entry
 
 
-def load_adapters(folder: Path, manifest: dict[str, Any], device: str) -> Policy:
-    """Return the policy whose adapters lie in `folder`, over its base; what else the manifest says is not set.
+def put_adapters(policy: Policy, folder: Path, said: dict[str, Any], path: str) -> Policy:
+    """Put the adapters in `folder` over their base.
 
     Args:
-        folder: see the module.
-        manifest: the folder's.
-        device: where the model goes.
+        policy: the base.
+        folder: of the checkpoint.
+        said: of the base, by the folder's manifest.
+        path: where the base was found.
 
     Raises:
-        CheckpointError: the base is not there, or its weights are not those that the adapters were trained on.
+        CheckpointError: the base's weights are not those that the adapters were trained on.
         ConfigurationError: PEFT is not installed.
     """
     from transformers import AutoTokenizer
 
     peft = _peft()
-    said = manifest["adapter"]
-    try:
-        policy, path = _load_base(folder, said, device)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"the adapters in '{folder}' belong to the base model '{said['path']}', which cannot be read: {error}"
-        ) from error
     found = weights_digest(policy.model)
     if found != said["digest"]:
         raise CheckpointError(
@@ -166,27 +131,6 @@ def load_adapters(folder: Path, manifest: dict[str, Any], device: str) -> Policy
     return policy
 
 
-def merge(folder: Path | str, target: Path | str) -> None:
-    """Write the policy in `folder` to `target`, with its adapters added to its weights, in float32.
-
-    In a shorter type most of what adapters add is lost: it is less than half the distance to the next number.
-
-    Raises:
-        CheckpointError: `folder` holds no adapters, or their base is not there.
-    """
-    from sg_pipeline.policies.checkpoint import read_manifest, save_policy
-
-    manifest = read_manifest(folder)
-    if "adapter" not in manifest:
-        raise CheckpointError(f"the policy in '{folder}' has no adapters: there is nothing to merge.")
-    policy = load_adapters(Path(folder), manifest, "cpu")
-    model: Any = policy.model.float()
-    policy.model = model.merge_and_unload()
-    policy.adapter_base = None
-    policy.step, policy.name, policy.compute = manifest["step"], manifest["name"], "weights"
-    save_policy(policy, target)
-
-
 def weights_digest(model: PreTrainedModel) -> str:
     """Return the sha256 of a model's weights, names, types and shapes included: about a second for each gigabyte."""
     import torch
@@ -196,18 +140,6 @@ def weights_digest(model: PreTrainedModel) -> str:
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _load_base(folder: Path, said: dict[str, Any], device: str) -> tuple[Policy, str]:
-    """Return the base policy and where it lies: as the manifest says, seen from the checkpoint's own folder."""
-    from sg_pipeline.policies.checkpoint import checkpoint_exists, load_policy
-    from sg_pipeline.policies.pretrained import load_pretrained
-
-    near = (folder / said["path"]).resolve()
-    path = str(near) if near.is_dir() else said["path"]
-    if checkpoint_exists(path):
-        return load_policy(path, device=device), path
-    return load_pretrained(path, dtype=said["dtype"], revision=said["revision"], device=device), path
 
 
 @contextmanager

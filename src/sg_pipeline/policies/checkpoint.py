@@ -19,15 +19,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sg_pipeline.config.checkpoints import SHARD_SIZE, shard_bytes
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.files import atomic_write
+from sg_pipeline.policies.adapters import put_adapters, save_adapters
+from sg_pipeline.policies.compute import shorten_frozen
 from sg_pipeline.policies.optimizer_files import load_optimizer, save_optimizer
-
-if TYPE_CHECKING:
-    from sg_pipeline.policies.policy import Policy
+from sg_pipeline.policies.policy import Policy, has_adapters
+from sg_pipeline.policies.pretrained import load_pretrained
 
 FORMAT_VERSION = 1
 MANIFEST = "policy.json"
@@ -50,8 +51,6 @@ def save_policy(
         notes: JSON values to keep beside them, see `read_manifest`.
         max_shard_size: of a file of weights or of optimizer state, see `policies.config`.
     """
-    from sg_pipeline.policies.adapters import has_adapters, save_adapters
-
     folder = Path(folder)
     _finish_replacement(folder)
     new, old = _siblings(folder)
@@ -94,10 +93,6 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
         CheckpointError: the folder or a file is missing, truncated or changed, or of an unknown format; or it was
             pruned.
     """
-    from sg_pipeline.policies.adapters import load_adapters
-    from sg_pipeline.policies.compute import shorten_frozen
-    from sg_pipeline.policies.pretrained import load_pretrained
-
     folder = Path(folder)
     manifest = read_manifest(folder)
     if manifest.get(PRUNED):
@@ -117,7 +112,7 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
             )
     with _no_progress_bars():
         if "adapter" in manifest:
-            policy = load_adapters(folder, manifest, device)
+            policy = _load_adapters(folder, manifest["adapter"], device)
         else:
             policy = load_pretrained(str(folder), device=device)
     policy.step = manifest["step"]
@@ -127,6 +122,25 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
         shorten_frozen(policy.model)
     policy.optimizer_state = load_optimizer(folder, manifest["files"], device)
     return policy
+
+
+def merge(folder: Path | str, target: Path | str) -> None:
+    """Write the policy in `folder` to `target`, with its adapters added to its weights, in float32.
+
+    In a shorter type most of what adapters add is lost: it is less than half the distance to the next number.
+
+    Raises:
+        CheckpointError: `folder` holds no adapters, or their base is not there.
+    """
+    manifest = read_manifest(folder)
+    if "adapter" not in manifest:
+        raise CheckpointError(f"the policy in '{folder}' has no adapters: there is nothing to merge.")
+    policy = _load_adapters(Path(folder), manifest["adapter"], "cpu")
+    model: Any = policy.model.float()
+    policy.model = model.merge_and_unload()
+    policy.adapter_base = None
+    policy.step, policy.name, policy.compute = manifest["step"], manifest["name"], "weights"
+    save_policy(policy, target)
 
 
 def prune_policy(folder: Path | str) -> int:
@@ -212,6 +226,22 @@ def checkpoint_exists(folder: Path | str) -> bool:
     folder = Path(folder)
     _finish_replacement(folder)
     return (folder / MANIFEST).is_file()
+
+
+def _load_adapters(folder: Path, said: dict[str, Any], device: str) -> Policy:
+    """Return the policy whose adapters are in `folder`, over its base, which may have moved together with it."""
+    near = (folder / said["path"]).resolve()
+    path = str(near) if near.is_dir() else said["path"]
+    try:
+        if checkpoint_exists(path):
+            base = load_policy(path, device=device)
+        else:
+            base = load_pretrained(path, dtype=said["dtype"], revision=said["revision"], device=device)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the adapters in '{folder}' belong to the base model '{said['path']}', which cannot be read: {error}"
+        ) from error
+    return put_adapters(base, folder, said, path)
 
 
 def _glance(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.config.base_model import Compute
-from sg_pipeline.policies.adapters import causal_model
+from sg_pipeline.policies.policy import causal_model
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from sg_pipeline.config.base_model import Compute
-    from sg_pipeline.policies.adapters import AdapterBase
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterBase:
+    """The model that adapters belong to.
+
+    Attributes:
+        path: its folder, or its hub id.
+        revision: of the hub id.
+        dtype: type of its weights.
+        digest: sha256 of its weights.
+    """
+
+    path: str
+    revision: str | None
+    dtype: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +96,14 @@ class Policy:
     def parameter_count(self) -> int:
         """Return the number of weights, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+def causal_model(model: Any) -> PreTrainedModel:
+    """Return the causal language model itself: `model`, or the one inside PEFT's wrapper, adapters in place."""
+    inner: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner
+
+
+def has_adapters(policy: Policy) -> bool:
+    """Whether the policy is trained by adapters."""
+    return policy.adapter_base is not None

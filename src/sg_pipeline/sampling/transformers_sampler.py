@@ -16,8 +16,8 @@ import torch
 
 from sg_pipeline.config.base_model import Compute
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.policies.compute import computing
+from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.sampling.base import Completion, StopWhen, check_numbers
 from sg_pipeline.sampling.draw import draw
 from sg_pipeline.sampling.kv_cache import BLOCK, RowCache

@@ -15,8 +15,9 @@ from sg_pipeline.distributed.start import unused_gpus
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.benchmark import Benchmark, Demonstrator
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.policies.adapters import add_adapters, has_adapters
+from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.policies.compute import shorten_frozen
+from sg_pipeline.policies.policy import has_adapters
 from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.training.imitation import EncodedDemonstration
 
@@ -86,7 +87,7 @@ def make_base_policy(
     if has_adapters(policy) and policy.compute != config.compute:
         raise ConfigurationError(
             f"base_model.compute is {config.compute!r}, but the adapters in '{path}' were trained with "
-            f"{policy.compute!r}: set it to that, or merge them first (sg_pipeline.policies.adapters.merge)"
+            f"{policy.compute!r}: set it to that, or merge them first (sg_pipeline.policies.checkpoint.merge)"
         )
     policy.step, policy.optimizer_state, policy.compute = 0, None, config.compute
     if config.lora is not None:

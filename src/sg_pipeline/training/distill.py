@@ -23,8 +23,8 @@ from sg_pipeline.config.base_model import WarmStartConfig
 from sg_pipeline.config.distill import DistillConfig
 from sg_pipeline.config.rollout import GateConfig
 from sg_pipeline.errors import ConfigurationError, DataError
-from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.policies.compute import computing
+from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.training.batching import group_by_length
 from sg_pipeline.training.imitation import EncodedDemonstration, warm_start

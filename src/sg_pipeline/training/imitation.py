@@ -30,8 +30,8 @@ from sg_pipeline.config.base_model import WarmStartConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.demonstration import Demonstration
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.policies.compute import computing, without_noise
+from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.randomness import stream
 from sg_pipeline.training.batching import group_by_length
 from sg_pipeline.training.trainer_support import broken_weights, diverged, export_state, import_state, on_one_gpu

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg_pipeline.policies.adapters import has_adapters
 from sg_pipeline.policies.compute import shorten_frozen
-from sg_pipeline.policies.policy import Reference
+from sg_pipeline.policies.policy import Reference, has_adapters
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy

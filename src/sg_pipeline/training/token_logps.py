@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from sg_pipeline.policies.adapters import causal_model
+from sg_pipeline.policies.policy import causal_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

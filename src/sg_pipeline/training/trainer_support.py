@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.errors import CheckpointError
-from sg_pipeline.policies.adapters import causal_model
+from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.training.sharding import placed_like
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from trl.trainer.utils import add_fused_lm_head
 
 from sg_pipeline.distributed.strategy import is_sharded
 from sg_pipeline.distributed.world import world
-from sg_pipeline.policies.adapters import causal_model
 from sg_pipeline.policies.compute import without_noise
+from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
 from sg_pipeline.training.reference import without_adapters
 from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
