@@ -10,18 +10,17 @@ compares; it works on top of any environment of Kedro's, which a second `--env` 
 
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
 
 from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, KNOWN, load_benchmark_class
 from sg_pipeline.config.layers import METHODS, environment_file, environment_parameters, method_parameters, method_title
 from sg_pipeline.errors import ConfigurationError
-
-__all__ = ["CONFIG_LOADER_ARGS", "MethodConfigLoader", "method_parameters", "method_title"]
 
 CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
@@ -39,20 +38,27 @@ class MethodConfigLoader(OmegaConfigLoader):
     def __init__(
         self, conf_source: str, env: str | None = None, runtime_params: dict[str, Any] | None = None, **named: Any
     ) -> None:
-        """Find out which benchmark is in force, and name the run after it where it has no name: the catalog needs one.
+        """Read the layers of parameters, find out which benchmark is in force, and name the run where it has no name.
 
-        A method's run is named after method and seed. A benchmark's name goes before, but for the default one.
+        The catalog needs the name. A method's run is named after method and seed; the name of a benchmark other than
+        the default one is put before it.
         """
-        # Read by a loader of its own: this one keeps what it has once resolved.
-        plain = OmegaConfigLoader(conf_source, env, runtime_params, **named)
-        parameters, given = plain["parameters"], runtime_params or {}
-        self._environment, self._benchmark = _in_force(Path(conf_source), parameters, given)
+        given = runtime_params or {}
+        # Whether a layer names an environment must show without what --params say of it.
+        unnamed = {**given, "environment": {k: v for k, v in given.get("environment", {}).items() if k != "name"}}
+        reader = OmegaConfigLoader(conf_source, env, unnamed, **named)
+        conf, run_env = Path(conf_source), env or reader.default_run_env
+        self._layers = [(conf, _read_layer(reader, reader.base_env))]
+        if run_env != reader.base_env:
+            self._layers.append((conf / run_env, _read_layer(reader, run_env)))
+        parameters = _merged(*(layer for _, layer in self._layers), given)
+        self._environment, self._benchmark = _in_force(conf, parameters, given)
         names = {}
         if method := _value(given, "run", "method"):
             names["run"] = f"{method}-seed{_value(parameters, 'run', 'seed') or 0}"
         if self._benchmark != DEFAULT:
-            shared = {key.removesuffix("_name"): str(name) for key, name in plain["globals"].items()}
-            default = (env or plain.default_run_env) == plain.base_env and not names
+            shared = {key.removesuffix("_name"): str(name) for key, name in reader["globals"].items()}
+            default = run_env == reader.base_env and not names
             names = {section: f"{self._benchmark}-{name}" for section, name in {**shared, **names}.items()}
             if default:
                 names["run"] = self._benchmark
@@ -64,41 +70,40 @@ class MethodConfigLoader(OmegaConfigLoader):
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         """Return the configuration of a kind; see `OmegaConfigLoader`."""
-        content = super().__getitem__(key)
         if key != "parameters" or key in self:
-            return content
+            return super().__getitem__(key)
+        layers: list[Mapping[str, Any]] = []
+        for (folder, layer), unnamed in zip(self._layers, (DEFAULT, self._environment), strict=False):
+            layers += self._with_benchmark(layer, folder, unnamed)
+        content = _merged(*layers, self.runtime_params or {})
         self._add_titles(content.get("study"))
         name = _value(content, "run", "method")
         return content if name is None else self.with_method(content, str(name))
 
-    def _read_raw_config(self, key: str) -> Any:
-        """Read the files of a kind; those of parameters with the benchmark's, before anything is resolved."""
-        base, env, *others = super()._read_raw_config(key)
-        if key == "parameters":
-            conf, name = Path(self.conf_source), self.env or self.default_run_env
-            self._add_benchmark(base, conf, DEFAULT)
-            if name != self.base_env:
-                self._add_benchmark(env, conf / name, self._environment)
-        return base, env, *others
+    def _with_benchmark(self, layer: dict[str, Any], folder: Path, unnamed: str) -> list[dict[str, Any]]:
+        """Return a layer with the benchmark's file in `folder` over it.
 
-    def _add_benchmark(self, layer: dict[Path, Any], folder: Path, unnamed: str) -> None:
-        """Lay the benchmark's file in `folder` over a layer, whose own values for another benchmark do not count.
+        What the layer says for another benchmark is left out.
 
         Args:
-            layer: file -> its content.
-            folder: where the benchmarks' files of this layer are.
-            unnamed: the benchmark that the layer speaks of where it names none.
+            layer: its parameters.
+            folder: that has the benchmarks' files of this layer.
+            unnamed: the benchmark of a layer that names none.
         """
-        named = [name for content in layer.values() if (name := _value(content, "environment", "name"))]
-        if self._environment and self._environment not in (named or [unnamed]):
-            for content in layer.values():
-                _clear(content)
+        if self._environment and self._environment != (_value(layer, "environment", "name") or unnamed):
+            layer = deepcopy(layer)
+            layer.pop("tasks", None)
+            for section, key in (("environment", "arguments"), ("evaluate", "splits")):
+                if isinstance(layer.get(section), dict):
+                    layer[section].pop(key, None)
         path = environment_file(folder, self._benchmark)
-        if path.is_file():
-            layer[path] = OmegaConf.create(environment_parameters(path))
+        if not path.is_file():
+            return [layer]
+        own: Any = OmegaConf.to_container(OmegaConf.create(environment_parameters(path)), resolve=True)
+        return [layer, own]
 
     def _add_titles(self, study: Any) -> None:
-        """Tell the study what its methods are called; a file that cannot be read is told where it is needed."""
+        """Give the study the titles of its methods; a file that cannot be read is reported where it is needed."""
         if isinstance(study, dict):
             known = {path.stem for path in (Path(self.conf_source) / METHODS).glob("*.yml")}
             names = [name for part in ("methods", "offline") for name in study.get(part) or ()]
@@ -109,16 +114,33 @@ class MethodConfigLoader(OmegaConfigLoader):
             study["titles"] = titles
 
     def with_method(self, parameters: dict[str, Any], name: str) -> dict[str, Any]:
-        """Lay the method `name` over `parameters`; what stood after `--params` stays on top."""
-        overlay = method_parameters(Path(self.conf_source), name)
-        merged = OmegaConf.unsafe_merge(parameters, overlay, self.runtime_params or {})
-        return OmegaConf.to_container(merged, resolve=True)  # type: ignore[return-value]
+        """Lay the method `name` over `parameters`; what `--params` say stays on top."""
+        return _merged(parameters, method_parameters(Path(self.conf_source), name), self.runtime_params or {})
+
+
+def _read_layer(reader: OmegaConfigLoader, env: str) -> dict[str, Any]:
+    """Return the parameters in a folder of conf/, resolved."""
+    reader["registered"] = {}
+    reader["registered"]  # any access registers `runtime_params:`, which Kedro takes away while it reads globals
+    folder, patterns = str(Path(reader.conf_source) / env), reader.config_patterns["parameters"]
+    content: dict[str, Any] = reader.load_and_merge_dir_config(folder, patterns, "parameters", set())
+    return content
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the layers merged section by section, later ones on top; lists are replaced."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+            result[key] = _merged(result[key], value) if both else deepcopy(value)
+    return result
 
 
 def _in_force(conf: Path, parameters: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, str]:
     """Return the `environment.name` that counts, and what the benchmark calls itself.
 
-    One that does not exist is passed over here: it is told when the parameters are checked.
+    One that does not exist is passed over here: that is reported when the parameters are checked.
     """
     layers = [given, parameters]
     method = _value(parameters, "run", "method")
@@ -136,13 +158,4 @@ def _in_force(conf: Path, parameters: Mapping[str, Any], given: Mapping[str, Any
 def _value(layer: Mapping[str, Any], section: str, key: str) -> Any:
     """The value of `section.key`, None where there is none, or something else in its place."""
     values = layer.get(section)
-    return values.get(key) if isinstance(values, Mapping | DictConfig) else None
-
-
-def _clear(content: DictConfig) -> None:
-    """Take out of a layer's file what it says for the benchmark that the layer names: another does not inherit it."""
-    if "tasks" in content:
-        content["tasks"] = {}
-    for section, key in (("environment", "arguments"), ("evaluate", "splits")):
-        if isinstance(values := content.get(section), DictConfig):
-            values.pop(key, None)
+    return values.get(key) if isinstance(values, Mapping) else None
