@@ -2,10 +2,12 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from kedro.pipeline import Pipeline
 
+from sg_pipeline.config.kedro_internals import requested_pipelines
 from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.config.study import StudyConfig
 from sg_pipeline.config.tree import Parameters, check_parameters
@@ -97,12 +99,11 @@ def _methods(config: StudyConfig) -> dict[str, Parameters]:
 
 def _wanted(name: str) -> bool:
     """Whether a pipeline is asked for: a mistake in the study's methods must not stop a run that has none."""
-    from kedro.framework.project import pipelines
-
-    requested = pipelines._requested_pipelines
+    requested = requested_pipelines()
     return requested is None or name in requested
 
 
+@cache
 def _embedded() -> MethodConfigLoader:
     conf = Path(__file__).resolve().parents[2] / "conf"
     return MethodConfigLoader(str(conf), **CONFIG_LOADER_ARGS)

@@ -9,6 +9,7 @@ import errno
 import re
 from pathlib import Path
 
+from sg_pipeline.config.kedro_internals import render_failure
 from sg_pipeline.config.layers import ENVIRONMENTS, METHODS
 from sg_pipeline.errors import GO_ON, SgPipelineError, chain_of
 from sg_pipeline.files import ABOUT
@@ -94,7 +95,7 @@ def _of_a_table(chain: list[BaseException]) -> str | None:
     for link in chain:
         if isinstance(link, DataValidationError) and link.mode == "load":
             schema = str(link.validator).rpartition(".")[2]
-            failures = [DataValidationError._render_failure(failure) for failure in link.failures[:3]]
+            failures = [render_failure(failure) for failure in link.failures[:3]]
             return (
                 f"{_file(chain) or link.dataset_name} does not satisfy the schema {schema} ({'; '.join(failures)}); "
                 f"delete it and {GO_ON}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from kedro.framework.context import KedroContext
 
 from sg_pipeline import pipeline_registry
+from sg_pipeline.config.kedro_internals import requested_pipelines
 from sg_pipeline.distributed.world import world
 from sg_pipeline.runs import clock, command_line
 
@@ -37,8 +38,8 @@ class ProjectContext(KedroContext):
         command_line.note(command_line.CommandLine(self.env, str(loader.conf_source), flat(given) if given else {}))
         pipeline_registry.use(check_parameters(raw), lambda name: check_parameters(loader.with_method(raw, name)))
         # An earlier session of the same process may have asked for another graph.
-        requested = pipelines._requested_pipelines
-        pipelines.configure(pipelines._pipelines_module)
+        requested = requested_pipelines()
+        pipelines.configure(pipeline_registry.__name__)
         pipelines.set_requested(requested)
 
 

@@ -9,7 +9,7 @@ from sg_pipeline.config.rewards import RewardConfig
 from sg_pipeline.rewards.credit import Credit
 from sg_pipeline.rewards.dials import FLAT, step_dials
 from sg_pipeline.rewards.returns import trajectory_returns
-from sg_pipeline.trajectories.schema import TRAJECTORY_KEY
+from sg_pipeline.trajectories.types import TRAJECTORY_KEY
 
 
 def aggregate_step(

@@ -8,8 +8,7 @@ R       = scale * R_env + lambda(u) * R_sg           (Self-Guide, arXiv 2604.030
 import polars as pl
 
 from sg_pipeline.config.rewards import PolarityValues
-from sg_pipeline.trajectories.schema import TRAJECTORY_KEY
-from sg_pipeline.trajectories.types import Polarity
+from sg_pipeline.trajectories.types import TRAJECTORY_KEY, Polarity
 
 
 def trajectory_returns(

@@ -14,8 +14,7 @@ import polars as pl
 
 from sg_pipeline.errors import DataError
 from sg_pipeline.training.batching import group_by_length, group_with_least_padding
-from sg_pipeline.trajectories.schema import TRAJECTORY_KEY
-from sg_pipeline.trajectories.types import Segment
+from sg_pipeline.trajectories.types import TRAJECTORY_KEY, Segment
 
 if TYPE_CHECKING:
     import torch

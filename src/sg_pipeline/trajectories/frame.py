@@ -6,8 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from sg_pipeline.trajectories.schema import COLUMNS, SCHEMA_VERSION, TRAJECTORY_KEY
-from sg_pipeline.trajectories.types import Polarity, Task, Trajectory, Turn
+from sg_pipeline.trajectories.types import SCHEMA_VERSION, TRAJECTORY_KEY, Polarity, Task, Trajectory, Turn
 
 _TASK = {field.name: field.name for field in fields(Task)} | {"path": "task_path", "sha256": "task_sha256"}
 """Field of a task -> its column. A turn's fields are called like their columns."""
@@ -17,6 +16,8 @@ _TURN = tuple(field.name for field in fields(Turn))
 
 def to_frame(trajectories: Iterable[Trajectory]) -> pl.DataFrame:
     """Return trajectories as a table with the columns of `schema.RolloutTable`, in the given order."""
+    from sg_pipeline.trajectories.schema import COLUMNS  # pandera takes 0.3 s to import
+
     rows = []
     for trajectory in trajectories:
         whole: dict[str, Any] = {

@@ -10,14 +10,7 @@ import polars as pl
 
 from sg_pipeline.config.rollout import GateConfig
 from sg_pipeline.errors import GO_ON, DataError
-from sg_pipeline.trajectories.schema import (
-    ANY,
-    GROUP_KEY,
-    TRAJECTORY_KEY,
-    group_faults,
-    trajectory_faults,
-    turn_faults,
-)
+from sg_pipeline.trajectories.types import ANY, GROUP_KEY, TRAJECTORY_KEY
 
 
 def gate(
@@ -45,6 +38,8 @@ def gate(
     Raises:
         DataError: more trajectories are unsound than `max_quarantined_share` allows, or there are none.
     """
+    from sg_pipeline.trajectories.schema import trajectory_faults, turn_faults  # pandera takes 0.3 s to import
+
     if frame.is_empty():
         raise DataError(f"step {step} has no trajectories: delete its trajectories.parquet, then {GO_ON}")
     step = frame["step"][0] if step is None else step
@@ -77,6 +72,8 @@ def gate(
 
 def _judge_groups(sound: pl.DataFrame, group_size: int, config: GateConfig) -> pl.DataFrame:
     """Add the column `reason` to what is sound by itself: its group mixes tasks, or is not whole."""
+    from sg_pipeline.trajectories.schema import group_faults
+
     found = pl.col("item").n_unique()
     wanted = group_size if config.incomplete_groups == "drop" else min(2, group_size)
     incomplete = pl.format("group incomplete: {} of {} trajectories are sound", found.over(GROUP_KEY), group_size)

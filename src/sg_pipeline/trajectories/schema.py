@@ -10,21 +10,15 @@ import pandera.polars as pa
 import polars as pl
 from pandera.polars import PolarsData
 
-from sg_pipeline.trajectories.types import Polarity, Segment
-
-SCHEMA_VERSION = 1
-"""Raised whenever a column changes its name, type or meaning."""
-
-TRAJECTORY_KEY = ["step", "group", "item"]
-"""The columns that name one trajectory within a run."""
-
-GROUP_KEY = ["step", "group"]
-"""The columns that name one group."""
-
-TASK_COLUMNS = ["task_id", "environment", "split", "task_type", "task_path", "task_sha256"]
-
-ANY = 2**31
-"""A limit that nothing exceeds."""
+from sg_pipeline.trajectories.types import (
+    ANY,
+    GROUP_KEY,
+    SCHEMA_VERSION,
+    TASK_COLUMNS,
+    TRAJECTORY_KEY,
+    Polarity,
+    Segment,
+)
 
 LOGPROB_TOLERANCE = 1e-5
 """A float32 log-softmax may exceed 0 by rounding."""

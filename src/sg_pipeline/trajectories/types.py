@@ -12,6 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+SCHEMA_VERSION = 1
+"""Raised whenever a column changes its name, type or meaning."""
+
+TRAJECTORY_KEY = ["step", "group", "item"]
+"""The columns that name one trajectory within a run."""
+
+GROUP_KEY = ["step", "group"]
+"""The columns that name one group."""
+
+TASK_COLUMNS = ["task_id", "environment", "split", "task_type", "task_path", "task_sha256"]
+
+ANY = 2**31
+"""A limit that nothing exceeds."""
+
 
 class Polarity(StrEnum):
     """What a guidance says of the trajectory so far."""
