@@ -28,6 +28,7 @@ from sg_pipeline.pipelines import (
     tasks,
     validation,
 )
+from sg_pipeline.runs.steps import BASE_POLICY
 
 # Kedro advises against dots to people who do not mean a namespace; our unrolled steps do.
 warnings.filterwarnings("ignore", message="One or more dataset names contain")
@@ -59,15 +60,15 @@ def register_pipelines() -> dict[str, Pipeline]:
     phases = guidance + coevolve.create_pipeline(p.coevolve, p.aggregate.schedule, guided)
     evaluation = guidance + evaluate.create_pipeline(p.evaluate, guided)
     reporting = report.create_pipeline(p.coevolve, p.aggregate.schedule, p.evaluate)
-    one = step.create_pipeline(guided)
+    one = step.create_pipeline(step.SINGLE, BASE_POLICY, f"{step.SINGLE}.trained_policy", guided=guided)
     main = before + phases + evaluation + reporting
     registered = {
         "__default__": main,
         "coevolve": main,
         "tasks": tasks.create_pipeline(),
         "base_model": base_model.create_pipeline(),
-        "rollout": guidance + one.only_nodes("rollout"),
-        **{name: one.only_nodes(name) for name in ("validate", "aggregate", "train")},
+        "rollout": guidance + one.only_nodes(f"{step.SINGLE}.rollout"),
+        **{name: one.only_nodes(f"{step.SINGLE}.{name}") for name in ("validate", "aggregate", "train")},
         "evaluate": evaluation,
         "report": reporting,
         "cross_checkpoint": cross_checkpoint.create_pipeline(p.cross_checkpoint, p.coevolve, p.aggregate.schedule),

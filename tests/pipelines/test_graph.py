@@ -28,7 +28,7 @@ def test_every_pipeline_is_registered_and_the_main_job_is_the_default(registered
     assert set(registered) == {"__default__", "coevolve", *SINGLE, *OTHERS}
     assert registered["__default__"].describe() == registered["coevolve"].describe()
     for name in ("rollout", "validate", "aggregate", "train"):
-        assert [node.name for node in registered[name].nodes] == [name]
+        assert [node.name for node in registered[name].nodes] == [f"step.single.{name}"]
 
 
 def test_the_main_job_is_the_sum_of_its_parts(registered):

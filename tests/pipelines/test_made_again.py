@@ -11,7 +11,7 @@ from sg_pipeline.runs.lineage import parameters_read
 from sg_pipeline.runs.stale import earlier_outputs
 
 FIRST, LAST = "phase_1_warmup.step_000", "phase_4_annealing.step_079"
-ELSEWHERE = {"prompting.table", "distilled_guide", "trained_policy"}
+ELSEWHERE = {"prompting.table", "distilled_guide", "step.single.trained_policy"}
 
 
 @cache
@@ -69,10 +69,12 @@ def gone(name: str, **cut: Any) -> list[str]:
          {"final_policy", f"{LAST}.metrics", "validation.after_080", "cross_checkpoint.table", *ELSEWHERE}),
         ("report", {}, {"summary", "report", "page", "learning_curve", "model_card"},
          {"evaluate.final.evaluation", "final_policy", "publication"}),
-        ("prompting", {}, {"prompting.table", "prompting.react.trial_1"}, {"final_policy", "summary", "rewards"}),
+        ("prompting", {}, {"prompting.table", "prompting.react.trial_1"},
+         {"final_policy", "summary", "step.single.rewards"}),
         ("distill", {}, {"distilled_guide", "distillation"}, {"final_policy", "prompting.table"}),
         ("cross_checkpoint", {}, {"cross_checkpoint.table"}, {"final_policy", "summary", "validation.after_080"}),
-        ("rollout", {}, {"trajectories", "rewards", "trained_policy"}, {"final_policy"}),
+        ("rollout", {}, {"step.single.trajectories", "step.single.rewards", "step.single.trained_policy"},
+         {"final_policy"}),
         (
             "coevolve", {"from_nodes": ["phase_2_activation.step_040.rollout"]},
             {"phase_2_activation.step_040.trajectories", "phase_2_activation.step_049.checkpoint", "final_policy",

@@ -9,6 +9,7 @@ from sg_pipeline import pipeline_registry
 from sg_pipeline.config.run import written_steps
 from sg_pipeline.distributed.world import world
 from sg_pipeline.evaluation.validation import validation_output
+from sg_pipeline.hooks.run import CROSS_CHECKPOINT
 from sg_pipeline.policies import retention
 from sg_pipeline.runs.outputs import data_folder
 from sg_pipeline.runs.steps import FINAL_POLICY
@@ -26,13 +27,13 @@ class CheckpointHook:
         """Refuse what needs a checkpoint that is gone; finish what a killed process was at."""
         self._catalog, outputs = None, pipeline.all_outputs()
         writes = any(_is_written_policy(name) for name in outputs)
-        compares = run_params["pipeline_names"] == ["cross_checkpoint"]
+        compares = CROSS_CHECKPOINT in outputs
         if not (writes or compares):
             return
         self._catalog = catalog
         given = pipeline_registry.parameters()
         if compares:
-            if not catalog.get("cross_checkpoint.table").exists():
+            if not catalog.get(CROSS_CHECKPOINT).exists():
                 _, guides = given.cross_checkpoint.steps(given.coevolve)
                 retention.check_there(self._models(), given.coevolve, guides, "the pipeline cross_checkpoint")
             return

@@ -26,21 +26,18 @@ from sg_pipeline.sampling.engines import close_engines
 
 logger = logging.getLogger(__name__)
 
-_STARTERS = (["study"], ["sweep"])
-"""Pipelines that are no run themselves, but start some."""
-
-_APART = (*_STARTERS, ["plan"])
-"""And those that only look at one: they take no name, no lock and no time of it."""
+STUDY, CROSS_CHECKPOINT = "study_results", "cross_checkpoint.table"
+"""Datasets by which a pipeline is known, however it was asked for."""
 
 
 class RanksHook:
     """Processes that share a run begin and end together, and leave out the same nodes."""
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+    def before_pipeline_run(self, pipeline: Any) -> None:
         """Connect them, unless they are not those that were asked for."""
         config = pipeline_registry.parameters().distributed
-        check_world(config.ranks, run_params["pipeline_names"] in _STARTERS)
+        check_world(config.ranks, _starts(pipeline))
         settle_strategy(config.strategy)
         world().open(config.timeout_s)
         end_with_the_others(world())
@@ -62,7 +59,7 @@ class RunIdentityHook:
         """Compare this run's fingerprint with the one under its name, then fix what is else left to the machine."""
         try:
             world().on_first(lambda: self._take_run(run_params, pipeline, catalog))
-            if run_params["pipeline_names"] not in _STARTERS:
+            if not _starts(pipeline):
                 _settle_libraries(pipeline_registry.parameters().run.threads)
             if run_params["only_missing_outputs"]:
                 catalog.agree_on_existence(pipeline.datasets())
@@ -80,11 +77,10 @@ class RunIdentityHook:
         if identity is None:
             raise ConfigurationError("the catalog has no run_identity: restore conf/base/catalog.yml")
         path = Path(identity.path)
-        if run_params["pipeline_names"] in (["sweep"], ["plan"]):  # processes share a sweep out among themselves
-            return
-        if run_params["pipeline_names"] == ["study"]:
+        if STUDY in pipeline.all_outputs():
             reports = data_folder(path, parameters.run.name) / "08_reporting"
             self._lock.take(reports / parameters.study.name / LOCK, parameters.study.name)
+        if _starts(pipeline):  # its runs have names and locks of their own, and workers share a sweep
             return
         self._lock.take(path.with_name(LOCK), parameters.run.name)
         claim_run(
@@ -94,8 +90,8 @@ class RunIdentityHook:
             parameters_read(pipeline.nodes, _graph()),
             from_scratch=_trains(pipeline) and BASE_POLICY in pipeline.all_outputs(),
         )
-        if run_params["pipeline_names"] == ["cross_checkpoint"]:
-            _forget_other_checkpoints(catalog.get("cross_checkpoint.table"), parameters)
+        if CROSS_CHECKPOINT in pipeline.all_outputs():
+            _forget_other_checkpoints(catalog.get(CROSS_CHECKPOINT), parameters)
         if parameters.run.share and run_params["only_missing_outputs"] and _trains(pipeline):
             take_over(data_folder(path, parameters.run.name), parameters)
         if run_params["only_missing_outputs"]:
@@ -122,8 +118,9 @@ class RemakingHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Find out what that is. Workers of a sweep have no lock, and replace its results whole."""
         self._waiting = None
-        names = run_params["pipeline_names"]
-        if run_params["only_missing_outputs"] or names in (["sweep"], ["plan"]) or not world().first:
+        if run_params["only_missing_outputs"] or not world().first:
+            return
+        if _starts(pipeline) and STUDY not in pipeline.all_outputs():
             return
         earlier = earlier_outputs(pipeline, _graph(), catalog)
         if not earlier:
@@ -137,7 +134,7 @@ class RemakingHook:
             for name in earlier:
                 catalog.get(name).delete()
 
-        if names != ["study"]:  # which is compared again in any case
+        if not _starts(pipeline):  # a study is compared again in any case
             logger.warning(
                 "run '%s' is made again: %d outputs of the earlier making are deleted when the first new one is "
                 "written; --only-missing-outputs would keep them",
@@ -189,7 +186,7 @@ class ClockHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Add what was spent before, unless the run begins anew."""
         self._path = None
-        if run_params["pipeline_names"] in _APART or not world().first:
+        if _starts(pipeline) or not world().first:
             return
         self._path = Path(catalog.get("run_identity").path).with_name(CLOCK)
         if run_params["only_missing_outputs"] or BASE_POLICY not in pipeline.all_outputs():
@@ -210,9 +207,9 @@ class ProgressHook:
 
     @hook_impl(trylast=True)  # a run that is refused has not begun
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any) -> None:
-        """Say which run this is."""
+        """Log which run this is."""
         self._nodes = 0
-        if run_params["pipeline_names"] in _APART:
+        if _starts(pipeline):
             return
         run = pipeline_registry.parameters().run
         names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
@@ -243,8 +240,14 @@ def _graph() -> set[Any]:
     return {node for pipeline in pipelines.values() for node in pipeline.nodes}
 
 
+def _starts(pipeline: Any) -> bool:
+    """Whether a pipeline is not a run itself but starts runs: it takes no name, lock or time of the run in force."""
+    return any(starts_runs(node) for node in pipeline.nodes)
+
+
 def _trains(pipeline: Any) -> bool:
-    return any(node.name.endswith(".train") for node in pipeline.nodes)
+    """Whether a pipeline has steps of the co-evolution, which have names of phases."""
+    return any(node.name.endswith(".train") and node.name.startswith("phase_") for node in pipeline.nodes)
 
 
 def _forget_other_checkpoints(table: Any, parameters: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sg_pipeline.runs.steps import BASE_POLICY, FINAL_POLICY
 
-_PLACES = {"policy": BASE_POLICY, "base_policy_folder": BASE_POLICY, "policies": FINAL_POLICY}
+_PLACES = {"base_policy_folder": BASE_POLICY, "policies": FINAL_POLICY}
 """Datasets that are the place of another one."""
 
 READ_IN_PART: dict[tuple[str, str], tuple[str, ...]] = {

@@ -1,17 +1,11 @@
 """The loop is the graph: one `step` pipeline, namespaced `phase_k_name.step_NNN` and linked by the policy."""
 
-from kedro.pipeline import Pipeline, pipeline
+from kedro.pipeline import Pipeline
 
 from sg_pipeline.config.rewards import TrustSchedule
 from sg_pipeline.config.run import CoevolveConfig
 from sg_pipeline.pipelines import step
-from sg_pipeline.runs.steps import GUIDE, unroll
-
-SHARED_INPUTS = {"panel", "games", "compiled_games", "base_policy_folder"}
-SHARED_PARAMETERS = {
-    f"params:{name}"
-    for name in ("run", "environment", "rollout", "sampling", "validate", "aggregate", "train", "coevolve")
-}
+from sg_pipeline.runs.steps import unroll
 
 
 def create_pipeline(config: CoevolveConfig, schedule: TrustSchedule, guided: bool = False) -> Pipeline:
@@ -25,17 +19,7 @@ def create_pipeline(config: CoevolveConfig, schedule: TrustSchedule, guided: boo
     Returns:
         4 * steps nodes from `base_policy` to `final_policy`.
     """
-    one = step.create_pipeline(guided)
-    shared = SHARED_INPUTS | {GUIDE} if guided else SHARED_INPUTS
+    steps = unroll(config, schedule)
     return Pipeline(
-        [
-            pipeline(
-                one,
-                namespace=place.namespace,
-                inputs={"policy": place.policy_in, **{name: name for name in shared}},
-                outputs={"trained_policy": place.policy_out},
-                parameters={name: name for name in SHARED_PARAMETERS},
-            )
-            for place in unroll(config, schedule)
-        ]
+        [step.create_pipeline(place.namespace, place.policy_in, place.policy_out, guided=guided) for place in steps]
     )

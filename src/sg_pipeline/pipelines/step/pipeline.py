@@ -1,17 +1,38 @@
 """The step: roll out -> validate -> aggregate -> train."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Node, Pipeline, pipeline
 
 from sg_pipeline.pipelines.step.nodes import aggregate, rollout, train, validate
 from sg_pipeline.runs.steps import GUIDE
 
+SINGLE = "step.single"
+"""Namespace of one step on its own: `kedro run --pipeline=rollout`, then validate, aggregate, train."""
 
-def create_pipeline(guided: bool = False) -> Pipeline:
-    """Return the four nodes of a step; `policy` goes in, `trained_policy` comes out.
+_SHARED = {"panel", "games", "compiled_games", "base_policy_folder"}
+_PARAMETERS = {
+    f"params:{name}"
+    for name in ("run", "environment", "rollout", "sampling", "validate", "aggregate", "train", "coevolve")
+}
+
+
+def create_pipeline(namespace: str, policy_in: str, policy_out: str, *, guided: bool = False) -> Pipeline:
+    """Return the four nodes of a step.
 
     Args:
+        namespace: of its nodes and datasets.
+        policy_in, policy_out: datasets of the policy before and after.
         guided: a frozen `guide` writes the guidance.
     """
+    return pipeline(
+        _nodes(guided),
+        namespace=namespace,
+        inputs={"policy": policy_in, **{name: name for name in (_SHARED | {GUIDE} if guided else _SHARED)}},
+        outputs={"trained_policy": policy_out},
+        parameters={name: name for name in _PARAMETERS},
+    )
+
+
+def _nodes(guided: bool) -> Pipeline:
     played = [
         "policy",
         "panel",
@@ -56,7 +77,7 @@ def create_pipeline(guided: bool = False) -> Pipeline:
                     "params:sampling",
                     "params:run",
                 ],
-                # The policy is saved last: a checkpoint that exists has its metrics beside it.
+                # The policy is saved last: where a checkpoint exists, its metrics exist as well.
                 ["metrics", "logprob_gaps", "trained_policy"],
                 name="train",
             ),
