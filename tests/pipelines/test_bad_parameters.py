@@ -86,7 +86,7 @@ def test_configuration_files(project, content, told):
 def test_the_catalog_is_told_apart(project):
     path = project.root / "conf" / "base" / "catalog.yml"
     whole = path.read_text()
-    panel = "  filepath: data/02_intermediate/${runtime_params:run.name,${globals:run_name}}/panel.json\n"
+    panel = "  filepath: ${_intermediate}/panel.json\n"
     assert panel in whole
     for content, told in {
         whole + "\nmore: [\n": f"catalog.yml, line {whole.count(chr(10)) + 3}, is not valid YAML",
