@@ -30,6 +30,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sg_pipeline.config.base_model import LoraConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.planning.devices import DEVICES
@@ -200,7 +201,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     policy, shape = make_policy(arguments)
     rows = make_experience(arguments, shape.vocab)
-    config = TrainConfig(
+    config = section(
+        "train",
         learning_rate=1e-6,
         minibatch=len(rows),
         micro_batch_tokens=arguments.micro_batch_tokens,

@@ -2,13 +2,11 @@
 
 import warnings
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 
 from kedro.pipeline import Pipeline
 
 from sg_pipeline.config.kedro_internals import requested_pipelines
-from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.config.loader import embedded_loader
 from sg_pipeline.config.study import StudyConfig
 from sg_pipeline.config.tree import Parameters, check_parameters
 from sg_pipeline.pipelines import (
@@ -48,7 +46,7 @@ def use(parameters: Parameters, of_method: OfMethod) -> None:
 
 def parameters() -> Parameters:
     """Return the parameters in force: the session's, or those of conf/base where nobody created a context."""
-    return _parameters or check_parameters(_embedded()["parameters"])
+    return _parameters or check_parameters(embedded_loader()["parameters"])
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -89,7 +87,7 @@ def _methods(config: StudyConfig) -> dict[str, Parameters]:
     """Return the parameters of each method of the study."""
     of_method = _of_method
     if of_method is None:
-        loader = _embedded()
+        loader = embedded_loader()
         raw = loader["parameters"]
 
         def of_method(name: str) -> Parameters:
@@ -102,9 +100,3 @@ def _wanted(name: str) -> bool:
     """Whether a pipeline is asked for: a mistake in the study's methods must not stop a run that has none."""
     requested = requested_pipelines()
     return requested is None or name in requested
-
-
-@cache
-def _embedded() -> MethodConfigLoader:
-    conf = Path(__file__).resolve().parents[2] / "conf"
-    return MethodConfigLoader(str(conf), **CONFIG_LOADER_ARGS)

@@ -19,7 +19,7 @@ from learning_tools import TEMPERATURE, completion_logprobs
 
 from sg_pipeline.config.base_model import TinyConfig
 from sg_pipeline.config.distributed import Strategy
-from sg_pipeline.config.train import TrainConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.distributed.strategy import is_sharded, settle_strategy
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
@@ -64,7 +64,7 @@ def main(folder: Path, strategy: Strategy = "ddp") -> None:
         steps = []
         for number in range(2):
             rows = _experience(policy, seed=number)
-            config = TrainConfig(**values)
+            config = section("train", **values)
             with fused() if name == "gpu" else nullcontext():
                 step = train_step(policy, rows, config, 5, number, temperature=TEMPERATURE, reference=reference)
             steps.append(step)
@@ -93,7 +93,7 @@ def _diverge(folder: Path) -> None:
     rows[3] = ExperienceRow(rows[3].prompt_ids, rows[3].completion_ids, rows[3].logprobs, rows[3].loss_mask, 1e308)
     try:
         with np.errstate(over="ignore"):
-            train_step(policy, rows, TrainConfig(), 5, 0, temperature=TEMPERATURE)
+            train_step(policy, rows, section("train"), 5, 0, temperature=TEMPERATURE)
     except ConfigurationError as error:
         after = policy.model.state_dict().values()
         assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))

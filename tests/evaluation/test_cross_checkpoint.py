@@ -6,7 +6,8 @@ import pytest
 from played_episodes import N, P, episode
 
 from sg_pipeline.config.evaluation import CrossCheckpointConfig, EvaluationConfig
-from sg_pipeline.config.run import CoevolveConfig, written_steps
+from sg_pipeline.config.loader import section
+from sg_pipeline.config.run import written_steps
 from sg_pipeline.evaluation.cross_checkpoint import cross_table
 from sg_pipeline.trajectories.frame import to_frame
 
@@ -21,19 +22,19 @@ from sg_pipeline.trajectories.frame import to_frame
     ],
 )
 def test_fractions_of_the_training_choose_what_was_written_down(steps, every, policy, guides):
-    assert CrossCheckpointConfig().steps(CoevolveConfig(steps=steps, checkpoint_every=every)) == (policy, guides)
+    assert CrossCheckpointConfig().steps(section("coevolve", steps=steps, checkpoint_every=every)) == (policy, guides)
 
 
 def test_the_policy_is_always_among_the_guides():
     config = CrossCheckpointConfig(policy=0.25, guides=(1.0,))
-    assert config.steps(CoevolveConfig(steps=80, checkpoint_every=10)) == (20, (20, 80))
+    assert config.steps(section("coevolve", steps=80, checkpoint_every=10)) == (20, (20, 80))
     with pytest.raises(ValueError, match=r"between 0 and 1, not 1\.5"):
         CrossCheckpointConfig(guides=(1.5,))
 
 
 def test_written_steps_are_those_of_the_graph():
-    assert written_steps(CoevolveConfig(steps=8, checkpoint_every=3)) == [0, 3, 6, 8]
-    assert written_steps(CoevolveConfig(steps=8, checkpoint_every=4)) == [0, 4, 8]
+    assert written_steps(section("coevolve", steps=8, checkpoint_every=3)) == [0, 3, 6, 8]
+    assert written_steps(section("coevolve", steps=8, checkpoint_every=4)) == [0, 4, 8]
 
 
 def played(wins, split="valid_seen"):

@@ -13,13 +13,13 @@ from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.agents.reflexion import ReflectionFormat
 from sg_pipeline.config.environment import PoolConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.prompting_play import Attempt, next_attempts, play_attempts, reflect
 from sg_pipeline.evaluation.prompting_reflections import ReflectionTable, reflections_from_frame, reflections_to_frame
 from sg_pipeline.evaluation.prompting_scores import after_trial, compare, score_method
-from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.sampling.base import StreamingSession
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.schema import ValidTable
@@ -27,7 +27,7 @@ from sg_pipeline.trajectories.schema import ValidTable
 TOKENIZER = bpe_tokenizer("qwen3")
 PROMPTS = load_prompts("reflexion")
 WORDS = ReflectionFormat(TOKENIZER, PROMPTS)
-CONFIG = RolloutConfig(group_size=8, max_turns=24, max_new_tokens=120, max_length=8000)
+CONFIG = section("rollout", group_size=8, max_turns=24, max_new_tokens=120, max_length=8000)
 ATTEMPTS = [Attempt(task(f"t{group}"), group, item) for group in range(3) for item in range(2)]
 
 

@@ -4,7 +4,7 @@ import pytest
 from kedro.framework.project import pipelines
 
 from sg_pipeline import pipeline_registry
-from sg_pipeline.config.run import CoevolveConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.hooks.run import _trains
 from sg_pipeline.pipelines import coevolve
 from sg_pipeline.rewards.trust import Constant, Off, Trapezoid
@@ -80,7 +80,7 @@ def test_every_policy_that_is_written_down_is_validated_as_it_lies_on_the_disk(r
 @pytest.mark.parametrize("steps", [1, 2, 7, 80])
 @pytest.mark.parametrize("checkpoint_every", [1, 3, 10])
 def test_a_step_has_four_nodes_and_the_policy_goes_through_all_of_them(steps, checkpoint_every):
-    config, schedule = CoevolveConfig(steps=steps, checkpoint_every=checkpoint_every), Trapezoid()
+    config, schedule = section("coevolve", steps=steps, checkpoint_every=checkpoint_every), Trapezoid()
     graph = coevolve.create_pipeline(config, schedule)
     assert len(graph.nodes) == 4 * steps
     link = "base_policy"
@@ -95,14 +95,16 @@ def test_a_step_has_four_nodes_and_the_policy_goes_through_all_of_them(steps, ch
 
 def test_the_order_of_the_nodes_is_the_order_of_the_steps():
     """A trained policy must not be handed on while an earlier step still plays: it is one object."""
-    graph = coevolve.create_pipeline(CoevolveConfig(steps=12, checkpoint_every=5), Trapezoid())
+    graph = coevolve.create_pipeline(section("coevolve", steps=12, checkpoint_every=5), Trapezoid())
     order = [tuple(node.name.split(".")[-2:]) for node in graph.nodes]
     kinds = ("rollout", "validate", "aggregate", "train")
     assert order == [(f"step_{step:03d}", kind) for step in range(12) for kind in kinds]
 
 
 def test_checkpoints_are_links_where_the_configuration_says():
-    links = [step.policy_out.rpartition(".")[2] for step in unroll(CoevolveConfig(steps=8, checkpoint_every=3), Off())]
+    links = [
+        step.policy_out.rpartition(".")[2] for step in unroll(section("coevolve", steps=8, checkpoint_every=3), Off())
+    ]
     assert links == ["policy", "policy", "checkpoint", "policy", "policy", "checkpoint", "policy", "final_policy"]
 
 
@@ -116,12 +118,12 @@ def test_checkpoints_are_links_where_the_configuration_says():
     ],
 )
 def test_phases_begin_where_the_schedule_says(schedule, borders):
-    phases = [step.namespace.split(".")[0] for step in unroll(CoevolveConfig(steps=80), schedule)]
+    phases = [step.namespace.split(".")[0] for step in unroll(section("coevolve", steps=80), schedule)]
     assert phases == sorted(phases)
     assert tuple(phases.index(phase) for phase in sorted(set(phases)))[1:] == borders
 
 
 def test_numbers_of_steps_sort_as_text():
-    names = [step.namespace.rpartition("_")[2] for step in unroll(CoevolveConfig(steps=1500), Off())]
+    names = [step.namespace.rpartition("_")[2] for step in unroll(section("coevolve", steps=1500), Off())]
     assert names == sorted(names)
     assert names[-1] == "1499"

@@ -10,7 +10,7 @@ from project_copy import SMALL
 from rounding import LOGP
 
 from sg_pipeline.config.evaluation import EvaluationConfig
-from sg_pipeline.config.run import CoevolveConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.datasets.policy import PolicyDataset
 from sg_pipeline.pipelines import coevolve, evaluate
 from sg_pipeline.policies.checkpoint import load_policy, read_manifest
@@ -42,9 +42,9 @@ def guide(project, finished):
     with parameter_reads() as found:
         project.run("distill", "guide", {"distill.source": finished, **DISTILL})
         project.run("tasks", "guide")
-    for (room, section), names in found.items():
+    for (room, part), names in found.items():
         # The pipeline tasks checks that the splits exist, which changes none of its outputs.
-        assert names - {"splits"} == set(READ_IN_PART[room, section]), (room, section)
+        assert names - {"splits"} == set(READ_IN_PART[room, part]), (room, part)
     return "data/06_models/guide/guide"
 
 
@@ -164,12 +164,12 @@ def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path, base_policy
 
 
 def test_the_guide_goes_to_every_rollout_and_to_guided_evaluations():
-    graph = coevolve.create_pipeline(CoevolveConfig(steps=3), Trapezoid(), guided=True)
+    graph = coevolve.create_pipeline(section("coevolve", steps=3), Trapezoid(), guided=True)
     graph += evaluate.create_pipeline(EvaluationConfig(), guided=True)
     guided = {node.name.rpartition(".")[2] for node in graph.nodes if "guide" in node.inputs}
     assert guided == {"rollout", "play_with_guidance"}
     assert sum("guide" in node.inputs for node in graph.nodes) == 3 + 2
-    plain = coevolve.create_pipeline(CoevolveConfig(steps=3), Trapezoid()) + evaluate.create_pipeline(
+    plain = coevolve.create_pipeline(section("coevolve", steps=3), Trapezoid()) + evaluate.create_pipeline(
         EvaluationConfig()
     )
     assert "guide" not in plain.inputs()

@@ -7,7 +7,7 @@ import sys
 import pytest
 from project_copy import REPOSITORY
 
-from sg_pipeline.config.run import CoevolveConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.rewards.trust import Trapezoid
 from sg_pipeline.runs.steps import unroll
 
@@ -36,7 +36,7 @@ def opened():
 
 
 def test_it_opens_on_phases_a_phase_on_steps_and_a_step_on_its_nodes(opened):
-    steps = unroll(CoevolveConfig(steps=8), Trapezoid())
+    steps = unroll(section("coevolve", steps=8), Trapezoid())
     phases = {step.namespace.partition(".")[0] for step in steps}
     assert len(phases) == 4
     assert {name for name in opened["__root__"] if name in opened} == {*phases, "evaluate"}

@@ -1,10 +1,7 @@
 """Cases for the tests of planning: a small model, and the paper's on a GPU."""
 
-from sg_pipeline.config.base_model import BaseModelConfig
 from sg_pipeline.config.evaluation import EvaluationConfig
-from sg_pipeline.config.rollout import RolloutConfig
-from sg_pipeline.config.run import CoevolveConfig
-from sg_pipeline.config.train import TrainConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.planning.case import Case
 from sg_pipeline.planning.config import DevicesConfig, EfficiencyConfig, LengthsConfig, Settings
 from sg_pipeline.planning.lengths import assumed
@@ -45,10 +42,10 @@ def paper_case(shape: ModelShape, **devices) -> Case:
             efficiency=EFFICIENCY,
             evaluated_games=274,
         ),
-        base_model=BaseModelConfig(source="pretrained", path="Qwen/Qwen3-1.7B", dtype="float32", device="cuda"),
-        rollout=RolloutConfig(tasks_per_step=16, group_size=8, max_turns=50, max_new_tokens=512, max_length=16384),
-        train=TrainConfig(loss_type="grpo", beta=0.01, minibatch=128, micro_batch_tokens=16384),
-        coevolve=CoevolveConfig(steps=80, checkpoint_every=10),
+        base_model=section("base_model", source="pretrained", path="Qwen/Qwen3-1.7B", dtype="float32", device="cuda"),
+        rollout=section("rollout", tasks_per_step=16, group_size=8, max_turns=50, max_new_tokens=512, max_length=16384),
+        train=section("train", loss_type="grpo", beta=0.01, minibatch=128, micro_batch_tokens=16384),
+        coevolve=section("coevolve", steps=80, checkpoint_every=10),
         evaluate=EvaluationConfig(episodes_per_game=3),
         workers=16,
     )  # fmt: skip
@@ -63,12 +60,12 @@ def cpu_case(shape: ModelShape, tokens: int, policy_tokens: int, *, rows: int, m
         shape=shape,
         lengths=assumed(lengths),
         plan=Settings(devices=DevicesConfig(), lengths=lengths, efficiency=EFFICIENCY),
-        base_model=BaseModelConfig(),
-        rollout=RolloutConfig(
-            tasks_per_step=1, group_size=rows, max_turns=1, max_new_tokens=policy_tokens, max_length=4096
+        base_model=section("base_model"),
+        rollout=section(
+            "rollout", tasks_per_step=1, group_size=rows, max_turns=1, max_new_tokens=policy_tokens, max_length=4096
         ),
-        train=TrainConfig(minibatch=rows, micro_batch_tokens=micro_batch_tokens),
-        coevolve=CoevolveConfig(steps=1),
+        train=section("train", minibatch=rows, micro_batch_tokens=micro_batch_tokens),
+        coevolve=section("coevolve", steps=1),
         evaluate=EvaluationConfig(),
         workers=1,
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from planned import cpu_case, paper_case, published, small_config
 
-from sg_pipeline.config.checkpoints import CheckpointsConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.planning.advice import ways_to_fit
 from sg_pipeline.planning.case import check_case
@@ -92,7 +92,9 @@ def test_waves_make_it_fit_without_another_result(paper):
 
 def test_what_is_kept_of_checkpoints_is_what_the_disk_holds(paper):
     assert len(kept(paper)) == 9
-    few = replace(paper, checkpoints=CheckpointsConfig(keep_last=1, best="train_success", keep_cross_checkpoint=False))
+    few = replace(
+        paper, checkpoints=section("checkpoints", keep_last=1, best="train_success", keep_cross_checkpoint=False)
+    )
     assert kept(few) == [0, 50, 60, 70, 80]
     assert disk(few)["checkpoints"] < disk(paper)["checkpoints"]
 

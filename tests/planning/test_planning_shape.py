@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from planned import published, small_config
 
-from sg_pipeline.config.base_model import BaseModelConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.planning.shape import read_shape, shape_of
 
@@ -51,9 +51,9 @@ def test_adapters_have_as_many_weights_as_peft_makes():
 def test_a_folder_is_read_before_the_table(tmp_path):
     folder = tmp_path / "Qwen3-1.7B"
     small_config().save_pretrained(folder)
-    shape = read_shape(BaseModelConfig(source="pretrained", path="Qwen3-1.7B"), tmp_path)
+    shape = read_shape(section("base_model", source="pretrained", path="Qwen3-1.7B"), tmp_path)
     assert (shape.hidden, shape.dtype, shape.source) == (64, "float32", "Qwen3-1.7B/config.json")
-    assert read_shape(BaseModelConfig(source="pretrained", path="Qwen/Qwen3-4B"), tmp_path).parameters > 4e9
+    assert read_shape(section("base_model", source="pretrained", path="Qwen/Qwen3-4B"), tmp_path).parameters > 4e9
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_a_folder_is_read_before_the_table(tmp_path):
 )
 def test_what_is_not_known_is_told(tmp_path, config, error, told):
     with pytest.raises(error, match=told):
-        read_shape(BaseModelConfig(**config), tmp_path)
+        read_shape(section("base_model", **config), tmp_path)
 
 
 @pytest.mark.parametrize("content", ['{"model_type": "qwen3", "hidden_size": ', '{"model_type": "bert"}', "[]"])
 def test_a_broken_configuration_is_told(tmp_path: Path, content: str):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"config|cannot be (read|planned)"):
-        read_shape(BaseModelConfig(source="checkpoint", path=str(tmp_path)), Path())
+        read_shape(section("base_model", source="checkpoint", path=str(tmp_path)), Path())
 
 
 def test_layers_of_experts_are_refused():

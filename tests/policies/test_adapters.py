@@ -6,8 +6,8 @@ import pytest
 import torch
 from rounding import BFLOAT16, LOGP
 
-from sg_pipeline.config.base_model import BaseModelConfig, LoraConfig, TinyConfig
-from sg_pipeline.config.train import TrainConfig
+from sg_pipeline.config.base_model import LoraConfig, TinyConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.policies.adapters import add_adapters
@@ -60,7 +60,7 @@ def experience(policy, rows=4):
 def train(policy, number=0, rows=None, **config):
     rows = experience(policy) if rows is None else rows
     reference = config.pop("reference", None)
-    settings = TrainConfig(learning_rate=1e-2, **config)
+    settings = section("train", learning_rate=1e-2, **config)
     return train_step(policy, rows, settings, seed=0, step=number, reference=reference).metrics
 
 
@@ -238,19 +238,19 @@ def test_imitation_trains_adapters_too(adapted, compute):
 
 
 def test_the_configuration_adds_them(base, tmp_path):
-    config = BaseModelConfig(path=base.name, compute="bfloat16", lora={"rank": 2})
+    config = section("base_model", path=base.name, compute="bfloat16", lora={"rank": 2})
     folders = {"games": tmp_path, "compiled": tmp_path, "project": base.parent}
     policy = make_base_policy(config, None, None, **folders, seed=0)
     assert (policy.step, policy.compute) == (0, "bfloat16")
     assert policy.model.peft_config["default"].r == 2
     assert causal_model(policy.model).lm_head.weight.dtype == torch.bfloat16
     save_policy(policy, base.parent / "adapters")
-    again = make_base_policy(BaseModelConfig(path="adapters", compute="bfloat16"), None, None, **folders, seed=0)
+    again = make_base_policy(section("base_model", path="adapters", compute="bfloat16"), None, None, **folders, seed=0)
     assert torch.equal(logits(policy), logits(again))
     with pytest.raises(ConfigurationError, match="were trained with 'bfloat16'"):
-        make_base_policy(BaseModelConfig(path="adapters"), None, None, **folders, seed=0)
+        make_base_policy(section("base_model", path="adapters"), None, None, **folders, seed=0)
     with pytest.raises(ValueError, match="warm_start"):
-        BaseModelConfig(source="warm_start", lora={"rank": 2})
+        section("base_model", source="warm_start", lora={"rank": 2})
 
 
 def test_refuses_what_cannot_be(adapted, base):

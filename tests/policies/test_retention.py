@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sg_pipeline.config.base_model import TinyConfig
-from sg_pipeline.config.checkpoints import CheckpointsConfig, shard_bytes
-from sg_pipeline.config.run import CoevolveConfig
+from sg_pipeline.config.checkpoints import shard_bytes
+from sg_pipeline.config.loader import section
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies import checkpoint
@@ -16,7 +16,7 @@ from sg_pipeline.policies.retention import check_there, folder_after, read_best,
 from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 
-TEN = CoevolveConfig(steps=10, checkpoint_every=2)
+TEN = section("coevolve", steps=10, checkpoint_every=2)
 """Writes base, checkpoints after 2, 4, 6, 8 steps, final."""
 
 
@@ -60,7 +60,7 @@ def whole(models: Path) -> list[int]:
 def test_by_default_all_stay_and_none_is_chosen(run) -> None:
     models, reports, write = run
     write(2, 4, 6, 8, 10)
-    assert tidy(models, reports, CheckpointsConfig(), TEN) == []
+    assert tidy(models, reports, section("checkpoints"), TEN) == []
     assert whole(models) == [0, 2, 4, 6, 8, 10]
     assert read_best(models) is None
 
@@ -70,7 +70,7 @@ def test_the_last_ones_stay(run) -> None:
     kept = []
     for after in (2, 4, 6, 8, 10):
         write(after)
-        tidy(models, reports, CheckpointsConfig(keep_last=2), TEN)
+        tidy(models, reports, section("checkpoints", keep_last=2), TEN)
         kept.append(whole(models))
     assert kept == [[0, 2], [0, 2, 4], [0, 4, 6], [0, 6, 8], [0, 6, 8, 10]]
     assert [after for after in (2, 4, 6, 8) if is_pruned(folder_after(models, after, 10))] == [2, 4]
@@ -78,7 +78,7 @@ def test_the_last_ones_stay(run) -> None:
 
 def test_the_best_by_training_success_and_the_needed_ones_stay(run) -> None:
     models, reports, write = run
-    config = CheckpointsConfig(keep_last=1, best="train_success")
+    config = section("checkpoints", keep_last=1, best="train_success")
     write(2, 4, 6)
     tidy(models, reports, config, TEN, needed={2})
     assert whole(models) == [0, 2, 4, 6]
@@ -93,7 +93,7 @@ def test_the_best_by_training_success_and_the_needed_ones_stay(run) -> None:
 
 def test_what_is_not_validated_stays_where_validation_chooses(run) -> None:
     models, reports, write = run
-    config = CheckpointsConfig(keep_last=1, best="validation")
+    config = section("checkpoints", keep_last=1, best="validation")
     write(2, 4, 6, 8)
     assert tidy(models, reports, config, TEN) == []
     (reports / "validation").mkdir()
@@ -136,13 +136,13 @@ def test_a_kill_in_the_midst_leaves_a_whole_checkpoint_or_a_pruned_one(run, monk
     unlink = Path.unlink
     monkeypatch.setattr(Path, "unlink", kill)
     with pytest.raises(Killed):
-        tidy(models, reports, CheckpointsConfig(keep_last=1), TEN)
+        tidy(models, reports, section("checkpoints", keep_last=1), TEN)
     monkeypatch.undo()
     folder = folder_after(models, 2, 10)
     assert is_pruned(folder)
     assert (folder / "model.safetensors").exists()
     assert is_whole(folder_after(models, 4, 10))
-    tidy(models, reports, CheckpointsConfig(), TEN)  # also where nothing more is to be pruned
+    tidy(models, reports, section("checkpoints"), TEN)  # also where nothing more is to be pruned
     assert [path.name for path in folder.iterdir()] == [checkpoint.MANIFEST]
 
 
@@ -160,4 +160,4 @@ def test_a_policy_that_is_saved_again_is_no_pruned_one(run, original) -> None:
 def test_a_size_is_a_number_and_a_unit(size) -> None:
     assert shard_bytes("1.5MB") == 1_500_000
     with pytest.raises(ValueError, match="KB, MB or GB"):
-        CheckpointsConfig(max_shard_size=size)
+        section("checkpoints", max_shard_size=size)

@@ -10,6 +10,7 @@ from rooms_benchmark import SPEC as GRADED
 from scripted import ByteFormat, ScriptedSampler
 
 from sg_pipeline.config.environment import PoolConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import ConfigurationError, DataError
@@ -17,7 +18,7 @@ from sg_pipeline.rollouts.choose import choose_tasks
 from sg_pipeline.rollouts.collect import RolloutConfig, collect
 from sg_pipeline.trajectories.types import Polarity, Segment
 
-CONFIG = RolloutConfig(group_size=4, max_turns=25, max_new_tokens=120, max_length=3000)
+CONFIG = section("rollout", group_size=4, max_turns=25, max_new_tokens=120, max_length=3000)
 TASKS = [task(f"t{group}") for group in range(3)]
 
 
@@ -142,7 +143,7 @@ def test_chance_belongs_to_the_episode(expected):
 
 
 def test_token_budget_truncates():
-    result = roll(RolloutConfig(group_size=4, max_new_tokens=120, max_length=600, max_turns=200))
+    result = roll(section("rollout", group_size=4, max_new_tokens=120, max_length=600, max_turns=200))
     assert result.counters["truncated_by_tokens"] > 0
     for trajectory in result.trajectories:
         length = sum(1 for _ in trajectory.tokens())
@@ -154,7 +155,7 @@ def test_token_budget_truncates():
 
 def test_opening_that_does_not_fit():
     with pytest.raises(ConfigurationError, match="max_length is 150, but the opening of task t0 takes"):
-        roll(RolloutConfig(max_new_tokens=120, max_length=150))
+        roll(section("rollout", max_new_tokens=120, max_length=150))
 
 
 def test_long_observations_lose_their_middle():

@@ -8,15 +8,16 @@ import pytest
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.config.environment import PoolConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.environments.alfworld.generation.panel import make_panel, panel_scenes, write_panel_games
 from sg_pipeline.environments.alfworld.generation.walkthrough import walkthrough
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
-from sg_pipeline.rollouts.collect import RolloutConfig, collect
+from sg_pipeline.rollouts.collect import collect
 from sg_pipeline.sampling.base import Completion
 from sg_pipeline.trajectories.types import Polarity, Segment
 
-CONFIG = RolloutConfig(group_size=3, max_turns=6, max_new_tokens=24, max_length=1024)
+CONFIG = section("rollout", group_size=3, max_turns=6, max_new_tokens=24, max_length=1024)
 
 
 @pytest.fixture(scope="module")

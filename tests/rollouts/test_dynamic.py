@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from sg_pipeline.config.loader import section
 from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.rollouts.choose import choose_tasks
 from sg_pipeline.rollouts.collect import RolloutResult
@@ -36,7 +37,7 @@ class Player:
 
 
 def config(rounds: int) -> RolloutConfig:
-    return RolloutConfig(tasks_per_step=4, group_size=2, dynamic_sampling=rounds)
+    return section("rollout", tasks_per_step=4, group_size=2, dynamic_sampling=rounds)
 
 
 def first_tasks() -> list[str]:

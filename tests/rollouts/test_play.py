@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sg_pipeline.config.base_model import LoraConfig, TinyConfig
 from sg_pipeline.config.environment import EnvironmentConfig, PoolConfig
-from sg_pipeline.config.rollout import RolloutConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.policies.adapters import add_adapters
@@ -24,7 +24,7 @@ from sg_pipeline.rollouts.play import play
 
 TINY = TinyConfig(hidden_size=16, layers=1, heads=1, head_dim=16, intermediate_size=16, max_position=4000)
 ENVIRONMENT = EnvironmentConfig(name=SPEC)
-CONFIG = RolloutConfig(group_size=1, max_turns=2, max_new_tokens=4, max_length=4000, prompts="self_guide")
+CONFIG = section("rollout", group_size=1, max_turns=2, max_new_tokens=4, max_length=4000, prompts="self_guide")
 DATED = "{{ strftime_now('%d %b %Y') }} {% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
 
 
@@ -95,4 +95,4 @@ def test_prompt_shows_the_date_of_the_parameters(tmp_path):
     for parameters, shown in (({}, "26 Jul 2024"), ({"date": datetime.date(2025, 3, 3)}, "03 Mar 2025")):
         first = turns(own, tmp_path, **parameters)[0]
         assert own.tokenizer.decode(first.context_ids).startswith(f"{shown} ")
-    assert RolloutConfig(date="2025-03-03").date == datetime.date(2025, 3, 3)
+    assert section("rollout", date="2025-03-03").date == datetime.date(2025, 3, 3)

@@ -8,14 +8,15 @@ from rooms import SPEC, task
 from scripted import ByteFormat, ScriptedSampler, ScriptedSession
 
 from sg_pipeline.config.environment import PoolConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import DataError
-from sg_pipeline.rollouts.collect import RolloutConfig, collect
+from sg_pipeline.rollouts.collect import collect
 from sg_pipeline.rollouts.timings import shares, time_split
 from sg_pipeline.sampling.base import StreamingSession
 
-CONFIG = RolloutConfig(group_size=4, max_turns=25, max_new_tokens=120, max_length=3000)
+CONFIG = section("rollout", group_size=4, max_turns=25, max_new_tokens=120, max_length=3000)
 TASKS = [task(f"t{group}") for group in range(3)]
 
 

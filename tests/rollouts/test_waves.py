@@ -9,17 +9,18 @@ from scripted import ByteFormat, ScriptedSampler
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from sg_pipeline.config.environment import PoolConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.policy import Policy
-from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult, collect
+from sg_pipeline.rollouts.collect import RolloutResult, collect
 from sg_pipeline.rollouts.waves import play_in_waves, rows_at_once
 from sg_pipeline.sampling.kv_cache import row_bytes
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.trajectories.types import Task
 
-CONFIG = RolloutConfig(group_size=4, max_turns=25, max_new_tokens=120, max_length=3000)
+CONFIG = section("rollout", group_size=4, max_turns=25, max_new_tokens=120, max_length=3000)
 TASKS = [task(f"t{group}") for group in range(3)]
 
 

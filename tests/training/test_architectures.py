@@ -6,7 +6,7 @@ from learning_tools import TEMPERATURE, sampled
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sg_pipeline.config.base_model import LoraConfig
-from sg_pipeline.config.train import TrainConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.training.imitation import EncodedDemonstration, WarmStartConfig, imitation_loss, warm_start
@@ -54,7 +54,7 @@ def test_training_step_computes_without_noise(build, make_experience, kind):
     for recompute in (False, True):
         policy = policies[recompute] = build(kind, NOISY[kind])
         rows = make_experience(policy)
-        config = TrainConfig(gradient_checkpointing=recompute)
+        config = section("train", gradient_checkpointing=recompute)
         metrics = train_step(policy, rows, config, seed=5, step=0, temperature=TEMPERATURE).metrics
         assert metrics["logp_gap_max"] < 1e-3
         assert metrics["clip_share_high"] == metrics["clip_share_low"] == 0
@@ -83,7 +83,7 @@ def test_adapters_keep_the_dropout_that_their_user_chose(build):
             if ".lora_B." in name:
                 torch.nn.init.normal_(weight)
         rows, _ = sampled(policy, "weights")
-        gaps.append(train_step(policy, rows, TrainConfig(), 5, 0, temperature=TEMPERATURE).metrics["logp_gap_mean"])
+        gaps.append(train_step(policy, rows, section("train"), 5, 0, temperature=TEMPERATURE).metrics["logp_gap_mean"])
     assert gaps[0] < 1e-4
     assert gaps[1] > 1e-2
 
@@ -93,7 +93,7 @@ def test_mixture_of_experts_is_sampled_and_trained(build, kind):
     policy = build(kind, MIXTURES[kind])
     rows, _ = sampled(policy, "weights")
     expected = -sum(row.advantage for row in rows) / len(rows)
-    metrics = train_step(policy, rows, TrainConfig(), seed=5, step=0, temperature=TEMPERATURE).metrics
+    metrics = train_step(policy, rows, section("train"), seed=5, step=0, temperature=TEMPERATURE).metrics
     assert metrics["logp_gap_mean"] < 1e-4
     # The loss is the policy's alone: on policy, with rows of one length, minus the mean advantage.
     assert metrics["loss"] == pytest.approx(expected, rel=1e-3)

@@ -8,7 +8,7 @@ from learning_tools import TEMPERATURE, same, sampled, weights
 from rounding import BFLOAT16, LOGP, UPDATE, update_difference
 
 from sg_pipeline.config.base_model import TinyConfig
-from sg_pipeline.config.train import TrainConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
 from sg_pipeline.policies.compute import computing, shorten_frozen
 from sg_pipeline.policies.tiny import build_tiny
@@ -18,7 +18,7 @@ from sg_pipeline.training.learner import train_step
 
 
 def step(policy, rows, number=0, **config):
-    return train_step(policy, rows, TrainConfig(**config), seed=5, step=number, temperature=TEMPERATURE).metrics
+    return train_step(policy, rows, section("train", **config), seed=5, step=number, temperature=TEMPERATURE).metrics
 
 
 def test_bfloat16_sampler_and_trainer_agree(make_policy):
@@ -208,7 +208,7 @@ def test_reference_is_read_once(make_policy, make_experience, tmp_path, monkeypa
         for number in range(3):
             if forget:
                 policy.reference = None
-            config = TrainConfig(beta=0.1, learning_rate=3e-3)
+            config = section("train", beta=0.1, learning_rate=3e-3)
             metrics = train_step(policy, rows, config, 5, number, reference=tmp_path / "base").metrics
             results[forget].append({key: value for key, value in metrics.items() if key != "seconds"})
         assert len(reads) == (4 if forget else 1)

@@ -9,7 +9,7 @@ from rounding import LOGP
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.handover import GuidedFormat
 from sg_pipeline.agents.prompts import load_prompts
-from sg_pipeline.config.distill import DistillConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.training.distill import distill, encode_guidance, guidance_agreement, read_lessons
 from sg_pipeline.trajectories.frame import to_frame
@@ -60,7 +60,9 @@ def runs(tmp_path, form):
     return tmp_path
 
 
-CONFIG = DistillConfig(source="study/teacher", steps=2, held_out=0.2, epochs=12, batch_tokens=300, learning_rate=1e-2)
+CONFIG = section(
+    "distill", source="study/teacher", steps=2, held_out=0.2, epochs=12, batch_tokens=300, learning_rate=1e-2
+)
 
 
 def test_lessons_are_the_won_episodes_of_the_last_steps_and_some_games_are_set_apart(runs):
@@ -157,7 +159,7 @@ def test_without_won_episodes_there_is_nothing_to_learn(tmp_path, form):
     lost = [trajectory(form, 0, group, 0, won=False) for group in range(3)]
     to_frame(lost).write_parquet(folder / "trajectories.parquet")
     with pytest.raises(DataError, match="sound won trajectories with guidance of its last 1 steps are of 0 games"):
-        read_lessons(tmp_path, DistillConfig(source="loser"), 0)
+        read_lessons(tmp_path, section("distill", source="loser"), 0)
 
 
 def test_trajectories_of_another_tokenizer_are_refused(runs, make_policy):

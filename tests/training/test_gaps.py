@@ -8,13 +8,11 @@ import pytest
 import torch
 from learning_tools import TEMPERATURE
 
-from sg_pipeline.config.run import RunConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.config.sampling import SamplingConfig
-from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.pipelines.step.nodes import train
 from sg_pipeline.rewards.credit import EPSILON
-from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.training.experience import experience_table
 from sg_pipeline.training.gaps import explained_gap, gap_table
 from sg_pipeline.training.learner import train_step
@@ -62,7 +60,7 @@ def test_a_sampler_that_is_off_shows_in_its_own_turns(tables, make_policy) -> No
     turns, rewards = tables
     policy = make_policy()
     experience = experience_table(turns, rewards)
-    trained = train_step(policy, experience, TrainConfig(), 0, 0, temperature=TEMPERATURE)
+    trained = train_step(policy, experience, section("train"), 0, 0, temperature=TEMPERATURE)
     table = gap_table(experience, trained.gaps)
     assert table.height == 4  # both turns of both trajectories that were selected
     assert table["gap_max"].max() == pytest.approx(trained.metrics["logp_gap_max"])
@@ -79,10 +77,10 @@ def train_node(policy, tables, sampling=None, **config):
         {"step": policy.step},
         {"timings": {"total_s": 0.0}, "counters": {}},
         Path(),
-        TrainConfig(minibatch=2, **config),
-        RolloutConfig(temperature=TEMPERATURE),
+        section("train", minibatch=2, **config),
+        section("rollout", temperature=TEMPERATURE),
         sampling or SamplingConfig(),
-        RunConfig(name="r"),
+        section("run", name="r"),
     )
 
 
@@ -96,7 +94,7 @@ def test_gap_of_a_first_step_ends_the_run(tables, make_policy, engine) -> None:
 
 def test_gap_of_a_later_step_is_a_warning(tables, make_policy, make_experience, caplog) -> None:
     policy = make_policy()
-    train_step(policy, make_experience(policy), TrainConfig(), 0, 0, temperature=TEMPERATURE)
+    train_step(policy, make_experience(policy), section("train"), 0, 0, temperature=TEMPERATURE)
     policy.step = 0  # of the recorded trajectories
     metrics, _, _ = train_node(policy, tables)
     assert metrics["training"]["logp_gap_mean"] > 0.1

@@ -8,7 +8,7 @@ import torch
 from learning_tools import TEMPERATURE, completion_logprobs, same, weights
 from rounding import GRADIENT, LOGP, relative_difference
 
-from sg_pipeline.config.train import TrainConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
 from sg_pipeline.randomness import stream
@@ -22,7 +22,7 @@ def step(policy, rows, config=None, number=0, **kwargs):
 
 
 def trained(policy, rows, config=None, number=0, **kwargs):
-    return train_step(policy, rows, config or TrainConfig(), seed=5, step=number, temperature=TEMPERATURE, **kwargs)
+    return train_step(policy, rows, config or section("train"), seed=5, step=number, temperature=TEMPERATURE, **kwargs)
 
 
 def loss_by_hand(policy, rows, config):
@@ -48,7 +48,7 @@ def loss_by_hand(policy, rows, config):
 def test_loss_is_the_formula(make_policy, make_experience, loss_type):
     policy = make_policy()
     rows = make_experience(policy, drift=0.4)
-    config = TrainConfig(loss_type=loss_type, max_completion_length=50)
+    config = section("train", loss_type=loss_type, max_completion_length=50)
     expected = loss_by_hand(policy, rows, config)
     assert abs(expected) > 1e-3
     metrics = step(policy, rows, config)
@@ -63,8 +63,8 @@ def test_cut_into_micro_batches_does_not_show(make_policy, make_experience, loss
     whole, cut = make_policy(), make_policy()
     rows = make_experience(whole, drift=0.4)
     caps = {"epsilon_high": 1.2} if loss_type == "cispo" else {}  # its default of 5 caps none of these ratios
-    first = step(whole, rows, TrainConfig(loss_type=loss_type, **caps))
-    second = step(cut, rows, TrainConfig(loss_type=loss_type, micro_batch_tokens=40, **caps))
+    first = step(whole, rows, section("train", loss_type=loss_type, **caps))
+    second = step(cut, rows, section("train", loss_type=loss_type, micro_batch_tokens=40, **caps))
     assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
     assert second["grad_norm_max"] == pytest.approx(first["grad_norm_max"], rel=1e-4)
     assert second["entropy"] == pytest.approx(first["entropy"], rel=1e-4)
@@ -111,7 +111,7 @@ def test_advantage_per_token_generalises_advantage_per_row(make_policy, make_exp
         ExperienceRow(r.prompt_ids, r.completion_ids, r.logprobs, r.loss_mask, [r.advantage] * len(r.loss_mask))
         for r in rows
     ]
-    config = TrainConfig(loss_type=loss_type, minibatch=3)
+    config = section("train", loss_type=loss_type, minibatch=3)
     assert step(one, rows, config)["loss"] == step(other, per_token, config)["loss"]
     assert same(weights(one), weights(other))
 
@@ -130,7 +130,7 @@ def test_rows_without_advantage_count_but_are_not_computed(make_policy, make_exp
     rows = make_experience(skipped, count=8)
 
     nearly = [replace(row, advantage=1e-30 if i < 5 else row.advantage) for i, row in enumerate(rows)]
-    config = TrainConfig(minibatch=8, learning_rate=1e-3, loss_type="grpo")
+    config = section("train", minibatch=8, learning_rate=1e-3, loss_type="grpo")
     first, second = step(skipped, flat(rows, keep={5, 6, 7}), config), step(computed, nearly, config)
     assert (first["rows_idle"], second["rows_idle"]) == (5, 0)
     assert first["rows"] == second["rows"] == 8
@@ -147,7 +147,7 @@ def flat(rows, keep=()):
 @pytest.mark.parametrize("cause", ["no advantage", "all clipped", "all masked"])
 def test_step_without_gradient_changes_neither_weights_nor_adams_memory(make_policy, make_experience, cause):
     policy = make_policy()
-    config = TrainConfig(minibatch=4, learning_rate=1e-2, weight_decay=0.1, num_iterations=2)
+    config = section("train", minibatch=4, learning_rate=1e-2, weight_decay=0.1, num_iterations=2)
     step(policy, make_experience(policy), config)
     # Recorded 3 nats too low: every ratio is 20, and clipped where the advantage is above 0.
     low = [
@@ -171,7 +171,7 @@ def test_step_without_gradient_changes_neither_weights_nor_adams_memory(make_pol
 
 def test_minibatch_without_advantage_is_skipped_while_others_learn(make_policy, make_experience):
     policy = make_policy()
-    metrics = step(policy, flat(make_experience(policy, count=4), keep={2}), TrainConfig(minibatch=1))
+    metrics = step(policy, flat(make_experience(policy, count=4), keep={2}), section("train", minibatch=1))
     assert (metrics["optimizer_steps"], metrics["rows_idle"]) == (1, 3)
     # AdamW has counted the one step that had a gradient.
     assert {float(v) for key, v in policy.optimizer_state.items() if key.startswith("step/")} == {1.0}
@@ -182,15 +182,15 @@ def test_kl_term_learns_without_any_advantage(make_policy, make_experience, tmp_
     policy = make_policy()
     save_policy(policy, tmp_path / "base")
     rows = make_experience(policy)
-    step(policy, rows, TrainConfig(learning_rate=1e-2))
-    away = step(policy, flat(rows), TrainConfig(learning_rate=1e-3, beta=1.0), 1, reference=tmp_path / "base")
+    step(policy, rows, section("train", learning_rate=1e-2))
+    away = step(policy, flat(rows), section("train", learning_rate=1e-3, beta=1.0), 1, reference=tmp_path / "base")
     assert away["optimizer_steps"] == 1
     assert away["grad_norm_max"] > 0
 
 
 def test_resumed_equals_uninterrupted_bit_for_bit(make_policy, make_experience, tmp_path):
     straight, interrupted = make_policy(), make_policy()
-    config = TrainConfig(minibatch=3, num_iterations=2, learning_rate=1e-3, schedule="linear", total_steps=4)
+    config = section("train", minibatch=3, num_iterations=2, learning_rate=1e-3, schedule="linear", total_steps=4)
     experiences = [make_experience(straight, drift=0.1, seed=number) for number in range(3)]
     for number, rows in enumerate(experiences):
         step(straight, rows, config, number)
@@ -209,7 +209,7 @@ def test_shuffling_depends_on_seed_and_step(make_policy, make_experience):
     results = []
     for seed, number in ((1, 0), (1, 0), (2, 0), (1, 1)):
         policy = make_policy()
-        train_step(policy, make_experience(policy), TrainConfig(minibatch=2), seed=seed, step=number)
+        train_step(policy, make_experience(policy), section("train", minibatch=2), seed=seed, step=number)
         results.append(weights(policy))
     assert same(results[0], results[1])
     assert not same(results[0], results[2])
@@ -231,7 +231,7 @@ def test_learns_a_bandit(make_policy):
         rows = [
             ExperienceRow(prompt, [arm], [float(now[i])], [1], 1.5 if arm == 30 else -0.5) for i, arm in enumerate(arms)
         ]
-        step(policy, rows, TrainConfig(learning_rate=3e-3), number)
+        step(policy, rows, section("train", learning_rate=3e-3), number)
     gain = probabilities() - before
     assert gain[1] > 0.5
     assert all(gain[i] < 0 for i in (0, 2, 3))
@@ -266,7 +266,7 @@ def test_sampler_correction_weighs_the_loss(make_policy, make_experience, mode, 
                       r.loss_mask, -1.0)
         for r in make_experience(policy)
     ]  # fmt: skip
-    metrics = step(policy, rows, TrainConfig(sampler_correction=mode, sampler_cap=1.5))
+    metrics = step(policy, rows, section("train", sampler_correction=mode, sampler_cap=1.5))
     if weight is None:
         # The ratio enters the surrogate itself, where a negative advantage is not clipped from above.
         assert metrics["loss"] == pytest.approx(2.71828, rel=1e-3)
@@ -288,7 +288,7 @@ def test_sampler_correction_of_long_trajectory_is_cut_where_rounding_adds_up(mak
     with torch.no_grad():
         logprobs = completion_logprobs(policy, [11], ids).tolist()
     row = ExperienceRow([11], ids, [(p - 0.006) * m for p, m in zip(logprobs, mask, strict=True)], mask, 1.0)
-    metrics = step(policy, [row], TrainConfig(sampler_correction=mode))
+    metrics = step(policy, [row], section("train", sampler_correction=mode))
     assert metrics["sampler_cut_share"] == cut
     left = {0.0: 1.0, 1.0: 0.0 if mode.endswith("mask") else 3.0}[cut]
     assert metrics["sampler_weight_mean"] == pytest.approx(left, rel=0.1)
@@ -306,17 +306,17 @@ def test_kl_is_taken_from_the_reference(make_policy, make_experience, tmp_path):
     policy = make_policy()
     save_policy(policy, tmp_path / "base")
     rows = make_experience(policy)
-    config = TrainConfig(beta=0.1, learning_rate=3e-3)
+    config = section("train", beta=0.1, learning_rate=3e-3)
     first = step(policy, rows, config, reference=tmp_path / "base")
     second = step(policy, rows, config, 1, reference=tmp_path / "base")
     assert first["kl"] == pytest.approx(0.0, abs=1e-6)
     assert second["kl"] > 1e-4
     free = make_policy()
     for number in range(8):
-        step(free, rows, TrainConfig(learning_rate=3e-3), number)
+        step(free, rows, section("train", learning_rate=3e-3), number)
     held = make_policy()
     for number in range(8):
-        last = step(held, rows, TrainConfig(learning_rate=3e-3, beta=10.0), number, reference=tmp_path / "base")
+        last = step(held, rows, section("train", learning_rate=3e-3, beta=10.0), number, reference=tmp_path / "base")
     assert last["kl"] < second["kl"]
     base, row = make_policy(), rows[0]
     with torch.no_grad():
@@ -329,7 +329,7 @@ def test_gradient_of_the_kl_term_is_that_of_its_formula(make_policy, make_experi
     """On policy it is E[log(pi / ref) grad log pi] with the correction, and E[(1 - ref / pi) grad log pi] without."""
     policy = make_policy()
     save_policy(policy, tmp_path / "base")
-    step(policy, make_experience(policy), TrainConfig(learning_rate=1e-3))
+    step(policy, make_experience(policy), section("train", learning_rate=1e-3))
     policy.optimizer_state = None
     base, rows, losses = make_policy(), make_experience(policy), []
     for row in rows:
@@ -342,7 +342,7 @@ def test_gradient_of_the_kl_term_is_that_of_its_formula(make_policy, make_experi
     torch.cat(losses).mean().backward()
     by_hand = {name: parameter.grad for name, parameter in policy.model.named_parameters()}
     policy.model.zero_grad()
-    config = TrainConfig(beta=1.0, max_grad_norm=1e6, use_bias_correction_kl=corrected, loss_type="dapo")
+    config = section("train", beta=1.0, max_grad_norm=1e6, use_bias_correction_kl=corrected, loss_type="dapo")
     step(policy, flat(rows), config, 1, reference=tmp_path / "base")
     for name, gradient in by_hand.items():
         # AdamW's first moment is a tenth of its first gradient.
@@ -384,10 +384,10 @@ def test_a_process_that_sees_several_gpus_trains_on_one(make_policy, make_experi
 
 
 def test_rate_is_a_function_of_the_step():
-    config = TrainConfig(learning_rate=1.0, schedule="linear", total_steps=10, warmup_steps=2)
+    config = section("train", learning_rate=1.0, schedule="linear", total_steps=10, warmup_steps=2)
     assert [config.rate(s) for s in (0, 1, 5, 10, 12)] == pytest.approx([0.5, 0.9, 0.5, 0.0, 0.0])
     with pytest.raises(ValueError, match="total_steps"):
-        TrainConfig(schedule="linear")
+        section("train", schedule="linear")
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_rate_is_a_function_of_the_step():
     ],
 )
 def test_clips_are_those_of_the_loss_where_none_are_given(given, clips):
-    config = TrainConfig(**given)
+    config = section("train", **given)
     assert (config.epsilon, config.epsilon_high) == clips
 
 
@@ -421,15 +421,15 @@ def test_clips_are_those_of_the_loss_where_none_are_given(given, clips):
 )
 def test_parameters_that_mean_something_else_in_a_loss_are_refused(given, told):
     with pytest.raises(ValueError, match=told):
-        TrainConfig(**given)
+        section("train", **given)
 
 
 def test_cispo_learns_on_policy(make_policy, make_experience):
     """A cap at or below 1 would make every ratio the same constant."""
     capped, plain = make_policy(), make_policy()
     rows = make_experience(capped)
-    first = step(capped, rows, TrainConfig(loss_type="cispo"))
-    second = step(plain, rows, TrainConfig(loss_type="dapo"))
+    first = step(capped, rows, section("train", loss_type="cispo"))
+    second = step(plain, rows, section("train", loss_type="dapo"))
     # On policy both have the gradient of advantage x log pi.
     assert first["grad_norm_max"] == pytest.approx(second["grad_norm_max"], rel=1e-4)
     assert first["clip_share_cispo"] == 0
@@ -440,7 +440,7 @@ def test_refuses_what_it_cannot_train_on(make_policy, make_experience):
     with pytest.raises(DataError, match="nothing to train on"):
         step(policy, [])
     with pytest.raises(ConfigurationError, match="reference"):
-        step(policy, make_experience(policy), TrainConfig(beta=0.1))
+        step(policy, make_experience(policy), section("train", beta=0.1))
     row = make_experience(policy)[0]
     exploding = ExperienceRow(
         row.prompt_ids, row.completion_ids, [-200.0 * m for m in row.loss_mask], row.loss_mask, -1
@@ -459,4 +459,4 @@ def test_step_whose_last_update_breaks_the_weights_ends_the_run(make_policy, mak
         r"training of the policy '.*' at step 0 diverged: after the last update the weights '.*' hold .* \(now 1e\+39\)"
     )
     with pytest.raises(ConfigurationError, match=told):
-        step(policy, rows, TrainConfig(learning_rate=1e39, minibatch=len(rows)))
+        step(policy, rows, section("train", learning_rate=1e39, minibatch=len(rows)))

@@ -8,7 +8,7 @@ import torch
 from learning_tools import TEMPERATURE
 from rounding import LOGP
 
-from sg_pipeline.config.train import TrainConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.training.experience import collate
 from sg_pipeline.training.learner import train_step
 
@@ -110,13 +110,13 @@ def test_lean_evaluation_equals_trls(make_policy, make_experience, monkeypatch):
         return stock
 
     monkeypatch.setattr(ReplayTrainer, "_get_per_token_logps_and_entropies", both)
-    metrics = train_step(policy, rows, TrainConfig(), seed=0, step=0, temperature=TEMPERATURE).metrics
+    metrics = train_step(policy, rows, section("train"), seed=0, step=0, temperature=TEMPERATURE).metrics
     assert len(calls) == 2
     assert max(calls) < LOGP, HINT + f"log-probabilities or entropies differ by {max(calls)}"
     # And the stock evaluation trains the same policy.
     monkeypatch.undo()
     other = make_policy()
-    lean = train_step(other, rows, TrainConfig(), seed=0, step=0, temperature=TEMPERATURE).metrics
+    lean = train_step(other, rows, section("train"), seed=0, step=0, temperature=TEMPERATURE).metrics
     for key in ("loss", "entropy", "grad_norm_max"):
         assert lean[key] == pytest.approx(metrics[key], rel=1e-4), HINT + f"{key} differs"
 

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from sg_pipeline.config.rollout import GateConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import DataError
 from sg_pipeline.trajectories.frame import from_frame, to_frame
 from sg_pipeline.trajectories.quarantine import gate
@@ -38,11 +38,11 @@ def test_round_trip_is_lossless(table):
 
 
 def test_sound_rows_pass_untouched(table):
-    valid, quarantined = gate(table, SIZE, GateConfig())
+    valid, quarantined = gate(table, SIZE, section("validate"))
     assert valid.equals(table)
     assert quarantined.is_empty()
     with pytest.raises(DataError, match=r"step 7 has no trajectories: delete its trajectories\.parquet"):
-        gate(table.head(0), SIZE, GateConfig(), step=7)
+        gate(table.head(0), SIZE, section("validate"), step=7)
 
 
 ROW = (pl.col("group") == 1) & (pl.col("item") == 2) & (pl.col("turn") == 1)
@@ -96,7 +96,7 @@ def test_what_fails_is_quarantined_with_its_reason_and_its_group(table, reason):
     bad = CORRUPTIONS[reason](table)
     limits = {"vocabulary": 5} if reason.endswith("4") else {"vocabulary": 10} if reason.endswith("9") else {}
     limits |= {"max_length": 12} if reason.startswith("longer") else {}
-    valid, quarantined = gate(bad, SIZE, GateConfig(), step=5, **limits)
+    valid, quarantined = gate(bad, SIZE, section("validate"), step=5, **limits)
     reasons = quarantined.filter(WHOLE)["reason"].unique().to_list()
     assert len(reasons) == 1
     assert reason in reasons[0]
@@ -109,13 +109,13 @@ def test_what_fails_is_quarantined_with_its_reason_and_its_group(table, reason):
 
 
 def test_keep_trains_on_what_is_left_of_a_group(table):
-    valid, quarantined = gate(CORRUPTIONS["not finite"](table), SIZE, GateConfig(incomplete_groups="keep"))
+    valid, quarantined = gate(CORRUPTIONS["not finite"](table), SIZE, section("validate", incomplete_groups="keep"))
     assert valid.filter(pl.col("group") == 1)["item"].unique().to_list() == [0, 1, 3]
     assert set(quarantined["item"]) == {2}
 
 
 def test_a_missing_trajectory_makes_its_group_incomplete(table):
-    valid, quarantined = gate(table.filter(~WHOLE), SIZE, GateConfig())
+    valid, quarantined = gate(table.filter(~WHOLE), SIZE, section("validate"))
     assert set(valid["group"]) == {0, 2, 3}
     assert quarantined["reason"].unique().to_list() == ["group incomplete: 3 of 4 trajectories are sound"]
 
@@ -132,13 +132,13 @@ OTHER_TASK = {
 @pytest.mark.parametrize("reason", OTHER_TASK)
 def test_group_not_comparable_goes_whole(table, reason, incomplete):
     bad = OTHER_TASK[reason](table)
-    valid, quarantined = gate(bad, SIZE, GateConfig(incomplete_groups=incomplete, max_quarantined_share=0.5))
+    valid, quarantined = gate(bad, SIZE, section("validate", incomplete_groups=incomplete, max_quarantined_share=0.5))
     assert quarantined["reason"].unique().to_list() == [reason]
     assert set(quarantined["group"]) == {1}
     assert set(valid["group"]) == {0, 2, 3}
     # A stray trajectory with a fault of its own goes alone.
     stray = put("logprobs", pl.lit([0.5, 0.5]), pl.col("item") == (2 if "task" in reason else 4))(bad)
-    kept, _ = gate(stray.filter(pl.col("group") == 1), SIZE, GateConfig(incomplete_groups="keep"))
+    kept, _ = gate(stray.filter(pl.col("group") == 1), SIZE, section("validate", incomplete_groups="keep"))
     assert set(kept["item"]) == set(range(SIZE)) - ({2} if "task" in reason else {4})
 
 
@@ -153,4 +153,4 @@ def test_too_many_unsound_trajectories_stop_the_run_in_one_sentence(table):
     with pytest.raises(
         DataError, match=r"16 of 16 trajectories of step 5 .* polarity is not in the set.*max_quarantined_share"
     ):
-        gate(bad, SIZE, GateConfig())
+        gate(bad, SIZE, section("validate"))

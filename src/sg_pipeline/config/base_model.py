@@ -119,8 +119,8 @@ class BaseModelConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: Literal["checkpoint", "pretrained", "warm_start"] = "checkpoint"
-    path: str = "data/06_models/tiny-alfworld/base"
+    source: Literal["checkpoint", "pretrained", "warm_start"]
+    path: str
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     revision: str | None = None
     local_only: bool = True
@@ -128,7 +128,7 @@ class BaseModelConfig(BaseModel):
     compute: Compute = "weights"
     lora: LoraConfig | None = None
     tiny: TinyConfig = Field(default_factory=TinyConfig)
-    warm_start: tuple[WarmStartStage, ...] = ()
+    warm_start: tuple[WarmStartStage, ...]
 
     @model_validator(mode="after")
     def _adapters_need_a_base(self) -> BaseModelConfig:

@@ -28,10 +28,10 @@ class CheckpointsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keep_last: int | None = Field(None, ge=1)
-    best: Literal["train_success", "validation"] | None = None
-    keep_cross_checkpoint: bool = True
-    max_shard_size: str = SHARD_SIZE
+    keep_last: int | None = Field(ge=1)
+    best: Literal["train_success", "validation"] | None
+    keep_cross_checkpoint: bool
+    max_shard_size: str
 
     @field_validator("max_shard_size")
     @classmethod

@@ -18,10 +18,10 @@ class DistillConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: str | None = None
-    steps: int = Field(20, ge=1)
-    won_only: bool = True
-    held_out: float = Field(0.1, gt=0, lt=1)
-    epochs: int = Field(2, ge=1)
-    batch_tokens: int = Field(2000, ge=16)
-    learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
+    source: str | None
+    steps: int = Field(ge=1)
+    won_only: bool
+    held_out: float = Field(gt=0, lt=1)
+    epochs: int = Field(ge=1)
+    batch_tokens: int = Field(ge=16)
+    learning_rate: float = Field(gt=0, allow_inf_nan=False)

@@ -20,6 +20,6 @@ class DistributedConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ranks: int | None = Field(None, ge=1)
-    strategy: Strategy | None = None
-    timeout_s: float = Field(1800.0, gt=0, allow_inf_nan=False)
+    ranks: int | None = Field(ge=1)
+    strategy: Strategy | None
+    timeout_s: float = Field(gt=0, allow_inf_nan=False)

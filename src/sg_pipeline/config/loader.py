@@ -11,15 +11,18 @@ compares; it works on top of any environment of Kedro's, which a second `--env` 
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
+from pydantic import TypeAdapter
 
 from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, KNOWN, load_benchmark_class
 from sg_pipeline.config.layers import METHODS, environment_file, environment_parameters, method_parameters, method_title
+from sg_pipeline.config.tree import tree_for
 from sg_pipeline.errors import ConfigurationError
 
 CONFIG_LOADER_ARGS: dict[str, Any] = {
@@ -116,6 +119,26 @@ class MethodConfigLoader(OmegaConfigLoader):
     def with_method(self, parameters: dict[str, Any], name: str) -> dict[str, Any]:
         """Lay the method `name` over `parameters`; what `--params` say stays on top."""
         return _merged(parameters, method_parameters(Path(self.conf_source), name), self.runtime_params or {})
+
+
+@cache
+def embedded_loader() -> MethodConfigLoader:
+    """Return the loader of the checkout's conf/base, for use without a session of Kedro."""
+    conf = Path(__file__).resolve().parents[3] / "conf"
+    return MethodConfigLoader(str(conf), **CONFIG_LOADER_ARGS)
+
+
+def section(name: str, /, **changes: Any) -> Any:
+    """Return a section of conf/base with some values changed: `section("train", minibatch=8)`.
+
+    Raises:
+        pydantic.ValidationError: a value is unknown or impossible.
+    """
+    content = embedded_loader()["parameters"]
+    model: Any = next(
+        info.annotation for key, info in tree_for(content).model_fields.items() if name in (key, info.alias)
+    )
+    return TypeAdapter(model).validate_python(_merged(content[name], changes))
 
 
 def _read_layer(reader: OmegaConfigLoader, env: str) -> dict[str, Any]:

@@ -58,9 +58,9 @@ class RewardConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schedule: SerializeAsAny[TrustSchedule]
-    polarity: PolarityValues = Field(default_factory=PolarityValues)
-    environment_scale: float = Field(1.0, gt=0.0, allow_inf_nan=False)
-    normalisation: str = "group"
+    polarity: PolarityValues
+    environment_scale: float = Field(gt=0.0, allow_inf_nan=False)
+    normalisation: str
 
     @field_validator("schedule", mode="before")
     @classmethod

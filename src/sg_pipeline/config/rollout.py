@@ -36,16 +36,16 @@ class RolloutConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tasks_per_step: int = Field(default=8, ge=1)
-    group_size: int = Field(default=8, ge=1)
-    max_turns: int = Field(default=50, ge=1)
-    max_new_tokens: int = Field(default=128, ge=1)
-    max_length: int = Field(default=4096, ge=2)
+    tasks_per_step: int = Field(ge=1)
+    group_size: int = Field(ge=1)
+    max_turns: int = Field(ge=1)
+    max_new_tokens: int = Field(ge=1)
+    max_length: int = Field(ge=2)
     max_observation_tokens: int | None = Field(default=None, ge=2)
-    temperature: float = Field(default=1.0, ge=0)
-    guidance: bool = True
-    prompts: str = "tiny"
-    date: datetime.date = DATE
+    temperature: float = Field(ge=0)
+    guidance: bool
+    prompts: str
+    date: datetime.date
     dynamic_sampling: int = Field(default=0, ge=0)
     guide: str | None = None
     rows: int | None = Field(default=None, ge=1)
@@ -63,5 +63,5 @@ class GateConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    incomplete_groups: Literal["drop", "keep"] = "drop"
-    max_quarantined_share: float = Field(0.25, ge=0.0, le=1.0)
+    incomplete_groups: Literal["drop", "keep"]
+    max_quarantined_share: float = Field(ge=0.0, le=1.0)

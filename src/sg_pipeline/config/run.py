@@ -22,9 +22,9 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = "default"
-    seed: int = Field(0, ge=0)
-    threads: int = Field(2, ge=1)
+    name: str
+    seed: int = Field(ge=0)
+    threads: int = Field(ge=1)
     method: str | None = None
     share: bool = False
     when_changed: Literal["stop", "start_over"] = "stop"
@@ -50,8 +50,8 @@ class CoevolveConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(80, ge=1, le=100_000)
-    checkpoint_every: int = Field(10, ge=1)
+    steps: int = Field(ge=1, le=100_000)
+    checkpoint_every: int = Field(ge=1)
 
 
 def step_number(index: int, steps: int) -> str:

@@ -27,29 +27,28 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo", "cispo"] = Field(
-        "dapo", description="grpo: every trajectory weighs the same; dapo, bnpo, cispo: every token does"
+        description="grpo: every trajectory weighs the same; dapo, bnpo, cispo: every token does"
     )
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(gt=0)
     schedule: Literal["constant", "linear"] = "constant"
     total_steps: int | None = Field(None, gt=0, description="co-evolution steps after which a linear rate is 0")
     warmup_steps: int = Field(0, ge=0, description="co-evolution steps over which the rate rises")
     epsilon: float = Field(
-        0.2, ge=0, lt=1, description="lower clip: ratios below 1 - epsilon; without effect in cispo; see `CLIPS`"
+        ge=0, lt=1, description="lower clip: ratios below 1 - epsilon; without effect in cispo; see `CLIPS`"
     )
     epsilon_high: float = Field(
-        0.28, ge=0, description="upper clip: ratios above 1 + epsilon_high, in cispo above epsilon_high; see `CLIPS`"
+        ge=0, description="upper clip: ratios above 1 + epsilon_high, in cispo above epsilon_high; see `CLIPS`"
     )
     importance_sampling_level: Literal["token", "sequence"] = Field(
-        "token", description="sequence is GSPO: one ratio a trajectory, the geometric mean of its tokens'"
+        description="sequence is GSPO: one ratio a trajectory, the geometric mean of its tokens'"
     )
-    beta: float = Field(0.0, ge=0, description="weight of the KL divergence from the reference policy")
+    beta: float = Field(ge=0, description="weight of the KL divergence from the reference policy")
     use_bias_correction_kl: bool = Field(
-        True,
         description="the KL term is multiplied by the ratio, so that its gradient is that of KL(policy || reference) "
-        "(DeepSeek-V3.2); without, on policy, that of KL(reference || policy)",
+        "(DeepSeek-V3.2); without, on policy, that of KL(reference || policy)"
     )
     num_iterations: int = Field(1, ge=1, description="passes over the experience of a step")
-    minibatch: int = Field(32, ge=1, description="trajectories per optimizer step")
+    minibatch: int = Field(ge=1, description="trajectories per optimizer step")
     micro_batch_tokens: int = Field(2048, ge=1, description="tokens in memory at once, padding included")
     micro_batch_overhead: int | None = Field(
         None,
@@ -66,7 +65,7 @@ class TrainConfig(BaseModel):
     gradient_checkpointing: bool | Literal["auto"] = Field(
         "auto", description="layers are computed again in the backward pass in place of being kept; auto: on GPUs"
     )
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(gt=0)
     adam_beta1: float = Field(0.9, ge=0, lt=1)
     adam_beta2: float = Field(0.95, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
@@ -74,10 +73,9 @@ class TrainConfig(BaseModel):
     sampler_correction: Literal[
         "none", "token_truncate", "token_mask", "turn_truncate", "turn_mask", "sequence_truncate", "sequence_mask"
     ] = Field(
-        "none",
         description="none: the recorded log-probabilities are the old ones (sampler and trainer agree); otherwise the "
         "trainer computes the old ones and weighs each token, turn or trajectory (sequence) by exp(old - recorded), "
-        "truncated or masked at sampler_cap. Rounding adds up over a trajectory: sequence is for short ones",
+        "truncated or masked at sampler_cap. Rounding adds up over a trajectory: sequence is for short ones"
     )
     sampler_cap: float = Field(3.0, gt=1)
 

@@ -87,7 +87,7 @@ def check_parameters(raw: Mapping[str, Any]) -> Parameters:
     Raises:
         ConfigurationError: one sentence for each parameter that is unknown or impossible.
     """
-    tree = _tree(raw)
+    tree = tree_for(raw)
     try:
         parameters = tree.model_validate(dict(raw))
     except ValidationError as error:
@@ -106,7 +106,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix.removesuffix("."): value}
 
 
-def _tree(raw: Mapping[str, Any]) -> type[Parameters]:
+def tree_for(raw: Mapping[str, Any]) -> type[Parameters]:
     """Return the tree of the environment and the trust schedule that `raw` names."""
     named: list[str] = []
     for point, parameter, default in (

@@ -10,6 +10,7 @@ from typing import Any
 from sg_pipeline.config.base_model import BaseModelConfig
 from sg_pipeline.config.checkpoints import CheckpointsConfig
 from sg_pipeline.config.evaluation import EvaluationConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.config.run import CoevolveConfig
 from sg_pipeline.config.train import TrainConfig
@@ -43,7 +44,7 @@ class Case:
     evaluate: EvaluationConfig
     workers: int
     guide: ModelShape | None = None
-    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
+    checkpoints: CheckpointsConfig = field(default_factory=lambda: section("checkpoints"))
 
     @property
     def device(self) -> Device:

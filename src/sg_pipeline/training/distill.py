@@ -75,7 +75,7 @@ def read_lessons(runs: Path, config: DistillConfig, seed: int) -> Lessons:
     files = _files(runs, config)
     frames = [_read(path) for path in files]
     # Sound ones only; their groups do not matter here.
-    lenient = GateConfig(max_quarantined_share=1.0)
+    lenient = GateConfig(incomplete_groups="keep", max_quarantined_share=1.0)
     sound = [from_frame(gate(frame, None, lenient)[0]) for frame in frames]
     chosen = [one for part in sound for one in part if (one.won or not config.won_only) and _parsed(one)]
     games = sorted({one.task.task_id for one in chosen})
