@@ -7,7 +7,8 @@ from played_episodes import N, P, Z, episode
 
 from sg_pipeline.evaluation.metrics import evaluate_table
 from sg_pipeline.evaluation.parts import EvaluationTable, mean_parts, with_parts
-from sg_pipeline.trajectories.frame import COLUMNS, from_frame, to_frame
+from sg_pipeline.trajectories.frame import from_frame, to_frame
+from sg_pipeline.trajectories.schema import COLUMNS
 
 EPISODES = [episode(game, item, (Z, P, N), won=game < 2) for game in range(4) for item in range(2)]
 BOUGHT = (("r_type", 1.0), ("r_price", 0.5))
