@@ -1,4 +1,4 @@
-"""The tests of reporting write their episodes as those of evaluation do."""
+"""Makes `played_episodes` of tests/evaluation importable."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A little study for the tests of the page: two methods, two seeds, training, evaluations; and texts that want out."""
+"""A small study for the tests of the page: two methods, two seeds, training, evaluations; and hostile texts."""
 
 import polars as pl
 from played_episodes import N, P, Z, episode
@@ -18,7 +18,7 @@ HOSTILE = (
 
 
 def training(method: str, seed: int, step: int, groups: int = 3, items: int = 2) -> ViewerSource:
-    """Groups of two items: item 1 wins but in the first game; turn 1 of item 0 is invalid, of item 1 unparsed."""
+    """Groups of two items: item 1 is won except in the first game; turn 1 of item 0 is invalid, of item 1 unparsed."""
     table = to_frame(
         episode(
             group, item, (Z, P, N) if item else (Z, P, P, N), won=bool(item and group), split="train", step=step,
@@ -59,7 +59,7 @@ def study() -> list[ViewerSource]:
 
 
 def hostile() -> ViewerSource:
-    """One of the training steps, with text in every place that asks to be run."""
+    """A training step with executable markup in every text."""
     source = training("grpo_sg", 0, 0)
     table = source.table.with_columns(
         pl.lit(HOSTILE).alias(name) for name in ("observation", "guidance", "action", "task_id", "task_type")

@@ -1,4 +1,4 @@
-"""A little run for the tests of reporting."""
+"""A small run for the tests of reporting."""
 
 from typing import Any
 

@@ -13,7 +13,7 @@ def size(png: bytes) -> tuple[int, int]:
     return struct.unpack(">II", png[16:24])
 
 
-def test_same_figures_same_bytes():
+def test_learning_curve_ignores_row_order_and_user_style():
     found = summary()
     once = learning_curve(metrics(), found["base"], found["final"])
     with mpl.rc_context({"lines.linewidth": 9, "font.size": 30}):  # a user's own settings
@@ -23,7 +23,7 @@ def test_same_figures_same_bytes():
     assert once != learning_curve(metrics(success_rate=0.5), found["base"], found["final"])
 
 
-def test_panels_without_figures_are_left_out():
+def test_learning_curve_panels_without_values_are_left_out():
     nothing = dict.fromkeys(("positive_share", "neutral_share", "negative_share", "r_sg_gap", "corr_r_sg_turns"))
     full, plain = size(learning_curve(metrics())), size(learning_curve(metrics(**nothing)))
     assert plain[0] == full[0]
@@ -34,11 +34,11 @@ def test_panels_without_figures_are_left_out():
     ("steps", "changes"),
     [(0, {}), (1, {"phase": None}), (2, {"training": None, "success_rate": None, "lambda": None})],
 )
-def test_short_and_sparse_runs(steps, changes):
+def test_learning_curve_short_or_sparse_run_is_drawn(steps, changes):
     assert size(learning_curve(metrics(steps, **changes), summary()["base"]))[0] > 0
 
 
-def test_moving_average_by_hand():
+def test_moving_average_skips_nan():
     values = np.array([0.0, 3.0, np.nan, 6.0, 9.0])
     assert moving_average(values, 3) == pytest.approx([1.5, 1.5, 4.5, 7.5, 7.5])
     assert np.isnan(moving_average(np.array([np.nan, np.nan]), 3)).all()

@@ -1,4 +1,4 @@
-"""The page in a real browser: what it renders, filters and compares."""
+"""The page in a real browser: rendering, filters and comparison."""
 
 import html
 import json
@@ -11,15 +11,12 @@ import pytest
 from page_sources import HOSTILE, hostile, study
 
 from sg_pipeline.reporting.page import Section, build_page, paragraph
-from sg_pipeline.reporting.page.source import episodes_of
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on the path")
 
 MINUS = "\N{MINUS SIGN}"
 PINNED, OTHER = "grpo_sg-seed0/training/3/train/1/0", "grpo_sg-seed0/training/3/train/1/1"
-
-
 POLICY = r'<meta http-equiv="Content-Security-Policy"[^>]*>'
 
 DRIVER = """<script>(async () => {
@@ -71,7 +68,7 @@ def dump(path, fragment: str = "") -> str:
 
 
 def drive(path, code: str, **values):
-    """Run JavaScript in the page as a reader would: `code` is an async function's body, its answer comes back."""
+    """Run `code`, the body of an async JavaScript function, in the page; return its result."""
     page = re.sub(POLICY, "", path.read_text(encoding="utf-8"))
     constants = "".join(f"const {name} = {json.dumps(value)};" for name, value in values.items())
     driven = path.with_name("driven.html")
@@ -82,11 +79,11 @@ def drive(path, code: str, **values):
 
 
 def expected() -> list[dict]:
-    """Every episode of the study with the values that it has of each filter."""
+    """Every episode of the study with its values of each filter."""
     names = ("positive", "neutral", "negative")
     rows = []
     for source in study():
-        for row in episodes_of(source).rows(named=True):
+        for row in source.episodes.rows(named=True):
             turns = source.table.filter(
                 source.table["group"] == row["group"], source.table["item"] == row["item"],
                 source.table["split"] == row["split"],
@@ -103,7 +100,7 @@ def expected() -> list[dict]:
     return rows
 
 
-def test_renders_under_its_own_policy(page):
+def test_viewer_renders_under_the_page_security_policy(page):
     found = dump(page, "#outcome=won&polarity=negative")
     wanted = [row for row in expected() if "won" in row["outcome"] and "negative" in row["polarity"]]
     assert 'data-state="ready"' in found
@@ -116,7 +113,7 @@ def test_renders_under_its_own_policy(page):
     assert "<p>Fine.</p>" in found
 
 
-def test_every_filter(page):
+def test_filter_links_and_controls_count_matching_episodes(page):
     rows = expected()
     wanted = {
         name: {
@@ -148,7 +145,7 @@ def test_every_filter(page):
         wanted=wanted,
     )
     assert linked == wanted
-    # Chosen by hand, each option says beforehand how many there will be; and the view is in the address.
+    # Each option shows beforehand how many episodes it selects, and the address holds the view.
     for name, offered in by_hand.items():
         assert {value: matching for value, _, matching, _ in offered} == wanted[name]
         for value, said, matching, fragment in offered:
@@ -156,7 +153,7 @@ def test_every_filter(page):
             assert fragment.startswith("#" + urlencode({name: value}, safe=":"))
 
 
-def test_filters_narrow_search_and_order(page):
+def test_filters_combine_with_search_and_order(page):
     rows = expected()
     wanted = [row for row in rows if row["method"] == {"grpo_sg"} and "0" in row["seed"] and "won" in row["outcome"]]
     found = drive(
@@ -189,14 +186,14 @@ def test_filters_narrow_search_and_order(page):
     assert matching == {
         "CABINET 4": training // 2, "find mug 2": training, "go to cabinet 3": training + plain, "no such words": 0,
     }  # fmt: skip
-    assert found["search"]["no such words"][1] == "Nothing to read: loo"
+    assert found["search"]["no such words"][1] == "Nothing to read: rel"
     assert set(found["marked"]) == {"cabinet 3"}
     assert "q=CABINET+3" in found["hash"]
     high, low = found["sorted"]["r_sg-high"], found["sorted"]["r_sg-low"]
     assert high[0] == max(high) > low[0] == min(low)
 
 
-def test_a_turn_has_everything(page):
+def test_episode_shows_facts_verdicts_and_numbers_of_each_turn(page):
     found = drive(
         page,
         """
@@ -232,7 +229,7 @@ def test_a_turn_has_everything(page):
     assert found[2]["gaps"] == ["not measured", "not measured", f"4.8e{MINUS}6", "not measured"]
 
 
-def test_two_episodes_side_by_side(page):
+def test_pinned_episode_is_shown_next_to_another(page):
     found = dump(page, f"#pin={PINNED}&episode={OTHER}")
     reading = found.split('<article id="reading"')[1].split("</article>")[0]
     assert 'data-mode="two"' in reading
@@ -250,11 +247,11 @@ def test_two_episodes_side_by_side(page):
         await visit("#pin=grpo_sg-seed0/training/0/train/1/0&episode=grpo_sg-seed1/training/0/train/2/0");
         return [same, $(".reading .notice").textContent];""",
     )
-    assert "the same, word for word" in same[0]
+    assert "the two episodes are identical" in same[0]
     assert "two different games" in same[1]
 
 
-def test_keys_and_clicks(page):
+def test_keys_and_clicks_move_and_pin(page):
     found = drive(
         page,
         """
@@ -286,7 +283,7 @@ def test_keys_and_clicks(page):
     assert (found["clicked"], found["beside"]) == (ids[0], "two")
 
 
-def test_rubbish_in_the_address_does_no_harm(page):
+def test_address_unknown_values_are_reported_and_ignored(page):
     fragment = (
         "#outcome=won&method=%3Cimg%20src%3Dx%3E&order=constructor&__proto__=1&pin=a/b&episode=%00%FF&q=&step=1e9&x"
     )
@@ -301,7 +298,7 @@ def test_rubbish_in_the_address_does_no_harm(page):
     assert '<p id="notice" class="notice" hidden="">' in section
 
 
-def test_hostile_text_is_shown_and_never_run(tmp_path):
+def test_viewer_hostile_text_is_shown_and_never_executed(tmp_path):
     path = tmp_path / "page.html"
     path.write_text(build_page("Calm", "", [], [hostile()], seed=0), encoding="utf-8")
     shown = drive(
@@ -315,7 +312,7 @@ def test_hostile_text_is_shown_and_never_run(tmp_path):
     )
 
 
-def test_a_browser_that_cannot_unpack_says_so(page):
+def test_viewer_without_decompression_stream_reports_it(page):
     old = page.with_name("old.html")
     text = page.read_text(encoding="utf-8").replace("<script>", "<script>delete globalThis.DecompressionStream;", 1)
     old.write_text(re.sub(POLICY, "", text), encoding="utf-8")

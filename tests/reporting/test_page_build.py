@@ -12,10 +12,12 @@ import polars as pl
 import pytest
 from page_sources import HOSTILE, hostile, study, training
 
-from sg_pipeline.reporting.page import Section, build_page, paragraph
-from sg_pipeline.reporting.page.build import SCRIPTS
-from sg_pipeline.reporting.page.packing import FLAGS, VERSION
+from sg_pipeline.reporting.page.build import build_page
+from sg_pipeline.reporting.page.elements import Section, figure_html, inline_html, paragraph, report_table, table_html
+from sg_pipeline.reporting.page.source import FLAGS, VERSION
+from sg_pipeline.reporting.run_tables import ReportTable
 
+PNG = b"\x89PNG\r\n\x1a\n..."
 SECTIONS = [Section("result", "Result & more", paragraph("**good**")), Section("dials", "Dials", "<p>x</p>")]
 
 
@@ -45,7 +47,7 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_summary_first_contents_and_sections(page):
+def test_page_has_summary_contents_and_sections_in_order(page):
     assert page.startswith("<!DOCTYPE html>")
     assert "<title>A &lt;study&gt;</title>" in page
     places = [page.index(part) for part in ("What came out.", 'href="#result"', 'id="result"', 'id="dials"',
@@ -61,7 +63,7 @@ def test_summary_first_contents_and_sections(page):
     assert {target.removeprefix("#") for target in targets} <= set(ids)
 
 
-def test_nothing_is_fetched(page):
+def test_page_fetches_nothing(page):
     for tag, attributes in Elements(page).found:
         assert tag not in {"link", "iframe", "object", "embed", "base"}
         assert attributes.get("src", "data:").startswith("data:"), tag
@@ -69,7 +71,7 @@ def test_nothing_is_fetched(page):
     assert not re.search(r"https?://|@import|url\(", code)
 
 
-def test_policy_lets_the_pages_own_script_run_and_no_other(page):
+def test_page_security_policy_allows_only_its_own_script(page):
     policy = html.unescape(re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page).group(1))
     script = re.search(r"<script>(.*?)</script>", page, re.S).group(1)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -77,11 +79,11 @@ def test_policy_lets_the_pages_own_script_run_and_no_other(page):
     assert "default-src 'none'" in policy
 
 
-def test_same_input_same_bytes(page):
+def test_page_is_deterministic(page):
     assert build_page("A <study>", paragraph("What came out."), SECTIONS, study(), seed=0) == page
 
 
-def test_a_row_is_told_as_it_was(page):
+def test_page_packs_an_episode_and_its_turns_unchanged(page):
     data = embedded(page)
     assert data["version"] == VERSION
     source = data["sources"].index(
@@ -99,7 +101,7 @@ def test_a_row_is_told_as_it_was(page):
     assert [gap for gap in data["turns"]["gap"] if gap is not None] == [4.77e-06] * 4
 
 
-def test_hostile_text_stays_text():
+def test_page_hostile_text_stays_text():
     page = build_page(HOSTILE, paragraph(HOSTILE), [Section("a", HOSTILE, paragraph(HOSTILE))], [hostile()], seed=0)
     elements = Elements(page)
     assert [tag for tag, _ in elements.found].count("script") == 2  # the data, the viewer
@@ -107,8 +109,8 @@ def test_hostile_text_stays_text():
     assert HOSTILE in embedded(page)["strings"]
 
 
-def test_size_limit_holds():
-    def wordy(source):  # every text another one, so that the data weigh something
+def test_page_size_limit_shows_whole_groups_that_fit():
+    def wordy(source):  # every text is different, so that compression does not hide the size
         words = pl.concat_str(pl.lit(source.run), "step", "group", "item", "turn").hash(0).cast(pl.String)
         return replace(source, table=source.table.with_columns(observation=words))
 
@@ -128,22 +130,56 @@ def test_size_limit_holds():
     assert "<strong>0 of 960 episodes" in none
 
 
-def test_page_without_trajectories():
+def test_page_without_sources_has_no_viewer():
     page = build_page("t", "", SECTIONS, [], seed=0)
     assert "<script" not in page
     assert "Trajectories" not in page
     assert Elements(page).open == []
 
 
-def test_anchors_are_unique():
+def test_page_repeated_anchor_raises():
     with pytest.raises(ValueError, match="same anchor: result"):
         build_page("t", "", [SECTIONS[0], SECTIONS[0]], [], seed=0)
     with pytest.raises(ValueError, match="same anchor: trajectories"):
         build_page("t", "", [Section("trajectories", "t", "")], study(), seed=0)
 
 
-def test_scripts_never_parse_text_as_html(page):
+def test_page_scripts_never_parse_text_as_html(page):
     script = re.search(r"<script>(.*?)</script>", page, re.S).group(1)
-    assert len(SCRIPTS) == 8
     for danger in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "fetch("):
         assert danger not in script
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        inline_html(HOSTILE), paragraph(HOSTILE, kind=HOSTILE), figure_html(PNG, HOSTILE, alt=HOSTILE),
+        report_table(ReportTable([HOSTILE], [[HOSTILE]], note=HOSTILE)),
+    ],
+)  # fmt: skip
+def test_elements_escape_text(made):
+    assert "<script" not in made
+    assert "<img src=x" not in made
+    assert '"document' not in made
+    assert "&lt;/script&gt;" in made
+
+
+def test_elements_render_inline_markup_tables_and_figures():
+    assert inline_html("**a < b** and `x_y`") == "<strong>a &lt; b</strong> and <code>x_y</code>"
+    assert paragraph("a", "b", kind="note") == '<p class="note">a</p>\n<p class="note">b</p>'
+    assert '<img src="data:image/png;base64,iVBORw0KGgouLi4=" alt="what">' in figure_html(PNG, "c", alt="what")
+    made = table_html(["split", "success"], [["seen", 0.5]])
+    for part in ('<th scope="col">split</th>', '<th scope="col" class="figure">success</th>',
+                 '<th scope="row">seen</th>', '<td class="figure">0.5</td>'):  # fmt: skip
+        assert part in made
+    assert 'class="figure"' not in table_html(["a", "b"], [["c", "d"]], text_columns=2)
+    assert report_table(ReportTable(["a"], [], note="n", empty="Nothing yet.")) == "<p>Nothing yet.</p>"
+
+
+def test_elements_invalid_input_raises():
+    with pytest.raises(ValueError, match="row 1 of a table has 1 cells, but its header has 2"):
+        table_html(["a", "b"], [["1", "2"], ["3"]])
+    with pytest.raises(ValueError, match="must be a PNG, but begins with b'GIF89a'"):
+        figure_html(b"GIF89a", "x")
+    with pytest.raises(ValueError, match="invalid anchor of a section: 'a b'"):
+        Section("a b", "t", "")

@@ -9,7 +9,7 @@ from sg_pipeline.reporting.run_tables import identity
 from sg_pipeline.reporting.summary import json_ready
 
 
-def test_promised_keys():
+def test_summary_has_the_documented_keys():
     found = summary()
     assert {"fingerprint", "environment", "panel", "panel_sha256"} <= set(found)
     assert (found["run"], found["steps"], found["quarantined"], found["wall_seconds"]) == ("demo", 8, 1, 125.0)
@@ -21,7 +21,7 @@ def test_promised_keys():
             assert score["ci95"] == pytest.approx(list(wilson(wins, 40)))
 
 
-def test_the_trained_mode_is_on_top():
+def test_summary_top_level_is_the_trained_mode():
     assert summary()["final"]["without_guidance"]["valid_seen"]["success_rate"] == 13 / 40
     plain = summary(guidance=False)
     assert plain["mode"] == "without_guidance"
@@ -29,7 +29,7 @@ def test_the_trained_mode_is_on_top():
     assert plain["final"]["with_guidance"]["valid_seen"]["success_rate"] == 24 / 40
 
 
-def test_difference_is_paired_and_judged():
+def test_summary_difference_is_paired():
     change = summary()["difference"]
     assert change["valid_seen"]["difference"] == pytest.approx(14 / 40)
     assert (change["valid_seen"]["better"], change["valid_seen"]["worse"]) == (14, 0)
@@ -38,11 +38,11 @@ def test_difference_is_paired_and_judged():
     assert change["without_guidance"]["valid_seen"]["outside_noise"] is False
 
 
-def test_lists_of_games_are_left_out():
+def test_summary_omits_lists_of_games():
     assert "per_game" not in json.dumps(summary())
 
 
-def test_curves_and_seconds():
+def test_summary_curves_and_seconds_by_hand():
     found = summary(metrics=list(reversed(metrics())))
     assert found["curve"]["step"] == list(range(8))
     assert found["curve"]["training.entropy"] == [0.5] * 8
@@ -50,7 +50,7 @@ def test_curves_and_seconds():
     assert found["seconds"] == {"environment": 8.0, "sampling": 16.0, "training": 4.0, "total": 32.0}
 
 
-def test_summary_lists_every_machine_once():
+def test_summary_lists_each_machine_once():
     steps = metrics()
     for number, step in enumerate(steps):
         step["machine"] = "CPU with AVX2, threads: 1" if number < 3 else "CPU with AVX512, threads: 1"
@@ -61,7 +61,7 @@ def test_summary_lists_every_machine_once():
     assert summary()["machines"] == []
 
 
-def test_nothing_that_json_does_not_know():
+def test_summary_non_finite_numbers_become_none():
     steps = metrics()
     steps[2]["training"] = None
     steps[3]["training"]["kl"] = math.nan
@@ -73,7 +73,7 @@ def test_nothing_that_json_does_not_know():
     assert found["seconds"]["total"] == 28.0
 
 
-def test_one_mode_one_split_no_step():
+def test_summary_one_mode_one_split_no_steps():
     only = {"with_guidance": {"valid_seen": evaluation(10, 12)["with_guidance"]["valid_seen"]}}
     found = summary(base=only, final=only, metrics=[])
     assert list(found["base"]) == ["valid_seen"]
@@ -81,11 +81,10 @@ def test_one_mode_one_split_no_step():
     assert (found["steps"], found["lambda"], found["curve"]) == (0, [], {})
 
 
-def test_survives_json():
-    """Evaluations read back from a file give the same summary."""
+def test_summary_of_evaluations_read_from_json_is_equal():
     again = [json.loads(json.dumps(evaluation(*wins))) for wins in ((10, 12), (24, 13))]
     assert summary(base=again[0], final=again[1]) == summary()
 
 
-def test_json_ready_keeps_plain_values():
+def test_json_ready_keeps_plain_values_and_drops_infinity():
     assert json_ready({1: (1, 2.5, True, None, "a", math.inf)}) == {"1": [1, 2.5, True, None, "a", None]}

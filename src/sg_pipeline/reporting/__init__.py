@@ -1,1 +1,1 @@
-"""Reporting: a run's summary, its learning-curve figure, and a report with whole trajectories to read."""
+"""Results of a run: summary, learning curve, report.md, page with trajectories, log lines."""

@@ -1,7 +1,7 @@
-"""The learning curve: success, trust, and the dials in which reward hacking shows first, over one axis of steps.
+"""The learning curve: success, trust, and the dials that show reward hacking first, over one axis of steps.
 
-A step's figures stand at x = step: they were measured on episodes of the policy that had been trained for so many
-steps. So the base policy's evaluation stands at 0 and the final one's at the number of steps.
+The metrics of a step are drawn at x = step: they were measured on episodes of the policy trained for that number of
+steps. The base policy's evaluation is therefore at 0, the final policy's at the number of steps.
 """
 
 import io
@@ -16,7 +16,7 @@ from sg_pipeline.reporting.summary import step_curves
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette: told apart by colour-blind readers too.
+# Okabe and Ito's palette, distinguishable for colour-blind readers.
 BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE, GREY = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#8C8C8C"
 )  # fmt: skip
@@ -39,15 +39,15 @@ def learning_curve(
     """Draw a run's learning curve.
 
     Args:
-        metrics: one mapping per step (see `summary.build_summary`); missing figures leave gaps, a panel without any
-            figure is left out.
-        base: split -> score of the policy before training; entries without `success_rate` are passed over. Where
-            episodes are graded, mean scores have an axis of their own.
+        metrics: one mapping per step (see `summary.build_summary`); missing values leave gaps, a panel without any
+            value is left out.
+        base: split -> score of the policy before training; entries without `success_rate` are skipped. Where episodes
+            are graded, mean scores have a separate panel.
         final: the same after training.
-        title: the one title.
+        title: heading of the figure.
 
     Returns:
-        A PNG, the same bytes for the same figures.
+        A PNG; deterministic.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -63,7 +63,7 @@ def learning_curve(
     phases = _phases(metrics)
     panels: list[tuple[float, Callable[[Axes], None]]] = [(2.4, lambda ax: _success(ax, curves, steps, base, final))]
     if _graded(curves, base, final):
-        panels.append((2.4, lambda ax: _success(ax, curves, steps, base, final, figure="score")))
+        panels.append((2.4, lambda ax: _success(ax, curves, steps, base, final, metric="score")))
     if _any(curves, "lambda"):
         panels.append((1.0, lambda ax: _trust(ax, curves)))
     if _any(curves, *(f"{label}_share" for label in LABELS)):
@@ -100,19 +100,19 @@ def learning_curve(
 
 
 def moving_average(values: np.ndarray, window: int) -> np.ndarray:
-    """Centred mean over `window` (odd) values, fewer at the ends; NaN is passed over."""
+    """Centred mean over `window` (odd) values, fewer at the ends; NaN is ignored."""
     half = window // 2
     parts = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
     return np.array([np.nanmean(part) if np.isfinite(part).any() else np.nan for part in parts])
 
 
 def _success(
-    ax: "Axes", curves: Curves, steps: int, base: Scores | None, final: Scores | None, figure: str = "success_rate"
+    ax: "Axes", curves: Curves, steps: int, base: Scores | None, final: Scores | None, metric: str = "success_rate"
 ) -> None:
     """Draw success, or another mean over episodes, in training and at both ends."""
-    bound = "ci95" if figure == "success_rate" else f"{figure}_ci95"
-    if _any(curves, figure):
-        success = 100 * curves[figure]
+    bound = "ci95" if metric == "success_rate" else f"{metric}_ci95"
+    if _any(curves, metric):
+        success = 100 * curves[metric]
         ax.plot(curves["step"], success, _dots(curves) + "-", color=GREY, linewidth=0.8, label="training episodes")
         window = max(3, 2 * (steps // 20) + 1)
         if steps > 2 * window:
@@ -122,8 +122,8 @@ def _success(
     splits = sorted({split for _, scores in ends for split, score in scores.items() if _rate(score) is not None})
     for index, split in enumerate(splits):
         points = [(x, scores[split]) for x, scores in ends if split in scores and _rate(scores[split]) is not None]
-        rates = [100 * score[figure] for _, score in points]
-        bounds = [score.get(bound) or score.get("ci95") or [score[figure]] * 2 for _, score in points]
+        rates = [100 * score[metric] for _, score in points]
+        bounds = [score.get(bound) or score.get("ci95") or [score[metric]] * 2 for _, score in points]
         errors = [[r - 100 * low, 100 * high - r] for r, (low, high) in zip(rates, bounds, strict=True)]
         shift = (index - (len(splits) - 1) / 2) * max(steps, 1) * 0.012  # bars of two splits side by side
         ax.errorbar(
@@ -132,7 +132,7 @@ def _success(
             linewidth=0.8, linestyle=":", elinewidth=1.5, zorder=5,
             label=f"{split}: {' → '.join(f'{rate:.1f}' for rate in rates)} % (95 % interval)",
         )  # fmt: skip
-    ax.set_ylabel(f"{figure.removesuffix('_rate')} (%)")
+    ax.set_ylabel(f"{metric.removesuffix('_rate')} (%)")
     ax.set_ylim(bottom=0)
     ax.margins(y=0.12)
     ax.grid(axis="y", color="#DDDDDD", linewidth=0.6)
@@ -141,7 +141,7 @@ def _success(
 
 
 def _graded(curves: Curves, *evaluations: Scores | None) -> bool:
-    """Whether the score says more than success does."""
+    """Whether the score differs from success."""
     trained = _any(curves, "score") and not np.array_equal(
         curves["score"], curves.get("success_rate", np.zeros(0)), equal_nan=True
     )
@@ -173,7 +173,7 @@ def _label_shares(ax: "Axes", curves: Curves) -> None:
 
 def _hacking(ax: "Axes", curves: Curves) -> None:
     ax.axhline(0, color=GREY, linewidth=0.8)
-    _twin(ax, curves, ("r_sg_gap", "$R_{sg}$ of wins $-$ losses", BLUE), ("corr_r_sg_turns", "corr($R_{sg}$, T)", RED))
+    _twin(ax, curves, ("r_sg_gap", "$R_{sg}$ of won $-$ lost", BLUE), ("corr_r_sg_turns", "corr($R_{sg}$, T)", RED))
     _symmetric(ax)
 
 
@@ -183,7 +183,7 @@ def _training(ax: "Axes", curves: Curves) -> None:
 
 
 def _twin(ax: "Axes", curves: Curves, left: tuple[str, str, str], right: tuple[str, str, str]) -> None:
-    """Two figures of different units, each with an axis in its own colour."""
+    """Draw two metrics with different units, each with an axis in its own colour."""
     name, label, colour = left
     if _any(curves, name):
         ax.plot(curves["step"], curves[name], _dots(curves) + "-", color=colour, linewidth=1.4)
@@ -204,7 +204,7 @@ def _twin(ax: "Axes", curves: Curves, left: tuple[str, str, str], right: tuple[s
 
 
 def _symmetric(ax: "Axes") -> None:
-    """Put 0 in the middle, where the correlation's axis has it."""
+    """Put 0 in the middle, as on the correlation's axis."""
     reach = max(0.1, *(abs(limit) for limit in ax.get_ylim()))
     ax.set_ylim(-reach, reach)
 
@@ -235,7 +235,7 @@ def _phases(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, floa
 
 
 def _dots(curves: Curves) -> str:
-    """Marker of a short run's points, since a line through one point is not to be seen; none in a longer one."""
+    """Marker for the points of a short run, because a line through one point is invisible; none for a longer run."""
     return "" if len(curves["step"]) > 12 else "."
 
 
@@ -244,5 +244,5 @@ def _rate(score: Any) -> float | None:
 
 
 def _any(curves: Curves, *names: str) -> bool:
-    """Whether there is anything to draw of one of these figures."""
+    """Whether any of these metrics has a value."""
     return any(np.isfinite(curves[name]).any() for name in names if name in curves)

@@ -1,4 +1,4 @@
-"""One line for each co-evolution step."""
+"""Log lines: progress of a run, its evaluations and its result."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from sg_pipeline.evaluation.metrics import graded_score, is_graded
 from sg_pipeline.rollouts.timings import shares
 
 _SHOWN = 0.05
-"""Of the time, a part of at least this share is told."""
+"""Smallest share of a step's time that is shown."""
 
 
 def progress_line(metrics: dict[str, Any], steps: int) -> str:
     """Return step/total, phase, lambda, success, R_env, R_sg, label shares (+ = -) and seconds of one step.
 
-    What took most of the time stands behind it. The mean score stands beside success where episodes are graded.
+    The seconds include the parts that took most of them; success includes the mean score where episodes are graded.
     """
     shares_of_labels = [metrics.get(f"{name}_share") for name in ("positive", "neutral", "negative")]
     known = [f"{s}{100 * share:.0f}%" for s, share in zip("+=-", shares_of_labels, strict=True) if share is not None]
@@ -20,9 +20,9 @@ def progress_line(metrics: dict[str, Any], steps: int) -> str:
     line = (
         f"step {metrics['step'] + 1:>{len(str(steps))}}/{steps}  {metrics['phase']:<18}  "
         f"lambda {metrics['lambda']:.2f}  "
-        f"success {_figure(metrics['success_rate'], '5.1%')}  {_score_of(metrics)}"
-        f"R_env {_figure(metrics['r_env'], '.3f')}  "
-        f"R_sg {_figure(metrics['r_sg'], '+.3f')}  {labels}  {_seconds(metrics['seconds'])}"
+        f"success {_formatted(metrics['success_rate'], '5.1%')}  {_score_of(metrics)}"
+        f"R_env {_formatted(metrics['r_env'], '.3f')}  "
+        f"R_sg {_formatted(metrics['r_sg'], '+.3f')}  {labels}  {_seconds(metrics['seconds'])}"
     )
     held_back = metrics.get("quarantined") or 0
     return line + (f"  quarantined {held_back}" if held_back else "")
@@ -35,28 +35,26 @@ def _seconds(seconds: dict[str, Any]) -> str:
 
 
 def result_lines(summary: dict[str, Any]) -> list[str]:
-    """Return what a finished run says: base and final success on each split, and where the report lies."""
+    """Return the result of a finished run: base and final success on each split, and the path of the report."""
     lines = []
     for split, difference in summary["difference"].items():
         base, final = summary["base"].get(split), summary["final"].get(split)
         if base is None or final is None or "success_rate" not in base:
             continue
-        verdict = "outside the noise" if difference.get("outside_noise") else "within the noise"
         lines.append(
             f"{split}: base {_interval(base)} -> final {_interval(final)}, {final['episodes']} episodes, "
-            f"{100 * difference['difference']:+.1f} points ({verdict})"
+            f"{100 * difference['difference']:+.1f} points ({_noise(difference)})"
         )
         if "score" in difference:
             lines.append(
                 f"{split}: score base {_score_interval(base)} -> final {_score_interval(final)}, "
-                f"{100 * difference['score']['difference']:+.1f} points "
-                f"({'outside' if difference['score']['outside_noise'] else 'within'} the noise)"
+                f"{100 * difference['score']['difference']:+.1f} points ({_noise(difference['score'])})"
             )
     return [*lines, f"report: data/08_reporting/{summary['run']}/report.md ({summary['wall_seconds']:.0f} s)"]
 
 
 def evaluation_lines(scores: dict[str, dict[str, Any]], step: int) -> list[str]:
-    """Return one line for each mode of an evaluation: success with its interval on every split."""
+    """Return one line per mode of an evaluation: success with its interval on every split."""
     return [
         f"policy after {step} steps, {mode.replace('_', ' ')}: "
         + ", ".join(
@@ -68,7 +66,7 @@ def evaluation_lines(scores: dict[str, dict[str, Any]], step: int) -> list[str]:
 
 
 def cross_checkpoint_lines(table: list[dict[str, Any]]) -> list[str]:
-    """Return one line for each row of a cross-checkpoint table."""
+    """Return one line per row of a cross-checkpoint table."""
     return [
         f"{row['split']}: policy after {row['policy_step']} steps, guidance of {row['guide_step']}: {_interval(row)}"
         + (f" (score {_score_interval(row['score'])})" if is_graded(row["score"]) else "")
@@ -78,14 +76,18 @@ def cross_checkpoint_lines(table: list[dict[str, Any]]) -> list[str]:
 
 
 def distillation_line(figures: dict[str, Any]) -> str:
-    """Return how well a guide has learnt to say what its source said."""
+    """Return how well a distilled guide reproduces the guidance of its source."""
     before, after = (figures["held_out"][when] for when in ("before", "after"))
     return (
         f"guide of run '{figures['source']}': {figures['trajectories']['training']} trajectories, "
-        f"{figures['training']['tokens']} tokens in {figures['training']['seconds']:.0f} s; on games held out, "
-        f"verdicts that agree {_figure(before['verdict'], '.1%')} -> {_figure(after['verdict'], '.1%')}, "
-        f"whole guidances {_figure(before['guidance'], '.1%')} -> {_figure(after['guidance'], '.1%')}"
+        f"{figures['training']['tokens']} tokens in {figures['training']['seconds']:.0f} s; on held-out games, "
+        f"equal verdicts {_formatted(before['verdict'], '.1%')} -> {_formatted(after['verdict'], '.1%')}, "
+        f"equal guidance {_formatted(before['guidance'], '.1%')} -> {_formatted(after['guidance'], '.1%')}"
     )
+
+
+def _noise(difference: dict[str, Any]) -> str:
+    return "outside the noise" if difference.get("outside_noise") else "within the noise"
 
 
 def _points(difference: dict[str, Any]) -> str:
@@ -110,5 +112,5 @@ def _score_of(metrics: dict[str, Any]) -> str:
     return "" if score is None or score == metrics["success_rate"] else f"score {score:5.1%}  "
 
 
-def _figure(value: float | None, form: str) -> str:
+def _formatted(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)

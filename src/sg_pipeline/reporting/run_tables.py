@@ -1,9 +1,9 @@
-"""A run's result as sentences and tables of text, for whatever writes them down: Markdown or HTML.
+"""A run's result as sentences and tables of text, rendered as Markdown or HTML elsewhere.
 
-Sentences are plain but for `**strong**` and `` `code` ``.
+Sentences are plain text with `**strong**` and `` `code` ``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class ReportTable:
 
 
 def identity(summary: Mapping[str, Any]) -> list[str]:
-    """Say what the run was: environment, fingerprint, panels, steps."""
+    """Describe the run: environment, fingerprint, panels, steps."""
     panel = summary.get("panel_sha256")
     hashes = panel if isinstance(panel, Mapping) else {"panel": panel}
     steps, quarantined = summary["steps"], summary["quarantined"]
@@ -47,30 +47,17 @@ def identity(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _modes(summary: Mapping[str, Any]) -> list[tuple[str, Callable[[str], Mapping[str, Any]]]]:
-    """(mode, part -> its splits) of the trained mode first, then of the other where it was evaluated."""
-    other = next(mode for mode in MODE_TITLES if mode != summary["mode"])
-
-    def trained(part: str) -> Mapping[str, Any]:
-        return {name: value for name, value in summary[part].items() if name not in MODE_TITLES}
-
-    def untrained(part: str) -> Mapping[str, Any]:
-        return summary[part].get(other, {})
-
-    return [(summary["mode"], trained), *([(other, untrained)] if untrained("base") or untrained("final") else [])]
-
-
 def verdicts(summary: Mapping[str, Any]) -> list[str]:
-    """One sentence a split of the trained mode: is the difference more than noise?"""
-    splits = _modes(summary)[0][1]
+    """One sentence per split of the trained mode: is the difference more than noise?"""
+    _, base_splits, final_splits, differences = _modes(summary)[0]
     sentences = []
-    for split, change in splits("difference").items():
-        base, final = splits("base")[split], splits("final")[split]
+    for split, change in differences.items():
+        base, final = base_splits[split], final_splits[split]
         if change["difference"] is None:
-            sentences.append(f"**{split}**: base and final have played no game in common, so nothing can be compared.")
+            sentences.append(f"**{split}**: base and final played no game in common, so they cannot be compared.")
             continue
         sentence = (
-            f"**{split}**: the final policy wins {percent(final['success_rate'])} of {final['episodes']} episodes, "
+            f"**{split}**: the final policy solves {percent(final['success_rate'])} of {final['episodes']} episodes, "
             f"the base {percent(base['success_rate'])}; on the same {change['games']} games that is "
             f"{points(change['difference'])} points, 95 % interval {interval(change['ci95'], points)}, "
         )
@@ -80,43 +67,32 @@ def verdicts(summary: Mapping[str, Any]) -> list[str]:
             sentence += f"which is **outside the noise**: {direction}. The two policies' own intervals {apart}."
         else:
             sentence += "which is **within the noise**: these games do not show a difference."
-        sentences.append(sentence + _score_verdict(base, final, change.get("score")))
+        if graded := change.get("score"):
+            noise = "outside the noise" if graded["outside_noise"] else "within the noise"
+            sentence += (
+                f" Its mean score is {percent(graded_score(final)[0])}, the base's {percent(graded_score(base)[0])}: "
+                f"{points(graded['difference'])} points, 95 % interval {interval(graded['ci95'], points)}, **{noise}**."
+            )
+        sentences.append(sentence)
     return sentences
 
 
-def _score_verdict(base: Mapping[str, Any], final: Mapping[str, Any], change: Mapping[str, Any] | None) -> str:
-    """What there is to say of the mean score where episodes are graded."""
-    if change is None:
-        return ""
-    before, after = graded_score(base)[0], graded_score(final)[0]
-    noise = "**outside the noise**" if change["outside_noise"] else "**within the noise**"
-    return (
-        f" Its mean score is {percent(after)}, the base's {percent(before)}: {points(change['difference'])} points, "
-        f"95 % interval {interval(change['ci95'], points)}, {noise}."
-    )
-
-
 def comparison(summary: Mapping[str, Any]) -> ReportTable:
-    """Base beside final, split by split, the trained mode first; with scores where episodes are graded."""
+    """Base and final policy, split by split, the trained mode first; with scores where episodes are graded."""
     rows = []
     graded = _is_graded(summary)
-    for mode, splits in _modes(summary):
-        base, final, difference = splits("base"), splits("final"), splits("difference")
-        for split in sorted(set(base) | set(final)):
-            change = difference.get(split, {})
-            rows.append(
-                [
-                    f"{split}, {MODE_TITLES[mode]}",
-                    _rate(base.get(split)),
-                    _rate(final.get(split)),
-                    f"{points(change.get('difference'))} {interval(change.get('ci95'), points)}",
-                    f"{change.get('better', NONE)} / {change.get('worse', NONE)}",
-                    *(_score_cells(base.get(split), final.get(split), change) if graded else ()),
-                    _figure(base, final, split, "mean_turns", lambda v: number(v, 1)),
-                    _figure(base, final, split, "invalid_action_share", percent),
-                    str((final.get(split) or base.get(split) or {}).get("episodes", NONE)),
-                ]
-            )
+    for mode, base_splits, final_splits, differences in _modes(summary):
+        for split, base, final in _pairs(base_splits, final_splits):
+            change = differences.get(split, {})
+            rows.append([
+                f"{split}, {MODE_TITLES[mode]}", _rate(base), _rate(final), _change(change),
+                f"{change.get('better', NONE)} / {change.get('worse', NONE)}",
+                # Without graded episodes in this split, score and success are the same.
+                *((_score(base), _score(final), _change(change.get("score", change))) if graded else ()),
+                _both(base, final, "mean_turns", lambda value: number(value, 1)),
+                _both(base, final, "invalid_action_share", percent),
+                str((final or base).get("episodes", NONE)),
+            ])  # fmt: skip
     head = [
         "split", "base", "final", "difference (paired)", "games better / worse",
         *(("score, base", "score, final", "difference (paired)") if graded else ()),
@@ -125,52 +101,42 @@ def comparison(summary: Mapping[str, Any]) -> ReportTable:
     note = (
         f"Success{' and mean score' if graded else ''} with 95 % intervals; turns and invalid actions as base → final. "
         "The intervals cover the choice of games and the chance within them, not the seed of training: another seed "
-        "would end elsewhere."
+        "would give another result."
     )
     return ReportTable(head, rows, note)
 
 
 def parts(summary: Mapping[str, Any]) -> ReportTable:
-    """What the scores are made of; without rows where the benchmark does not say."""
+    """The parts of the scores; without rows where the benchmark reports none."""
     rows = []
-    for mode, splits in _modes(summary):
-        base, final = splits("base"), splits("final")
-        for split in sorted(set(base) | set(final)):
-            before, after = (part.get(split, {}).get("parts") or {} for part in (base, final))
-            for name in sorted(set(before) | set(after)):
-                each = [found.get(name) or {} for found in (before, after)]
-                means = [f"{percent(one.get('mean'))} {interval(one.get('ci95'), bare_percent)}" for one in each]
-                counts = " → ".join(str(one.get("episodes", 0)) for one in each)
+    for mode, base_splits, final_splits, _ in _modes(summary):
+        for split, base, final in _pairs(base_splits, final_splits):
+            for name, before, after in _pairs(base.get("parts") or {}, final.get("parts") or {}):
+                means = [f"{percent(one.get('mean'))} {interval(one.get('ci95'), bare_percent)}"
+                         for one in (before, after)]  # fmt: skip
+                counts = f"{before.get('episodes', 0)} → {after.get('episodes', 0)}"
                 rows.append([f"{split}, {MODE_TITLES[mode]}: {name}", *means, counts])
     note = (
-        "Means with 95 % intervals over the episodes that have the part; one that ended without being judged has none, "
-        "and its score is 0."
+        "Means with 95 % intervals over the episodes that have the part; an episode that ended without being judged "
+        "has none, and its score is 0."
     )
     return ReportTable(["part of the score", "base", "final", "episodes"], rows, note)
 
 
 def task_types(summary: Mapping[str, Any]) -> ReportTable:
-    """The same by task type, in the trained mode."""
+    """The comparison by task type, in the trained mode."""
     rows = []
     graded = _is_graded(summary)
-    splits = _modes(summary)[0][1]
-    base, final = splits("base"), splits("final")
-    for split in sorted(set(base) | set(final)):
-        before, after = (part.get(split, {}).get("task_types") or {} for part in (base, final))
-        for kind in sorted(set(before) | set(after)):
-            episodes = (after.get(kind) or before.get(kind) or {}).get("episodes", NONE)
-            scores = [_score(part.get(kind)) for part in (before, after)] if graded else []
-            rows.append([f"{split}: {kind}", _rate(before.get(kind)), _rate(after.get(kind)), *scores, str(episodes)])
+    _, base_splits, final_splits, _ = _modes(summary)[0]
+    for split, base, final in _pairs(base_splits, final_splits):
+        for kind, before, after in _pairs(base.get("task_types") or {}, final.get("task_types") or {}):
+            scores = [_score(before), _score(after)] if graded else []
+            episodes = str((after or before).get("episodes", NONE))
+            rows.append([f"{split}: {kind}", _rate(before), _rate(after), *scores, episodes])
     note = f"{MODE_TITLES[summary['mode']].capitalize()}; few episodes each, so read the intervals."
     head = ["task type", "base", "final", *(("score, base", "score, final") if graded else ()), "episodes"]
     return ReportTable(head, rows, note, empty="Not evaluated.")
 
-
-DIALS_NOTE = (
-    "Means per phase. Signs of reward hacking: negative labels vanish, the gap of R_sg between wins and losses "
-    "falls to 0 or below, corr(R_sg, T) nears 1 (long episodes are paid for), many groups whose gradient comes "
-    "from guidance alone."
-)
 
 _DIALS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
     ("λ", "lambda", number),
@@ -187,7 +153,7 @@ _DIALS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 
 
 def dials(metrics: Sequence[Mapping[str, Any]]) -> ReportTable:
-    """Where reward hacking shows first: one row a phase."""
+    """Indicators of reward hacking: one row per phase."""
     phases: dict[str, list[Mapping[str, Any]]] = {}
     for step in sorted(metrics, key=lambda step: step["step"]):
         phases.setdefault(str(step.get("phase") or NONE), []).append(step)
@@ -196,16 +162,20 @@ def dials(metrics: Sequence[Mapping[str, Any]]) -> ReportTable:
         + [form(mean(step.get(name) for step in steps)) for _, name, form in _DIALS]
         for phase, steps in phases.items()
     ]
-    head = ["phase", "steps", *(title for title, _, _ in _DIALS)]
-    return ReportTable(head, rows, DIALS_NOTE, empty="No step was made.")
+    note = (
+        "Means per phase. Signs of reward hacking: negative labels vanish, the gap of R_sg between won and lost "
+        "episodes falls to 0 or below, corr(R_sg, T) approaches 1 (long episodes are rewarded), the gradient of many "
+        "groups comes from guidance alone."
+    )
+    return ReportTable(["phase", "steps", *(title for title, _, _ in _DIALS)], rows, note, empty="No step was made.")
 
 
 def calibration(summary: Mapping[str, Any]) -> ReportTable:
-    """Guidance against outcomes, on the evaluation episodes; without rows where nothing was played with guidance."""
+    """Guidance against outcomes, on the evaluation episodes; without rows where none was played with guidance."""
     rows = []
-    for _, splits in _modes(summary):
-        for part in ("base", "final"):
-            for split, score in splits(part).items():
+    for _, base_splits, final_splits, _ in _modes(summary):
+        for part, splits in (("base", base_splits), ("final", final_splits)):
+            for split, score in splits.items():
                 found = score.get("calibration")
                 if not found:
                     continue
@@ -217,19 +187,19 @@ def calibration(summary: Mapping[str, Any]) -> ReportTable:
                     + [number(auc["r_sg"]), number(auc["mean_verdict"]), percent(found["unparsed_share"])]
                 )
     head = [
-        "", "wins", *(f"wins if {polarity.value}" for polarity in Polarity), "AUC early / middle / late",
+        "", "success", *(f"success if {polarity.value}" for polarity in Polarity), "AUC early / middle / late",
         "AUC R_sg", "AUC mean verdict", "unparsed",
     ]  # fmt: skip
     note = (
-        "Does a verdict foretell the outcome? P(win | label) over turns, with the label's share in brackets, beside "
-        "the win rate of all turns; AUC of the verdict in each third of the episode, of the episode's R_sg and of its "
-        "mean verdict (0.5 is chance)."
+        "Does a verdict predict the outcome? P(success | label) over turns, with the label's share in brackets, next "
+        "to the success rate of all turns; AUC of the verdict in each third of the episode, of the episode's R_sg and "
+        "of its mean verdict (0.5 is chance)."
     )
     return ReportTable(head, rows, note)
 
 
 def times(summary: Mapping[str, Any]) -> ReportTable:
-    """Where the steps' time went."""
+    """Time of the steps by part."""
     seconds, steps = summary.get("seconds") or {}, summary["steps"]
     whole = seconds.get("total") or sum(seconds.values())
     measured = seconds if whole and steps else {}
@@ -237,34 +207,43 @@ def times(summary: Mapping[str, Any]) -> ReportTable:
     return ReportTable(["part of the steps", "time", "seconds a step", "share"], rows, empty="Not recorded.")
 
 
-def _rate(score: Mapping[str, Any] | None) -> str:
-    return f"{percent(score['success_rate'])} {interval(score['ci95'], bare_percent)}" if score else NONE
+Splits = Mapping[str, Mapping[str, Any]]
 
 
-def _score(score: Mapping[str, Any] | None) -> str:
-    value, bounds = graded_score(score or {})
-    return NONE if value is None else f"{percent(value)} {interval(bounds, bare_percent)}"
+def _modes(summary: Mapping[str, Any]) -> list[tuple[str, Splits, Splits, Splits]]:
+    """(mode, base, final, difference), each split -> values: the trained mode, then the other if it was evaluated."""
+    other = next(mode for mode in MODE_TITLES if mode != summary["mode"])
+    base, final, difference = (summary[part] for part in ("base", "final", "difference"))
+    trained: list[Splits] = [{name: value for name, value in part.items() if name not in MODE_TITLES}
+                             for part in (base, final, difference)]  # fmt: skip
+    modes = [(summary["mode"], trained[0], trained[1], trained[2])]
+    if base.get(other) or final.get(other):
+        modes.append((other, base.get(other, {}), final.get(other, {}), difference.get(other, {})))
+    return modes
 
 
-def _score_cells(
-    base: Mapping[str, Any] | None, final: Mapping[str, Any] | None, change: Mapping[str, Any]
-) -> list[str]:
-    """Mean score of base and final, and their difference; of success, which is the same, where nothing is graded."""
-    found = change.get("score", change)
-    return [
-        _score(base),
-        _score(final),
-        f"{points(found.get('difference'))} {interval(found.get('ci95'), points)}",
-    ]
+def _pairs(base: Splits, final: Splits) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """(name, base, final) of every name in either, sorted; {} where one lacks it."""
+    for name in sorted({*base, *final}):
+        yield name, base.get(name) or {}, final.get(name) or {}
 
 
 def _is_graded(summary: Mapping[str, Any]) -> bool:
-    return is_graded(
-        *(score for _, splits in _modes(summary) for part in ("base", "final") for score in splits(part).values())
-    )
+    return is_graded(*(s for _, base, final, _ in _modes(summary) for s in (*base.values(), *final.values())))
 
 
-def _figure(
-    base: Mapping[str, Any], final: Mapping[str, Any], split: str, name: str, form: Callable[[float | None], str]
-) -> str:
-    return " → ".join(form(part.get(split, {}).get(name)) for part in (base, final))
+def _rate(score: Mapping[str, Any]) -> str:
+    return f"{percent(score['success_rate'])} {interval(score['ci95'], bare_percent)}" if score else NONE
+
+
+def _score(score: Mapping[str, Any]) -> str:
+    value, bounds = graded_score(score)
+    return NONE if value is None else f"{percent(value)} {interval(bounds, bare_percent)}"
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    return f"{points(change.get('difference'))} {interval(change.get('ci95'), points)}"
+
+
+def _both(base: Mapping[str, Any], final: Mapping[str, Any], name: str, form: Callable[[float | None], str]) -> str:
+    return f"{form(base.get(name))} → {form(final.get(name))}"

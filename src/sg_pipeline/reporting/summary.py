@@ -1,13 +1,13 @@
-"""summary.json: a run in figures.
+"""summary.json: the results of a run as numbers.
 
     {run, fingerprint, environment, panel, panel_sha256, steps, wall_seconds, mode,
      base, final:  {<split>: score, …, <other mode>: {<split>: score, …}},
      difference:   {<split>: final - base, …, <other mode>: {…}},
-     lambda: [one per step], quarantined, machines: [what computed the steps],
-     seconds: {…}, curve: {figure: [one per step]}}
+     lambda: [one per step], quarantined, machines: [hardware that computed the steps],
+     seconds: {…}, curve: {metric: [one per step]}}
 
-A score is `evaluation.metrics.score_episodes` without its list of games; `mode` names the mode of the top-level
-scores, which is the one that the run trains.
+A score is the output of `evaluation.metrics.score_episodes` without its list of games; `mode` is the mode of the
+top-level scores, in which the run trains.
 """
 
 import math
@@ -21,7 +21,7 @@ Evaluation = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Mode -> split -> score."""
 
 PER_GAME = ("per_game", "score_per_game")
-"""What pairs two evaluations, and is too long for a summary."""
+"""Keys used to pair two evaluations, too long for a summary."""
 
 
 def build_summary(
@@ -38,23 +38,23 @@ def build_summary(
     guidance: bool,
     seed: int,
 ) -> dict[str, Any]:
-    """Sum a run up.
+    """Summarize a run.
 
     Args:
         run: the run's name.
         fingerprint: digest of the parameters that affect results.
-        environment: what was played.
-        panel: where its games come from, in words: generated games are always called so.
+        environment: its name.
+        panel: origin of the games in words; generated games are always named as such.
         panel_sha256: digest of the frozen panel, or one per split.
         wall_seconds: duration of the run.
-        metrics: one mapping per step; a figure may be missing or None.
+        metrics: one mapping per step; a value may be missing or None.
         base: scores before training, from `evaluate_table`, per mode.
         final: the same after training.
-        guidance: the run trains with guidance; decides which mode is at the top.
+        guidance: whether the run trains with guidance; decides the mode of the top-level scores.
         seed: the run's seed, for the paired intervals.
 
     Returns:
-        JSON-ready (numbers that are not finite are None), see the module's docstring.
+        JSON-ready (non-finite numbers become None), see the module's docstring.
     """
     metrics = sorted(metrics, key=lambda step: step["step"])
     mode, other = (WITH_GUIDANCE, WITHOUT_GUIDANCE) if guidance else (WITHOUT_GUIDANCE, WITH_GUIDANCE)
@@ -86,7 +86,7 @@ def build_summary(
 
 
 def step_curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Turn the numbers of steps into one list each, nested ones as "training.loss"; None where a step has none."""
+    """Return one list per metric of the steps, nested ones as "training.loss"; None where a step lacks it."""
     flat = [{name: value for name, value in _flat(step).items() if name != "machine"} for step in metrics]
     names: dict[str, None] = {}
     for step in flat:
@@ -95,7 +95,7 @@ def step_curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def json_ready(value: Any) -> Any:
-    """Copy of `value` of plain dicts, lists, strings, numbers and None: strict JSON knows no NaN and no infinity."""
+    """Copy `value` to plain dicts, lists, strings, numbers and None: strict JSON has no NaN and no infinity."""
     if isinstance(value, Mapping):
         return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, str) or value is None or isinstance(value, bool):

@@ -1,11 +1,11 @@
-"""Figures as text: percentages, intervals, durations and Markdown tables."""
+"""Numbers as text: percentages, intervals, durations, Markdown tables."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
 NONE = "–"  # noqa: RUF001
-"""How an undefined figure looks."""
+"""An undefined value."""
 
 
 def percent(value: float | None) -> str:
@@ -29,12 +29,12 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def interval(bounds: Sequence[float] | None, form: Callable[[float | None], str]) -> str:
-    """[low, high] with both ends in `form`; nothing for None."""
+    """[low, high], each formatted by `form`; "" for None."""
     return "" if bounds is None else f"[{form(bounds[0])}, {form(bounds[1])}]"
 
 
 def duration(seconds: float | None) -> str:
-    """125.0 -> "2 min 5 s"; below a minute with a decimal."""
+    """125.0 -> "2 min 5 s"; below a minute with one decimal."""
     if seconds is None:
         return NONE
     minutes, rest = divmod(round(seconds), 60)
@@ -42,7 +42,7 @@ def duration(seconds: float | None) -> str:
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """Mean of the defined ones; None if there are none."""
+    """Mean of the defined values; None without any."""
     found = [float(value) for value in values if value is not None and math.isfinite(value)]
     return fmean(found) if found else None
 

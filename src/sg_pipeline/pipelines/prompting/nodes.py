@@ -15,9 +15,9 @@ from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.prompting_run import check_policy, play_trial, reflect_on_trial
 from sg_pipeline.evaluation.prompting_scores import compare, score_method
-from sg_pipeline.evaluation.prompting_table import comparison_markdown
 from sg_pipeline.pipelines.base_model.nodes import load_base_policy
 from sg_pipeline.pipelines.games import games_of
+from sg_pipeline.reporting.prompting_table import comparison_markdown
 from sg_pipeline.rollouts.collect import RolloutConfig
 
 logger = logging.getLogger(__name__)

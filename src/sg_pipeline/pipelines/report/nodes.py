@@ -12,10 +12,11 @@ from sg_pipeline.config.run import RunConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.registry import load_benchmark
 from sg_pipeline.reporting.figures import learning_curve
-from sg_pipeline.reporting.markdown import report_markdown
+from sg_pipeline.reporting.page import ViewerSource, build_page, paragraph
 from sg_pipeline.reporting.progress import result_lines
+from sg_pipeline.reporting.run_report import pick_trajectories, report_markdown, run_sections
+from sg_pipeline.reporting.run_tables import verdicts
 from sg_pipeline.reporting.summary import build_summary
-from sg_pipeline.reporting.transcripts import pick_trajectories
 from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.runs import clock
 
@@ -123,9 +124,6 @@ def write_page(run: RunConfig, aggregate: RewardConfig, summary: dict[str, Any],
         tables: `phase_0`, …: metrics of each phase's steps, in order; `evaluated_<policy>_<mode>`: episodes;
             `shown_0`, …: of each phase, see `gather_shown`.
     """
-    from sg_pipeline.reporting.page import ViewerSource, build_page, paragraph, run_sections
-    from sg_pipeline.reporting.run_tables import verdicts
-
     metrics = {step["step"]: step for name in tables if name.startswith("phase_") for step in tables[name]}
     shown = {name: table for group in tables if group.startswith("shown_") for name, table in tables[group].items()}
     common: dict[str, Any] = {

@@ -1,6 +1,7 @@
-"""The page: frame, style, scripts, sections and data in one HTML document that asks the network for nothing.
+"""A self-contained HTML page: sections of text, tables and figures, and a viewer of whole trajectories.
 
-A content security policy in the page has the browser enforce that, and lets run no script but the page's own.
+The page makes no network request. A content security policy in the page makes the browser enforce that, and allows no
+script but the page's own (`assets/`, no library).
 """
 
 import base64
@@ -11,12 +12,10 @@ from collections.abc import Sequence
 from importlib import resources
 
 from sg_pipeline.reporting.page.elements import Section, paragraph
-from sg_pipeline.reporting.page.packing import pack
-from sg_pipeline.reporting.page.selection import Bundle, Selection, arrange, take
-from sg_pipeline.reporting.page.source import Prepared, ViewerSource, prepare
+from sg_pipeline.reporting.page.source import Bundle, Selection, ViewerSource, arrange, pack, take
 
 SIZE_LIMIT = 8_000_000
-"""Characters of a page. What the sections leave of it, the trajectories may take."""
+"""Characters of a page; trajectories may use what the sections leave."""
 
 SCRIPTS = ("data", "facets", "state", "text", "episode", "comparison", "list", "viewer")
 """The viewer's scripts, in the order in which they are joined."""
@@ -41,54 +40,57 @@ def build_page(
 
     Args:
         title: plain text.
-        lead: HTML of `elements` that stands first: what came out.
+        lead: HTML made by `elements`, at the top: the result.
         sections: in order.
-        sources: what the viewer may show, in the order in which a reader should meet it; without any there is no
-            viewer.
+        sources: what the viewer may show, in reading order; without any the page has no viewer.
         seed: decides which groups are shown where not all fit.
-        size_limit: the page has at most so many characters, unless lead and sections alone have more.
+        size_limit: maximum number of characters, unless lead and sections alone exceed it.
 
     Returns:
-        The document; the same input gives the same one.
+        The document; deterministic.
 
     Raises:
         ValueError: two sections have the same anchor.
     """
-    anchors = [section.anchor for section in sections] + [VIEWER] * bool(sources)
+    contents = [(section.anchor, section.title) for section in sections] + [(VIEWER, "Trajectories")] * bool(sources)
+    anchors = [anchor for anchor, _ in contents]
     twice = sorted({anchor for anchor in anchors if anchors.count(anchor) > 1})
     if twice:
         raise ValueError(f"Two sections of a page have the same anchor: {', '.join(twice)}.")
-    script, style = _script(), _asset("page.css")
+    script = _script()
     frame = {
         "TITLE": html.escape(title),
         "POLICY": html.escape(_policy(script)),
-        "STYLE": style,
+        "STYLE": _asset("page.css"),
         "LEAD": lead,
-        "SECTIONS": "\n".join(_section(section) for section in sections),
+        "CONTENTS": "\n".join(f'<li><a href="#{anchor}">{html.escape(name)}</a></li>' for anchor, name in contents),
+        "SECTIONS": "\n".join(
+            f'<section id="{section.anchor}">\n<h2>{html.escape(section.title)}</h2>\n{section.html}\n</section>'
+            for section in sections
+        ),
+        "VIEWER": "",
+        "SCRIPT": f"<script>{script}</script>" if sources else "",
     }
-    contents = [(section.anchor, section.title) for section in sections]
     if not sources:
-        return _fill(_asset("page.html"), {**frame, "CONTENTS": _contents(contents), "VIEWER": "", "SCRIPT": ""})
-    frame |= {"CONTENTS": _contents([*contents, (VIEWER, "Trajectories")]), "SCRIPT": f"<script>{script}</script>"}
+        return _fill("page.html", frame)
 
     def page(selection: Selection, packed: str) -> str:
         lines = "\n".join(packed[start : start + _LINE] for start in range(0, len(packed), _LINE))
         parts = {"SHOWN": paragraph(_what_is_shown(selection), kind="note"), "DATA": lines}
-        return _fill(_asset("page.html"), {**frame, "VIEWER": _fill(_asset("viewer.html"), parts)})
+        return _fill("page.html", {**frame, "VIEWER": _fill("viewer.html", parts)})
 
-    prepared = [prepare(source) for source in sources]
-    queues = arrange(prepared, seed)
-    taken = len(page(take(queues, 0), "")) + 50  # the numbers of what is shown grow
-    return page(*_as_much_as_fits(prepared, queues, size_limit - taken))
+    queues = arrange(sources, seed)
+    overhead = len(page(take(queues, 0), "")) + 50  # the counts in `_what_is_shown` get longer
+    return page(*_as_much_as_fits(sources, queues, size_limit - overhead))
 
 
 def _as_much_as_fits(
-    sources: Sequence[Prepared], queues: Sequence[Sequence[Bundle]], room: int
+    sources: Sequence[ViewerSource], queues: Sequence[Sequence[Bundle]], room: int
 ) -> tuple[Selection, str]:
     """Find the largest selection that, packed, has at most `room` characters.
 
-    How many characters a turn takes is not known before it is packed, and falls with their number (texts repeat): so a
-    small selection is packed first, and its size says how much larger the next one may be.
+    The number of characters per turn is known only after packing, and falls with the number of turns (texts repeat). So
+    a small selection is packed first, and its size predicts how much larger the next one may be.
     """
     turns = _PROBE_TURNS
     best = take(queues, 0)
@@ -108,26 +110,18 @@ def _as_much_as_fits(
 
 
 def _what_is_shown(selection: Selection) -> str:
-    shown = f"{selection.episodes:,} of {selection.of_episodes:,} episodes ({selection.turns:,} turns)"
     if selection.complete:
-        return f"All {shown.partition(' of ')[2]} are in this page."
+        return f"All {selection.episodes:,} episodes ({selection.turns:,} turns) are in this page."
     return (
-        f"**{shown}** are in this page: whole groups, chosen at random but evenly over seeds, phases, steps, task "
-        f"types and outcomes, so shares among them are not success rates; a game of an evaluation comes with all "
-        f"policies and modes that played it."
+        f"**{selection.episodes:,} of {selection.of_episodes:,} episodes ({selection.turns:,} turns)** are in this "
+        f"page: whole groups, chosen at random but evenly over seeds, phases, steps, task types and outcomes, so "
+        f"shares among them are not success rates; an evaluation game is shown with all policies and modes that played "
+        f"it."
     )
 
 
-def _section(section: Section) -> str:
-    return f'<section id="{section.anchor}">\n<h2>{html.escape(section.title)}</h2>\n{section.html}\n</section>'
-
-
-def _contents(entries: Sequence[tuple[str, str]]) -> str:
-    return "\n".join(f'<li><a href="#{anchor}">{html.escape(title)}</a></li>' for anchor, title in entries)
-
-
 def _script() -> str:
-    """The scripts as one, in a scope of their own."""
+    """Join the scripts in one scope."""
     parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
     return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
 
@@ -139,8 +133,8 @@ def _policy(script: str) -> str:
 
 
 def _fill(template: str, parts: dict[str, str]) -> str:
-    """Put parts in the places of their names, {{NAME}}, in one pass: what a part holds is not looked at again."""
-    return re.sub(r"\{\{([A-Z]+)\}\}", lambda match: parts[match.group(1)], template)
+    """Replace each {{NAME}} of a template in one pass: the parts themselves are not searched."""
+    return re.sub(r"\{\{([A-Z]+)\}\}", lambda match: parts[match.group(1)], _asset(template))
 
 
 def _asset(name: str) -> str:

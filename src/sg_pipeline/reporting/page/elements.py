@@ -1,4 +1,4 @@
-"""Safe pieces of HTML: whatever text goes in is escaped, whatever comes out may stand in a page."""
+"""Pieces of HTML for a page; all text is escaped."""
 
 import base64
 import html
@@ -18,12 +18,12 @@ class Section:
     """One section of a page.
 
     Attributes:
-        anchor: names it in links; lower-case letters, digits and '-', a letter first; unique in the page.
+        anchor: its name in links; lower-case letters, digits and '-', first a letter; unique in the page.
         title: plain text.
-        html: of the functions below; it goes into the page as it is.
+        html: made by the functions below; inserted without escaping.
 
     Raises:
-        ValueError: the anchor is none.
+        ValueError: invalid anchor.
     """
 
     anchor: str
@@ -33,7 +33,7 @@ class Section:
     def __post_init__(self) -> None:
         if not _ANCHOR.fullmatch(self.anchor):
             raise ValueError(
-                f"A section's anchor is {self.anchor!r}, but may only have lower-case letters, digits and '-'."
+                f"invalid anchor of a section: {self.anchor!r}; use lower-case letters, digits and '-', first a letter"
             )
 
 
@@ -43,7 +43,7 @@ def inline_html(text: str) -> str:
 
 
 def paragraph(*texts: str, kind: str = "") -> str:
-    """One paragraph a text, see `inline_html`; `kind` is a class of the style sheet ("note", "verdict")."""
+    """One paragraph per text, see `inline_html`; `kind` is a class of the style sheet ("note", "verdict")."""
     attribute = f' class="{html.escape(kind)}"' if kind else ""
     return "\n".join(f"<p{attribute}>{inline_html(text)}</p>" for text in texts)
 
@@ -53,23 +53,20 @@ def bullets(texts: Sequence[str]) -> str:
     return "\n".join(["<ul>", *(f"<li>{inline_html(text)}</li>" for text in texts), "</ul>"])
 
 
-def table_html(
-    header: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "", text_columns: int = 1
-) -> str:
-    """A table that scrolls sideways where the window is narrow.
+def table_html(header: Sequence[str], rows: Sequence[Sequence[object]], *, text_columns: int = 1) -> str:
+    """A table that scrolls sideways in a narrow window.
 
     Args:
         header: names of the columns.
         rows: cells; str() of each is escaped. The first cell names its row.
-        caption: above the table, see `inline_html`.
-        text_columns: so many columns from the left hold words, the others figures (to the right, digits in line).
+        text_columns: number of columns from the left that hold text; the others hold numbers, aligned right.
 
     Raises:
         ValueError: a row has more or fewer cells than the header.
     """
     for number, row in enumerate(rows):
         if len(row) != len(header):
-            raise ValueError(f"Row {number} of a table has {len(row)} cells, but its header has {len(header)}.")
+            raise ValueError(f"row {number} of a table has {len(row)} cells, but its header has {len(header)}")
 
     def cell(element: str, column: int, content: object, scope: str = "") -> str:
         kind = "" if column < text_columns else ' class="figure"'
@@ -85,15 +82,14 @@ def table_html(
         + "</tr>"
         for row in rows
     )
-    name = f"<caption>{inline_html(caption)}</caption>\n" if caption else ""
     return (
-        f'<div class="scroll" tabindex="0"><table>\n{name}<thead><tr>{head}</tr></thead>\n'
+        f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table></div>"
     )
 
 
 def report_table(content: ReportTable) -> str:
-    """A table with its note, or what is said where it has no rows."""
+    """A table with its note, or its `empty` text."""
     if not content.rows:
         return paragraph(content.empty) if content.empty else ""
     note = paragraph(content.note, kind="note") if content.note else ""
@@ -101,24 +97,20 @@ def report_table(content: ReportTable) -> str:
 
 
 def figure_html(image: bytes, caption: str, *, alt: str = "") -> str:
-    """A figure, written into the page.
+    """A figure, embedded in the page.
 
     Args:
-        image: a PNG or an SVG.
+        image: a PNG.
         caption: below it, see `inline_html`.
-        alt: what it shows, for those who do not see it; the caption where none is given.
+        alt: alternative text; the caption by default.
 
     Raises:
-        ValueError: the bytes are neither.
+        ValueError: not a PNG.
     """
-    if image.startswith(b"\x89PNG\r\n\x1a\n"):
-        kind = "image/png"
-    elif image.lstrip()[:5] in {b"<?xml", b"<svg ", b"<!DOC"}:
-        kind = "image/svg+xml"
-    else:
-        raise ValueError(f"A figure begins with {image[:8]!r}, which is neither a PNG nor an SVG.")
+    if not image.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise ValueError(f"a figure must be a PNG, but begins with {image[:8]!r}")
     content = base64.b64encode(image).decode("ascii")
     return (
-        f'<figure><img src="data:{kind};base64,{content}" alt="{html.escape(alt or caption)}">'
+        f'<figure><img src="data:image/png;base64,{content}" alt="{html.escape(alt or caption)}">'
         f"<figcaption>{inline_html(caption)}</figcaption></figure>"
     )

@@ -1,8 +1,8 @@
-/* Two episodes side by side, turn beside turn, with the turn where they part. */
+/* Two episodes side by side, turn by turn, with their first difference. */
 
 const COMPARED = ["observation", "guidance", "polarity", "action"];
 
-/* {turn, what}: the first turn in which the episodes are not the same, and in what; null where there is none. */
+/* {turn, what}: the first turn in which the episodes differ, and in which fields; null if they are equal. */
 function firstDifference(left, right) {
   for (let number = 0; number < Math.max(left.length, right.length); number += 1) {
     if (number >= left.length || number >= right.length) return { turn: number, what: ["length"] };
@@ -21,7 +21,7 @@ function readTwo(pinned, other, query) {
     const same = difference === null || number < difference.turn;
     rows.push(make("div", { class: `pair${same ? " same" : ""}` }, side(pinned, left, number, query), side(other, right, number, query)));
   }
-  if (difference === null) rows.push(make("p", { class: "parting" }, "the two episodes are the same, word for word"));
+  if (difference === null) rows.push(make("p", { class: "parting" }, "the two episodes are identical"));
   return [
     pinned.task === other.task ? null
       : make("p", { class: "notice" }, "These are two different games, so turns with the same number have little in common."),

@@ -1,4 +1,4 @@
-/* Unpacks the page's data: what packing.py wrote becomes episodes with turns that are read on demand. */
+/* Unpacks the data that source.py packed: episodes, with turns that are read on demand. */
 
 const VERSION = 1;
 const POLARITIES = ["positive", "neutral", "negative"];
@@ -7,7 +7,7 @@ const FLAGS = { guidanceParsed: 1, actionParsed: 2, actionValid: 4 };
 async function unpack(base64) {
   if (typeof DecompressionStream === "undefined") {
     throw new Error(
-      "This browser cannot unpack the trajectories: DecompressionStream came with Chrome 80, Safari 16.4, Firefox 113.");
+      "This browser cannot unpack the trajectories: it lacks DecompressionStream (Chrome 80, Safari 16.4, Firefox 113).");
   }
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -18,8 +18,8 @@ async function unpack(base64) {
   return content;
 }
 
-/* All episodes, in order. Each knows its neighbours by `group`: of training those of one GRPO group, of evaluation
-   the game under all policies. */
+/* All episodes, in order. `group` joins related ones: in training one GRPO group, in evaluation one game under all
+   policies. */
 function readEpisodes(content) {
   const { episodes: columns, turns, strings, sources } = content;
   const lowered = new Map();
@@ -83,7 +83,7 @@ function outcomeOf(episode) {
   return episode.won ? "won" : episode.truncated ? "truncated" : "lost";
 }
 
-/* The numbers of all texts that hold `query`, whatever the case. */
+/* Marks each text that contains `query`, ignoring case: 1 or 0 per text. */
 function textsWith(strings, query) {
   const wanted = query.toLowerCase();
   const found = new Uint8Array(strings.length);
@@ -93,7 +93,7 @@ function textsWith(strings, query) {
   return found;
 }
 
-/* Whether any observation, guidance or action of the episode is among the texts found. */
+/* Whether any observation, guidance or action of the episode is among the marked texts. */
 function mentions(episode, found) {
   const { observation, guidance, action } = episode.data.turns;
   for (let at = episode.first; at < episode.first + episode.turns; at += 1) {

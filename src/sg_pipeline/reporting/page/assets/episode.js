@@ -1,4 +1,4 @@
-/* One episode to read: its facts, the strip of its verdicts, its turns. */
+/* One episode: its facts, a strip of its verdicts, its turns. */
 
 const OUTCOME_WORDS = { won: "✓ won", lost: "✗ lost", truncated: "✗ truncated" };
 
@@ -7,7 +7,7 @@ function outcomeBadge(episode) {
   return make("span", { class: `badge ${outcome}` }, OUTCOME_WORDS[outcome]);
 }
 
-/* Whose episode it is, without what all episodes of the page share. */
+/* Origin of the episode, without the values that all episodes of the page share. */
 function whoPlayed(episode, shared) {
   const { method, seed, origin, phase, step } = episode.source;
   return [
@@ -33,10 +33,10 @@ function episodeHead(episode, letter) {
     make("dl", { class: "facts" },
       fact("turns", String(episode.turns)),
       fact("R_env", reward(episode.rEnv), "sum of the environment's rewards"),
-      fact("R_sg", signed(episode.rSg), "sum of what the verdicts of the guidance are worth"),
+      fact("R_sg", signed(episode.rSg), "sum of the rewards of the verdicts"),
       source.trust === null ? null : fact("λ", figure(source.trust), "trust in R_sg at this step"),
       !episode.training ? null : [
-        fact("R", figure(episode.rTotal), "scale · R_env + λ R_sg: what is normalised within the group"),
+        fact("R", figure(episode.rTotal), "scale · R_env + λ R_sg: normalised within the group"),
         fact("advantage", advantage, episode.heldBack ? "in quarantine: not trained on" : "of every policy token"),
       ],
       episode.score !== null && episode.score !== Number(episode.won) ? fact("score", figure(episode.score)) : null,
@@ -44,7 +44,7 @@ function episodeHead(episode, letter) {
     strip(episode));
 }
 
-/* The verdicts of all turns at a glance; a click goes to the turn. */
+/* The verdicts of all turns in one row; a click scrolls to the turn. */
 function strip(episode) {
   const counts = { positive: 0, neutral: 0, negative: 0, unparsed: 0, none: 0 };
   const marks = [];
@@ -71,13 +71,13 @@ function goToTurn(mark, number) {
   turn?.scrollIntoView({ block: "center" });
 }
 
-/* Over all turns; null where it was measured in none. */
+/* Over all turns; null if it was not measured. */
 function largestGap(episode) {
   const measured = episode.data.turns.gap.slice(episode.first, episode.first + episode.turns).filter((gap) => gap !== null);
   return measured.length ? Math.max(...measured) : null;
 }
 
-/* All turns with the running sum of their internal rewards. */
+/* All turns, with the running sum of R_sg. */
 function turnsOf(episode) {
   let running = 0;
   return Array.from({ length: episode.turns }, (_, number) => {
@@ -105,7 +105,7 @@ function turnElement(turn, { measured, query }) {
     numbers(turn, measured));
 }
 
-/* The guidance without a verdict at its head that is already shown as a word. */
+/* The guidance without its leading verdict, which is already shown. */
 function wording(turn) {
   const head = new RegExp(`^\\s*${turn.polarity}\\b[\\s.,:;-]*`, "i");
   return turn.guidanceParsed ? turn.guidance.replace(head, "") : turn.guidance;
@@ -113,14 +113,14 @@ function wording(turn) {
 
 const NUMBERS = [
   ["r_env", "reward of the environment", (turn) => reward(turn.reward)],
-  ["r_sg", "what the verdict is worth", (turn) => signed(turn.rSg)],
+  ["r_sg", "reward of the verdict", (turn) => signed(turn.rSg)],
   ["Σ r_sg", "R_sg so far", (turn) => signed(turn.running)],
-  ["log π(z)", "mean log-probability of the guidance tokens, when sampled", (turn) => figure(turn.guidanceLogprob, 3)],
-  ["log π(a)", "mean log-probability of the action tokens, when sampled", (turn) => figure(turn.actionLogprob, 3)],
+  ["log π(z)", "mean log-probability of the guidance tokens, as sampled", (turn) => figure(turn.guidanceLogprob, 3)],
+  ["log π(a)", "mean log-probability of the action tokens, as sampled", (turn) => figure(turn.actionLogprob, 3)],
   ["gap", "largest |trainer − sampler| log-probability of the turn's tokens", (turn) => gapText(turn.gap)],
 ];
 
-/* An episode in which no gap was measured says so once, at its head. */
+/* Without any measured gap the column is left out; the head of the episode says so. */
 function numbersShown(measured) {
   return measured ? NUMBERS : NUMBERS.slice(0, -1);
 }
@@ -143,6 +143,6 @@ function readOne(episode, query) {
 }
 
 function ending(episode) {
-  const words = { won: "won", lost: "lost: ended by the environment", truncated: "lost: truncated, no turns or tokens were left" };
+  const words = { won: "won", lost: "lost: ended by the environment", truncated: "lost: truncated, turn or token limit reached" };
   return make("p", { class: `ending ${outcomeOf(episode)}` }, `${words[outcomeOf(episode)]} after ${count(episode.turns, "turn")}`);
 }

@@ -1,4 +1,4 @@
-/* What episodes are filtered by: each facet gives the values that an episode has of it. */
+/* Filters: each facet returns an episode's values. */
 
 const OUTCOMES = { won: "won", lost: "lost (all)", truncated: "lost: truncated" };
 
@@ -46,7 +46,7 @@ function polarities(episode) {
   return [...found];
 }
 
-/* Give every episode its values, and every facet the sorted values that there are. */
+/* Store the values of every episode, and the sorted values of every facet. */
 function indexFacets(episodes) {
   for (const facet of FACETS) {
     const values = new Set();
@@ -60,7 +60,7 @@ function indexFacets(episodes) {
   }
 }
 
-/* The episodes that pass, and for every facet how many there would be under each of its values. */
+/* The matching episodes, and for every facet the number of matches under each of its values. */
 function applyFilters(episodes, state) {
   const found = state.query ? textsWith(episodes[0].data.strings, state.query) : null;
   const active = FACETS.filter((facet) => state.filters[facet.name] !== undefined);
@@ -80,7 +80,7 @@ function applyFilters(episodes, state) {
   return { groups: inGroups(matching, ORDERS[state.order]), counts };
 }
 
-/* [group, its matching episodes], in the order asked for: a group stands where its first episode does. */
+/* [group, its matching episodes] in the requested order; a group is placed by its first episode. */
 function inGroups(episodes, order) {
   const sorted = order.of
     ? episodes.map((episode) => [order.of(episode), episode]).sort((a, b) => a[0] - b[0] || a[1].index - b[1].index)

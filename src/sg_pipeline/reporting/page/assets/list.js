@@ -39,7 +39,7 @@ function episodeRow(episode, state, shared, choose) {
     ribbon(episode));
 }
 
-/* The verdicts as bands of colour: a thumbnail of the strip that the reading pane writes out. */
+/* The verdicts as coloured bands: a thumbnail of the strip in the reading pane. */
 function ribbon(episode) {
   const { polarity } = episode.data.turns;
   const bands = [];

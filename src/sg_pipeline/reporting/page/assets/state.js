@@ -1,11 +1,11 @@
-/* What is looked at: filters, search, order, the episode and the one pinned beside it. It lives in the address, after
-   the '#', so that a view can be linked: #method=grpo_sg&outcome=won&episode=... A '#' without '=' is a section. */
+/* State of the view: filters, search, order, the episode and the pinned one. It is stored in the address after the '#',
+   so that a view can be linked: #method=grpo_sg&outcome=won&episode=... A '#' without '=' is a section. */
 
 function emptyState() {
   return { filters: {}, query: "", order: "recorded", episode: null, pin: null };
 }
 
-/* The state that a hash names, and what of it this page does not have; null where the hash is no state. */
+/* The state that a hash describes, and its unknown values; null if the hash is not a state. */
 function readHash(hash, byId) {
   const text = hash.replace(/^#/, "");
   if (!text.includes("=")) return null;

@@ -1,9 +1,9 @@
-/* Elements and figures. Text from the data only ever becomes a text node. */
+/* Elements and numbers. Text from the data only ever becomes a text node. */
 
 const NONE = "–";
 const MARKS = { positive: "+", neutral: "=", negative: "−", unparsed: "?", none: "·" };
 
-/* An element with attributes (`class`, `title`, ..., a function is an event's listener) and children. */
+/* An element with attributes (`class`, `title`, ..., a function is an event listener) and children. */
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -14,7 +14,7 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
-/* Text of the data as one sees it: characters that would be invisible, or would turn the line around, are shown. */
+/* Text with invisible characters, and those that reverse the text direction, made visible. */
 function visible(text) {
   return text
     .replace(/[\u0000-\u0008\u000b-\u001f]/g, (character) => String.fromCharCode(0x2400 + character.charCodeAt(0)))
@@ -22,12 +22,12 @@ function visible(text) {
       `⟨U+${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
 }
 
-/* Visible text with the places of `query` marked. */
+/* Visible text with matches of `query` marked. */
 function marked(text, query) {
   const shown = visible(text);
   if (!query) return [shown];
   const [lowered, wanted] = [shown.toLowerCase(), query.toLowerCase()];
-  if (lowered.length !== shown.length) return [shown]; // a letter whose small form is longer: places would not fit
+  if (lowered.length !== shown.length) return [shown]; // a character whose lower-case form is longer: positions would not match
   const parts = [];
   let end = 0;
   for (let at = lowered.indexOf(wanted); at >= 0; at = lowered.indexOf(wanted, end)) {
@@ -47,12 +47,12 @@ function signed(value, digits = 2) {
   return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
 }
 
-/* A reward: whole where it is whole. */
+/* A reward; an integer without decimals. */
 function reward(value) {
   return value === null ? NONE : Number.isInteger(value) ? String(value).replace("-", "−") : figure(value);
 }
 
-/* A log-probability gap, compared by its order of magnitude. */
+/* A log-probability gap; its order of magnitude matters. */
 function gapText(value) {
   if (value === null) return "not measured";
   return value === 0 ? "0" : value.toExponential(1).replaceAll("-", "−");
@@ -62,7 +62,7 @@ function count(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/* What the guidance of a turn counts as, in one word. */
+/* The verdict of a turn in one word. */
 function verdictOf(turn) {
   if (turn.polarity === null) return "none";
   return turn.guidanceParsed ? turn.polarity : "unparsed";

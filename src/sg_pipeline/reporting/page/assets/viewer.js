@@ -1,4 +1,4 @@
-/* Wires the viewer: state -> filters, list, reading pane, address; and back. */
+/* Connects the state of the viewer to its filters, list, reading pane and address. */
 
 const byElementId = (id) => document.getElementById(id);
 
@@ -45,7 +45,7 @@ function start(content) {
     remember();
   }
 
-  /* Draw everything anew. Unless `keepEpisode`, an episode that is not listed gives way to the first one that is. */
+  /* Draw everything. Unless `keepEpisode`, an episode that is not listed is replaced by the first listed one. */
   function render({ keepEpisode = true, unknown = [] } = {}) {
     const found = applyFilters(episodes, state);
     listed = found.groups.flatMap(([, members]) => members);
@@ -58,7 +58,7 @@ function start(content) {
       : `${listed.length.toLocaleString("en")} of ${count(episodes.length, "episode")} match, in ${count(found.groups.length, "group")}.`;
     const notice = byElementId("notice");
     notice.hidden = unknown.length === 0;
-    notice.textContent = unknown.length ? visible(`Not in this page, and ignored: ${unknown.join(", ").slice(0, 300)}`) : "";
+    notice.textContent = unknown.length ? visible(`Not in this page, ignored: ${unknown.join(", ").slice(0, 300)}`) : "";
     const viewer = byElementId("viewer");
     Object.assign(viewer.dataset, { state: "ready", matching: String(listed.length), of: String(episodes.length) });
   }
@@ -89,7 +89,7 @@ function start(content) {
     const pane = byElementId("reading");
     const episode = byId.get(state.episode);
     if (!episode) {
-      pane.replaceChildren(make("p", { class: "hint" }, "Nothing to read: loosen the filters."));
+      pane.replaceChildren(make("p", { class: "hint" }, "Nothing to read: relax the filters."));
       return;
     }
     const pinned = state.pin !== null && state.pin !== state.episode ? byId.get(state.pin) : null;
@@ -98,7 +98,7 @@ function start(content) {
     pane.dataset.mode = pinned ? "two" : "one";
   }
 
-  /* Pin and unpin, and what the episode may be read beside: its group first, then the same game elsewhere. */
+  /* Pin and unpin, and the episodes to compare with: first its group, then the same game elsewhere. */
   function tools(episode) {
     const mates = groups.get(episode.group).filter((mate) => mate !== episode);
     const elsewhere = episodes.filter((other) => other.task === episode.task && other.group !== episode.group).slice(0, 200);
@@ -117,10 +117,10 @@ function start(content) {
     select.value = pinned ? pinned.id : "";
     const isPinned = state.pin === episode.id;
     return make("div", { class: "tools" },
-      make("label", {}, make("span", {}, "Read beside "), select),
+      make("label", {}, make("span", {}, "Compare with "), select),
       make("button", { type: "button", class: "pin", "aria-pressed": String(isPinned), click: togglePin },
         isPinned ? "Unpin (c)" : "Pin this one (c)"),
-      isPinned ? make("span", { class: "hint" }, "pinned as A: choose another episode to read beside it") : null,
+      isPinned ? make("span", { class: "hint" }, "pinned as A: choose another episode to compare with it") : null,
       listed.includes(episode) ? null : make("span", { class: "hint" }, "not among the episodes listed"));
   }
 

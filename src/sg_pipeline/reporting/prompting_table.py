@@ -1,4 +1,4 @@
-"""prompting.md: the comparison of prompting methods, for reading."""
+"""prompting.md: the comparison of prompting methods."""
 
 from collections.abc import Mapping
 from itertools import groupby
@@ -9,18 +9,11 @@ from sg_pipeline.reporting.text import bare_percent, interval, number, points, t
 
 _SUCCESS = ("method", "success %", "95 % interval", "difference", "95 % interval")
 _SCORE = ("score %", "95 % interval", "difference", "95 % interval")
-_COST = (
-    "trials",
-    "turns",
-    "tokens written",
-    "tokens read",
-    "invalid actions %",
-    "turns without thought %",
-)
+_COST = ("trials", "turns", "tokens written", "tokens read", "invalid actions %", "turns without thought %")
 
 
 def comparison_markdown(comparison: Mapping[str, Any]) -> str:
-    """Write the comparison of `prompting_scores.compare` as Markdown; undefined figures are dashes."""
+    """Write the comparison of `prompting_scores.compare` as Markdown; undefined values are dashes."""
     about = comparison["about"]
     parts = [
         f"# Prompting methods, run `{about['run']}`",
@@ -56,11 +49,10 @@ def _cells(row: Mapping[str, Any], rows: list[Mapping[str, Any]], graded: bool) 
 
 
 def _score_cells(row: Mapping[str, Any], difference: Mapping[str, Any]) -> list[str]:
-    # Where this method's episodes happen to be won or worth nothing, success is the score.
-    value = row.get("score", row["success_rate"])
+    # If every episode of this method scores 0 or 1, success is the score.
     change = difference.get("score", difference)
     return [
-        bare_percent(value),
+        bare_percent(row.get("score", row["success_rate"])),
         interval(row.get("score_ci95", row["ci95"]), bare_percent),
         points(change.get("difference")),
         interval(change.get("ci95"), points),
@@ -74,7 +66,7 @@ def _note(comparison: Mapping[str, Any]) -> str:
         sentences.append(f"Differences are in points to {reference}, paired by game.")
     if any(not row["single_trial"] for row in comparison["rows"]):
         sentences.append(
-            "† tries a lost game again and is told that it was lost: not comparable with single-trial methods at equal "
-            "cost; a game that is won in a later trial counts as won from there on."
+            "† repeats a failed game, knowing that it failed: not comparable with single-trial methods at equal cost; "
+            "a game solved in a later trial counts as solved from that trial on."
         )
     return "\n".join(sentences)

@@ -5,26 +5,29 @@ import polars as pl
 import pytest
 from page_sources import evaluation, study, training
 
-from sg_pipeline.reporting.page import select_episodes, spread_steps
-from sg_pipeline.reporting.page.source import episodes_of, turns_of
+from sg_pipeline.reporting.page.source import Selection, arrange, spread_steps, take
+
+
+def select(sources, turns: int, seed: int = 0) -> Selection:
+    return take(arrange(sources, seed), turns)
 
 
 def keys(selection) -> set[tuple[int, str, int]]:
     return {(source, *group) for source, groups in selection.groups.items() for group in groups}
 
 
-def test_everything_where_it_fits():
+def test_select_large_budget_shows_everything():
     sources = study()
-    selection = select_episodes(sources, 10**9, seed=0)
+    selection = select(sources, 10**9)
     assert selection.complete
     assert selection.turns == selection.of_turns == sum(source.table.height for source in sources)
     assert len(keys(selection)) == sum(source.table.select("split", "group").n_unique() for source in sources)
 
 
 @pytest.mark.parametrize("turns", [0, 30, 60, 120, 200])
-def test_budget_holds_and_a_larger_one_shows_more(turns):
+def test_select_small_budget_is_not_exceeded(turns):
     sources = study()
-    selection = select_episodes(sources, turns, seed=0)
+    selection = select(sources, turns)
     assert selection.turns <= turns
     assert not selection.complete
     shown = sum(
@@ -37,9 +40,9 @@ def test_budget_holds_and_a_larger_one_shows_more(turns):
     assert shown == selection.turns
 
 
-def test_counterparts_are_taken_together():
+def test_select_shows_counterparts_of_an_episode_together():
     sources = study()
-    selection = select_episodes(sources, 200, seed=0)
+    selection = select(sources, 200, seed=0)
     games = {(split, group) for index, split, group in keys(selection) if not sources[index].trained}
     evaluations = [index for index, source in enumerate(sources) if not source.trained]
     assert games
@@ -48,9 +51,9 @@ def test_counterparts_are_taken_together():
     assert set(both.values()) == {2}  # both methods
 
 
-def test_spread_over_steps_types_and_kinds():
+def test_select_spreads_over_steps_and_task_types():
     sources = [training("m", 0, step, groups=40) for step in (0, 3)] + [evaluation("m", 0, "base", games=4)]
-    selection = select_episodes(sources, 160, seed=0)
+    selection = select(sources, 160, seed=0)
     shown = [sources[index] for index in selection.groups]
     assert {source.step for source in shown if source.trained} == {0, 3}
     assert any(not source.trained for source in shown)
@@ -62,46 +65,46 @@ def test_spread_over_steps_types_and_kinds():
     assert max(kinds.values()) <= 2 * min(kinds.values())
 
 
-def test_seed_decides_and_nothing_else():
+def test_select_depends_on_the_seed_and_not_on_row_order():
     sources = study()
-    chosen = [keys(select_episodes(sources, 120, seed=seed)) for seed in (0, 0, 1, 2)]
+    chosen = [keys(select(sources, 120, seed=seed)) for seed in (0, 0, 1, 2)]
     assert chosen[0] == chosen[1]
     assert len({frozenset(one) for one in chosen}) > 1
     reordered = [replace(source, table=source.table.sample(fraction=1, shuffle=True, seed=7)) for source in sources]
-    assert keys(select_episodes(reordered, 120, seed=0)) == chosen[0]
+    assert keys(select(reordered, 120, seed=0)) == chosen[0]
 
 
-def test_spread_steps():
+def test_spread_steps_includes_first_and_last():
     assert spread_steps(range(80), 5) == [0, 20, 40, 59, 79]
     assert spread_steps([3, 1, 2, 1], 9) == [1, 2, 3]
     assert spread_steps(range(80), 1) == [0]
 
 
-def test_sums_of_an_episode_by_hand():
-    rows = episodes_of(training("grpo_sg_gr", 0, 3)).rows(named=True)
+def test_episodes_sums_by_hand():
+    rows = training("grpo_sg_gr", 0, 3).episodes.rows(named=True)
     assert [row["turns"] for row in rows] == [4, 3] * 3
     assert [row["r_sg"] for row in rows[:2]] == pytest.approx([0.1, 0.0])
     assert [row["r_env"] for row in rows] == [0, 0, 0, 1, 0, 1]
     assert not any(row["held_back"] for row in rows)
     assert rows[3]["advantage"] == pytest.approx(-rows[2]["advantage"]) == pytest.approx(0.707, abs=1e-3)
-    plain = episodes_of(evaluation("m", 0, "final", guided=False))
+    plain = evaluation("m", 0, "final", guided=False).episodes
     assert plain["r_sg"].null_count() == plain.height
 
 
-def test_quarantine_is_not_hidden():
+def test_episodes_in_quarantine_are_held_back_without_advantage():
     source = training("m", 0, 0)
     kept = replace(source, rewards=source.rewards.filter(pl.col("group") != 1))
-    rows = episodes_of(kept).filter(pl.col("group") == 1)
+    rows = kept.episodes.filter(pl.col("group") == 1)
     assert rows["held_back"].all()
     assert rows["advantage"].null_count() == 2
 
 
-def test_log_probabilities_by_segment():
+def test_turns_log_probabilities_are_means_per_segment():
     source = training("m", 0, 3)
     broken = source.table.with_columns(
         logprobs=pl.when(pl.col("turn") == 0).then(pl.col("logprobs").list.head(1)).otherwise("logprobs")
     )
-    turns = turns_of(replace(source, table=broken))
+    turns = replace(source, table=broken).turns
     assert turns["turn"].to_list()[:7] == [0, 1, 2, 3, 0, 1, 2]
     assert turns["guidance_logprob"].to_list()[:4] == [None, -0.5, -0.5, -0.5]
     assert turns["action_logprob"].to_list()[:4] == [None, -0.25, -0.25, -0.25]
