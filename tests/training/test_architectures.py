@@ -73,6 +73,24 @@ def test_imitation_computes_without_noise(build, kind):
     assert figures["loss"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("granite", {**LLAMA, "attention_dropout": 0.0, "logits_scaling": 4.0}),
+        ("cohere", {**SIZE, "num_key_value_heads": 1, "intermediate_size": 48, "logit_scale": 0.25}),
+        ("gemma2", {**LLAMA, "attention_dropout": 0.0, "final_logit_softcapping": 0.5}),
+    ],
+)
+def test_imitation_loss_of_a_model_that_transforms_logits_is_the_models_own(build, kind, values):
+    policy = build(kind, values)
+    ids = torch.tensor([[11, 12, 13, 14, 15, 16], [21, 22, 23, 0, 0, 0]])
+    mask = torch.tensor([[0, 0, 1, 1, 1, 1], [0, 1, 1, 0, 0, 0]]).bool()
+    with torch.no_grad():
+        logits = policy.model(input_ids=ids).logits[:, :-1][mask[:, 1:]]
+        own = torch.nn.functional.cross_entropy(logits, ids[:, 1:][mask[:, 1:]])
+        assert float(imitation_loss(policy.model, ids, mask)) == pytest.approx(float(own), rel=1e-5)
+
+
 def test_adapters_keep_the_dropout_that_their_user_chose(build):
     pytest.importorskip("peft")
     gaps = []

@@ -270,6 +270,8 @@ def _scored(
     """Yield each turn with guidance, and of its guidance's tokens: whether it is the likeliest one, and -log pi."""
     import torch
 
+    from sg_pipeline.training.token_logps import wanted_logits
+
     model = causal_model(policy.model)
     sequences = [[token for token, _, _ in one.tokens()] for one in trajectories]
     with torch.no_grad(), computing(policy.compute, model.device):
@@ -278,13 +280,20 @@ def _scored(
             pad = policy.tokenizer.pad_token_id or 0
             ids = torch.tensor([sequences[i] + [pad] * (width - len(sequences[i])) for i in group])
             ids = ids.to(model.device)
-            hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            places = {i: list(_guidance_places(trajectories[i])) for i in group}
+            wanted = torch.zeros(ids[:, 1:].shape, dtype=torch.bool)
             for row, i in enumerate(group):
-                for turn, places in _guidance_places(trajectories[i]):
-                    wanted = ids[row, places]
-                    logits = model.get_output_embeddings()(hidden[row, places - 1]).float()
-                    surprise = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
-                    yield turn, (logits.argmax(-1) == wanted).tolist(), surprise.tolist()
+                for _, tokens in places[i]:
+                    wanted[row, tokens - 1] = True
+            logits = wanted_logits(model, ids, wanted.to(model.device)).float()
+            targets = ids[:, 1:][wanted.to(model.device)]
+            surprise = torch.nn.functional.cross_entropy(logits, targets, reduction="none").tolist()
+            correct = (logits.argmax(-1) == targets).tolist()
+            start = 0
+            for turn, tokens in (place for i in group for place in places[i]):
+                end = start + len(tokens)
+                yield turn, correct[start:end], surprise[start:end]
+                start = end
 
 
 def _guidance_places(trajectory: Trajectory) -> Iterator[tuple[Turn, torch.Tensor]]:

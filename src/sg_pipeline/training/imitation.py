@@ -31,7 +31,6 @@ from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.demonstration import Demonstration
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.compute import computing, without_noise
-from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.randomness import stream
 from sg_pipeline.training.batching import group_by_length
 from sg_pipeline.training.trainer_support import broken_weights, diverged, export_state, import_state, on_one_gpu
@@ -308,19 +307,19 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def imitation_loss(model: Any, input_ids: torch.Tensor, loss_mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of the masked tokens given all before them; logits exist only there.
+    """Return the mean cross-entropy of the masked tokens given all before them.
 
     Args:
-        model: a causal language model of transformers (decoder in `base_model`, output layer behind it).
+        model: a causal language model of transformers.
         input_ids: (B, L), padded on the right.
         loss_mask: (B, L) bool.
     """
     import torch
 
-    model = causal_model(model)
-    hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    from sg_pipeline.training.token_logps import wanted_logits
+
     wanted = loss_mask[:, 1:]
-    logits = model.get_output_embeddings()(hidden[:, :-1][wanted])
+    logits = wanted_logits(model, input_ids, wanted)
     return torch.nn.functional.cross_entropy(logits.float(), input_ids[:, 1:][wanted])
 
 

@@ -17,6 +17,41 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+_LOGIT_TRANSFORMS = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "output_multiplier",
+    "lm_head_multiplier",
+    "logits_scaling",
+)
+"""Configuration entries by which some architectures transform logits behind the output layer."""
+
+
+def transforms_logits(model: PreTrainedModel) -> bool:
+    """Whether a causal language model transforms its logits behind the output layer."""
+    head = model.config.get_text_config()
+    return any(getattr(head, name, None) is not None for name in _LOGIT_TRANSFORMS)
+
+
+def wanted_logits(model: Any, input_ids: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return the logits of the wanted tokens given all before them, (N, vocabulary), row by row.
+
+    They exist only there, unless the model transforms logits behind its output layer: that one is called as it is.
+
+    Args:
+        model: a causal language model; PEFT's wrapper may be around it.
+        input_ids: (B, 1 + T), padded on the right: causal attention needs no mask then.
+        wanted: (B, T) bool, which of `input_ids[:, 1:]`; N of them.
+    """
+    causal = causal_model(model)
+    if transforms_logits(causal):
+        whole: torch.Tensor = causal(input_ids=input_ids, use_cache=False).logits
+        return whole[:, :-1][wanted]
+    hidden = causal.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    logits: torch.Tensor = causal.get_output_embeddings()(hidden[:, :-1][wanted])
+    return logits
+
+
 def policy_token_logps(
     model: PreTrainedModel,
     input_ids: torch.Tensor,

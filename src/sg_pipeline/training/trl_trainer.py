@@ -39,21 +39,12 @@ from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.training.experience import ExperienceRow, MicroBatch, UpdatePlan, collate
 from sg_pipeline.training.reference import without_adapters
 from sg_pipeline.training.sharing import merged, metrics_of_its_own, through
-from sg_pipeline.training.token_logps import fused_token_logps, policy_token_logps
+from sg_pipeline.training.token_logps import fused_token_logps, policy_token_logps, transforms_logits
 from sg_pipeline.training.trainer_support import diverged
 
 if TYPE_CHECKING:
     from sg_pipeline.config.train import TrainConfig
     from sg_pipeline.policies.policy import Reference
-
-_LOGIT_TRANSFORMS = (
-    "final_logit_softcapping",
-    "logit_scale",
-    "output_multiplier",
-    "lm_head_multiplier",
-    "logits_scaling",
-)
-"""Configuration entries by which some architectures transform logits behind the output layer."""
 
 
 class ReplayTrainer(GRPOTrainer):
@@ -171,8 +162,7 @@ class ReplayTrainer(GRPOTrainer):
         causal = causal_model(model)
         if not isinstance(causal, PreTrainedModel) or causal.device.type != "cpu":
             return False
-        head = causal.config.get_text_config()
-        return all(getattr(head, name, None) is None for name in _LOGIT_TRANSFORMS)
+        return not transforms_logits(causal)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         # Every process comes by here before the weights change: a loss that one of them has met ends all.
