@@ -166,7 +166,7 @@ def test_vllm_takes_its_share_of_the_gpu(paper):
     assert vllm.weights(shorter) == vllm.weights(case) // 2
     assert vllm.trajectories(shorter, 6132) > 2 * vllm.trajectories(case, 6132)
     assert memory(shorter).peak == held.peak
-    for elsewhere in (paper, paper.changed({"plan.engine": "vllm_server"})):
+    for elsewhere in (paper, paper.changed({"plan.engine": "vllm"})):
         assert vllm.engine_beside(elsewhere) == {}
     assert "key-value cache" not in memory(elsewhere).moments["sampling"]
     on_cpu = replace(case, plan=case.plan.model_copy(update={"devices": DevicesConfig()}))

@@ -25,12 +25,15 @@ from sg_pipeline.runs.shared_steps import take_over
 CONF = Path(__file__).resolve().parents[2] / "conf"
 WARM = {"source": "warm_start"}
 PRETRAINED = {"source": "pretrained"}
-VLLM = {"sampling": {"engine": "vllm"}, "train": {"sampler_correction": "token_truncate"}}
+VLLM = {
+    "sampling": {"engine": "vllm", "server": {"url": "http://a"}},
+    "train": {"sampler_correction": "token_truncate"},
+}
 
 # Parameters with a text that is no name of anything that is read.
 NAMES_NOTHING = {
     "run.name", "run.method", "base_model.dtype", "base_model.device", "base_model.lora.target_modules",
-    "environment.name", "aggregate.normalisation",  # code: its version is recorded
+    "environment.name", "aggregate.normalisation", "sampling.engine",  # code: its version is recorded
     "evaluate.splits", "validation.split", "checkpoints.max_shard_size",
     "base_model.revision",  # of base_model.path, and digested with it
     "publish.repo_id", "plan.lengths_of", "sweep.name", "sweep.storage",
@@ -99,7 +102,7 @@ def test_inputs_every_parameter_that_may_name_something_has_a_reader(benchmark: 
         ({"environment": {"name": "webshop"}}, {"tasks": {"goals": "synthetic", "catalogue": {"seed": 9}}}),
         ({"environment": {"name": "scienceworld"}}, {"environment": {"arguments": {"heap_mb": 900}}}),
         ({}, {"sampling": {"vllm": {"dtype": "bfloat16"}}}),
-        (VLLM, {"sampling": {"server": {"executable": "vllm"}, "vllm": {"sleep": True}}}),
+        (VLLM, {"sampling": {"server": {"url": "http://b"}, "vllm": {"sleep": True}}}),
         ({}, {"train": {"total_steps": 9, "sampler_cap": 9.0, "max_completion_length": 9}}),
         ({}, {"rollout": {"rows": 4, "cache_gib": 1.0}, "evaluate": {"batch_rows": 1}, "distributed": {"ranks": 2}}),
         ({}, {"prompting": {"max_new_tokens": 9}, "distill": {"steps": 3}, "checkpoints": {"keep_last": 1}}),

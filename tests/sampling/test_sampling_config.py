@@ -10,7 +10,8 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.runs.identity import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
-VLLM = {"sampling": {"engine": "vllm"}, "train": {"sampler_correction": "token_truncate"}}
+URL = {"url": "http://a:8000"}
+VLLM = {"sampling": {"engine": "vllm", "server": URL}, "train": {"sampler_correction": "token_truncate"}}
 
 
 def parameters(**given) -> Parameters:
@@ -27,21 +28,20 @@ def test_another_engine_is_and_with_it_what_its_results_depend_on():
         "sampling.vllm.prefix_caching": True,
         "sampling.vllm.enforce_eager": None,
     }
-    separate = {"sampling": {"engine": "vllm", "vllm": {"adapters": "separate"}}, "train": VLLM["train"]}
+    separate = {"sampling": {"engine": "vllm", "server": URL, "vllm": {"adapters": "separate"}}, "train": VLLM["train"]}
     told = fingerprint(parameters(**separate))
     assert told["parameters"] == {**recorded, "sampling.vllm.adapters": "separate"}
 
 
 def test_where_a_server_is_does_not_identify_a_run():
     here, there = (
-        parameters(sampling={"engine": "vllm_server", "server": server}, train={"sampler_correction": "token_truncate"})
+        parameters(sampling={"engine": "vllm", "server": server}, train={"sampler_correction": "token_truncate"})
         for server in ({"url": "http://a:8000/"}, {"executable": "vllm", "arguments": ["--x"], "answer_s": 3})
     )
     assert (here.sampling.server.url, there.sampling.server.url) == (("http://a:8000",), ())
     assert fingerprint(here) == fingerprint(there)
-    assert fingerprint(here)["parameters"]["sampling.engine"] == "vllm_server"
+    assert fingerprint(here)["parameters"]["sampling.engine"] == "vllm"
     assert not any(name.startswith("sampling.server") for name in fingerprint(here)["parameters"])
-    assert fingerprint(here)["fingerprint"] != fingerprint(parameters(**VLLM))["fingerprint"]
 
 
 @pytest.mark.parametrize(
@@ -54,24 +54,16 @@ def test_where_a_server_is_does_not_identify_a_run():
 )
 def test_a_server_is_found_in_one_way(server, sentence):
     with pytest.raises(ConfigurationError, match=sentence):
-        parameters(sampling={"engine": "vllm_server", "server": server})
-
-
-def test_sleep_of_a_server_raises():
-    server = {"engine": "vllm_server", "server": {"url": "http://a"}, "vllm": {"sleep": True}}
-    with pytest.raises(ConfigurationError, match="only an engine in the run's own process can do: set it to false"):
-        parameters(sampling=server)
+        parameters(sampling={"engine": "vllm", "server": server})
 
 
 def test_vllm_wants_its_gap_corrected():
     with pytest.raises(ConfigurationError, match=r"train\.sampler_correction is 'none': set it to token_truncate"):
-        parameters(sampling={"engine": "vllm"})
+        parameters(sampling={"engine": "vllm", "server": URL})
 
 
 def test_unknown_values_are_told():
-    with pytest.raises(
-        ConfigurationError, match=r"sampling\.engine: input should be 'transformers', 'vllm' or 'vllm_server'"
-    ):
+    with pytest.raises(ConfigurationError, match=r"unknown sampling engine 'vlm': did you mean 'vllm'\?"):
         parameters(sampling={"engine": "vlm"})
     with pytest.raises(ConfigurationError, match=r"did you mean sampling\.vllm\.dtype\?"):
         parameters(sampling={"vllm": {"dtyp": "auto"}})

@@ -25,7 +25,7 @@ from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
 from sg_pipeline.sampling.vllm.engine import Engine, Request
 from sg_pipeline.sampling.vllm.held import fingerprint
 from sg_pipeline.sampling.vllm.server import ServerEngine
-from sg_pipeline.sampling.vllm.server_check import check_server
+from sg_pipeline.sampling.vllm.server_check import can_sleep, check_server
 from sg_pipeline.sampling.vllm.server_process import ServerProcess
 
 SHAPE = "VocabParallelEmbedding(num_embeddings=300, num_embeddings_per_partition=320, embedding_dim=64)"
@@ -246,7 +246,7 @@ def test_a_server_that_does_not_start_is_told(tmp_path, monkeypatch):
         (script, r"does not start: it has ended with code 3 \(ModuleNotFoundError: No module named vllm\); its log is"),
         (tmp_path / "nothing", "which is no program"),
     ):
-        config = SamplingConfig(engine="vllm_server", server={"executable": str(executable)})
+        config = SamplingConfig(engine="vllm", server={"executable": str(executable)})
         with pytest.raises(SamplingError, match=sentence):
             ServerProcess(None, config, "float32", 64)
     assert [path.suffix for path in tmp_path.glob("sg_vllm_*")] == [".log"]
@@ -297,3 +297,24 @@ def test_weights_that_server_holds_are_compared_with_those_that_were_sent(server
             policy.model.weight.add_(1e-6)
         policy.step += 1
     assert equal is arrives
+
+
+def test_server_sleeps_while_the_policy_is_trained_and_wakes_for_new_weights(server, engine, tmp_path):
+    """Asleep it holds no weights: it gets the base weights again, also where adapters are sent separately."""
+    engine._clients, engine._sleeps, engine._base, engine._step = {server.url: engine._own}, True, "digest", 3
+    routes = ("/sleep", "/wake_up", "/pause", "/update_weight_version")
+    server.answers |= dict.fromkeys(routes, (200, {}))
+    engine.rest()
+    engine.rest()
+    assert [path for path, _ in server.asked] == ["/sleep"]
+    assert (engine.step, engine._base) == (None, None)
+    engine._base_sent = False
+    engine._hand_over(engine._own, tmp_path, "label")
+    assert [path for path, _ in server.asked][1:3] == ["/wake_up", "/pause"]
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_server_that_cannot_sleep_is_reported(server, client, able, caplog):
+    server.model["enable_sleep_mode"] = able
+    assert can_sleep(client) is able
+    assert ("sampling.vllm.sleep is ignored" in caplog.text) is not able

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,12 +16,14 @@ from sg_pipeline.randomness import stream
 from sg_pipeline.sampling import engines
 from sg_pipeline.sampling.base import Completion
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+from sg_pipeline.sampling.vllm import server
 from sg_pipeline.sampling.vllm.adapters import room
 from sg_pipeline.sampling.vllm.engine import Engine
 from sg_pipeline.sampling.vllm.held import combined, fingerprint
-from sg_pipeline.sampling.vllm.local import write_configuration
+from sg_pipeline.sampling.vllm.model import write_configuration
 from sg_pipeline.sampling.vllm.session import VllmSampler
 
+SERVER = SamplingConfig(engine="vllm", server={"url": "http://h:1"})
 SIZES = {
     "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 1024, "initializer_range": 0.1,
@@ -168,15 +171,14 @@ def started(monkeypatch):
         def close(self):
             self.closed = True
 
-    monkeypatch.setattr(engines, "_start", lambda *arguments: made.append(Started()) or made[-1])
+    monkeypatch.setattr(server, "ServerEngine", lambda *arguments: made.append(Started()) or made[-1])
     yield made
     engines.close_engines()
 
 
-@pytest.mark.parametrize("sampling", [{"engine": "vllm"}, {"engine": "vllm_server", "server": {"url": "http://h:1"}}])
-def test_engine_is_kept_when_only_labels_and_training_entries_change(started, sampling):
-    policy, config = policy_of(), SamplingConfig(**sampling)
-    kept = engines._engine(policy, config, 512)
+def test_engine_is_kept_when_only_labels_and_training_entries_change(started):
+    policy, config = policy_of(), SERVER
+    kept = server.engine_for(policy, config, 512)
     model = policy.model.config
     for name, value in {
         "pad_token_id": 7, "bos_token_id": 8, "eos_token_id": [1, 2], "use_cache": False, "attention_dropout": 0.1,
@@ -184,10 +186,10 @@ def test_engine_is_kept_when_only_labels_and_training_entries_change(started, sa
         "initializer_range": 0.5, "transformers_version": "0", "tie_word_embeddings": True,
     }.items():  # fmt: skip
         setattr(model, name, value)
-        assert engines._engine(policy, config, 512) is kept, name
+        assert server.engine_for(policy, config, 512) is kept, name
     policy.model.set_attn_implementation("eager")
-    assert engines._engine(policy, config, 512) is kept
-    assert engines._engine(Policy(copy.deepcopy(policy.model), range(300), compute="bfloat16"), config, 512) is kept
+    assert server.engine_for(policy, config, 512) is kept
+    assert server.engine_for(Policy(copy.deepcopy(policy.model), range(300), compute="bfloat16"), config, 512) is kept
     assert len(started) == 1
 
 
@@ -210,12 +212,12 @@ def test_engine_is_replaced_when_what_it_computes_changes(started, changed):
     class Other(Qwen3ForCausalLM):
         pass
 
-    config = SamplingConfig(engine="vllm")
-    first = engines._engine(policy_of(), config, 512)
+    config = SERVER
+    first = server.engine_for(policy_of(), config, 512)
     sizes = {name: value for name, value in changed.items() if name not in ("compute", "max_length", "class")}
     policy = policy_of(Other if "class" in changed else Qwen3ForCausalLM, **sizes)
     policy.compute = changed.get("compute", "bfloat16")
-    assert engines._engine(policy, config, changed.get("max_length", 512)) is not first
+    assert server.engine_for(policy, config, changed.get("max_length", 512)) is not first
     assert first.closed
 
 
@@ -257,6 +259,18 @@ def test_adapters_are_sent_separately_where_a_merge_would_lose_them(setting, dty
     assert room(policy_of(), VllmConfig(adapters="auto"), dtype) is None
 
 
+def test_adapters_that_cannot_be_sent_separately_are_refused():
+    separate = VllmConfig(adapters="separate")
+    with pytest.raises(ConfigurationError, match=r"has 0 sets of adapters.*base_model.lora"):
+        room(policy_of(), separate, "float32")
+    policy = adapted()
+    policy.model.peft_config["default"] = replace(policy.model.peft_config["default"], modules_to_save=["lm_head"])
+    with pytest.raises(ConfigurationError, match="modules_to_save"):
+        room(policy, separate, "float32")
+    with pytest.raises(ConfigurationError, match="rank is 600, and vLLM takes at most 512"):
+        room(adapted(rank=600), separate, "float32")
+
+
 def test_merged_adapters_are_added_in_float32():
     """As trained for a few steps: below half the distance to the next bfloat16 number, nearly everywhere."""
     policy = adapted()
@@ -275,11 +289,11 @@ def test_merged_adapters_are_added_in_float32():
     assert torch.equal(merged[name], base[name].float() + layer.get_delta_weight("default").float())
 
 
-def adapted():
+def adapted(rank=4):
     pytest.importorskip("peft", reason="PEFT is not installed")
     from sg_pipeline.config.base_model import LoraConfig
     from sg_pipeline.policies.adapters import add_adapters
 
     policy = policy_of()
-    add_adapters(policy, LoraConfig(rank=4, alpha=12), "base", None, seed=0)
+    add_adapters(policy, LoraConfig(rank=rank, alpha=12), "base", None, seed=0)
     return policy

@@ -102,7 +102,7 @@ def wait_for_a_turn(session):
 def held():
     """A policy and the engine that holds it, whose server was started for it."""
     policy = policy_of()
-    engine = ServerEngine(policy, SamplingConfig(engine="vllm_server", server={"executable": EXECUTABLE}), LENGTH)
+    engine = ServerEngine(policy, SamplingConfig(engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
     assert engine.update(policy)
     yield policy, engine
     processes = processes_of(engine)
@@ -113,9 +113,7 @@ def held():
 
 def other_engine(held, policy, length=LENGTH, **sampling):
     """An engine on the same server."""
-    return ServerEngine(
-        policy, SamplingConfig(engine="vllm_server", server={"url": held[1]._own.url}, **sampling), length
-    )
+    return ServerEngine(policy, SamplingConfig(engine="vllm", server={"url": held[1]._own.url}, **sampling), length)
 
 
 def test_greedy_tokens_are_those_of_transformers(held):
@@ -190,7 +188,7 @@ def test_bfloat16_server_gets_adapters_alone_and_misses_no_small_step(monkeypatc
     for name, weight in policy.model.named_parameters():
         weight.data = weight.data.float() if ".lora_" in name else weight.data
     policy.compute = "bfloat16"
-    engine = ServerEngine(policy, SamplingConfig(engine="vllm_server", server={"executable": EXECUTABLE}), LENGTH)
+    engine = ServerEngine(policy, SamplingConfig(engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
     try:
         train_adapters(policy, 0.05)
         assert engine.update(policy)
@@ -240,7 +238,7 @@ def test_a_server_with_another_runs_weights_is_noticed(held):
 
 def test_a_dead_server_is_told_in_a_sentence_and_leaves_nothing():
     policy = policy_of()
-    engine = ServerEngine(policy, SamplingConfig(engine="vllm_server", server={"executable": EXECUTABLE}), LENGTH)
+    engine = ServerEngine(policy, SamplingConfig(engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
     processes = processes_of(engine)
     try:
         engine.update(policy)

@@ -26,7 +26,7 @@ def test_a_coevolution_whose_server_dies_goes_on(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "src").mkdir()
     parameters = {
-        "sampling.engine": "vllm_server", "sampling.server.executable": EXECUTABLE, "run.name": "v", "run.threads": 1,
+        "sampling.engine": "vllm", "sampling.server.executable": EXECUTABLE, "run.name": "v", "run.threads": 1,
         "train.sampler_correction": "token_truncate", "coevolve.steps": 4, "coevolve.checkpoint_every": 2,
         "environment.pool.workers": 1,
     }  # fmt: skip

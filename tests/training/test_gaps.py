@@ -79,14 +79,14 @@ def train_node(policy, tables, sampling=None, **config):
         Path(),
         section("train", minibatch=2, **config),
         section("rollout", temperature=TEMPERATURE),
-        sampling or SamplingConfig(),
+        sampling or SamplingConfig(engine="transformers"),
         section("run", name="r"),
     )
 
 
-@pytest.mark.parametrize("engine", ["transformers", "vllm", "vllm_server"])
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
 def test_gap_of_a_first_step_ends_the_run(tables, make_policy, engine) -> None:
-    sampling = SamplingConfig(engine=engine, server={"url": "http://h:1"} if engine == "vllm_server" else {})
+    sampling = SamplingConfig(engine=engine, server={"url": "http://h:1"} if engine == "vllm" else {})
     for correction in ("none", "token_truncate"):
         with pytest.raises(SamplingError, match=f"step 0: .*sampling.engine {engine}.*rounding explains 0.001"):
             train_node(make_policy(), tables, sampling, sampler_correction=correction)
@@ -125,5 +125,7 @@ def test_explained_gap_follows_the_shortest_type(make_policy, compute, dtype, en
     policy = make_policy()
     policy.model.to(getattr(torch, dtype))
     policy.compute = compute
-    sampling = SamplingConfig(engine=engine, vllm={"dtype": "bfloat16"})
+    sampling = SamplingConfig(
+        engine=engine, server={"url": "http://h:1"} if engine == "vllm" else {}, vllm={"dtype": "bfloat16"}
+    )
     assert explained_gap(policy, sampling, temperature) == explained

@@ -10,7 +10,7 @@ from typing import Any
 
 from sg_pipeline.errors import ConfigurationError
 
-ENVIRONMENT, TRUST, CREDIT = "environment", "trust schedule", "credit rule"
+ENVIRONMENT, TRUST, CREDIT, SAMPLER = "environment", "trust schedule", "credit rule", "sampling engine"
 
 DEFAULT = "alfworld"
 """The benchmark of conf/base."""
@@ -31,6 +31,10 @@ KNOWN: dict[str, dict[str, str]] = {
         "batch": "sg_pipeline.rewards.credit:batch",
         "apart": "sg_pipeline.rewards.credit:apart",
         "none": "sg_pipeline.rewards.credit:none",
+    },
+    SAMPLER: {  # sampling/engines.py: make_sampler
+        "transformers": "sg_pipeline.sampling.transformers_sampler:make_sampler",
+        "vllm": "sg_pipeline.sampling.vllm.server:make_sampler",
     },
 }
 """Extension point -> name -> "module:Name"."""

@@ -4,6 +4,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from sg_pipeline.config.extensions import SAMPLER, locate
+from sg_pipeline.errors import ConfigurationError
+
 
 class VllmConfig(BaseModel):
     """A vLLM engine; the longest trajectory and the seeds are the rollout's.
@@ -16,8 +19,8 @@ class VllmConfig(BaseModel):
         cpu_cache_gib: on a CPU, memory for cached keys and values.
         prefix_caching: a turn finds the keys and values of the turns before it. Without it every turn reads its whole
             trajectory again.
-        sleep: while the policy is trained, the engine gives up its memory, and gets new weights afterwards; ignored on
-            a CPU. No result depends on it.
+        sleep: while the policy is trained, the server gives up its GPU memory, and gets new weights afterwards; ignored
+            on a CPU. No result depends on it.
         adapters: how a policy's LoRA adapters are sent to the engine after each training step. merged: added to all
             weights in float32, then rounded to the engine's type. separate: alone; the base weights stay, and the
             engine adds the adapters' product while it computes. auto: merged for a float32 engine, separate for a
@@ -87,32 +90,36 @@ class SamplingConfig(BaseModel):
     """What writes the policy's turns.
 
     Attributes:
-        engine: transformers: the policy itself, with its own key-value cache; vllm: a vLLM engine in this process,
-            which holds a copy of the weights that is brought up to date after each training step; vllm_server: the
-            same in a process of its own, which may belong to another environment and another machine.
-        vllm: of that engine.
-        server: where it is, if it is a server.
+        engine: transformers: the policy itself, with its own key-value cache; vllm: a vLLM server with a copy of the
+            weights, which are sent to it after each training step; or "package.module:make_sampler".
+        vllm: how that server computes.
+        server: where it is.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: Literal["transformers", "vllm", "vllm_server"] = "transformers"
+    engine: str
     vllm: VllmConfig = Field(default_factory=lambda: VllmConfig())
     server: ServerConfig = Field(default_factory=lambda: ServerConfig())
 
     def unused(self) -> tuple[str, ...]:
         """Return what the engine does not look at, and where it is."""
-        return ("server",) if self.engine != "transformers" else ("server", "vllm")
+        return ("server",) if self.engine == "vllm" else ("server", "vllm")
+
+    @field_validator("engine")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            locate(SAMPLER, name)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
+        return name
 
     @model_validator(mode="after")
     def _one_server(self) -> Self:
-        if self.engine == "vllm_server" and bool(self.server.url) == (self.server.executable is not None):
+        if self.engine == "vllm" and bool(self.server.url) == (self.server.executable is not None):
             raise ValueError(
-                f"engine is 'vllm_server', which needs either server.url (a server that runs) or server.executable "
-                f"(the vllm that this run starts), but {'both are' if self.server.url else 'neither is'} set"
-            )
-        if self.engine == "vllm_server" and self.vllm.sleep:
-            raise ValueError(
-                "vllm.sleep is true, which only an engine in the run's own process can do: set it to false"
+                f"engine is 'vllm', which needs either server.url (a server that runs) or server.executable (the vllm "
+                f"that this run starts), but {'both are' if self.server.url else 'neither is'} set"
             )
         return self

@@ -65,13 +65,11 @@ def play(
 
     prompts = load_prompts(config.prompts, load_benchmark(environment.name).name)
     agent_format = AgentFormat(policy.tokenizer, prompts, config.guidance, policy.stop_ids, config.date)
-    sampling = sampling or SamplingConfig()
-    if not tasks and sampling.engine != "vllm_server":  # the ranks bring a server up to date together
-        return RolloutResult([], {}, {})
+    sampling = sampling or SamplingConfig(engine="transformers")
     began = time.perf_counter()
     sampler = make_sampler(policy, sampling, config.temperature, config.max_length)
     sync_s = time.perf_counter() - began
-    if not tasks:
+    if not tasks:  # ranks update a server that they share together
         return RolloutResult([], {}, {})
     counters: Mapping[str, int] = {}
     policies = [policy]

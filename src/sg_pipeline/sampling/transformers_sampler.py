@@ -25,6 +25,9 @@ from sg_pipeline.sampling.kv_cache import BLOCK, RowCache
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from sg_pipeline.config.sampling import SamplingConfig
+    from sg_pipeline.policies.policy import Policy
+
 PREFILL_TOKENS = 8192
 """Contexts are fed in batches of at most this many tokens (padding included), which bounds activation memory."""
 PREFILL_POSITIONS = 2**18
@@ -321,3 +324,8 @@ def _check_length(model: PreTrainedModel, max_length: int) -> None:
             f"the transformers sampler supports full attention only, the model '{config.model_type}' has "
             f"{', '.join(sorted(kinds))} (sliding window {window}) at max_length {max_length}."
         )
+
+
+def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max_length: int) -> TransformersSampler:
+    """Return a sampler of the policy's own model (see `sampling.engines.make_sampler`)."""
+    return TransformersSampler(policy.model, temperature, policy.compute, policy.describe())

@@ -7,7 +7,6 @@ the name (`_gen_lora_extra_hash_keys`).
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,26 +73,3 @@ def write_adapters(policy: Policy, folder: Path) -> None:
     """Write the policy's adapters to `folder` in PEFT's format."""
     model: Any = policy.model
     model.save_pretrained(folder, save_embedding_layers=False)
-
-
-def hand_over(engine: Any, policy: Policy, number: int, folder: Path) -> Any:
-    """Put the policy's adapters in the place of those that the engine has.
-
-    Args:
-        engine: `vllm.LLMEngine` with room for one set of adapters.
-        policy: see `room`.
-        number: from 1, of no set of adapters that this engine has had before.
-        folder: where the adapters lie while they are read.
-
-    Returns:
-        What every request must carry that is to be written with them.
-    """
-    from vllm.lora.request import LoRARequest
-
-    for old in list(engine.list_loras()):
-        engine.remove_lora(old)
-    with tempfile.TemporaryDirectory(prefix="adapters_", dir=folder) as written:
-        write_adapters(policy, Path(written))
-        request = LoRARequest(f"adapters-{number}", number, written)
-        engine.add_lora(request)
-    return request

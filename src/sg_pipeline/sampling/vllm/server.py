@@ -6,10 +6,13 @@ both see. Each completion tells which weights wrote it: a server that another ru
     turns    /inference/v1/generate, many at a time; the server batches them
     weights  /pause, /collective_rpc reload_weights, /v1/load_lora_adapter, /update_weight_version, /resume;
              /collective_rpc held_weights where the server has `held.py`
+    sleep    /sleep before a training step, /wake_up before new weights
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import socket
 import uuid
@@ -17,23 +20,28 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import GO_ON, ConfigurationError, SamplingError
+from sg_pipeline.policies.weights import plain_model
 from sg_pipeline.sampling.base import Completion, StopWhen
+from sg_pipeline.sampling.engines import keep_engine
 from sg_pipeline.sampling.vllm import adapters
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
 from sg_pipeline.sampling.vllm.engine import Engine, Request
 from sg_pipeline.sampling.vllm.held import combined
-from sg_pipeline.sampling.vllm.local import dtype_of
-from sg_pipeline.sampling.vllm.server_check import check_folder, check_server, shows_weights
+from sg_pipeline.sampling.vllm.model import computed, dtype_of
+from sg_pipeline.sampling.vllm.server_check import can_sleep, check_folder, check_server, shows_weights
 from sg_pipeline.sampling.vllm.server_process import ServerProcess
+from sg_pipeline.sampling.vllm.session import VllmSampler
 from sg_pipeline.sampling.vllm.weight_files import exchange_folder, write_weights
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
+
+logger = logging.getLogger(__name__)
 
 _GENERATE = "/inference/v1/generate"
 _ADAPTERS = "adapters"
@@ -50,6 +58,9 @@ class ServerEngine(Engine):
     """Digest of the base weights that the servers hold, where adapters are sent separately."""
     _shows = False
     """Whether all servers can be asked what they hold."""
+    _sleeps = False
+    """Whether the servers give up their memory while the policy is trained."""
+    _asleep = False
 
     def __init__(self, policy: Policy, config: SamplingConfig, max_length: int) -> None:
         """Find the servers, or start one, and make sure that they fit.
@@ -79,6 +90,7 @@ class ServerEngine(Engine):
             self._own = self._clients[own]
             here.everywhere(lambda: check_server(self._own, policy, config.vllm, self.dtype, max_length, self._room))
             here.on_first(lambda: self._prepare_folder(policy, config, max_length))
+            self._sleeps = config.vllm.sleep and here.on_first(lambda: all(map(can_sleep, self._clients.values())))
         except BaseException:
             self._open.close()
             raise
@@ -115,6 +127,7 @@ class ServerEngine(Engine):
     def load(self, policy: Policy) -> None:
         """Take over the policy's weights; rank 0 hands them to all servers while the others wait."""
         self._label = world().on_first(lambda: self._publish(policy))
+        self._asleep = False
 
     def sent(self, policy: Policy) -> dict[str, int]:
         """Return the fingerprints of what the last `load` must have sent."""
@@ -167,8 +180,25 @@ class ServerEngine(Engine):
                 raise SamplingError(f"the vLLM server at {self._own.url} is gone: {fate}{GO_ON}") from error
             raise
 
+    def rest(self) -> None:
+        """Give up what is under way, and let the servers sleep without weights: the next ones differ in any case."""
+        super().rest()
+        if self._sleeps and not self._asleep:
+            world().on_first(self._sleep)
+            self._step = self._base = None
+            self._asleep = True
+
+    def _sleep(self) -> None:
+        for client in self._clients.values():
+            try:
+                client.post("/sleep", level="2")
+            except NoAnswerError as error:
+                raise SamplingError(self._lost(client, error)) from error
+
     def _hand_over(self, client: Client, files: Path, label: str) -> None:
         try:
+            if self._asleep:
+                client.post("/wake_up")
             client.post("/pause", mode="abort")  # which drops the keys and values of the former weights
             if self._base_sent:
                 client.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(files)}})
@@ -266,3 +296,33 @@ def _delete(folder: Path) -> None:
 
     for name in (folder, folder.with_name(f"{folder.name}.partial")):
         shutil.rmtree(name, ignore_errors=True)
+
+
+def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max_length: int) -> VllmSampler:
+    """Return a sampler on this process's server, which holds the policy's weights (see `sampling.engines`)."""
+    engine = engine_for(policy, config, max_length)
+    engine.update(policy)
+    return VllmSampler(engine, policy, temperature)
+
+
+def engine_for(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
+    """Return the engine for models of the policy's shape, started at the first call."""
+    model = plain_model(policy)
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if longest is not None and max_length > longest:
+        raise ConfigurationError(
+            f"rollout.max_length must be between 1 and the model's max_position_embeddings ({longest}), found "
+            f"{max_length}."
+        )
+    dtype = dtype_of(policy, config.vllm)
+    room = adapters.room(policy, config.vllm, dtype)
+    if room is None and dtype != "float32" and hasattr(policy.model, "peft_config"):
+        logger.warning(
+            "sampling.vllm.adapters is 'merged': %s weights lose every change smaller than their rounding, so the "
+            "engine samples from another policy than the one that is trained (docs/vllm.md)",
+            dtype,
+        )
+    what = [config.model_dump(), max_length, dtype, type(model).__name__, computed(model.config.to_dict()), room]
+    key = json.dumps(what, sort_keys=True, default=str)
+    engine = keep_engine(key, config.engine, lambda: ServerEngine(policy, config, max_length))
+    return cast("Engine", engine)

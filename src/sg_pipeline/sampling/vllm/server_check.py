@@ -5,6 +5,7 @@ Everything that would give wrong turns, or fail in the middle of a run, is told 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from sg_pipeline.sampling.vllm.held import HeldWeights
 if TYPE_CHECKING:
     from sg_pipeline.config.sampling import VllmConfig
     from sg_pipeline.policies.policy import Policy
+
+logger = logging.getLogger(__name__)
 
 _NOT_FOUND = 404
 _TABLE = re.compile(r"VocabParallelEmbedding\w*\(num_embeddings=(\d+).*?embedding_dim=(\d+)", re.DOTALL)
@@ -76,6 +79,18 @@ def shows_weights(client: Client) -> bool:
     """Whether the server's workers can be asked what they hold (`held.HeldWeights`)."""
     info = client.get("/server_info", config_format="json")["vllm_config"]
     return str(info.get("parallel_config", {}).get("worker_extension_cls")).endswith(HeldWeights.__name__)
+
+
+def can_sleep(client: Client) -> bool:
+    """Whether the server was started with --enable-sleep-mode; a warning where it was not."""
+    info = client.get("/server_info", config_format="json")["vllm_config"]
+    able = bool(info["model_config"].get("enable_sleep_mode"))
+    if not able:
+        logger.warning(
+            "sampling.vllm.sleep is ignored: the vLLM server at %s runs on a CPU or without --enable-sleep-mode",
+            client.url,
+        )
+    return able
 
 
 def check_folder(client: Client, folder: Path) -> None:

@@ -20,12 +20,16 @@ from typing import TYPE_CHECKING
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.sampling.vllm import guard, held
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
-from sg_pipeline.sampling.vllm.local import CPU_BLOCK, CPU_TOKENS, write_configuration
+from sg_pipeline.sampling.vllm.model import write_configuration
 
 if TYPE_CHECKING:
     from sg_pipeline.config.sampling import SamplingConfig
     from sg_pipeline.policies.policy import Policy
 
+CPU_BLOCK = 32
+"""Tokens in a block of cached keys and values on a CPU, where vLLM's default is 128: prefixes are whole blocks."""
+CPU_TOKENS = 2048
+"""Tokens of a forward pass on a CPU, vLLM's default; more where one row may have more."""
 _HOST = "127.0.0.1"
 _HELD = "sg_held"
 """Name of `held.py` in the server's own folder, from where the server imports it."""
@@ -194,7 +198,9 @@ def _arguments(config: SamplingConfig, folder: Path, dtype: str, max_length: int
         "enable-prefix-caching": vllm.prefix_caching,
         "no-enable-prefix-caching": not vllm.prefix_caching,
         "enforce-eager": eager,
-        "no-enable-chunked-prefill": on_cpu,  # see `local.py`
+        # A context cut in two costs a draw, which vLLM 0.32 cannot take back on a CPU: it dies of it.
+        "no-enable-chunked-prefill": on_cpu,
+        "enable-sleep-mode": vllm.sleep and not on_cpu,
     }
     return [
         str(folder),
@@ -208,7 +214,7 @@ def _variables(config: SamplingConfig, folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not _OWN_VARIABLES.fullmatch(name)}
     ours = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
     if not _has_gpu():
-        # As in `local.py`: other processes compute on these cores, and small functions are not worth compiling.
+        # Other processes compute on these cores, and small functions are not worth compiling.
         ours |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         if config.vllm.enforce_eager is not False:
             ours |= {"TORCHDYNAMO_DISABLE": "1"}
