@@ -1,10 +1,11 @@
 """Golden numbers, computed by hand."""
 
+import numpy as np
 import polars as pl
 import pytest
 from played_episodes import N, P, Z, episode
 
-from sg_pipeline.evaluation.calibration import auc, brier, guidance_calibration
+from sg_pipeline.evaluation.calibration import MEASURES, auc, guidance_calibration, label_counts, measures
 from sg_pipeline.trajectories.frame import to_frame
 
 
@@ -22,14 +23,35 @@ def test_auc_edges():
     assert auc(pl.Series([], dtype=pl.Int64), pl.Series([], dtype=pl.Boolean)) is None
 
 
-def test_brier_by_hand():
+def test_measures_of_turns_by_hand():
     """Labels +, +, 0, - with outcomes 1, 0, 1, 0: squared errors 0, 1, 1/4, 0."""
-    parts = brier(pl.Series([1, 1, 0, -1]), pl.Series([True, False, True, False]))
-    assert parts["score"] == pytest.approx(1.25 / 4)
-    assert parts["reliability"] == pytest.approx(0.5 * 0.5**2 + 0.25 * 0.5**2)
-    assert parts["resolution"] == pytest.approx(0.25 * 0.5**2 * 2)
-    assert parts["uncertainty"] == pytest.approx(0.25)
-    assert parts["score"] == pytest.approx(parts["reliability"] - parts["resolution"] + parts["uncertainty"])
+    counts = np.zeros((3, 3, 2))
+    counts[0] = [[1, 0], [0, 1], [1, 1]]
+    found = dict(zip(MEASURES, measures(counts).tolist(), strict=True))
+    assert found["brier.score"] == pytest.approx(1.25 / 4)
+    assert found["brier.reliability"] == pytest.approx(0.5 * 0.5**2 + 0.25 * 0.5**2)
+    assert found["brier.resolution"] == pytest.approx(0.25 * 0.5**2 * 2)
+    assert found["brier.uncertainty"] == pytest.approx(0.25)
+    assert found["auc.turns"] == pytest.approx((0.5 + 1 + 0 + 1) / 4)
+    assert found["auc.early"] == found["auc.turns"]
+    assert np.isnan(found["auc.late"])
+
+
+def test_measures_without_a_label_leave_the_others_defined():
+    counts = np.zeros((3, 3, 2))
+    counts[0, 2] = [1, 3]
+    found = dict(zip(MEASURES, measures(counts).tolist(), strict=True))
+    assert np.isnan(found["win_rate.negative"])
+    assert found["win_rate.positive"] == 0.75
+    assert found["brier.score"] == pytest.approx(found["brier.reliability"] - 0 + found["brier.uncertainty"])
+    assert found["auc.turns"] == 0.5
+
+
+def test_label_counts_by_game_add_up():
+    table = to_frame([episode(game, 0, (Z, P, None), won=game == 1) for game in range(3)])
+    games = sorted(set(table["task_id"]))
+    assert label_counts(table, games).sum(axis=0).tolist() == label_counts(table).tolist()
+    assert (label_counts(table).sum(), label_counts(table, games[:2]).sum()) == (6, 4)
 
 
 @pytest.fixture

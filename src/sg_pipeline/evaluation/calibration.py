@@ -3,8 +3,12 @@
 A lost episode usually runs to its step limit, so it has more turns than a won one: `win_rate_of_turns` is the rate
 to compare P(win | label) with, not the success rate. For the same reason R_sg mixes verdict and length;
 `mean_verdict` leaves the length out.
+
+Everything about turns is a function of their counts by (third of the episode, label, outcome), so a bootstrap
+(`study.guidance`) resamples counts instead of turns.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +19,21 @@ from sg_pipeline.trajectories.types import Polarity
 VERDICT = {Polarity.POSITIVE: 1, Polarity.NEUTRAL: 0, Polarity.NEGATIVE: -1}
 """The polarity as a score."""
 
+LABELS = tuple(sorted((polarity.value for polarity in VERDICT), key=lambda name: VERDICT[Polarity(name)]))
+"""In the order of what they predict: negative, neutral, positive."""
+
 THIRDS = ("early", "middle", "late")
 """Turn t of T lies in third floor(3 t / T) of its episode."""
+
+BRIER = ("score", "reliability", "resolution", "uncertainty")
+
+MEASURES = (
+    *(f"win_rate.{label}" for label in LABELS),
+    *(f"share.{label}" for label in LABELS),
+    *(f"auc.{part}" for part in ("turns", *THIRDS)),
+    *(f"brier.{part}" for part in BRIER),
+)
+"""What `measures` returns."""
 
 _EPISODE = ["split", "step", "group", "item"]
 
@@ -28,50 +45,89 @@ def guidance_calibration(turns: pl.DataFrame) -> dict[str, Any] | None:
         turns: a trajectory table; turns without guidance are left out.
 
     Returns:
-        None where no turn has guidance, else JSON-ready (a figure that is undefined, such as an AUC without any
+        None where no turn has guidance, else JSON-ready (a measure that is undefined, such as an AUC without any
         loss, is None):
         `turns`, `episodes`, `win_rate_of_turns`, `unparsed_share`; `labels`: per label `turns`, `share` and
         `win_rate` = P(win | label) over turns; `auc`: of the verdict (-1, 0, +1) against the outcome over all turns
         (`turns`) and those of each third (`early`, `middle`, `late`), and per episode of the verdicts' sum (`r_sg`) and
-        mean (`mean_verdict`); 0.5 is chance; `brier`: see `brier`.
+        mean (`mean_verdict`); 0.5 is chance; `brier`: see `measures`.
     """
-    labelled = turns.with_columns(length=pl.len().over(_EPISODE)).filter(pl.col("polarity").is_not_null())
+    labelled = turns.filter(pl.col("polarity").is_not_null())
     if labelled.is_empty():
         return None
-    labelled = labelled.select(
-        *_EPISODE,
-        "won",
-        "polarity",
-        "guidance_parsed",
-        verdict=pl.col("polarity").replace_strict(
-            {p.value: v for p, v in VERDICT.items()}, default=None, return_dtype=pl.Int64
-        ),
-        third=pl.col("turn") * 3 // pl.col("length"),
-    )
-    episodes = labelled.group_by(_EPISODE).agg(
-        pl.col("won").first(), r_sg=pl.col("verdict").sum(), mean_verdict=pl.col("verdict").mean()
-    )
-    labels = {p.value: labelled.filter(pl.col("polarity") == p.value)["won"] for p in Polarity}
+    verdict = pl.col("polarity").replace_strict({p.value: v for p, v in VERDICT.items()}, return_dtype=pl.Int64)
+    episodes = labelled.group_by(_EPISODE).agg(pl.col("won").first(), r_sg=verdict.sum(), mean_verdict=verdict.mean())
+    counts = label_counts(turns)
+    found = {n: v if np.isfinite(v) else None for n, v in zip(MEASURES, measures(counts).tolist(), strict=True)}
+    turns_of = dict(zip(LABELS, counts.sum(axis=(0, 2)).astype(int).tolist(), strict=True))
     return {
         "turns": labelled.height,
         "episodes": episodes.height,
         "win_rate_of_turns": _mean(labelled["won"]),
         "unparsed_share": _mean(~labelled["guidance_parsed"]),
         "labels": {
-            name: {"turns": len(won), "share": len(won) / labelled.height, "win_rate": _mean(won)}
-            for name, won in labels.items()
+            p.value: {"turns": turns_of[p.value], **{n: found[f"{n}.{p.value}"] for n in ("share", "win_rate")}}
+            for p in Polarity
         },
         "auc": {
-            "turns": auc(labelled["verdict"], labelled["won"]),
-            **{
-                name: auc(part["verdict"], part["won"])
-                for name, part in ((name, labelled.filter(pl.col("third") == i)) for i, name in enumerate(THIRDS))
-            },
+            **{part: found[f"auc.{part}"] for part in ("turns", *THIRDS)},
             "r_sg": auc(episodes["r_sg"], episodes["won"]),
             "mean_verdict": auc(episodes["mean_verdict"], episodes["won"]),
         },
-        "brier": brier(labelled["verdict"], labelled["won"]),
+        "brier": {part: found[f"brier.{part}"] for part in BRIER},
     }
+
+
+def label_counts(turns: pl.DataFrame, games: Sequence[str] | None = None) -> np.ndarray:
+    """Count guided turns by (third of the episode, label, lost or won).
+
+    Args:
+        turns: a trajectory table; turns without guidance are left out.
+        games: count for each of these games separately; None: all together.
+
+    Returns:
+        (3, 3, 2), or (G, 3, 3, 2); labels in the order of `LABELS`.
+    """
+    cells = (
+        turns.with_columns(third=pl.col("turn") * 3 // pl.len().over(_EPISODE))
+        .filter(pl.col("polarity").is_not_null())
+        .group_by("task_id", "third", "polarity", "won")
+        .len()
+    )
+    counts = np.zeros((1 if games is None else len(games), 3, 3, 2))
+    place = {game: index for index, game in enumerate(games or ())}
+    for game, third, label, won, number in cells.iter_rows():
+        if games is None or game in place:
+            counts[place.get(game, 0), third, LABELS.index(label), int(won)] += number
+    return counts[0] if games is None else counts
+
+
+def measures(counts: np.ndarray) -> np.ndarray:
+    """Compute the `MEASURES` from counts of turns (..., 3, 3, 2) -> (..., M); NaN where one is undefined.
+
+    The Brier score reads the verdict as a forecast of winning (0, 1/2, 1), in Murphy's parts: score = reliability -
+    resolution + uncertainty, with f_k the forecast, p_k the win rate and w_k the share of label k, and p the win rate
+    of all turns:
+
+        reliability = sum_k w_k (f_k - p_k)^2     how far the labels are from what they should mean; 0 is best
+        resolution  = sum_k w_k (p_k - p)^2       how well the labels separate wins from losses, whatever their names
+        uncertainty = p (1 - p)
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        labels = counts.sum(axis=-3)
+        turns = labels.sum(axis=-1)
+        total = turns.sum(axis=-1)
+        wins = labels[..., 1] / turns
+        shares = turns / total[..., None]
+        rate = labels[..., 1].sum(axis=-1) / total
+        forecast = np.array([0.0, 0.5, 1.0])
+        error = (labels * np.stack([forecast, 1 - forecast], axis=-1) ** 2).sum(axis=(-2, -1)) / total
+        # An absent label adds nothing to a sum, though its win rate is undefined.
+        reliability = np.nansum(shares * (forecast - wins) ** 2, axis=-1)
+        resolution = np.nansum(shares * (wins - rate[..., None]) ** 2, axis=-1)
+        aucs = [_auc(labels), *(_auc(counts[..., third, :, :]) for third in range(len(THIRDS)))]
+        brier = [error, reliability, resolution, rate * (1 - rate)]
+        return np.concatenate([wins, shares, np.stack([*aucs, *brier], axis=-1)], axis=-1)
 
 
 def auc(score: pl.Series, won: pl.Series) -> float | None:
@@ -86,31 +142,11 @@ def auc(score: pl.Series, won: pl.Series) -> float | None:
     return float((ranks[wins].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def brier(verdict: pl.Series, won: pl.Series) -> dict[str, float] | None:
-    """Brier score of the verdict read as a forecast of winning (1, 1/2, 0), in Murphy's parts.
-
-    score = reliability - resolution + uncertainty, with f_k the forecast, p_k the win rate and w_k the share of label
-    k, and p the win rate of all turns:
-
-        reliability = sum_k w_k (f_k - p_k)^2     how far the words are from what they should mean; 0 is best
-        resolution  = sum_k w_k (p_k - p)^2       how much the labels tell apart, whatever they are called
-        uncertainty = p (1 - p)
-    """
-    if not len(verdict):
-        return None
-    forecast, outcome = (verdict.to_numpy() + 1) / 2, won.to_numpy().astype(np.float64)
-    rate, reliability, resolution = outcome.mean(), 0.0, 0.0
-    for value in np.unique(forecast):
-        chosen = outcome[forecast == value]
-        share = len(chosen) / len(outcome)
-        reliability += share * (value - chosen.mean()) ** 2
-        resolution += share * (chosen.mean() - rate) ** 2
-    return {
-        "score": float(((forecast - outcome) ** 2).mean()),
-        "reliability": float(reliability),
-        "resolution": float(resolution),
-        "uncertainty": float(rate * (1 - rate)),
-    }
+def _auc(labels: np.ndarray) -> np.ndarray:
+    """(..., 3, 2) counts -> (...) the AUC of the label."""
+    lost, won = labels[..., 0], labels[..., 1]
+    below = np.cumsum(lost, axis=-1) - lost
+    return (won * (below + lost / 2)).sum(axis=-1) / (won.sum(axis=-1) * lost.sum(axis=-1))
 
 
 def _mean(values: pl.Series) -> float | None:
