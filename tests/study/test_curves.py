@@ -2,7 +2,7 @@ import pytest
 from study_runs import TITLES, record, step_metrics
 
 from sg_pipeline.study.comparison import group_runs
-from sg_pipeline.study.curves import costs, learning_curves
+from sg_pipeline.study.results import costs, learning_curves
 
 
 def test_curves_are_means_of_moving_averages_with_the_range_of_the_seeds():
@@ -17,7 +17,7 @@ def test_curves_are_means_of_moving_averages_with_the_range_of_the_seeds():
     assert (curve["success_rate"]["least"][0], curve["success_rate"]["most"][0]) == (pytest.approx(0.28125), 0.5)
 
 
-def test_what_no_step_has_is_left_out_and_gaps_stay_gaps():
+def test_curves_leave_out_missing_metrics_and_keep_gaps():
     plain = record("grpo", 0, 20, guided=False)
     assert "r_sg_gap" not in learning_curves(group_runs([plain], TITLES))["grpo"]
     sparse = step_metrics()
@@ -27,7 +27,7 @@ def test_what_no_step_has_is_left_out_and_gaps_stay_gaps():
     assert gap["mean"][:3] == [None, None, 0.5]
 
 
-def test_a_method_ends_where_its_shortest_run_does():
+def test_curves_end_with_the_shortest_run():
     runs = [record("grpo_sg", 0, 20), record("grpo_sg", 1, 20, metrics=step_metrics(4))]
     assert learning_curves(group_runs(runs, TITLES))["grpo_sg"]["step"] == [0, 1, 2, 3]
     assert learning_curves(group_runs([record("grpo_sg", 0, 20, metrics=[])], TITLES)) == {}
@@ -42,7 +42,7 @@ def test_costs_are_means_of_a_run():
     }  # fmt: skip
 
 
-def test_steps_without_counters_count_what_they_trained_on():
+def test_costs_without_counters_use_the_trained_tokens():
     bare = step_metrics(2, rollout=None, training=None, seconds=None)
     found = costs(group_runs([record("grpo_sg", 0, 20, metrics=bare)], TITLES))["grpo_sg"]
     assert (found["tokens_sampled"], found["tokens_trained"], found["step_seconds"]) == (48.0, 0.0, 0.0)

@@ -26,13 +26,13 @@ def study(methods) -> StudyConfig:
     return methods["grpo"].study
 
 
-def test_every_method_with_every_seed_in_the_order_of_the_tables(study, methods) -> None:
+def test_plan_runs_has_every_method_with_every_seed(study, methods) -> None:
     runs = plan_runs(study, methods)
     assert [(run.method, run.seed) for run in runs] == [(m, s) for s in study.seeds for m in study.all_methods]
     assert runs[0].name == "study/grpo-seed0"
 
 
-def test_a_run_comes_after_the_one_of_its_seed_whose_steps_it_shares(study, methods) -> None:
+def test_plan_runs_puts_the_donor_of_shared_steps_first(study, methods) -> None:
     runs = plan_runs(study, methods)
     after = {run.method: run.after and run.after.method for run in runs if run.seed == 2}
     assert after == {
@@ -63,18 +63,18 @@ def test_a_run_comes_after_the_one_of_its_seed_whose_steps_it_shares(study, meth
         ({"methods": ("grpo", "offline_sg"), "offline": (), "cross_checkpoint": ()}, "belongs to study.offline"),
         (
             {"offline": ("grpo",), "methods": ("grpo_sg",), "cross_checkpoint": ()},
-            "which has none: it belongs to study.methods",
+            "which has no guide: it belongs to study.methods",
         ),
         ({"name": "mine"}, "distils its guide to 'data/06_models/mine/distilled/guide'"),
         ({"cross_checkpoint": ("grpo",)}, "which writes no guidance of its own"),
         ({"cross_checkpoint": ("grop",)}, "study.cross_checkpoint names 'grop', but the study's methods are grpo,"),
     ],
 )
-def test_contradictions_are_told(study, methods, changes, told) -> None:
+def test_plan_runs_contradictory_study_raises(study, methods, changes, told) -> None:
     with pytest.raises(ConfigurationError, match=told):
         plan_runs(study.model_copy(update=changes), methods)
 
 
-def test_a_study_names_nothing_twice() -> None:
+def test_study_config_duplicate_name_raises() -> None:
     with pytest.raises(ValueError, match="grpo is named twice"):
         StudyConfig(methods=("grpo", "grpo_sg", "grpo"))

@@ -1,15 +1,15 @@
 import dataclasses
-import json
-import struct
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from study_runs import TYPES, record, write_run
 
 from sg_pipeline.errors import DataError
 from sg_pipeline.study.records import check_comparable, count_weights, read_record
 
 
-def test_a_finished_run_is_read(tmp_path):
+def test_read_record_of_a_finished_run(tmp_path):
     write_run(tmp_path, "demo", seed=3)
     found = read_record(tmp_path, "grpo_sg_gr", 3, "demo")
     assert (found.method, found.seed, found.name, found.mode) == ("grpo_sg_gr", 3, "demo", "with_guidance")
@@ -22,7 +22,7 @@ def test_a_finished_run_is_read(tmp_path):
 @pytest.mark.parametrize(
     "missing", ["summary.json", "run.json", "evaluation_base.json", "evaluation_final.json", "steps/step_002.json"]
 )
-def test_a_missing_file_names_itself_and_the_command(tmp_path, missing):
+def test_read_record_missing_file_names_the_file_and_the_command(tmp_path, missing):
     write_run(tmp_path, "demo")
     (tmp_path / "08_reporting/demo" / missing).unlink()
     with pytest.raises(DataError) as error:
@@ -32,7 +32,7 @@ def test_a_missing_file_names_itself_and_the_command(tmp_path, missing):
     assert "kedro run --pipeline=coevolve --params run.method=grpo_sg_gr,run.seed=0,run.name=demo" in text
 
 
-def test_a_broken_file_and_a_foreign_one(tmp_path):
+def test_read_record_broken_or_foreign_file_raises(tmp_path):
     write_run(tmp_path, "demo")
     path = tmp_path / "08_reporting/demo/evaluation_final.json"
     path.write_text("{ half", encoding="utf-8")
@@ -43,13 +43,13 @@ def test_a_broken_file_and_a_foreign_one(tmp_path):
         read_record(tmp_path, "grpo_sg_gr", 0, "demo")
 
 
-def test_a_run_of_another_seed(tmp_path):
+def test_read_record_of_another_seed_raises(tmp_path):
     write_run(tmp_path, "demo", seed=4)
     with pytest.raises(DataError, match=r"run.json has run.seed = 4, but the study takes demo for seed 0"):
         read_record(tmp_path, "grpo_sg_gr", 0, "demo")
 
 
-def test_what_must_be_the_same_in_all_runs():
+def test_check_comparable_names_the_difference():
     one = record("grpo", 0, 20)
     check_comparable([one, record("grpo", 1, 20), record("grpo_sg", 0, 20)])
     with pytest.raises(DataError, match="runs grpo-0 and again are both method grpo with seed 0"):
@@ -65,10 +65,9 @@ def test_what_must_be_the_same_in_all_runs():
         check_comparable(based)
 
 
-def test_weights_are_counted_from_the_header(tmp_path):
-    header = json.dumps({"__metadata__": {}, "a": {"shape": [3, 4]}, "b": {"shape": [5]}}).encode()
+def test_count_weights_reads_the_header(tmp_path):
     path = tmp_path / "model.safetensors"
-    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    save_file({"a": np.zeros((3, 4)), "b": np.zeros(5)}, path)
     assert count_weights(path) == 17
     path.write_bytes(b"short")
     assert count_weights(path) is None

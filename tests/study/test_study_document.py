@@ -1,8 +1,7 @@
-"""What is shown of a study: tables, figures, the document, and the published figures apart from ours."""
+"""Tables, figures and the document of a study, with the published values apart from ours."""
 
 import json
 import re
-import struct
 from dataclasses import replace
 
 import matplotlib as mpl
@@ -11,12 +10,11 @@ from matplotlib.figure import Figure
 from study_runs import TITLES, evaluation, graded, record, records, write_run
 
 from sg_pipeline.errors import DataError
-from sg_pipeline.study import figures, published
 from sg_pipeline.study.document import study_markdown, study_parts, study_sections
-from sg_pipeline.study.figures import FIGURES, draw_figures
+from sg_pipeline.study.figures import FIGURES, comparison_figure, draw_figures
 from sg_pipeline.study.records import read_record
-from sg_pipeline.study.results import compare_runs, headline
-from sg_pipeline.study.tables import paper_layout, schedule_table
+from sg_pipeline.study.results import compare_runs, curve_rows, headline
+from sg_pipeline.study.tables import PUBLISHED, PUBLISHED_GUIDES, PUBLISHED_SCHEDULES, paper_layout, schedule_table
 
 CROSS = [
     {"method": "grpo_sg_gr", "seed": seed, "policy_step": policy, "guide_step": guide, "split": split, "score": score}
@@ -39,35 +37,38 @@ def found(tmp_path_factory):
     return compare_runs([*runs, *guided], titles, CROSS)
 
 
+@pytest.fixture(scope="module")
+def graded_study():
+    runs = [replace(record("grpo_sg", seed, 28), base=graded(seed, 16), final=graded(seed, 28)) for seed in range(3)]
+    runs += [replace(record("grpo", seed, 16), base=graded(seed, 16), final=graded(seed, 16)) for seed in range(3)]
+    return compare_runs(runs, TITLES)
+
+
 def cells(table, start: str) -> list[str]:
     return next(list(row) for row in table.rows if row[0] == start)
 
 
-def test_same_runs_same_study_and_strict_json(found):
+def test_same_runs_make_the_same_study_as_strict_json(found):
     json.dumps(found, allow_nan=False)
     again = compare_runs(records({"grpo": 16, "grpo_sg": 28}), TITLES, CROSS)
     turned = compare_runs(list(reversed(records({"grpo": 16, "grpo_sg": 28}))), TITLES, list(reversed(CROSS)))
     assert json.dumps(again) == json.dumps(turned)
 
 
-def test_no_run_is_an_error():
+def test_study_without_a_run_raises():
     with pytest.raises(DataError, match="the study has no finished run"):
         compare_runs([], TITLES)
 
 
-def test_ours_and_published_stand_apart(found):
+def test_paper_layout_keeps_ours_and_published_apart(found):
     table = paper_layout(found)
     ours = [name for name in table.head if name.startswith("OURS")]
     theirs = [name for name in table.head if name.startswith("PUBLISHED")]
     assert table.head == ["method", *ours, *theirs]
     for name in ours:
-        for part in (
-            "policy of 1.04 M parameters",
-            "generated games, panel demo abcdefabcdef",
-            "48 games a split",
-            "3 seeds",
-        ):
-            assert part in name
+        assert (
+            "policy of 1.04 M parameters; generated games, panel demo abcdefabcdef; 48 games a split; 3 seeds" in name
+        )
         assert "Qwen" not in name
     assert [re.search(r"Qwen[\w.-]+", name)[0] for name in theirs] == ["Qwen3-1.7B", "Qwen3-4B", "Qwen2.5-7B-Instruct"]
     assert cells(table, "GRPO")[-3:] == ["72.7", "86.7", "83.6"]
@@ -75,92 +76,79 @@ def test_ours_and_published_stand_apart(found):
     assert cells(table, "DAPO")[1:] == ["not run", "not run", "–", "–", "–"]  # noqa: RUF001
 
 
-def test_schedules_ours_beside_published(found):
+def test_schedule_table_has_ours_and_published(found):
     table = schedule_table(found)
-    assert [row[0] for row in table.rows] == [row.method for row in published.SCHEDULES]
-    assert cells(table, "immediate full reward")[-1] == "39.7"
-    assert cells(table, "entry at step 15")[1:3] == ["not run", "not run"]
+    assert cells(table, "immediate")[-1] == "39.7"
+    assert cells(table, "entry_15")[1:3] == ["not run", "not run"]
     # 30 wins with every seed against 20, 21 and 22.
-    assert cells(table, "immediate full reward")[3].startswith("+18.8 [")
+    assert cells(table, "immediate")[3].startswith("+18.8 [")
 
 
-def test_published_figures_are_the_papers():
-    full = {row.model: row.figures for row in published.MAIN if row.method == "GRPO w/ SG & GR"}
-    assert full["Qwen3-1.7B"] == {"ALFWorld success": 89.8, "ScienceWorld score": 28.0, "WebShop score": 79.4}
-    assert full["Qwen3-4B"] == {"ALFWorld success": 96.9, "ScienceWorld score": 61.6, "WebShop score": 87.8}
-    assert full["Qwen2.5-7B-Instruct"] == {"ALFWorld success": 95.3, "ScienceWorld score": 72.6, "WebShop score": 90.1}
-    assert [row.success for row in published.SCHEDULES] == [32.0, 49.2, 39.7, 49.4, 53.8, 53.2, 56.3]
-    assert [(row.guide_step, row.score, row.success) for row in published.GUIDES] == [
-        (10, 39.8, 18.0), (40, 51.2, 25.0), (80, 60.5, 27.0),
-    ]  # fmt: skip
+def test_published_values_are_the_papers():
+    full = {environment: methods["grpo_sg_gr"] for environment, (_, methods) in PUBLISHED.items()}
+    assert full == {
+        "alfworld": (89.8, 96.9, 95.3), "scienceworld": (28.0, 61.6, 72.6), "webshop": (79.4, 87.8, 90.1)
+    }  # fmt: skip
+    assert list(PUBLISHED_SCHEDULES.values()) == [32.0, 49.2, 39.7, 49.4, 53.8, 53.2, 56.3]
+    assert PUBLISHED_GUIDES == ((10, 39.8, 18.0), (40, 51.2, 25.0), (80, 60.5, 27.0))
 
 
-def test_guides_of_other_checkpoints(found):
+def test_cross_checkpoint_compares_the_latest_guide_with_the_earliest(found):
     trend = found["cross_checkpoint"]["trends"][0]
     assert (trend["policy_step"], trend["earliest"], trend["latest"]) == (4, 0, 8)
     assert trend["value"] == pytest.approx(16 / 48)
     assert len(found["cross_checkpoint"]["cells"]) == 12
 
 
-def test_document_holds_every_table_and_every_answer(found):
+def test_markdown_has_every_table_answer_and_figure(found):
     text = study_markdown(found, {name: f"{name}.png" for name in FIGURES})
     for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
         assert len({line.count("|") for line in block.splitlines()}) == 1, block
     for answer in found["questions"]:
-        assert f"### {answer['question']}" in text
+        assert f"| {answer['question']} | {answer['answer']} |" in text
     assert "Not run: DAPO." in text
     assert "None" not in text
     assert "nan" not in text
     for name in FIGURES:
         assert f"({name}.png)" in text
-    assert text.index("the dials") < text.index("## Success")
+    assert text.index("## Answers") < text.index("the dials") < text.index("## Success")
 
 
-def test_sections_of_a_page(found):
-    png = b"\x89PNG\r\n\x1a\n"
-    sections = study_sections(found, dict.fromkeys(FIGURES, png))
-    anchors = [section.anchor for section in sections]
-    assert len(set(anchors)) == len(anchors)
-    assert anchors[:3] == ["setting", "answers", "dials"]
+def test_page_has_the_same_parts(found):
+    sections = study_sections(found, dict.fromkeys(FIGURES, b"\x89PNG\r\n\x1a\n"))
+    assert [section.anchor for section in sections] == [part.anchor for part in study_parts(found)]
     text = "".join(section.html for section in sections)
     assert text.count("<figure>") == len(FIGURES)
     assert "GRPO w/ SG &amp; GR" in text
-    assert {part.anchor for part in study_parts(found) if part.tables} <= set(anchors)
 
 
-def test_the_comparison_shows_scores_where_episodes_are_graded(found, monkeypatch):
+def test_graded_study_shows_scores(found, graded_study):
     def drawn(study):
         figure = Figure()
-        monkeypatch.setattr(figures, "render", lambda size, heading, draw: draw(figure))
-        figures.comparison_figure(study)
+        comparison_figure(figure, study)
         return {text.get_text() for text in figure.legends[0].texts}, figure.axes[0]
 
-    plain, ax = drawn(found)
-    assert "mean score" not in plain
-    assert "score" not in ax.get_xlabel()
-    runs = [replace(record("grpo_sg", seed, 28), base=graded(seed, 16), final=graded(seed, 28)) for seed in range(3)]
-    graded_study = compare_runs(runs, TITLES)
+    plain, _ = drawn(found)
     labels, ax = drawn(graded_study)
-    assert labels == plain | {"mean score", "base, mean score"}
-    assert ax.get_xlabel().startswith("success and mean score")
-    diamond = next(line for line in ax.lines if line.get_marker() == "D")
+    assert labels - plain == {"mean score", "base, mean score"}
     score = graded_study["scores"]["grpo_sg"]["with_guidance"]["valid_seen"]["final"]["score"]["value"]
+    diamond = next(line for line in ax.lines if line.get_marker() == "D" and line.get_xdata()[0] > 75)
     assert list(diamond.get_xdata()) == [pytest.approx(100 * score)]
     assert score == pytest.approx((28 + 20 / 2) / 48)
+    text = study_markdown(graded_study, {})
+    for shown in ("valid_seen: mean score", "points of score", "valid_seen, mean score"):
+        assert shown in text
+        assert shown not in study_markdown(found, {})
 
 
-def test_figures_are_the_same_bytes_whatever_the_users_settings(found):
+def test_figures_do_not_depend_on_the_users_settings(found):
     once = draw_figures(found)
     with mpl.rc_context({"lines.linewidth": 9, "font.size": 30}):
         assert draw_figures(json.loads(json.dumps(found))) == once
-    for png in once.values():
-        width, height = struct.unpack(">II", png[16:24])
-        assert min(width, height) > 200
-        assert b"Software" not in png
     assert set(once) == set(FIGURES)
 
 
-def test_a_study_of_one_method_is_drawn_too():
+def test_study_of_one_method_is_shown_too():
     alone = compare_runs([record("grpo", 0, 20, guided=False)], {"grpo": "GRPO"})
     assert set(draw_figures(alone)) == set(FIGURES) - {"cross_checkpoint"}
     text = study_markdown(alone, {})
@@ -168,9 +156,12 @@ def test_a_study_of_one_method_is_drawn_too():
     assert "The cross-checkpoint evaluation was not run." in text
 
 
-def test_headline_is_small(found):
+def test_headline_and_curves_are_what_dvc_reads(found):
     mean = found["scores"]["grpo_sg"]["with_guidance"]["valid_seen"]["final"]["mean"]
-    figures = headline(found)["grpo_sg"]["valid_seen"]
-    assert figures["success"] == pytest.approx(29 / 48)
-    assert [figures["low"], figures["high"]] == mean["ci95"]
-    assert figures["gain"] == pytest.approx(13 / 48)
+    row = headline(found)["grpo_sg"]["valid_seen"]
+    assert row["success"] == pytest.approx(29 / 48)
+    assert [row["low"], row["high"]] == mean["ci95"]
+    assert row["gain"] == pytest.approx(13 / 48)
+    rows = curve_rows(found)
+    assert rows[0].keys() == {"step", "grpo", "grpo_sg", "grpo_sg_gr", "immediate"}
+    assert rows[7].keys() == {"step", "grpo", "grpo_sg", "immediate"}  # the others have 4 steps

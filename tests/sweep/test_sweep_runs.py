@@ -9,8 +9,7 @@ from sg_pipeline.runs.command_line import CommandLine
 from sg_pipeline.runs.identity import fingerprint
 from sg_pipeline.runs.shared_steps import SHARED, read_shared, validation_file
 from sg_pipeline.sweep import runs
-from sg_pipeline.sweep.runs import Runner, make_run
-from sg_pipeline.sweep.saved import work_of
+from sg_pipeline.sweep.runs import Runner, make_run, work_of
 
 OFF = {"aggregate.schedule.kind": "off"}
 

@@ -249,6 +249,14 @@ def test_journal_damaged_while_in_use_ends_the_worker_with_a_sentence(bench) -> 
         study.set_user_attr("one", "more")
 
 
+def test_waiting_for_a_worker_that_hangs_has_a_limit(tmp_path) -> None:
+    one, other = Claims(tmp_path), Claims(tmp_path)
+    with one.alone(), pytest.raises(DataError, match=r"has held .*workers for 0 seconds"), other.alone(patience=0.1):
+        pass
+    with other.alone(patience=0.1):
+        pass
+
+
 def test_a_claim_ends_with_its_process(tmp_path) -> None:
     program = f"""
         import sys

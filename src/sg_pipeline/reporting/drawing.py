@@ -1,4 +1,4 @@
-"""What the study's figures share: how a PNG is made, and the marks on it."""
+"""Shared parts of the figures of a study and a sweep: how a PNG is made, and the marks on it."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -13,50 +13,53 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK, GREY)
-"""Okabe and Ito's: told apart by colour-blind readers too."""
+"""Okabe and Ito's: colour-blind readers can tell them apart, too."""
 
 
-def render(size: tuple[float, float], heading: str, draw: Callable[["Figure"], None]) -> bytes:
-    """Make a PNG, the same bytes for the same drawing: of this size in inches, under this heading."""
+def render(draw: Callable[["Figure"], None]) -> bytes:
+    """Make a PNG: `draw` draws on an empty figure. A user's matplotlibrc does not change it."""
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with mpl.rc_context():
-        mpl.rcdefaults()  # a user's matplotlibrc does not change the bytes
+        mpl.rcdefaults()
         mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
         mpl.rcParams.update({"legend.edgecolor": "none", "legend.framealpha": 0.85, "legend.fontsize": 8})
-        figure = Figure(figsize=size, dpi=120, layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = Figure(dpi=120, layout="constrained")
         draw(figure)
-        figure.suptitle(heading, fontsize=12, fontweight="bold")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def interval_bar(ax: "Axes", figure: Mapping[str, Any], y: float, colour: str, marker: str, label: str | None) -> None:
-    """A value with its interval, in per cent, lying on row y."""
-    value, (low, high) = figure["value"], figure["ci95"]
-    errors = np.clip([[100 * (value - low)], [100 * (high - value)]], 0, None)
-    ax.errorbar([100 * value], [y], xerr=errors, color=colour, marker=marker, capsize=3, linestyle="", label=label)
+def frame(figure: "Figure", width: float, height: float, heading: str) -> None:
+    """Set a figure's size in inches, and its heading."""
+    figure.set_size_inches(width, height)
+    figure.suptitle(heading, fontsize=12, fontweight="bold")
+
+
+def label(ax: "Axes", x: str = "", y: str = "", *, grid: str = "y") -> None:
+    """Name the axes, and draw the lines of a grid for "x" or "y"."""
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.grid(axis=grid, color="#DDDDDD", linewidth=0.6)  # type: ignore[arg-type]
+
+
+def legend_below(figure: "Figure", *axes: "Axes", columns: int = 4) -> None:
+    """Put the legend of these axes below the figure, if there is anything to name."""
+    named = [pair for ax in axes for pair in zip(*ax.get_legend_handles_labels(), strict=True)]
+    if named:
+        figure.legend(*zip(*named, strict=True), loc="outside lower center", ncols=columns)
+
+
+def interval_bar(ax: "Axes", value: Mapping[str, Any], y: float, colour: str, marker: str, name: str | None) -> None:
+    """Draw a value with its interval, in per cent, on row y."""
+    middle, (low, high) = value["value"], value["ci95"]
+    errors = np.clip([[100 * (middle - low)], [100 * (high - middle)]], 0, None)
+    ax.errorbar([100 * middle], [y], xerr=errors, color=colour, marker=marker, capsize=3, linestyle="", label=name)
 
 
 def name_rows(ax: "Axes", names: Sequence[str]) -> None:
     """Name the rows, the first at the top."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
-
-
-def banded_line(
-    ax: "Axes", x: np.ndarray, curve: Mapping[str, Any] | None, scale: float, colour: str, label: str,
-    *, band: bool = True, dash: str = "-",
-) -> None:  # fmt: skip
-    """A curve of `curves.learning_curves`, with its band from the lowest to the highest seed."""
-    if curve is None:
-        return
-    middle, low, high = (scale * np.array([np.nan if v is None else v for v in curve[n]], dtype=float)
-                         for n in ("mean", "least", "most"))  # fmt: skip
-    ax.plot(x, middle, color=colour, linewidth=1.6, linestyle=dash, label=label)
-    if band:
-        ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)

@@ -24,12 +24,14 @@ class ReportTable:
         rows: cells, as many as there are columns; a table without rows is not shown.
         note: how to read it.
         empty: what to say instead of a table without rows.
+        text_columns: so many columns from the left hold text, the others numbers.
     """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
     empty: str = ""
+    text_columns: int = 1
 
 
 def identity(summary: Mapping[str, Any]) -> list[str]:

@@ -47,7 +47,7 @@ def mean(values: Iterable[float | None]) -> float | None:
     return fmean(found) if found else None
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column to the left, the others to the right."""
-    rule = [":---", *["---:"] * (len(head) - 1)]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
+    """A Markdown table; the first `text_columns` columns to the left, the others to the right."""
+    rule = [*[":---"] * text_columns, *["---:"] * (len(head) - text_columns)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))

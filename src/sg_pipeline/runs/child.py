@@ -1,11 +1,10 @@
-"""A run of the study (or of a sweep) as a process of its own: `kedro run` with other parameters.
+"""A run of a study or a sweep as a separate process: `kedro run` with other parameters.
 
-Each has its own memory, libraries and log, and several may run side by side. One that is killed goes on where it
-stopped when it is started again, since it is started with `--only-missing-outputs`.
+Each has its own memory and log, and several may run at the same time. One that was killed continues where it stopped
+when it is started again, since it is started with `--only-missing-outputs`.
 """
 
 import ctypes
-import logging
 import os
 import signal
 import subprocess
@@ -16,8 +15,6 @@ from typing import Any
 
 from sg_pipeline.errors import RunFailedError, RunKilledError
 from sg_pipeline.runs.command_line import CommandLine
-
-logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 
@@ -36,13 +33,13 @@ def run_child(
     Args:
         pipeline: its name.
         parameters: by dotted name, as after `--params`; `run.name` is among them.
-        command_line: of this process: the configuration that the run reads is the same.
+        command_line: of this process; the run reads the same configuration.
         project: the project's folder.
-        log: what the process prints is appended to this file.
-        options: further ones of `kedro run`, such as `--to-outputs=…`.
+        log: the output of the process is appended to this file.
+        options: of `kedro run`, such as `--to-outputs=…`.
 
     Raises:
-        RunFailedError: it ended with an error; holds its last sentence.
+        RunFailedError: it ended with an error; has the run's own message.
         RunKilledError: a signal has ended it.
     """
     command = [
@@ -60,7 +57,7 @@ def run_child(
         ).returncode
     if code:
         raise (RunKilledError if code < 0 else RunFailedError)(
-            f"run '{parameters['run.name']}' failed: {_last_sentence(log, began, code)}; its log is {log}"
+            f"run '{parameters['run.name']}' failed: {_reported(log, began, code)}; its log is {log}"
         )
 
 
@@ -75,30 +72,27 @@ def as_text(parameters: Mapping[str, Any]) -> str:
         text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         if isinstance(value, (list, tuple, dict)) or "," in text:
             raise RunFailedError(
-                f"parameter {name} cannot be handed to a run of the study by --params (found {value!r}): "
-                f"set it in a file of conf/"
+                f"parameter {name} cannot be passed to a run by --params (found {value!r}): set it in a file of conf/"
             )
         parts.append(f"{name}={text}")
     return ",".join(parts)
 
 
-def _last_sentence(log: Path, began: int, code: int) -> str:
-    """Return the process's own sentence, or its last line."""
+def _reported(log: Path, began: int, code: int) -> str:
+    """Return the error that the process reported, or its last line."""
     if code < 0:
         return f"it was killed by signal {signal.Signals(-code).name}"
-    if not log.exists():
-        return f"exit code {code}"
     with log.open(encoding="utf-8", errors="replace") as file:
         file.seek(began)
         lines = [line.strip() for line in file if line.strip()]
-    told = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
-    return (told or lines or [f"exit code {code}"])[-1].rstrip(".")
+    errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
+    return (errors or lines or [f"exit code {code}"])[-1].rstrip(".")
 
 
 def _main(parent: int, arguments: list[str]) -> None:
-    """Become `kedro`, and end with the parent however that ends: an orphan would hold the run's lock."""
+    """Become `kedro`, and end with the parent, however it ends: an orphan would hold the run's lock."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it has died in between
+    if os.getppid() != parent:  # it has already died
         sys.exit(1)
     os.execv(sys.executable, [sys.executable, "-m", "kedro", *arguments])
 

@@ -1,11 +1,11 @@
 """Runs that begin alike: steps that another run has made with the same parameters are copied, not made again.
 
-Two runs whose parameters differ in the trust schedule alone are the same run up to the step where the schedules part:
+Two runs whose parameters differ only in the trust schedule are the same run up to the step where the schedules part:
 lambda(u) and the phase agree, so trajectories, rewards and weights do, bit for bit. What a donor has of these steps
 (trajectories, rewards, metrics, checkpoints) is copied; Kedro's `--only-missing-outputs` then starts behind it, as
 it does after a kill. In the same way a base policy that was evaluated with the same parameters is not evaluated again.
 
-Donors are found by their `run.json`: the same version of the package, the same inputs, the same parameters but for
+Donors are found by their `run.json`: the same version of the package, the same inputs, the same parameters except
 those below. A donor may be running at the same time, since files appear under their name only when they are whole.
 """
 
@@ -26,10 +26,10 @@ from sg_pipeline.runs.identity import fingerprint, read_identity
 
 logger = logging.getLogger(__name__)
 
-_SCHEDULE = "aggregate.schedule."
+SCHEDULE = "aggregate.schedule."
 # The length of a run matters by lambda(u) and the phase alone; where it writes checkpoints, not at all.
 _APART = ("validation.", "prompting.", "distill.")
-_NOT_IN_A_STEP = (_SCHEDULE, "coevolve.", "evaluate.", *_APART)
+_NOT_IN_A_STEP = (SCHEDULE, "coevolve.", "evaluate.", *_APART)
 # An evaluation of the base policy comes before all training, in both modes, at a temperature of its own.
 _NOT_IN_THE_BASE = (
     "aggregate.", "coevolve.", "train.", "validate.", "rollout.guidance", "rollout.dynamic_sampling",
@@ -37,19 +37,19 @@ _NOT_IN_THE_BASE = (
 )  # fmt: skip
 
 SHARED = "shared.json"
-"""Name of the file beside a run's reports that says which steps it has from whom: a list of `donor`, `first` and `last`
-(one behind the last that was taken over)."""
+"""File next to a run's reports with the steps it has from other runs: a list of `donor`, `first` and `last` (one behind
+the last that was taken over)."""
 
 Recorded = Mapping[str, Any]
-"""Parameters by dotted name, as in `run.json`, and digests of what some of them name as "NAME content"."""
+"""Parameters by dotted name, as in `run.json`, and the digest of what a parameter names as "NAME content"."""
 
 
 def take_over(data: Path, parameters: Parameters) -> int:
-    """Copy what other runs have made of the steps of this run, and of the evaluation of its base policy.
+    """Copy the steps and the evaluation of the base policy that this run shares with other runs.
 
     Args:
         data: the project's data folder.
-        parameters: of this run, which is claimed and has outputs missing.
+        parameters: of this run, which holds its lock and lacks outputs.
 
     Returns:
         How many steps the best donor has in common.
@@ -62,7 +62,7 @@ def take_over(data: Path, parameters: Parameters) -> int:
     if prunes:  # it would make the checkpoints between the donor's, and prune what they start from
         every = "coevolve.checkpoint_every"
         donors = {donor: there for donor, there in donors.items() if there.get(every) == own[every]}
-    with suppress(FileNotFoundError):  # a donor that starts over has nothing to give
+    with suppress(FileNotFoundError):  # the donor is starting over
         return _take_from(data, name, own, donors, parameters.coevolve.steps, prunes)
     return 0
 
@@ -96,21 +96,21 @@ def _take_from(data: Path, name: str, own: Recorded, donors: dict[str, Recorded]
 
 
 def validation_file(data: Path, run: str, after: int, steps: int) -> Path:
-    """Return where the validation of the policy that was trained for `after` of `steps` steps lies."""
+    """Return the path of the validation of the policy that was trained for `after` of `steps` steps."""
     return data / "08_reporting" / run / "validation" / f"after_{step_number(after, steps + 1)}.json"
 
 
 def read_shared(data: Path, run: str) -> list[dict[str, Any]]:
-    """Return what the run has taken over, see `SHARED`."""
+    """Return the steps that the run has taken over, see `SHARED`."""
     path = data / "08_reporting" / run / SHARED
     return list(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
 
 
 def common_steps(own: Recorded, other: Recorded) -> int:
-    """Return how many steps, from the first on, are the same in two runs; 0 where they differ in more than trust."""
+    """Return how many steps, from the first on, two runs share; 0 where they differ in more than the schedule."""
     if not _same(own, other, _NOT_IN_A_STEP):
         return 0
-    (mine, n), (theirs, m) = ((_schedule(run), run["coevolve.steps"]) for run in (own, other))
+    (mine, n), (theirs, m) = ((recorded_schedule(run), run["coevolve.steps"]) for run in (own, other))
     for step in range(min(n, m)):
         alike = mine.trust(step, n) == theirs.trust(step, m) and mine.phase(step, n) == theirs.phase(step, m)
         if not alike:
@@ -118,13 +118,24 @@ def common_steps(own: Recorded, other: Recorded) -> int:
     return int(min(n, m))
 
 
+def recorded_schedule(recorded: Recorded) -> TrustSchedule:
+    """Return the trust schedule among recorded parameters."""
+    values = {name.removeprefix(SCHEDULE): value for name, value in recorded.items() if name.startswith(SCHEDULE)}
+    return parse_schedule(values)
+
+
+def first_trust(schedule: TrustSchedule, steps: int) -> int:
+    """Return the first step at which lambda is above 0; `steps` where it never is."""
+    return next((step for step in range(steps) if schedule.trust(step, steps) > 0), steps)
+
+
 def _donors(data: Path, name: str) -> Iterator[tuple[str, Recorded]]:
-    """Yield the other runs of this version, with what is recorded of them."""
+    """Yield the other runs of this version with their recorded parameters."""
     reports = data / "08_reporting"
     for path in sorted([*reports.glob("*/run.json"), *reports.glob("*/*/run.json")]):
-        there, donor = read_identity(path), path.parent.relative_to(reports).as_posix()
-        if donor != name and there is not None and there.get("version") == __version__:
-            yield donor, _recorded(there)
+        recorded, donor = read_identity(path), path.parent.relative_to(reports).as_posix()
+        if donor != name and recorded is not None and recorded.get("version") == __version__:
+            yield donor, _recorded(recorded)
 
 
 def _recorded(identity: Mapping[str, Any]) -> Recorded:
@@ -136,14 +147,8 @@ def _same(own: Recorded, other: Recorded, apart_from: tuple[str, ...]) -> bool:
     return all(name in own and name in other and own[name] == other[name] for name in names)
 
 
-def _schedule(recorded: Recorded) -> TrustSchedule:
-    values = {name.removeprefix(_SCHEDULE): value for name, value in recorded.items() if name.startswith(_SCHEDULE)}
-    schedule: TrustSchedule = parse_schedule(values)
-    return schedule
-
-
 def _steps_there(data: Path, run: str, limit: int, steps: int) -> int:
-    """Return how many steps up to `limit` the run has whole, under the names of a run of `steps`."""
+    """Return how many steps up to `limit` the run has completed, under the file names of a run of `steps`."""
     for step in range(limit):
         *needed, _ = _files_of(data, run, step, steps)
         if not all(path.exists() for path in needed):
@@ -152,7 +157,7 @@ def _steps_there(data: Path, run: str, limit: int, steps: int) -> int:
 
 
 def _files_of(data: Path, run: str, step: int, steps: int) -> list[Path]:
-    """Return where a step's outputs lie; the last one, the checkpoint, few steps have."""
+    """Return the paths of a step's outputs; the last one is the checkpoint, which few steps have."""
     number = step_number(step, steps)
     return [
         *(data / "03_primary" / run / f"step_{number}" / name
@@ -166,8 +171,8 @@ def _files_of(data: Path, run: str, step: int, steps: int) -> list[Path]:
 def _copy_checkpoints(folders: list[Path], data: Path, donor: str, name: str, prunes: bool) -> None:
     """Copy the donor's checkpoints that are whole, the last one first.
 
-    One that the donor has pruned counts as there in a run that prunes too and has a later one to go on from. Any other
-    run makes it anew, from the recorded trajectories.
+    One that the donor has pruned is enough for a run that prunes too and has a later one to continue from. Any other
+    run makes it again, from the recorded trajectories.
     """
     from sg_pipeline.policies.checkpoint import is_pruned, is_whole
 
@@ -181,19 +186,21 @@ def _copy_checkpoints(folders: list[Path], data: Path, donor: str, name: str, pr
 
 
 def _note(path: Path, taken: dict[str, Any]) -> None:
-    there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps([*there, taken], indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps([*earlier, taken], indent=1) + "\n", encoding="utf-8")
 
 
 def _place(source: Path, data: Path, donor: str, name: str) -> Path:
-    """Return where a file or folder of the donor lies in the run."""
+    """Return the place in the run of a file or folder of the donor."""
     layer = source.relative_to(data).parts[0]
     return data / layer / name / source.relative_to(data / layer / donor)
 
 
 def _copy(source: Path, data: Path, donor: str, name: str) -> None:
     """Copy a file or folder of the donor to its place in the run, whole or not at all."""
+    from sg_pipeline.policies.checkpoint import is_pruned, is_whole
+
     target = _place(source, data, donor, name)
     if target.exists() or not source.exists():
         return
@@ -208,14 +215,7 @@ def _copy(source: Path, data: Path, donor: str, name: str) -> None:
     except shutil.Error:  # the donor prunes it meanwhile
         shutil.rmtree(half, ignore_errors=True)
         return
-    if _is_copied(half):
+    if is_whole(half) or is_pruned(half):  # else the donor has pruned it meanwhile
         half.rename(target)
     else:
         shutil.rmtree(half)
-
-
-def _is_copied(half: Path) -> bool:
-    """Return whether a copy is as its manifest says: a donor may have pruned the original meanwhile."""
-    from sg_pipeline.policies.checkpoint import is_pruned, is_whole
-
-    return is_whole(half) or is_pruned(half)

@@ -1,11 +1,11 @@
-"""Which runs a study consists of, and which of them go first.
+"""Which runs a study consists of, and in which order they start.
 
-    grpo_sg ──► grpo_sg_gr ──► no_annealing        an arrow: its first steps are the other's, too
-       │            └────► guide ──► offline_sg    … or: it needs the guide that was distilled from the other
+    grpo_sg ──► grpo_sg_gr ──► no_annealing        an arrow: its first steps are the same
+       │            └────► guide ──► offline_sg    … or: it needs the guide distilled from the other
        ├──────► entry_25
        └──────► entry_15
 
-The arrows save time (see `prefix`); no result but the guide's depends on them.
+The order saves time (see `runs.shared_steps`); no result but the guide's depends on it.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from sg_pipeline.config.study import StudyConfig
 from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.runs.identity import fingerprint
-from sg_pipeline.runs.shared_steps import common_steps
+from sg_pipeline.runs.shared_steps import common_steps, first_trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,9 @@ class PlannedRun:
     """One run of the study.
 
     Attributes:
-        method, seed: what it is.
-        name: its `run.name`.
-        after: the run of the same seed whose first steps it shares; None: it begins at the base policy.
-        guided: it waits for the guide.
+        method, seed, name: of the run; `name` is its `run.name`.
+        after: the run of the same seed whose first steps it shares; None: it starts at the base policy.
+        guided: it needs the guide.
     """
 
     method: str
@@ -37,77 +36,63 @@ class PlannedRun:
 
 
 def plan_runs(study: StudyConfig, methods: Mapping[str, Parameters]) -> list[PlannedRun]:
-    """Return the runs of the study, donors before those that share their steps.
+    """Return the runs of the study, by seed and method.
 
     Args:
         study: methods and seeds.
         methods: each method's parameters.
 
     Raises:
-        ConfigurationError: a method or seed is named that the study does not have.
+        ConfigurationError: the sections of the study contradict each other or the methods.
     """
     _check(study, methods)
     recorded = {name: fingerprint(methods[name])["parameters"] for name in study.all_methods}
-    guided = {name for name in study.all_methods if methods[name].rollout.guide is not None}
-    # The longest line first: what has the most steps in common with others begins where they do.
-    shared = {
-        (one, other): common_steps(recorded[one], recorded[other])
-        for one in study.all_methods
-        for other in study.all_methods
-        if one != other
-    }
-    order: list[str] = []
-    parent: dict[str, str | None] = {}
-    for name in _by_trust(study, methods):
-        best = max(order, key=lambda other: (shared[name, other], -order.index(other)), default=None)
-        parent[name] = best if best is not None and shared[name, best] else None
-        order.append(name)
+    # The method whose trust begins last shares the beginnings of all others, so it comes first.
+    steps = {name: methods[name].coevolve.steps for name in study.all_methods}
+    order = sorted(study.all_methods, key=lambda name: -first_trust(methods[name].aggregate.schedule, steps[name]))
+    donors: dict[str, str | None] = {}
+    for index, name in enumerate(order):
+        shared = {other: common_steps(recorded[name], recorded[other]) for other in order[:index]}
+        best = max(shared, key=lambda other: shared[other], default=None)  # of equals the earliest
+        donors[name] = best if best is not None and shared[best] else None
     runs: list[PlannedRun] = []
     for seed in study.seeds:
-        made: dict[str, PlannedRun] = {}
+        made: dict[str | None, PlannedRun] = {}
         for name in order:
-            before = parent[name]
-            made[name] = PlannedRun(
-                name, seed, study.run_name(name, seed), None if before is None else made[before], name in guided
-            )
+            guided = methods[name].rollout.guide is not None
+            made[name] = PlannedRun(name, seed, study.run_name(name, seed), made.get(donors[name]), guided)
         runs += [made[name] for name in study.all_methods]
     return runs
 
 
-def _by_trust(study: StudyConfig, methods: Mapping[str, Parameters]) -> list[str]:
-    """Sort the methods by how late lambda leaves 0: a run without trust shares the beginnings of all others."""
-
-    def entry(name: str) -> int:
-        schedule, steps = methods[name].aggregate.schedule, methods[name].coevolve.steps
-        return next((step for step in range(steps) if schedule.trust(step, steps) > 0), steps)
-
-    return sorted(study.all_methods, key=lambda name: -entry(name))
-
-
 def _check(study: StudyConfig, methods: Mapping[str, Parameters]) -> None:
-    made = next((name for name in study.all_methods if methods[name].base_model.source == "warm_start"), None)
-    if made is not None:
-        raise ConfigurationError(
-            f"base_model.source of method {made!r} is 'warm_start', which makes another base policy for each seed: "
-            f"make one beforehand (kedro run --pipeline=base_model) and name it by base_model.source=checkpoint and "
-            f"base_model.path"
-        )
-    known = ", ".join(study.all_methods)
-    twice = sorted(set(study.methods) & set(study.offline))
-    if twice:
-        raise ConfigurationError(f"study.methods and study.offline both name {twice[0]!r}: it belongs to one of them")
+    for name in study.all_methods:
+        guided = methods[name].rollout.guide is not None
+        if methods[name].base_model.source == "warm_start":
+            raise ConfigurationError(
+                f"base_model.source of method {name!r} is 'warm_start', which makes another base policy for each seed: "
+                f"make one beforehand (kedro run --pipeline=base_model) and name it by base_model.source=checkpoint "
+                f"and base_model.path"
+            )
+        if name in study.methods and name in study.offline:
+            raise ConfigurationError(f"study.methods and study.offline both name {name!r}: it belongs to one of them")
+        if guided and name in study.methods:
+            raise ConfigurationError(
+                f"study.methods names {name!r}, which needs a guide (rollout.guide): it belongs to study.offline"
+            )
+        if not guided and name in study.offline:
+            raise ConfigurationError(f"study.offline names {name!r}, which has no guide: it belongs to study.methods")
     for name in study.cross_checkpoint:
         if name not in study.all_methods:
+            known = ", ".join(study.all_methods)
             raise ConfigurationError(f"study.cross_checkpoint names {name!r}, but the study's methods are {known}")
         if not methods[name].rollout.guidance or methods[name].rollout.guide is not None:
             raise ConfigurationError(f"study.cross_checkpoint names {name!r}, which writes no guidance of its own")
-    for name in study.all_methods:
-        if (methods[name].rollout.guide is not None) != (name in study.offline):
-            here, there = ("offline", "methods") if name in study.offline else ("methods", "offline")
-            has = "has none" if name in study.offline else "needs a guide (rollout.guide)"
-            raise ConfigurationError(f"study.{here} names {name!r}, which {has}: it belongs to study.{there}")
-    if not study.offline:
-        return
+    if study.offline:
+        _check_guide(study, methods)
+
+
+def _check_guide(study: StudyConfig, methods: Mapping[str, Parameters]) -> None:
     if study.guide is None:
         raise ConfigurationError(
             f"study.offline has {study.offline[0]!r}, which needs a guide: study.guide must name the method and seed "

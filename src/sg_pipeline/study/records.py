@@ -1,18 +1,23 @@
-"""What a finished run left behind, read for comparison with others."""
+"""What a finished run left on disk, read for comparison with others."""
 
 import json
-import struct
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from sg_pipeline.config.rewards import PolarityValues
+from sg_pipeline.config.run import step_number
 from sg_pipeline.errors import DataError
+from sg_pipeline.reporting.page.source import TABLE_COLUMNS, TRAINING, ViewerSource, spread_steps
 
 REPORTING, PANELS, TRAJECTORIES, REWARDS, MODELS, EPISODES = (
     "08_reporting", "02_intermediate", "03_primary", "04_feature", "06_models", "07_model_output"
 )  # fmt: skip
-"""Kedro's layers of the data folder, as the catalog has them."""
+"""Kedro's layers of the data folder, as in the catalog."""
 
 SAME_IN_ALL = (
     "environment.name",
@@ -35,8 +40,13 @@ SAME_IN_ALL = (
     "evaluate.games",
     "evaluate.max_turns",
 )
-"""Parameters that all runs of a study must share, beside the panel and the base's files: what is played, with which
-budget, and how it is judged."""
+"""Parameters that all runs of a study must share, besides the panel and the base's files: the task, the budget and the
+evaluation."""
+
+STEPS_SHOWN = 6
+"""Training steps of a run whose trajectories the page shows; the first and the last are among them."""
+
+_POLARITY = "aggregate.polarity."
 
 
 @dataclass(frozen=True)
@@ -44,17 +54,17 @@ class RunRecord:
     """A finished run of one method with one seed.
 
     Attributes:
-        method, seed, name: whose run it is, and the name of its folders.
+        method, seed, name: of the run; `name` is also that of its folders.
         mode: the mode that it was trained in.
         base, final: mode -> split -> scores before and after training, with `per_game`.
         metrics: one mapping per step, in order.
         parameters: "section.name" -> value, as in run.json.
         wall_seconds: its duration.
         task_types: game -> task type.
-        panel: where its games come from, in words.
+        panel: description of the games' origin.
         panel_sha256: the panel's digest.
         inputs: digests of the files that parameters name.
-        policy_weights: how many weights the policy has; None where the checkpoint does not tell.
+        policy_weights: number of parameters of the policy; None where the checkpoint does not tell.
         data: the data folder, for the large tables.
     """
 
@@ -82,14 +92,8 @@ class RunRecord:
 def read_record(data_folder: Path, method: str, seed: int, name: str) -> RunRecord:
     """Read a finished run.
 
-    Args:
-        data_folder: the project's data folder.
-        method: what was trained.
-        seed: of the run.
-        name: of the run.
-
     Raises:
-        DataError: a file is missing or broken, or the run was made with another seed; says what makes it.
+        DataError: a file is missing or broken, or the run was made with another seed; names the command that fixes it.
     """
     command = f"kedro run --pipeline=coevolve --params run.method={method},run.seed={seed},run.name={name}"
     reporting = data_folder / REPORTING / name
@@ -102,17 +106,16 @@ def read_record(data_folder: Path, method: str, seed: int, name: str) -> RunReco
             f"{reporting / 'run.json'} has run.seed = {found}, but the study takes {name} for seed {seed}: a run of "
             f"another seed needs another name; make this one with: {command}"
         )
-    steps = summary["steps"]
-    width = max(3, len(str(max(steps, 1) - 1)))
-    metrics = [_read(reporting / "steps" / f"step_{i:0{width}d}.json", command, "step", "phase") for i in range(steps)]
+    mode, steps = summary["mode"], summary["steps"]
+    files = [reporting / "steps" / f"step_{step_number(step, steps)}.json" for step in range(steps)]
     return RunRecord(
         method=method,
         seed=seed,
         name=name,
-        mode=summary["mode"],
-        base=_read(reporting / "evaluation_base.json", command, summary["mode"]),
-        final=_read(reporting / "evaluation_final.json", command, summary["mode"]),
-        metrics=metrics,
+        mode=mode,
+        base=_read(reporting / "evaluation_base.json", command, mode),
+        final=_read(reporting / "evaluation_final.json", command, mode),
+        metrics=[_read(path, command, "step", "phase") for path in files],
         parameters=identity["parameters"],
         wall_seconds=float(summary["wall_seconds"]),
         task_types={task["task_id"]: task["task_type"] for tasks in panel["splits"].values() for task in tasks},
@@ -125,10 +128,10 @@ def read_record(data_folder: Path, method: str, seed: int, name: str) -> RunReco
 
 
 def check_comparable(records: Sequence[RunRecord]) -> None:
-    """Make sure that the runs started from one base and were judged on the same games in the same way.
+    """Check that the runs started from one base and were evaluated on the same games in the same way.
 
     Raises:
-        DataError: two runs differ in what they must share, or claim to be the same method and seed.
+        DataError: two runs differ in what they must share, or are both of the same method and seed.
     """
     seen: dict[tuple[str, int], str] = {}
     for record in records:
@@ -138,40 +141,90 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
                 f"runs {other} and {record.name} are both method {record.method} with seed {record.seed}: a study "
                 f"takes one run of each seed."
             )
+    first = {} if not records else _must_share(records[0])
     for record in records[1:]:
-        first = records[0]
-        pairs = {"the panel's sha256": (first.panel_sha256, record.panel_sha256)}
-        pairs |= {f"the content of {n}": (first.inputs[n], record.inputs[n])
-                  for n in sorted(first.inputs) if n in record.inputs}  # fmt: skip
-        pairs |= {n: (first.parameters[n], record.parameters[n])
-                  for n in SAME_IN_ALL if n in first.parameters and n in record.parameters}  # fmt: skip
-        for what, (here, there) in pairs.items():
-            if here != there:
-                raise DataError(
-                    f"runs {first.name} and {record.name} cannot be compared: {what} is {here!r} in the one and "
-                    f"{there!r} in the other, and must be the same in all runs of a study."
-                )
+        own = _must_share(record)
+        for what in (what for what in first if what in own and own[what] != first[what]):
+            raise DataError(
+                f"runs {records[0].name} and {record.name} cannot be compared: {what} is {first[what]!r} in the one "
+                f"and {own[what]!r} in the other, and must be the same in all runs of a study."
+            )
+
+
+def _must_share(record: RunRecord) -> dict[str, Any]:
+    return {
+        "the panel's sha256": record.panel_sha256,
+        **{f"the content of {name}": digest for name, digest in sorted(record.inputs.items())},
+        **{name: record.parameters[name] for name in SAME_IN_ALL if name in record.parameters},
+    }
 
 
 def count_weights(path: Path) -> int | None:
-    """Count a checkpoint's numbers from the header of its safetensors file; None where there is no such file."""
+    """Count a checkpoint's parameters from the header of its safetensors file; None where it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with path.open("rb") as file:
-            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-    except (OSError, ValueError, struct.error):
+        with safe_open(path, framework="numpy") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError):
         return None
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            size = 1
-            for length in tensor["shape"]:
-                size *= length
-            total += size
-    return total
+
+
+def viewer_sources(record: RunRecord, steps: int = STEPS_SHOWN) -> list[ViewerSource]:
+    """Read a run's trajectories for the page: every evaluation, the final policy's first, and some training steps.
+
+    Raises:
+        DataError: a table is missing or not readable.
+    """
+    values = {n.removeprefix(_POLARITY): v for n, v in record.parameters.items() if n.startswith(_POLARITY)}
+    common: dict[str, Any] = {
+        "method": record.method, "seed": record.seed, "run": record.name, "values": PolarityValues(**values)
+    }  # fmt: skip
+    sources = []
+    for policy, step in (("final", len(record.metrics)), ("base", 0)):
+        for mode in sorted(record.evaluation(policy), key=lambda mode: mode != record.mode):
+            table = read_table(record.data / EPISODES / record.name / f"{policy}_{mode}.parquet", TABLE_COLUMNS)
+            origin = f"evaluation: {policy} {mode}"
+            sources.append(ViewerSource(**common, origin=origin, phase=None, step=step, trust=None, table=table))
+    for step in spread_steps(range(len(record.metrics)), steps):
+        metrics, folder = record.metrics[step], f"step_{step_number(step, len(record.metrics))}"
+        rewards, gaps = (record.data / REWARDS / record.name / folder / name for name in
+                         ("rewards.parquet", "logprob_gaps.parquet"))  # fmt: skip
+        path = record.data / TRAJECTORIES / record.name / folder / "trajectories.parquet"
+        sources.append(
+            ViewerSource(
+                **common,
+                origin=TRAINING,
+                phase=metrics["phase"],
+                step=step,
+                trust=metrics["lambda"],
+                table=read_table(path, TABLE_COLUMNS),
+                rewards=pl.read_parquet(rewards) if rewards.exists() else None,
+                gaps=pl.read_parquet(gaps) if gaps.exists() else None,
+            )
+        )
+    return sources
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    """Read some columns of a run's table.
+
+    Raises:
+        DataError: the file is missing, cannot be read or lacks a column.
+    """
+    try:
+        return pl.read_parquet(path, columns=list(columns))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{path} is not a readable table of a run ({first}); delete it and run its run again with "
+            f"--only-missing-outputs"
+        ) from error
 
 
 def _read(path: Path, command: str, *needed: str) -> dict[str, Any]:
     """Read a JSON object that must have these fields."""
+    again = f"delete it and make it again with: {command} --only-missing-outputs"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -179,14 +232,8 @@ def _read(path: Path, command: str, *needed: str) -> dict[str, Any]:
             f"{path} does not exist, so this run of the study is not finished; make it with: {command}"
         ) from None
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} is not a readable JSON file ({error}); delete it and make it anew with: {command} "
-            f"--only-missing-outputs"
-        ) from None
+        raise DataError(f"{path} is not a readable JSON file ({error}); {again}") from None
     missing = [name for name in needed if not isinstance(value, dict) or name not in value]
     if missing:
-        raise DataError(
-            f"{path} has no field {missing[0]!r}, so it is not what a finished run writes; delete it and make it anew "
-            f"with: {command} --only-missing-outputs"
-        )
+        raise DataError(f"{path} has no field {missing[0]!r}, so it is not of a finished run; {again}")
     return dict(value)

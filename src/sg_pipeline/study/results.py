@@ -1,35 +1,40 @@
-"""study.json: everything that the comparison of runs came to. Tables, figures and answers are made from it alone.
+"""study.json: the comparison of a study's runs. Tables, figures and the page are made from it alone.
 
     {setting, methods: {method: {title, mode, writes_guidance, seeds, runs}}, not_run, questions, dials, calibration,
      scores, pairs, inference, curves, costs, cross_checkpoint}
 
-`setting` says what was played, by whom and how often; the other parts are described where they are made.
+`setting` describes what was played, by which policy and how often; the other parts are described where they are made.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from sg_pipeline.config.evaluation import WITH_GUIDANCE
 from sg_pipeline.errors import DataError
+from sg_pipeline.reporting.figures import moving_average
 from sg_pipeline.reporting.summary import json_ready
-from sg_pipeline.study.calibration import calibration
-from sg_pipeline.study.comparison import Study, group_runs, guidance_at_inference, pairs, scores
-from sg_pipeline.study.cross import Cell, cross_checkpoint
-from sg_pipeline.study.curves import costs, learning_curves
-from sg_pipeline.study.dials import guidance_dials
+from sg_pipeline.reporting.text import mean
+from sg_pipeline.study.comparison import Study, cross_checkpoint, group_runs, guidance_at_inference, pairs, scores
+from sg_pipeline.study.guidance import calibration, guidance_dials
 from sg_pipeline.study.questions import answer_questions
 from sg_pipeline.study.records import RunRecord, check_comparable
 
+CURVES = ("success_rate", "positive_share", "neutral_share", "negative_share", "r_sg_gap",
+          "corr_r_sg_turns", "guidance_only_groups", "invalid_action_share")  # fmt: skip
+"""The metrics that are drawn over the steps."""
+
 
 def compare_runs(
-    records: Sequence[RunRecord], titles: Mapping[str, str], cross: Sequence[Cell] = (), seed: int = 0
+    records: Sequence[RunRecord], titles: Mapping[str, str], cross: Sequence[Mapping[str, Any]] = (), seed: int = 0
 ) -> dict[str, Any]:
     """Compare the runs of a study.
 
     Args:
         records: its finished runs.
-        titles: method -> how it is called, in the order of the tables; methods without a run are named as not run.
-        cross: scores of the cross-checkpoint evaluation.
+        titles: method -> its name in tables, in their order; methods without a run are listed as not run.
+        cross: scores of the cross-checkpoint evaluation, see `comparison.cross_checkpoint`.
         seed: names the random streams of the intervals.
 
     Returns:
@@ -69,28 +74,101 @@ def compare_runs(
 
 
 def headline(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the few figures that two versions of a study are compared by: method -> split -> success with interval."""
+    """Pick what `dvc metrics` compares two versions of a study by: method -> split -> success with interval, gain."""
     rows: dict[str, Any] = {}
     for method, about in found["methods"].items():
         for split, entry in found["scores"][method].get(about["mode"], {}).items():
             if "final" in entry:
                 mean = entry["final"]["mean"]
-                figures = {"success": mean["value"], "low": mean["ci95"][0], "high": mean["ci95"][1]}
-                gain = entry.get("gain")
-                rows.setdefault(method, {})[split] = figures | ({"gain": gain["value"]} if gain else {})
+                row = {"success": mean["value"], "low": mean["ci95"][0], "high": mean["ci95"][1]}
+                rows.setdefault(method, {})[split] = row | (
+                    {"gain": gain["value"]} if (gain := entry.get("gain")) else {}
+                )
     return rows
 
 
 def curve_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return training success by step, one row a step with a column a method, as `dvc plots` draws it."""
     curves = {
-        method: curve["success_rate"]["mean"] for method, curve in found["curves"].items() if curve["success_rate"]
+        method: curve["success_rate"]["mean"] for method, curve in found["curves"].items() if "success_rate" in curve
     }
     steps = max(map(len, curves.values()), default=0)
     return [
         {"step": step, **{method: values[step] for method, values in curves.items() if step < len(values)}}
         for step in range(steps)
     ]
+
+
+def learning_curves(study: Study) -> dict[str, Any]:
+    """Return method -> {step, tokens, trust, window, seeds, metric: {mean, least, most}}, lists of one value a step.
+
+    Each seed's metric is averaged over `window` steps around (the same games are played in a step by all methods of a
+    seed, and other games in the next one, so single steps mostly show which games came up); then mean, least and most
+    over the seeds. `trust` is lambda(u), the same for all of them; `tokens` is the mean over the seeds of the tokens
+    sampled up to and with the step. A metric without any value is left out. A method whose runs differ in length ends
+    where its shortest one does.
+    """
+    result: dict[str, Any] = {}
+    for method, runs in study.runs.items():
+        steps = min(len(run.metrics) for run in runs)
+        if not steps:
+            continue
+        window = max(3, 2 * (steps // 20) + 1)
+        tokens = np.array([np.cumsum([sampled_tokens(step) for step in run.metrics[:steps]]) for run in runs])
+        entry: dict[str, Any] = {
+            "step": list(range(steps)),
+            "tokens": tokens.mean(axis=0).tolist(),
+            "trust": [step.get("lambda") for step in runs[0].metrics[:steps]],
+            "window": window,
+            "seeds": len(runs),
+        }
+        for name in CURVES:
+            values = np.array([[step.get(name) for step in run.metrics[:steps]] for run in runs], dtype=np.float64)
+            known = values[np.isfinite(values).any(axis=1)]  # None has become NaN
+            if len(known):
+                smooth = np.array([moving_average(row, window) for row in known])
+                bands = {"mean": smooth.mean(axis=0), "least": smooth.min(axis=0), "most": smooth.max(axis=0)}
+                entry[name] = {band: [v if np.isfinite(v) else None for v in found.tolist()]
+                               for band, found in bands.items()}  # fmt: skip
+        result[method] = entry
+    return result
+
+
+def costs(study: Study) -> dict[str, Any]:
+    """What training cost: method -> {quantity: mean over the seeds}.
+
+    `steps`, `episodes`, `turns` (of the environment), `tokens_sampled` and `tokens_trained` (of the policy; what the
+    environment says is not counted), `optimizer_steps`, `step_seconds` (rollout and training) and `wall_seconds` (the
+    whole run with evaluation; steps taken over from another run with the same beginning are in that run's time).
+    Evaluation episodes are in none of the others.
+    """
+    result = {}
+    for method, runs in study.runs.items():
+        rows = [_cost(run) for run in runs]
+        result[method] = {name: mean(row[name] for row in rows) for name in rows[0]} | {"seeds": len(rows)}
+    return result
+
+
+def sampled_tokens(step: Mapping[str, Any]) -> int:
+    """Tokens that the policy sampled in a step, those that were not trained on included; a guide's are not its own."""
+    counters = step.get("rollout") or {}
+    counted = counters.get("sampled_tokens")
+    sampled = int(step.get("policy_tokens") or 0) if counted is None else int(counted)
+    return sampled - int(counters.get("guide_tokens") or 0)
+
+
+def _cost(run: RunRecord) -> dict[str, float]:
+    training = [step.get("training") or {} for step in run.metrics]
+    return {
+        "steps": len(run.metrics),
+        "episodes": sum(int(step.get("trajectories") or 0) for step in run.metrics),
+        "turns": sum(int(step.get("turns") or 0) for step in run.metrics),
+        "tokens_sampled": sum(sampled_tokens(step) for step in run.metrics),
+        "tokens_trained": sum(int(step.get("tokens_trained") or 0) for step in training),
+        "optimizer_steps": sum(int(step.get("optimizer_steps") or 0) for step in training),
+        "step_seconds": sum(float((step.get("seconds") or {}).get("total") or 0.0) for step in run.metrics),
+        "wall_seconds": run.wall_seconds,
+    }
 
 
 def _setting(study: Study) -> dict[str, Any]:

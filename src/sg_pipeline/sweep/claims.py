@@ -1,7 +1,8 @@
-"""Who works on what: file locks, which end with the process that holds them, however that ends."""
+"""Which worker works on which run: file locks, which end with the process that holds them, however it ends."""
 
 import fcntl
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,17 @@ from sg_pipeline.errors import DataError
 from sg_pipeline.files import atomic_write
 
 FOLDER = ".claims"
-"""Folder beside the sweep's reports."""
+"""Folder next to the sweep's reports."""
+
+PATIENCE = 600.0
+"""Seconds to wait for another worker's moment alone, which takes a second or two."""
 
 
 class Claims:
     """The locks of one sweep, in one data folder.
 
     Attributes:
-        place: an identifier of this data folder. A trial is taken over only where its checkpoints lie.
+        place: an identifier of this data folder: a trial is taken over only where its checkpoints are.
     """
 
     def __init__(self, reports: Path) -> None:
@@ -34,25 +38,34 @@ class Claims:
             self.place = path.read_text(encoding="utf-8").strip()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Wait until no other worker is in such a block: for what takes a moment, such as drawing a trial."""
+    def alone(self, patience: float = PATIENCE) -> Iterator[None]:
+        """Wait until no other worker is in such a block: for what takes a moment, such as drawing a trial.
+
+        Raises:
+            DataError: another worker has stayed in its block for `patience` seconds.
+        """
+        ended = time.monotonic() + patience
         with self._open("workers") as file:
-            _lock(file, fcntl.LOCK_EX)
+            while not _lock(file):
+                if time.monotonic() > ended:
+                    raise DataError(
+                        f"another worker of this sweep has held {file.name} for {patience:.0f} seconds, so it hangs or "
+                        f"was suspended: end it (`lsof {file.name}` names it) and run the same command again"
+                    )
+                time.sleep(0.05)
             yield
 
     def take(self, name: str) -> bool:
         """Claim a run; False where another worker has it."""
         file = self._open(name)
-        try:
-            _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(file):
             file.close()
             return False
         self._held[name] = file
         return True
 
     def release(self, name: str) -> None:
-        """Let others have it."""
+        """Let other workers have it."""
         self._held.pop(name).close()
 
     def _open(self, name: str) -> IO[str]:
@@ -60,13 +73,14 @@ class Claims:
         return (self._folder / name.replace("/", "-")).open("a+", encoding="utf-8")
 
 
-def _lock(file: IO[str], kind: int) -> None:
+def _lock(file: IO[str]) -> bool:
     try:
-        fcntl.flock(file, kind)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise
+        return False
     except OSError as error:
         raise DataError(
-            f"{file.name} cannot be locked ({error.strerror}), so workers of a sweep could not know of each other: "
-            f"put the project's data folder on a file system that has locks"
+            f"{file.name} cannot be locked ({error.strerror}), so workers of a sweep could not see each other: put the "
+            f"project's data folder on a file system that has locks"
         ) from error
+    return True

@@ -1,22 +1,165 @@
-"""What came out of a sweep: who wins on the validation games, and what that is worth on games never looked at.
+"""The result of a sweep: its trials, the best of them run again, and what they reach on games never played before.
 
-The winner is named by its validation success over the confirming seeds, presets among the contenders. Its evaluation
-plays no part in that, so its lead over the presets on the evaluation panels is not the luckiest of many.
+The best of many trials owes something to luck, so the best ones and the presets are run again with other seeds. The
+winner is the best of these on the validation games; its evaluation plays no part in that, so its lead over the presets
+on the evaluation panels is not the luckiest of many.
 """
 
 import json
+import logging
+import math
+import time
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
 from sg_pipeline.config.sweep import SweepConfig
-from sg_pipeline.reporting.text import interval, percent, points
+from sg_pipeline.reporting.text import percent
 from sg_pipeline.runs.shared_steps import validation_file
-from sg_pipeline.study.comparison import Study, compare, group_runs, scores
+from sg_pipeline.study.comparison import Study, compare_pairs, group_runs, scores
 from sg_pipeline.study.records import check_comparable, read_record
-from sg_pipeline.study.statistics import NOISE, holm
-from sg_pipeline.sweep.confirm import Contender
+from sg_pipeline.study.statistics import BETTER, WORSE
+from sg_pipeline.sweep.claims import Claims
+from sg_pipeline.sweep.runs import Runner, SweepRun, make_run, work_of
+from sg_pipeline.sweep.space import PRESETS, schedule_parameters
+from sg_pipeline.sweep.storage import FAILURE, PARAMETERS, PRESET, VALIDATIONS
+from sg_pipeline.sweep.worker import POLL
+
+logger = logging.getLogger(__name__)
+
+FEWEST_FOR_IMPORTANCE = 10
+"""Completed trials below which the shares of importance would mean nothing."""
+
+
+def read_trials(study: optuna.Study, sweep: SweepConfig, data: Path) -> dict[str, Any]:
+    """Return the search so far, JSON-ready.
+
+    Returns:
+        `objectives`; `trials`: for each that was begun `number`, `run`, `state` (complete, pruned, failed, running),
+        `preset`, `parameters`, `point` (what it has drawn), `values` (None unless complete), `validations` [[steps,
+        success], …], `failure`, `work` (see `runs.work_of`); `ranking`: numbers of complete trials, the best first;
+        `front`: those that no other beats in both objectives, where there are two; `importance`: dimension -> share,
+        or None; `saved`: the sums of `work`.
+    """
+    begun = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+    trials = [_as_json(trial, sweep, data) for trial in begun]
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    ranking = sorted(complete, key=lambda trial: (-trial["values"][0], trial["number"]))  # of equals the earlier one
+    two = len(sweep.objectives) > 1 and complete
+    return {
+        "objectives": list(sweep.objectives),
+        "trials": trials,
+        "ranking": [trial["number"] for trial in ranking],
+        "front": sorted(trial.number for trial in study.best_trials) if two else None,
+        "importance": _importance(study, sweep),
+        "saved": {
+            key: sum(trial["work"][key] for trial in trials)
+            for key in ("steps", "shared", "retrained", "seconds", "seconds_saved")
+        },
+    }
+
+
+def _as_json(trial: FrozenTrial, sweep: SweepConfig, data: Path) -> dict[str, Any]:
+    run = sweep.trial_name(trial.number)
+    state = "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
+    return {
+        "number": trial.number,
+        "run": run,
+        "state": state,
+        "preset": trial.user_attrs.get(PRESET),
+        "parameters": trial.user_attrs.get(PARAMETERS, {}),
+        "point": dict(sorted(trial.params.items())),
+        "values": list(trial.values) if state == "complete" else None,
+        "validations": [[int(after), value] for after, value in trial.user_attrs.get(VALIDATIONS, {}).items()],
+        "failure": trial.user_attrs.get(FAILURE),
+        "work": work_of(data, run, sweep.steps),
+    }
+
+
+def _importance(study: optuna.Study, sweep: SweepConfig) -> dict[str, float] | None:
+    """Return the share that each dimension has in reaching a high success (PED-ANOVA), None with too few trials."""
+    searched = list(sweep.space.searched)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if sum(set(searched) <= set(trial.params) for trial in complete) < FEWEST_FOR_IMPORTANCE:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the number of trials
+        # With a target of its own PED-ANOVA takes low values for good ones.
+        found = optuna.importance.get_param_importances(study, params=searched, target=lambda trial: -trial.values[0])
+    return {name: float(share) for name, share in found.items() if math.isfinite(share)}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A schedule that is run again.
+
+    Attributes:
+        label: "trial-0007", or the preset's name.
+        parameters: of its runs, by dotted name.
+        preset: it is one.
+    """
+
+    label: str
+    parameters: Mapping[str, Any]
+    preset: bool
+
+    def run(self, sweep: SweepConfig, seed: int) -> SweepRun:
+        """Return its run with a seed."""
+        name, steps = f"{sweep.name}/{self.label}-seed{seed}", sweep.confirm_steps or sweep.steps
+        return make_run(name, self.parameters, seed=seed, steps=steps, validate_every=sweep.validate_every)
+
+
+def contenders(sweep: SweepConfig, search: Mapping[str, Any]) -> list[Contender]:
+    """Return the presets, then the best searched trials: of the Pareto front, where there is one."""
+    if not search["ranking"]:
+        return []
+    trials = {trial["number"]: trial for trial in search["trials"]}
+    own = {trial["preset"]: trial["parameters"] for trial in trials.values() if trial["preset"]}
+    found = [Contender(name, own.get(name) or schedule_parameters(PRESETS[name]), True) for name in sweep.presets]
+    eligible = [n for n in search["ranking"] if not trials[n]["preset"] and n in (search["front"] or search["ranking"])]
+    # A trial that is a preset in all but name would be run twice.
+    best = [n for n in eligible if trials[n]["parameters"] not in [dict(one.parameters) for one in found]]
+    return found + [Contender(f"trial-{n:04d}", trials[n]["parameters"], False) for n in best[: sweep.candidates]]
+
+
+def confirm(
+    sweep: SweepConfig, chosen: Sequence[Contender], runner: Runner, claims: Claims, poll: float = POLL
+) -> None:
+    """Make the missing runs of the contenders, together with the other workers, and wait for all.
+
+    Args:
+        sweep: names the seeds.
+        chosen: the contenders.
+        runner: starts the runs.
+        claims: show which runs another worker makes.
+        poll: seconds between two looks at them.
+    """
+    # Seed by seed: if this ends early, there are whole comparisons.
+    runs = [contender.run(sweep, seed) for seed in sweep.confirm_seeds for contender in chosen]
+    missing = [run for run in runs if not runner.is_finished(run)]
+    if missing:
+        logger.info("%d schedules are run again with other seeds: %d runs to make", len(chosen), len(missing))
+    while missing:
+        made = False
+        for run in missing:
+            if not claims.take(run.name):
+                continue
+            try:
+                if not runner.is_finished(run):
+                    logger.info("%s begins", run.name)
+                    runner.finish(run)
+                    made = True
+            finally:
+                claims.release(run.name)
+        missing = [run for run in missing if not runner.is_finished(run)]
+        if missing and not made:
+            time.sleep(poll)
 
 
 def sweep_results(
@@ -26,7 +169,7 @@ def sweep_results(
 
     Args:
         sweep: the sweep.
-        search: of `trials.read_trials`.
+        search: of `read_trials`.
         chosen: the contenders.
         data: the data folder, with their runs.
         seed: of the search; names the random streams of the intervals.
@@ -35,43 +178,42 @@ def sweep_results(
         `search`; `sweep`: its settings; `winner`: label, parameters, `preset` (it is one), or None where no trial is
         complete; `confirmation`: None without confirming seeds, else `contenders` (label -> parameters, validation
         success by seed and mean, evaluation: split -> scores) and `rows`, the winner against each preset on each split;
-        `verdict`: in words.
+        `verdict`: one sentence.
     """
-    found = {"sweep": sweep.model_dump(mode="json"), "search": dict(search)}
+    found = {"sweep": sweep.model_dump(mode="json"), "search": dict(search), "winner": None, "confirmation": None}
     if not search["ranking"]:
-        return {
-            **found,
-            "winner": None,
-            "confirmation": None,
-            "verdict": "No trial is complete, so there is no winner.",
-        }
+        return {**found, "verdict": "No trial is complete, so there is no winner."}
     if not sweep.confirm_seeds:
         best = next(trial for trial in search["trials"] if trial["number"] == search["ranking"][0])
         label = best["preset"] or f"trial-{best['number']:04d}"
-        winner = {"label": label, "parameters": best["parameters"], "preset": best["preset"] is not None}
+        found["winner"] = {"label": label, "parameters": best["parameters"], "preset": best["preset"] is not None}
         verdict = (
-            f"{label} was the best of {len(search['trials'])} trials on the validation games, "
-            f"{percent(best['values'][0])}; with one seed each, and the best of many being partly the luckiest, this "
-            f"says nothing yet: sweep.confirm_seeds runs it again."
+            f"{label} was the best of {len(search['trials'])} trials on the validation games "
+            f"({percent(best['values'][0])}), not confirmed with other seeds (sweep.confirm_seeds)."
         )
-        return {**found, "winner": winner, "confirmation": None, "verdict": verdict}
-    study = _read_runs(sweep, chosen, data, seed)
-    confirmation = _confirmation(sweep, chosen, study, data)
-    # Of equals the one that was named first: a preset.
-    contender = max(chosen, key=lambda one: confirmation["contenders"][one.label]["validation"]["mean"])
-    winner = {"label": contender.label, "parameters": dict(contender.parameters), "preset": contender.preset}
-    confirmation["rows"] = _against_presets(contender, chosen, study, seed)
-    return {**found, "winner": winner, "confirmation": confirmation, "verdict": _verdict(winner, confirmation)}
-
-
-def _read_runs(sweep: SweepConfig, chosen: Sequence[Contender], data: Path, seed: int) -> Study:
+        return {**found, "verdict": verdict}
     records = [
         read_record(data, contender.label, each, contender.run(sweep, each).name)
         for contender in chosen
         for each in sweep.confirm_seeds
     ]
     check_comparable(records)
-    return group_runs(records, {contender.label: contender.label for contender in chosen}, seed)
+    study = group_runs(records, {contender.label: contender.label for contender in chosen}, seed)
+    confirmation = _confirmation(sweep, chosen, study, data)
+    # Of equals the one that was named first: a preset.
+    winner = max(chosen, key=lambda one: confirmation["contenders"][one.label]["validation"]["mean"])
+    presets = [one.label for one in chosen if one.preset and one.label != winner.label]
+    rows = confirmation["rows"] = compare_pairs(study, [(winner.label, preset) for preset in presets])
+    better, worse = (sum(row["survives"] and row["verdict"] == word for row in rows) for word in (BETTER, WORSE))
+    validation = percent(confirmation["contenders"][winner.label]["validation"]["mean"])
+    verdict = (
+        f"{'The preset ' * winner.preset}{winner.label} has the highest success on the validation games ({validation}; "
+        f"seeds: {', '.join(map(str, sweep.confirm_seeds))}). On the evaluation games, which the search never played, "
+        f"against the {'other ' * winner.preset}presets: better in {better}, worse in {worse}, within the noise in "
+        f"{len(rows) - better - worse} of {len(rows)} comparisons (corrected for their number)."
+    )
+    own = {"label": winner.label, "parameters": dict(winner.parameters), "preset": winner.preset}
+    return {**found, "winner": own, "confirmation": confirmation, "verdict": verdict}
 
 
 def _confirmation(sweep: SweepConfig, chosen: Sequence[Contender], study: Study, data: Path) -> dict[str, Any]:
@@ -96,55 +238,3 @@ def _confirmation(sweep: SweepConfig, chosen: Sequence[Contender], study: Study,
         "splits": study.splits,
         "steps": sweep.confirm_steps or sweep.steps,
     }
-
-
-def _against_presets(winner: Contender, chosen: Sequence[Contender], study: Study, seed: int) -> list[dict[str, Any]]:
-    """Compare the winner with the presets, paired by seed and game; p-values are corrected for their number (Holm)."""
-    rows: list[dict[str, Any]] = []
-    for other in chosen:
-        if not other.preset or other.label == winner.label:
-            continue
-        for split in study.splits:
-            sides = [study.outcomes(one.label, "final", study.mode(one.label), split) for one in (winner, other)]
-            if sides[0] is None or sides[1] is None:
-                continue
-            found = compare(sides[0], sides[1], seed, "sweep", winner.label, other.label, split)
-            if found is not None:
-                rows.append({"left": winner.label, "right": other.label, "split": split, **found})
-    corrected = holm([1.0 if row["p_value"] is None else row["p_value"] for row in rows])
-    for row, p_holm in zip(rows, corrected, strict=True):
-        row["p_holm"] = p_holm
-        row["survives"] = row["verdict"] != NOISE and p_holm < 0.05
-    return rows
-
-
-def _verdict(winner: Mapping[str, Any], confirmation: Mapping[str, Any]) -> str:
-    """Say in words who won, and whether that is more than noise."""
-    validation = confirmation["contenders"][winner["label"]]["validation"]["mean"]
-    count = len(confirmation["seeds"])
-    seeds = f"{count} seed{'s' * (count != 1)}"
-    if winner["preset"]:
-        told = [
-            f"No searched schedule was better than the preset {winner['label']}, which has the highest success on the "
-            f"validation games with {seeds}, {percent(validation)}."
-        ]
-    else:
-        told = [
-            f"{winner['label']} has the highest success on the validation games with {seeds}, {percent(validation)}."
-        ]
-    for row in confirmation["rows"]:
-        lead = f"{points(row['value'])} points {interval(row['ci95'], points)} against {row['right']} on {row['split']}"
-        if row["survives"]:
-            told.append(f"On the evaluation games, never looked at in the search, it is {row['verdict']}: {lead}.")
-        elif row["verdict"] == NOISE:
-            told.append(f"The difference is noise: {lead}.")
-        else:
-            told.append(
-                f"{lead}, which does not survive the correction for {len(confirmation['rows'])} comparisons: noise."
-            )
-    if confirmation["rows"] and not any(row["survives"] for row in confirmation["rows"]):
-        told.append(
-            f"So nothing that this sweep has found is known to be better or worse than the presets, with {seeds} of "
-            f"{confirmation['steps']} steps."
-        )
-    return " ".join(told)

@@ -1,34 +1,27 @@
-"""Runs of a sweep, as processes of their own: trials in segments, and the runs that confirm them."""
+"""Runs of a sweep, as separate processes: trials in segments, and the runs that confirm the best of them."""
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.config.run import step_number
 from sg_pipeline.config.tree import Parameters
 from sg_pipeline.evaluation.validation import validation_output
 from sg_pipeline.runs.child import run_child
 from sg_pipeline.runs.command_line import CommandLine
 from sg_pipeline.runs.identity import differences, fingerprint, read_identity
 from sg_pipeline.runs.outputs import LOG, RUN_JSON
-from sg_pipeline.runs.shared_steps import validation_file
+from sg_pipeline.runs.shared_steps import SCHEDULE, read_shared, validation_file
 
-logger = logging.getLogger(__name__)
-
-# A sweep decides these for each run; its own section is none of theirs.
-_DECIDED = ("run.name", "run.seed", "run.share", "sweep.", "coevolve.", "aggregate.schedule.")
+# A sweep decides these for each run; its own section does not concern them.
+_DECIDED = ("run.name", "run.seed", "run.share", "sweep.", "coevolve.", SCHEDULE)
 
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A run that belongs to a sweep.
-
-    Attributes:
-        name: its `run.name`.
-        parameters: what makes it this run, by dotted name: schedule, seed, length.
-    """
+    """A run of a sweep: its `run.name`, and the parameters (schedule, seed, length) that only this run has."""
 
     name: str
     parameters: Mapping[str, Any]
@@ -49,7 +42,7 @@ class Runner:
     """Starts the runs of a sweep."""
 
     def __init__(self, command_line: CommandLine, project: Path, given: Parameters) -> None:
-        """Take what the sweep was started with: its `--env` and `--params` are handed on."""
+        """Take what the sweep was started with: its `--env` and `--params` are passed on."""
         self._command_line = command_line
         self._project = project
         self._given = given
@@ -59,7 +52,7 @@ class Runner:
         """Train a run for so many steps, unless it has been, and return the validation of its policy.
 
         Raises:
-            RunFailedError: in the run's own words.
+            RunFailedError: with the run's own message.
         """
         path = validation_file(self.data, run.name, after, run.steps)
         if not (path.exists() and self._is_own(run)):
@@ -77,19 +70,52 @@ class Runner:
         return all(path.exists() for path in files) and self._is_own(run)
 
     def _is_own(self, run: SweepRun) -> bool:
-        """Return whether what lies under the run's name was made with its parameters, and not by another sweep."""
-        there = read_identity(self._reports(run) / RUN_JSON)
-        if there is None:
+        """Return whether the outputs under the run's name were made with its parameters, and not by another sweep."""
+        recorded = read_identity(self._reports(run) / RUN_JSON)
+        if recorded is None:
             return False
         own = fingerprint(self._given)["parameters"]
         own = {name: value for name, value in own.items() if not name.startswith(_DECIDED)} | dict(run.parameters)
-        return not differences(there, {"parameters": own, "inputs": {}})
+        return not differences(recorded, {"parameters": own, "inputs": {}})
 
     def _reports(self, run: SweepRun) -> Path:
         return self.data / "08_reporting" / run.name
 
     def _start(self, pipeline: str, run: SweepRun, *options: str) -> None:
-        handed_on = {n: v for n, v in self._command_line.parameters.items() if not n.startswith(_DECIDED)}
-        own = {**handed_on, **run.parameters, "run.name": run.name, "run.share": True}
+        passed_on = {n: v for n, v in self._command_line.parameters.items() if not n.startswith(_DECIDED)}
+        own = {**passed_on, **run.parameters, "run.name": run.name, "run.share": True}
         log = self._reports(run) / LOG
         run_child(pipeline, own, command_line=self._command_line, project=self._project, log=log, options=options)
+
+
+def work_of(data: Path, run: str, steps: int) -> dict[str, Any]:
+    """Count the steps of a run of `steps` steps that it made itself, and those taken over from a run that begins alike.
+
+    What was taken over up to its last checkpoint was neither rolled out nor trained again; behind it, trained again on
+    the recorded trajectories. A step's seconds are those that it took where it was made.
+
+    Returns:
+        `steps` made so far, `shared` of them taken over, `retrained` of these; `seconds` spent by this run and
+        `seconds_saved` by taking over.
+    """
+    found = {"steps": 0, "shared": 0, "retrained": 0, "seconds": 0.0, "seconds_saved": 0.0}
+    parts = read_shared(data, run)
+    for step in range(steps):
+        path = data / "08_reporting" / run / "steps" / f"step_{step_number(step, steps)}.json"
+        if not path.exists():
+            break
+        seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+        found["steps"] += 1
+        end = next((part["last"] for part in parts if part["first"] <= step < part["last"]), None)
+        if end is None:
+            found["seconds"] += seconds["total"]
+            continue
+        # The last step's policy is no checkpoint: it is trained again.
+        later = (f"step_{step_number(number, steps)}" for number in range(step, min(end, steps - 1)))
+        retrained = not any((data / "06_models" / run / "checkpoints" / name).is_dir() for name in later)
+        again = seconds.get("training", 0.0) * retrained
+        found["shared"] += 1
+        found["retrained"] += retrained
+        found["seconds"] += again
+        found["seconds_saved"] += seconds["total"] - again
+    return found

@@ -16,6 +16,7 @@ from sg_pipeline.config.sweep import Range, SpaceConfig, SweepConfig
 from sg_pipeline.config.tree import Parameters, flat
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.rewards.trust import Constant, Off, Trapezoid
+from sg_pipeline.runs.shared_steps import SCHEDULE
 
 if TYPE_CHECKING:
     import optuna
@@ -23,15 +24,23 @@ if TYPE_CHECKING:
 Point = Mapping[str, Any]
 
 DIGITS = 4
-"""Decimals of a trial's fractions: finer than a step, and a schedule can still be read."""
+"""Decimals of a trial's fractions: finer than a step, and a schedule is still readable."""
 
 PRESETS: dict[str, TrustSchedule] = {"paper": Trapezoid(), "constant": Constant(value=1.0), "off": Off()}
 """What every sweep is compared with."""
 
+_PAPER = {"activation": 0.5, "ramp": 0.25, "annealing": 1 / 3, "peak": 1.0, "shape": "linear"}
 _PRESET_POINTS: dict[str, Point] = {
-    "paper": {"activation": 0.5, "ramp": 0.25, "annealing": 1 / 3, "peak": 1.0, "shape": "linear"},
-    "constant": {"activation": 0.0, "ramp": 0.0, "annealing": 0.0, "peak": 1.0, "shape": "linear"},
-    "off": {"activation": 0.5, "ramp": 0.25, "annealing": 1 / 3, "peak": 0.0, "shape": "linear"},
+    "paper": _PAPER,
+    "constant": {**_PAPER, "activation": 0.0, "ramp": 0.0, "annealing": 0.0},
+    "off": {**_PAPER, "peak": 0.0},
+}
+# Dimensions that are not of the schedule.
+_PARAMETERS = {
+    "positive": "aggregate.polarity.positive",
+    "negative": "aggregate.polarity.negative",
+    "learning_rate": "train.learning_rate",
+    "group_size": "rollout.group_size",
 }
 
 
@@ -42,7 +51,7 @@ def schedule_at(point: Point) -> Trapezoid:
     annealing = round(1 - point["annealing"] * (1 - full), DIGITS)
     return Trapezoid(
         activation=activation,
-        # Rounding keeps the order but where two borders are closer than its last digit.
+        # Rounding keeps the order except where two borders are closer than its last digit.
         full=min(1.0, max(activation, full)),
         annealing=min(1.0, max(activation, full, annealing)),
         peak=round(point["peak"], DIGITS),
@@ -51,15 +60,15 @@ def schedule_at(point: Point) -> Trapezoid:
 
 
 def preset_point(space: SpaceConfig, preset: str, given: Parameters) -> Point | None:
-    """Return where a preset lies in the space, None where it does not; what it says nothing of is as in `given`."""
-    elsewhere = {
-        "positive": given.aggregate.polarity.positive,
-        "negative": given.aggregate.polarity.negative,
-        "learning_rate": given.train.learning_rate,
-        "group_size": given.rollout.group_size,
-    }
-    point = {name: {**elsewhere, **_PRESET_POINTS[preset]}[name] for name in dimensions(space)}
-    return point if all(_has(getattr(space, name), value) for name, value in point.items()) else None
+    """Return a preset's point in the space, other values as in `given`; None where the preset is outside of it."""
+    values = flat(given.model_dump(by_alias=True))
+    everything = {**_PRESET_POINTS[preset], **{name: values[parameter] for name, parameter in _PARAMETERS.items()}}
+    point = {name: everything[name] for name in dimensions(space)}
+    for name, value in point.items():
+        searched = getattr(space, name)
+        if not (searched.low <= value <= searched.high if isinstance(searched, Range) else value in searched):
+            return None
+    return point
 
 
 def dimensions(space: SpaceConfig) -> list[str]:
@@ -68,17 +77,16 @@ def dimensions(space: SpaceConfig) -> list[str]:
 
 
 def distributions(space: SpaceConfig) -> "dict[str, optuna.distributions.BaseDistribution]":
-    """Return what is drawn from, sorted by name; fixed dimensions are not drawn."""
+    """Return the distributions of the searched dimensions, sorted by name."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    found: dict[str, Any] = {}
-    for name in sorted(space.searched):
-        value = getattr(space, name)
-        if isinstance(value, Range):
-            found[name] = FloatDistribution(value.low, value.high, log=value.log)
-        else:
-            found[name] = CategoricalDistribution(value)
-    return found
+    values = {name: getattr(space, name) for name in sorted(space.searched)}
+    return {
+        name: FloatDistribution(value.low, value.high, log=value.log)
+        if isinstance(value, Range)
+        else CategoricalDistribution(value)
+        for name, value in values.items()
+    }
 
 
 def draw(trial: "optuna.Trial", space: SpaceConfig) -> Point:
@@ -96,30 +104,24 @@ def draw(trial: "optuna.Trial", space: SpaceConfig) -> Point:
 
 
 def point_parameters(point: Point) -> dict[str, Any]:
-    """Return the parameters that make a run one of this point, by dotted name."""
+    """Convert a point to run parameters, by dotted name."""
     found = schedule_parameters(schedule_at(point))
-    for name, parameter in (
-        ("positive", "aggregate.polarity.positive"),
-        ("negative", "aggregate.polarity.negative"),
-        ("learning_rate", "train.learning_rate"),
-    ):
-        if name in point:
-            found[parameter] = float(f"{point[name]:.{DIGITS}g}")
-    if "group_size" in point:
-        found["rollout.group_size"] = point["group_size"]
+    for name, parameter in ((name, parameter) for name, parameter in _PARAMETERS.items() if name in point):
+        value = point[name]
+        found[parameter] = float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
     return found
 
 
 def schedule_parameters(schedule: TrustSchedule) -> dict[str, Any]:
     """Return a schedule as parameters, by dotted name."""
-    return flat(schedule.model_dump(), "aggregate.schedule.")
+    return flat(schedule.model_dump(), SCHEDULE)
 
 
 def check_sweep(sweep: SweepConfig, given: Parameters) -> None:
-    """Refuse a sweep whose trials could not run.
+    """Check that the trials of a sweep can run.
 
     Raises:
-        ConfigurationError: in one sentence.
+        ConfigurationError: they cannot; says why.
     """
     if not given.rollout.guidance:
         raise ConfigurationError(
@@ -139,7 +141,3 @@ def check_sweep(sweep: SweepConfig, given: Parameters) -> None:
                 f"(rollout.tasks_per_step {given.rollout.tasks_per_step}), fewer than train.minibatch "
                 f"{given.train.minibatch}: leave it out or lower the latter"
             )
-
-
-def _has(dimension: Range | tuple[Any, ...], value: Any) -> bool:
-    return dimension.low <= value <= dimension.high if isinstance(dimension, Range) else value in dimension

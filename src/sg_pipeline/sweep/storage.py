@@ -1,4 +1,4 @@
-"""Where a sweep is kept: Optuna's study, opened by every worker, and made sure to be the one that is meant."""
+"""Optuna's study of a sweep: its storage, how trials are drawn and pruned, and the checks when a worker opens it."""
 
 import json
 import logging
@@ -9,20 +9,27 @@ from traceback import walk_tb
 from typing import Any, Literal
 
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from sg_pipeline.config.sweep import SweepConfig
 from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError, DataError, SgPipelineError
 from sg_pipeline.files import atomic_write
-from sg_pipeline.runs.identity import fingerprint
-from sg_pipeline.sweep.sampler import NumberedSampler, make_pruner
-from sg_pipeline.sweep.space import distributions, preset_point
+from sg_pipeline.randomness import derive_seed
+from sg_pipeline.runs.identity import differences, fingerprint
+from sg_pipeline.runs.shared_steps import SCHEDULE
+from sg_pipeline.sweep.space import PRESETS, distributions, preset_point, schedule_parameters
 
 logger = logging.getLogger(__name__)
 
-DEFINITION, PRESET, INSIDE = "definition", "preset", "inside"
-"""Attributes: of the study, what makes its trials comparable; of a trial, which preset it is, and whether that lies in
-the space."""
+DEFINITION = "definition"
+"""Attribute of the study: what makes its trials comparable."""
+
+PRESET, PARAMETERS, VALIDATIONS, FAILURE, PLACE = "preset", "parameters", "validations", "failure", "place"
+"""Attributes of a trial: its preset, the parameters of its run, steps -> success, why it failed, its data folder."""
 
 JOURNAL = "journal.log"
 
@@ -31,16 +38,64 @@ _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "calibration": "maximize",
     "steps_to_threshold": "minimize",
 }
-_TRIALS_DECIDE = ("aggregate.schedule.", "coevolve.", "evaluate.")
+_TRIALS_DECIDE = (SCHEDULE, "coevolve.", "evaluate.")
 _SHOWN = 4
 
 
-def open_study(sweep: SweepConfig, given: Parameters, reports: Path) -> optuna.Study:
-    """Open the sweep's study, or make it, with its presets waiting. One worker at a time may do so.
+class NumberedSampler(BaseSampler):
+    """Random trials at first, then TPE; each trial draws from the random stream of its number.
+
+    What trial n draws depends on the sweep's seed, on n, and (after the random ones) on the trials finished when it
+    began. One worker therefore draws the same sweep every time, also when it is killed and started again. With several
+    workers the presets and the random trials are still the same, but which trials are finished when a later one is
+    drawn depends on their pace. (Optuna's samplers draw from one stream per process.)
+    """
+
+    def __init__(self, seed: int, space: Mapping[str, BaseDistribution], startup: int) -> None:
+        """Take the search space, and how many trials are drawn at random."""
+        self._seed = seed
+        self._space = dict(space)
+        self._startup = startup
+        self._of_trial: BaseSampler = RandomSampler(seed=0)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Begin the trial's own stream."""
+        seed = derive_seed(self._seed, "sweep", trial.number, bits=31)
+        random = trial.number < self._startup
+        self._of_trial = RandomSampler(seed=seed) if random else TPESampler(seed=seed, n_startup_trials=1)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the whole space: a preset outside of it has drawn nothing, and must not empty it."""
+        return {} if isinstance(self._of_trial, RandomSampler) else self._space
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw all dimensions together."""
+        return self._of_trial.sample_relative(study, trial, search_space) if search_space else {}
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
+        """Draw one dimension."""
+        return self._of_trial.sample_independent(study, trial, name, distribution)
+
+
+def make_pruner(sweep: SweepConfig) -> optuna.pruners.BasePruner:
+    """Return what stops hopeless trials."""
+    if sweep.pruner == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=sweep.startup)
+    if sweep.pruner == "hyperband":
+        return optuna.pruners.HyperbandPruner(
+            min_resource=sweep.validate_every, max_resource=sweep.steps, reduction_factor=2
+        )
+    return optuna.pruners.NopPruner()
+
+
+def open_study(sweep: SweepConfig, given: Parameters, reports: Path) -> Study:
+    """Open the sweep's study, or create it with its presets waiting. One worker at a time may do so.
 
     Args:
         sweep: the sweep.
-        given: parameters of its trials, but for what is searched.
+        given: parameters of its trials, except what is searched.
         reports: the sweep's folder of reports.
 
     Raises:
@@ -48,26 +103,25 @@ def open_study(sweep: SweepConfig, given: Parameters, reports: Path) -> optuna.S
         ConfigurationError: a study of this name was made with another space, objective or other parameters.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = distributions(sweep.space)
     try:
         study = optuna.create_study(
             study_name=sweep.name,
             storage=_storage(sweep, reports),
-            sampler=NumberedSampler(given.run.seed, space, sweep.startup),
-            pruner=make_pruner(sweep.pruner, sweep.startup, sweep.validate_every, sweep.steps),
+            sampler=NumberedSampler(given.run.seed, distributions(sweep.space), sweep.startup),
+            pruner=make_pruner(sweep),
             directions=[_DIRECTIONS[name] for name in sweep.objectives],
             load_if_exists=True,
         )
-        there, own = study.user_attrs.get(DEFINITION), definition(sweep, given)
-        if there is None and study.get_trials(deepcopy=False):
+        recorded, own = study.user_attrs.get(DEFINITION), definition(sweep, given)
+        if recorded is not None:
+            _check_same(json.loads(recorded), own, sweep.name)
+        elif study.get_trials(deepcopy=False):
             raise ConfigurationError(
                 f"the storage {where(sweep, reports)} has a study {sweep.name!r} that no sweep of this project has "
                 f"made: choose another sweep.name"
             )
-        if there is not None:
-            _check_same(json.loads(there), own, sweep.name)
         _enqueue_presets(study, sweep, given)
-        if there is None:
+        if recorded is None:
             study.set_user_attr(DEFINITION, json.dumps(own, sort_keys=True))
     except SgPipelineError:
         raise
@@ -84,9 +138,14 @@ def open_study(sweep: SweepConfig, given: Parameters, reports: Path) -> optuna.S
     return study
 
 
+def load_study(sweep: SweepConfig, reports: Path) -> Study:
+    """Open a sweep's existing study to read it."""
+    return optuna.load_study(study_name=sweep.name, storage=_storage(sweep, reports))
+
+
 @contextmanager
 def explained(sweep: SweepConfig, reports: Path) -> Iterator[None]:
-    """Tell what has happened when the storage fails while it is in use.
+    """Report an error of the storage while it is in use.
 
     Raises:
         DataError: in place of an error of Optuna or of the database.
@@ -101,17 +160,17 @@ def explained(sweep: SweepConfig, reports: Path) -> Iterator[None]:
             raise
         raise DataError(
             f"the storage of the sweep, {where(sweep, reports)}, has failed ({_line(error)}); when it works again, "
-            f"run the same command to go on"
+            f"run the same command to continue"
         ) from error
 
 
 def definition(sweep: SweepConfig, given: Parameters) -> dict[str, Any]:
     """Return what makes trials comparable, by dotted name."""
-    parameters = fingerprint(given)["parameters"]
     about = {"space": sweep.space.model_dump(mode="json"), "steps": sweep.steps, "validate_every": sweep.validate_every,
              "objectives": list(sweep.objectives)}  # fmt: skip
     if sweep.second == "steps_to_threshold":
         about["threshold"] = sweep.threshold
+    parameters = fingerprint(given)["parameters"]
     kept = {name: value for name, value in parameters.items() if not name.startswith(_TRIALS_DECIDE)}
     return {**{f"sweep.{name}": value for name, value in about.items()}, **kept}
 
@@ -141,7 +200,7 @@ def _repair(path: Path) -> None:
     Network file systems lose line breaks between entries, and a writer that dies leaves half an entry.
 
     Raises:
-        DataError: half an entry stands before others.
+        DataError: half an entry is in front of others.
     """
     from optuna.storages.journal import JournalFileSymlinkLock
 
@@ -165,9 +224,8 @@ def _repair(path: Path) -> None:
         whole, torn = _entries(tail)
         repaired = "".join(f"{entry}\n" for entry in (*entries, *whole)).encode("utf-8", "surrogateescape")
         if repaired != content:
-            logger.warning(
-                "%s is repaired: %s", path, "the half entry at its end is cut off" if torn else "each entry gets a line"
-            )
+            what = "the half entry at its end is cut off" if torn else "each entry gets a line"
+            logger.warning("%s is repaired: %s", path, what)
             with atomic_write(path) as temporary:
                 temporary.write_bytes(repaired)
     finally:
@@ -187,26 +245,23 @@ def _entries(line: bytes) -> tuple[list[str], str]:
     return entries, rest
 
 
-def _enqueue_presets(study: optuna.Study, sweep: SweepConfig, given: Parameters) -> None:
+def _enqueue_presets(study: Study, sweep: SweepConfig, given: Parameters) -> None:
     """Let the presets wait for workers; those that the study has are not tried again."""
-    there = {trial.user_attrs.get(PRESET) for trial in study.get_trials(deepcopy=False)}
-    for preset in sweep.presets:
-        if preset not in there:
-            point = preset_point(sweep.space, preset, given)
-            drawn = {name: value for name, value in (point or {}).items() if name in sweep.space.searched}
-            study.enqueue_trial(drawn, user_attrs={PRESET: preset, INSIDE: point is not None})
+    known = {trial.user_attrs.get(PRESET) for trial in study.get_trials(deepcopy=False)}
+    for preset in (preset for preset in sweep.presets if preset not in known):
+        point = preset_point(sweep.space, preset, given)
+        if point is None:  # outside of the space it draws nothing
+            study.enqueue_trial({}, {PRESET: preset, PARAMETERS: schedule_parameters(PRESETS[preset])})
+        else:
+            study.enqueue_trial({name: point[name] for name in sweep.space.searched}, {PRESET: preset})
 
 
-def _check_same(there: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
-    differing = [
-        f"{key} was {there.get(key, 'unset')!r}, is {own.get(key, 'unset')!r}"
-        for key in sorted({*there, *own})
-        if there.get(key, "unset") != own.get(key, "unset")
-    ]
-    if differing:
-        more = f"; and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+def _check_same(recorded: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
+    found = [*differences({"parameters": recorded, "inputs": {}}, {"parameters": own, "inputs": {}}).values()]
+    if found:
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise ConfigurationError(
-            f"the sweep {name!r} was begun with other settings ({'; '.join(differing[:_SHOWN])}{more}), and its trials "
+            f"the sweep {name!r} was begun with other settings ({'; '.join(found[:_SHOWN])}{more}), and its trials "
             f"cannot be compared with new ones: choose another name with --params sweep.name=NAME"
         )
 

@@ -20,17 +20,17 @@ def make_search(given: Parameters) -> Callable[..., dict[str, Any]]:
 
         Args:
             sweep: parameters.
-            command_line: of the sweep; its `--env` and `--params` are handed on.
+            command_line: of the sweep; its `--env` and `--params` are passed on.
             project: the project's folder.
 
         Returns:
             All trials, of every worker and every start.
         """
         from sg_pipeline.sweep.claims import Claims
+        from sg_pipeline.sweep.results import read_trials
         from sg_pipeline.sweep.runs import Runner
         from sg_pipeline.sweep.space import check_sweep
         from sg_pipeline.sweep.storage import explained, open_study, where
-        from sg_pipeline.sweep.trials import read_trials
         from sg_pipeline.sweep.worker import Worker
 
         check_sweep(sweep, given)
@@ -39,7 +39,7 @@ def make_search(given: Parameters) -> Callable[..., dict[str, Any]]:
         claims = Claims(reports)
         with claims.alone():
             study = open_study(sweep, given, reports)
-        logger.info("sweep '%s': its study is kept in %s", sweep.name, where(sweep, reports))
+        logger.info("sweep '%s': its study is in %s", sweep.name, where(sweep, reports))
         with explained(sweep, reports):
             Worker(study, sweep, runner, claims, given.run.seed).search()
             return read_trials(study, sweep, runner.data)
@@ -63,12 +63,11 @@ def make_confirm(given: Parameters) -> Callable[..., dict[str, Any]]:
             Everything that is shown of the sweep.
         """
         from sg_pipeline.sweep.claims import Claims
-        from sg_pipeline.sweep.confirm import confirm, contenders
-        from sg_pipeline.sweep.results import sweep_results
+        from sg_pipeline.sweep.results import confirm, contenders, sweep_results
         from sg_pipeline.sweep.runs import Runner
 
         runner = Runner(command_line, project, given)
-        chosen = contenders(sweep, trials) if trials["ranking"] else []
+        chosen = contenders(sweep, trials)
         confirm(sweep, chosen, runner, Claims(runner.data / "08_reporting" / sweep.name))
         found = sweep_results(sweep, trials, chosen, runner.data, given.run.seed)
         logger.info("%s", found["verdict"])
@@ -77,22 +76,23 @@ def make_confirm(given: Parameters) -> Callable[..., dict[str, Any]]:
     return run_again
 
 
-def draw(found: dict[str, Any]) -> dict[str, bytes]:
+def draw(found: dict[str, Any], sweep: SweepConfig, project: Path) -> dict[str, bytes]:
     """Draw the sweep's figures: name -> PNG."""
-    from sg_pipeline.sweep.figures import draw_figures
+    from sg_pipeline.sweep.report import draw_figures
+    from sg_pipeline.sweep.storage import load_study
 
-    return draw_figures(found)
+    return draw_figures(found, load_study(sweep, project / "data" / "08_reporting" / sweep.name))
 
 
 def write_report(found: dict[str, Any], figures: dict[str, bytes]) -> str:
-    """Write the sweep in Markdown; figures lie in the folder `figures` beside it."""
-    from sg_pipeline.sweep.document import sweep_markdown
+    """Write the sweep in Markdown; figures are in the folder `figures` next to it."""
+    from sg_pipeline.sweep.report import sweep_markdown
 
     return sweep_markdown(found, {name: f"figures/{name}.png" for name in figures})
 
 
 def write_best(found: dict[str, Any]) -> str:
     """Write the winner as a method."""
-    from sg_pipeline.sweep.method_file import method_file
+    from sg_pipeline.sweep.report import method_file
 
     return method_file(found)

@@ -1,4 +1,4 @@
-"""Trials -> the best again -> report."""
+"""The search for a trust schedule: trials, the best of them run again, and a report."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -10,14 +10,14 @@ def create_pipeline(given: Parameters) -> Pipeline:
     """Return the sweep.
 
     Args:
-        given: the parameters in force: what a trial does not set itself is as there.
+        given: the parameters in force, which trials use for everything that they do not set themselves.
     """
     started = ["params:sweep", "command_line", "project_folder"]
     return Pipeline(
         [
             Node(make_search(given), started, "sweep_trials", name="search"),
             Node(make_confirm(given), [*started, "sweep_trials"], "sweep_results", name="run_again"),
-            Node(draw, "sweep_results", "sweep_figures", name="draw"),
+            Node(draw, ["sweep_results", "params:sweep", "project_folder"], "sweep_figures", name="draw"),
             Node(write_report, ["sweep_results", "sweep_figures"], "sweep_report", name="write_report"),
             Node(write_best, "sweep_results", "sweep_best", name="write_best"),
         ]

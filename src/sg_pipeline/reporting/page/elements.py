@@ -93,7 +93,7 @@ def report_table(content: ReportTable) -> str:
     if not content.rows:
         return paragraph(content.empty) if content.empty else ""
     note = paragraph(content.note, kind="note") if content.note else ""
-    return f"{note}\n{table_html(content.head, content.rows)}"
+    return f"{note}\n{table_html(content.head, content.rows, text_columns=content.text_columns)}"
 
 
 def figure_html(image: bytes, caption: str, *, alt: str = "") -> str:
