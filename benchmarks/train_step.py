@@ -4,12 +4,12 @@ r"""How fast is a training step, how far from the device's peak, and how much me
     python benchmarks/train_step.py --model qwen3-1.7b --device cuda --compute bfloat16 --rows 32 \
         --lengths 4096 6144 8192 --micro-batch-tokens 16384 --sampled-rows 128 --turns 10 --new 40 --context 45
 
-The model has a published shape and random weights, so nothing is downloaded; trajectories are random tokens of the
-given lengths, of which the policy has written `--share`. One step warms up, the next `--steps` are measured, each a
-whole `train_step`: trainer, forward, backward, AdamW; the median counts. Two utilisations: MFU counts what the model
-needs for tokens that are no padding; the other one what was computed, padding and recomputation included (formulas:
-planning/flops.py). The peak of a GPU is its data sheet's (planning/devices.py); of a CPU that of a matrix product,
-measured here. Seconds on a CPU are the processor's, so that a busy machine does not show. `--profile` adds the
+The model is small, Qwen3-1.7B, or one whose config.json is in the folder `--model`; its weights are random, so nothing
+is downloaded. Trajectories are random tokens of the given lengths, of which the policy has written `--share`. One step
+warms up, the next `--steps` are measured, each a whole `train_step`: trainer, forward, backward, AdamW; the median
+counts. Two utilisations, relative to the peak of a large matrix product measured on the same device: MFU counts the
+operations that the model needs for tokens that are not padding, the other one what was computed, padding and
+recomputation included. Seconds on a CPU are CPU time, so that a busy machine does not show. `--profile` adds the
 operations that took longest in one more step.
 """
 
@@ -33,12 +33,8 @@ from sg_pipeline.config.base_model import LoraConfig
 from sg_pipeline.config.loader import section
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
-from sg_pipeline.planning.devices import DEVICES
-from sg_pipeline.planning.flops import Passes, training_flops
-from sg_pipeline.planning.published import PUBLISHED
-from sg_pipeline.planning.shape import ModelShape, shape_of
 from sg_pipeline.policies.adapters import add_adapters
-from sg_pipeline.policies.compute import shorten_frozen
+from sg_pipeline.policies.compute import computing, shorten_frozen
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
@@ -51,13 +47,21 @@ SMALL = {
     "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4, "tie_word_embeddings": True,
     "max_position_embeddings": 8192,
 }  # fmt: skip
-MODELS: dict[str, dict[str, Any]] = {"small": SMALL, **{name.lower(): shape for name, shape in PUBLISHED.items()}}
+QWEN3_1_7B = {
+    "model_type": "qwen3", "head_dim": 128, "num_key_value_heads": 8, "vocab_size": 151_936, "hidden_size": 2048,
+    "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16, "tie_word_embeddings": True,
+    "max_position_embeddings": 40_960,
+}  # fmt: skip
+MODELS: dict[str, dict[str, Any]] = {"small": SMALL, "qwen3-1.7b": QWEN3_1_7B}
 
 
-def make_policy(arguments: argparse.Namespace) -> tuple[Policy, ModelShape]:
-    """Return a policy of random weights, in float32 or as `--dtype` says, and its shape."""
-    values = dict(MODELS[arguments.model])
-    config = AutoConfig.for_model(values.pop("model_type"), **values)
+def make_policy(arguments: argparse.Namespace) -> Policy:
+    """Return a policy of random weights, in float32 or as `--dtype` says."""
+    if arguments.model in MODELS:
+        values = dict(MODELS[arguments.model])
+        config = AutoConfig.for_model(values.pop("model_type"), **values)
+    else:
+        config = AutoConfig.from_pretrained(arguments.model, local_files_only=True)
     torch.manual_seed(0)
     with torch.device(arguments.device):
         model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, arguments.dtype))
@@ -66,7 +70,7 @@ def make_policy(arguments: argparse.Namespace) -> tuple[Policy, ModelShape]:
         add_adapters(policy, LoraConfig(rank=arguments.lora), arguments.model, None, seed=0)
     if policy.compute == "bfloat16":
         shorten_frozen(policy.model)
-    return policy, shape_of(config, arguments.model, "the benchmark")
+    return policy
 
 
 def make_experience(arguments: argparse.Namespace, vocabulary: int) -> list[ExperienceRow]:
@@ -86,46 +90,47 @@ def make_experience(arguments: argparse.Namespace, vocabulary: int) -> list[Expe
 
 
 def operations(
-    shape: ModelShape, rows: list[ExperienceRow], arguments: argparse.Namespace, config: TrainConfig
+    policy: Policy, rows: list[ExperienceRow], arguments: argparse.Namespace, config: TrainConfig
 ) -> tuple[float, float, float]:
-    """Return (operations that the model needs for a step, operations that are computed, share of padding)."""
+    """Return (operations that the model needs for a step, operations that are computed, share of padding).
+
+    A weight is multiplied and added once a token: 2 operations forward, 4 backward (2 where it is frozen; Kaplan et al.
+    2020, section 2.1). Attention takes 4 x width of the query heads for each layer and pair of tokens forward, and 2.5
+    times that backward. Recomputation (gradient checkpointing) repeats the forward pass of the layers.
+    """
+    shape = policy.model.config.get_text_config()
+    head = policy.model.get_output_embeddings().weight
+    linears = [part for part in policy.model.modules() if isinstance(part, torch.nn.Linear) and part.weight is not head]
+    layers = sum(part.weight.numel() for part in linears)
+    head_dim = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
+    attention = 4 * shape.num_hidden_layers * shape.num_attention_heads * head_dim
+    backward = 1 if arguments.lora else 2
+    own = sum(row.trained_tokens for row in rows)
+
+    def count(tokens: float, pairs: float, again: int) -> float:
+        linear = 2 * layers * tokens * (1 + backward + again) + 2 * head.numel() * own * (1 + backward)
+        return linear + attention * pairs * (1 + 2.5 + again)
+
     plan = plan_updates(
         [row.length for row in rows], minibatch=config.minibatch, micro_batch_tokens=config.micro_batch_tokens,
         orders=[stream(0, 0, "train", 0).permutation(len(rows))], overhead=config.micro_batch_overhead,
     )  # fmt: skip
+    widths = [(len(micro.rows), max(rows[i].length for i in micro.rows)) for micro in plan.micro_batches]
+    padded, tokens = sum(count * width for count, width in widths), sum(row.length for row in rows)
     on_gpu = arguments.device != "cpu"
     again = on_gpu if config.gradient_checkpointing == "auto" else config.gradient_checkpointing
-    # Frozen weights need no gradient of their own: half of the backward pass.
-    backward = 0.5 if arguments.lora else 1.0
-    tokens = sum(row.length for row in rows)
-    own = sum(row.trained_tokens for row in rows)
-    pairs = sum(row.length**2 for row in rows) / 2
-
-    def count(tokens: float, pairs: float, again: float, head: float) -> float:
-        linear = training_flops(shape, tokens, 0, own, Passes(1, backward, 1 + 2 * backward + head, again))
-        return linear + training_flops(shape, 0, pairs, 0, Passes(1, 1, 0, again))
-
-    widths = [(len(micro.rows), max(rows[i].length for i in micro.rows)) for micro in plan.micro_batches]
-    padded = sum(count * width for count, width in widths)
-    computed = count(padded, sum(count * width**2 for count, width in widths) / 2, float(again), float(on_gpu))
-    return count(tokens, pairs, 0.0, 0.0), computed, 1 - tokens / padded
+    needed = count(tokens, sum(row.length**2 for row in rows) / 2, 0)
+    computed = count(padded, sum(count * width**2 for count, width in widths) / 2, int(again))
+    return needed, computed, 1 - tokens / padded
 
 
-def peak_of(arguments: argparse.Namespace) -> tuple[float, str]:
-    """Return the device's peak in FLOP/s for the way of computing, and where it is from."""
+def measure_peak(arguments: argparse.Namespace) -> float:
+    """Return the FLOP/s of a large matrix product on the device, in the type that is computed in."""
     short = arguments.compute == "bfloat16" or arguments.dtype == "bfloat16"
-    if arguments.device == "cpu":
-        size, dtype = 1024, torch.bfloat16 if short else torch.float32
-        one = torch.randn(size, size).to(dtype)
-        best = min(seconds(lambda: one @ one, "cpu") for _ in range(8))
-        return 2 * size**3 / best, f"a product of {size} x {size} matrices, measured"
-    name = torch.cuda.get_device_name(arguments.device).lower()
-    device = next((one for kind, one in DEVICES.items() if kind.split("-")[0].removeprefix("rtx") in name), None)
-    if device is None:
-        return math.nan, f"{name} is not in planning/devices.py"
-    if arguments.compute == "tf32":
-        return device.peak("bfloat16") / 2, f"{device.kind}, TF32: half of bfloat16's"
-    return device.peak("bfloat16" if short else "float32"), f"{device.kind}, data sheet"
+    size = 1024 if arguments.device == "cpu" else 8192
+    one = torch.randn(size, size, device=arguments.device, dtype=torch.bfloat16 if short else torch.float32)
+    with computing(arguments.compute, one.device):
+        return 2 * size**3 / min(seconds(lambda: one @ one, arguments.device) for _ in range(8))
 
 
 def seconds(run: Callable[[], Any], device: str) -> float:
@@ -172,7 +177,7 @@ def profiled(run: Callable[[], Any], arguments: argparse.Namespace) -> str:
 def parse() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=sorted(MODELS), default="small")
+    parser.add_argument("--model", default="small", help=f"{', '.join(MODELS)}, or a folder with a config.json")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the weights")
     parser.add_argument("--compute", choices=("weights", "tf32", "bfloat16"), default="weights")
@@ -199,8 +204,9 @@ def main() -> None:
     """Measure and print."""
     arguments = parse()
     torch.set_num_threads(arguments.threads)
-    policy, shape = make_policy(arguments)
-    rows = make_experience(arguments, shape.vocab)
+    policy = make_policy(arguments)
+    vocabulary = policy.vocabulary()
+    rows = make_experience(arguments, vocabulary)
     config = section(
         "train",
         learning_rate=1e-6,
@@ -210,8 +216,8 @@ def main() -> None:
         logits_chunk_tokens=arguments.logits_chunk_tokens,
         gradient_checkpointing={"auto": "auto", "on": True, "off": False}[arguments.checkpointing],
     )
-    needed, computed, padding = operations(shape, rows, arguments, config)
-    peak, source = peak_of(arguments)
+    needed, computed, padding = operations(policy, rows, arguments, config)
+    peak = measure_peak(arguments)
 
     def step() -> None:
         train_step(policy, rows, config, seed=0, step=0)
@@ -224,8 +230,8 @@ def main() -> None:
     if arguments.device != "cpu":
         torch.cuda.reset_peak_memory_stats(arguments.device)
     middle = times[len(times) // 2]
-    sample(policy, argparse.Namespace(**{**vars(arguments), "turns": 1}), shape.vocab)
-    sampling = seconds(lambda: sample(policy, arguments, shape.vocab), arguments.device)
+    sample(policy, argparse.Namespace(**{**vars(arguments), "turns": 1}), vocabulary)
+    sampling = seconds(lambda: sample(policy, arguments, vocabulary), arguments.device)
     tokens = sum(row.length for row in rows)
     figures = {
         "model": arguments.model, "parameters": policy.parameter_count(), "device": arguments.device,
@@ -240,14 +246,16 @@ def main() -> None:
     print(f"{arguments.model}, {figures['parameters'] / 1e6:.1f} M weights, {arguments.dtype}, {arguments.compute}")
     print(f"a step    {tokens} tokens, {padding:.1%} padding on top; {middle:.2f} s (the first {first:.2f} s)")
     print(f"training  {figures['tokens_per_second']:.0f} tokens/s, MFU {figures['mfu']:.1%}, with padding and")
-    print(f"          recomputation {figures['computed_utilisation']:.1%}, of {peak / 1e12:.3g} TFLOP/s ({source})")
+    print(
+        f"          recomputation {figures['computed_utilisation']:.1%}, of {peak / 1e12:.3g} TFLOP/s (matrix product)"
+    )
     print(f"sampling  {figures['sampled_tokens_per_second']:.0f} tokens/s, {arguments.sampled_rows} rows")
     where = "of the process" if arguments.device == "cpu" else "of the device's tensors"
     print(f"memory    {training_gib:.2f} GiB in training, {figures['sampling_peak_gib']:.2f} with sampling, {where}")
     if arguments.profile:
         print("training:\n" + profiled(step, arguments))
         one = argparse.Namespace(**{**vars(arguments), "turns": 1})
-        print("sampling:\n" + profiled(lambda: sample(policy, one, shape.vocab), arguments))
+        print("sampling:\n" + profiled(lambda: sample(policy, one, vocabulary), arguments))
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(figures, file, indent=1)

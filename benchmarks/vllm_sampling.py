@@ -1,10 +1,11 @@
-"""Is vLLM faster than the transformers sampler? The same episodes by both, in one process, on a CPU.
+"""Is a vLLM server faster than the transformers sampler? The same episodes by both, on a CPU.
 
-    python benchmarks/vllm_sampling.py [--rows 8 32] [--dtypes float32 bfloat16] [--turns 4] [--new 24] [--context 40]
+    python benchmarks/vllm_sampling.py --executable .venv-vllm/bin/python [--rows 8 32] [--dtypes float32 bfloat16] \\
+        [--turns 4] [--new 24] [--context 40]
 
-Wants vLLM (docs/vllm.md). The model is a Qwen3 of random weights; rows grow as an episode's do: a first context
-`--first` tokens long, then a turn and an observation by turns. All turns have the same length, nothing waits for
-environments. One warm-up, then alternating repeats. Time is the processor's, so that a busy machine shows little: the
+Needs an environment with vLLM (docs/vllm.md). The model is a Qwen3 of random weights; rows grow as an episode's do: a
+first context `--first` tokens long, then a turn and an observation by turns. All turns have the same length, nothing waits for
+environments. One warm-up, then alternating repeats. Time is the wall clock's, since the server is another process: the
 best of each engine, and the ratio with its range over the pairs.
 """
 
@@ -39,15 +40,15 @@ def make_policy(arguments: argparse.Namespace, dtype: str) -> Policy:
 
 
 def play(sampler: Sampler, arguments: argparse.Namespace, rows: int, length: int) -> float:
-    """Sample every turn of `rows` episodes; return the processor seconds."""
-    began = time.process_time()
+    """Sample every turn of `rows` episodes; return the seconds."""
+    began = time.perf_counter()
     session = sampler.open([stream(1, row) for row in range(rows)], length)
     for turn in range(arguments.turns):
         size = arguments.first if turn == 0 else arguments.context
         contexts = [stream(0, turn, row).integers(10, arguments.vocabulary, size).tolist() for row in range(rows)]
         written = session.extend(range(rows), contexts, [], arguments.new)
         assert all(len(completion.ids) == arguments.new for completion in written)
-    return time.process_time() - began
+    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -58,15 +59,17 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--rows", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--executable", required=True)
     arguments = parser.parse_args()
+    server = SamplingConfig(engine="vllm", server={"executable": arguments.executable})  # type: ignore[arg-type]
     torch.set_num_threads(arguments.threads)
     length = arguments.first + arguments.turns * (arguments.context + arguments.new)
     for dtype in arguments.dtypes:
         policy = make_policy(arguments, dtype)
         size = policy.parameter_count() / 1e6
         samplers = {
-            engine: make_sampler(policy, SamplingConfig(engine=engine), 1.0, length)
-            for engine in ("transformers", "vllm")
+            "transformers": make_sampler(policy, SamplingConfig(engine="transformers"), 1.0, length),
+            "vllm": make_sampler(policy, server, 1.0, length),
         }
         for rows in arguments.rows:
             runs: dict[str, Callable[[], float]] = {
@@ -79,7 +82,7 @@ def main() -> None:
             sampled = rows * arguments.turns * arguments.new
             told = ", ".join(f"{name} {sampled / one:.0f}" for name, one in best.items())
             print(
-                f"{size:.1f} M weights, {dtype}, {rows} rows: sampled tokens per processor second: {told}; vLLM is "
+                f"{size:.1f} M weights, {dtype}, {rows} rows: sampled tokens per second: {told}; vLLM is "
                 f"{best['transformers'] / best['vllm']:.2f} x as fast ({ratios[0]:.2f} to {ratios[-1]:.2f})",
                 flush=True,
             )

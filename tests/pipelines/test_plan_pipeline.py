@@ -1,82 +1,122 @@
-"""The plan as its user meets it: before a run, beside it, and for devices that are not there."""
+"""Planning a run: by a trial of its first steps, by its own recorded steps, or by the memory formula alone."""
 
 import pytest
 
-
-def test_a_plan_binds_a_run_to_nothing(project):
-    project.run("plan", "foretold")
-    plan = project.json("08", "foretold", "plan.json")
-    assert plan["memory"]["fits"]
-    assert plan["step"]["measured"] is plan["comparison"] is None
-    assert plan["lengths"]["source"] == "assumed (plan.lengths)"
-    assert "## Memory, GiB per device" in (project.data("08", "foretold") / "plan.md").read_text()
-    assert not (project.data("08", "foretold") / "run.json").exists()
-    project.run("tasks", "foretold", {"train.learning_rate": 5e-4})
-    project.run("plan", "foretold", {"train.minibatch": 8}, "--only-missing-outputs")
-    again = project.json("08", "foretold", "plan.json")
-    assert again["memory"] != plan["memory"]  # made anew, also where one lies there
+from sg_pipeline.planning import plan as planning
 
 
-def test_a_finished_runs_own_steps_take_the_place_of_assumptions(project, finished):
-    identity = (project.data("08", finished) / "run.json").read_bytes()
-    spent = (project.data("08", finished) / "clock.json").read_bytes()
+def test_plan_of_new_run_measures_a_trial_and_deletes_it(project) -> None:
+    project.run("plan", "planned")
+    plan = project.json("08", "planned", "plan.json")
+    measured, whole = plan["measured"], plan["whole_run"]
+    assert (measured["run"], measured["steps"], whole["steps"]) == ("trial/planned", 2, 4)
+    assert {"sampling", "training", "environment"} <= measured["first_step"].keys()
+    assert {"sampling", "training", "environments"} <= measured["memory_gib"].keys()
+    first, later = measured["first_step"]["total"], measured["later_steps"]["total"]
+    assert whole["seconds"]["total"] == pytest.approx(first + 3 * later)
+    assert whole["evaluation_episodes"] == 2 * 2 * 2 * 2  # policies, modes, splits, games
+    assert whole["start_seconds"] > 0
+    together = whole["seconds"]["total"] + whole["evaluation_seconds"] + whole["start_seconds"]
+    assert whole["total_seconds"] == pytest.approx(together)
+    assert plan["disk"]["checkpoint_gb"] > 2 * plan["disk"]["gb"]["base policy"]  # with the optimizer's state
+    text = (project.data("08", "planned") / "plan.md").read_text()
+    assert "| part | first step, s | second step, s | 4 steps |" in text
+    # Nothing is left but the plan, and the name of the run is bound to nothing.
+    assert not list((project.root / "data").glob("*/trial"))
+    assert sorted(path.name for path in project.data("08", "planned").iterdir()) == ["plan.json", "plan.md"]
+
+
+def test_trial_is_the_run_with_its_schedule(project, monkeypatch) -> None:
+    monkeypatch.setattr(planning, "delete_trial", lambda run, data: None)
+    given = {"aggregate.schedule.full": 0.5, "coevolve.steps": 8}
+    project.run("plan", "scheduled", given)
+    trial = [project.json("08", "trial/scheduled", f"steps/step_00{step}.json")["lambda"] for step in range(2)]
+    project.run(
+        "coevolve",
+        "scheduled",
+        {**given, "coevolve.checkpoint_every": 2},
+        "--to-nodes=phase_2_activation.step_001.train",
+    )
+    run = [project.json("08", "scheduled", f"steps/step_00{step}.json")["lambda"] for step in range(2)]
+    assert trial == run == [0.0, 0.25]
+    # A plan with other parameters replaces a trial that was left behind.
+    monkeypatch.undo()
+    pruned = {"coevolve.checkpoint_every": 1, "checkpoints.keep_last": 1, "checkpoints.keep_cross_checkpoint": "false"}
+    project.run("plan", "scheduled", {"plan.trial_steps": 1, "rollout.max_turns": 2, **pruned})
+    plan = project.json("08", "scheduled", "plan.json")
+    assert plan["measured"]["steps"] == 1
+    # The last checkpoint that stays, and the one that is written next.
+    assert (plan["disk"]["checkpoints_written"], plan["disk"]["checkpoints_kept"]) == (3, 2)
+    assert not list((project.root / "data").glob("*/trial"))
+
+
+def test_plan_of_finished_run_uses_its_own_steps(project, finished, monkeypatch) -> None:
+    monkeypatch.setattr(planning, "start_trial", lambda *_: pytest.fail("a trial was started"))
+    before = {name: (project.data("08", finished) / name).read_bytes() for name in ("run.json", "clock.json")}
     project.run("plan", finished)
     plan = project.json("08", finished, "plan.json")
-    assert plan["lengths"]["source"] == f"measured in 4 steps of run '{finished}'"
-    assert plan["lengths"]["turns"] <= 3
-    compared = plan["comparison"]
-    assert compared["steps"] == 4
-    assert compared["seconds"]["together"]["measured"] == plan["step"]["measured_total"]
-    steps = [project.json("08", finished, f"steps/step_{step:03d}.json")["memory"] for step in range(4)]
-    for part, pair in compared["gib"].items():
-        assert pair["measured"] == max(step[part] for step in steps) > 0
-        # A process that runs other tests too holds more than the interpreter; a worker of a small panel less.
-        assert 0 < pair["predicted"] < 5 * pair["measured"]
-    assert "| training |" in (project.data("08", finished) / "plan.md").read_text().split("## Peak memory of a step")[1]
-    assert plan["step"]["measured_total"] > plan["step"]["measured"]["training"] > 0
-    assert plan["run_seconds"]["steps"] == pytest.approx(4 * plan["step"]["measured_total"])
-    project.run("plan", finished, {"rollout.max_turns": 2})
-    assert project.json("08", finished, "plan.json")["step"]["measured"] is None
-    project.run("plan", finished, {"rollout.max_turns": 2, "plan.lengths_of": finished})
-    other = project.json("08", finished, "plan.json")
-    assert other["step"]["measured"] is None
-    assert other["lengths"]["source"] == f"measured in 4 steps of run '{finished}'"
-    project.run("plan", finished, {"plan.measured": "false"})
-    assert project.json("08", finished, "plan.json")["lengths"]["source"] == "assumed (plan.lengths)"
-    assert (project.data("08", finished) / "run.json").read_bytes() == identity
-    assert (project.data("08", finished) / "clock.json").read_bytes() == spent
+    steps = [project.json("08", finished, f"steps/step_{step:03d}.json") for step in range(4)]
+    assert (plan["measured"]["run"], plan["measured"]["steps"]) == (finished, 4)
+    assert plan["whole_run"]["seconds"]["total"] == pytest.approx(sum(step["seconds"]["total"] for step in steps))
+    assert plan["whole_run"]["finished_seconds"] == project.json("08", finished, "summary.json")["wall_seconds"]
+    assert plan["measured"]["memory_gib"]["training"] == max(step["memory"]["training"] for step in steps)
+    assert plan["disk"]["checkpoints_written"] == plan["disk"]["checkpoints_kept"] == 1
+    assert {name: (project.data("08", finished) / name).read_bytes() for name in before} == before
 
 
-def test_the_papers_setting_is_planned_without_its_model_or_its_games(project, monkeypatch):
-    monkeypatch.setenv("ALFWORLD_DATA", "nowhere")
-    result = project.kedro("run", "--env=paper", "--pipeline=plan")
-    assert result.exit_code == 0, result.output
-    plan = project.json("08", "paper", "plan.json")
-    assert plan["model"]["parameters"] == 1_720_574_976
-    assert plan["devices"]["kind"] == "h200"
-    assert plan["memory"]["fits"]
-    assert not plan["ways"]
-
-
-def test_what_does_not_fit_is_told_with_ways_out(project, monkeypatch):
-    monkeypatch.setenv("ALFWORLD_DATA", "nowhere")
-    result = project.kedro("run", "--env=paper", "--pipeline=plan", "--params=base_model.compute=weights")
-    assert result.exit_code == 0, result.output
-    plan = project.json("08", "paper", "plan.json")
-    assert not plan["memory"]["fits"]
-    assert plan["ways"]
+def test_plan_without_trial_has_the_formula_alone(project, finished) -> None:
+    # The steps of a run with other parameters are not those of this one.
+    for name, given in (("formula", {}), (finished, {"rollout.max_turns": 2})):
+        project.run("plan", name, {"plan.trial": "false", **given})
+        plan = project.json("08", name, "plan.json")
+        assert plan["measured"] is plan["whole_run"] is plan["disk"] is None
+        assert plan["memory"]["gib"]["weights"] > 0
+        assert "plan.trial is false" in (project.data("08", name) / "plan.md").read_text()
 
 
 @pytest.mark.parametrize(
-    ("parameters", "told"),
+    ("free", "parameters", "sentence"),
     [
-        ({"plan.devices.kind": "h300"}, "parameter plan.devices.kind: "),
-        ({"plan.devices.kind": "h100"}, "base_model.device is 'cpu', so the run would not use it"),
-        ({"plan.devices.count": 2}, "parallel is 'none', which uses one"),
-        ({"plan.device.kind": "cpu"}, "did you mean plan.devices?"),
-        ({"plan.lengths_of": "nobody"}, "plan.lengths_of is 'nobody'"),
-        ({"base_model.source": "warm_start"}, "make it first with --pipeline=base_model"),
+        (1e-6, {}, "the run cannot fit: weights, gradients and optimizer state alone take"),
+        (None, {"base_model.device": "cuda"}, "this machine has no GPU"),
+        (1e6, {"distributed.ranks": 2}, "--to-outputs=phase_3_full.step_001.metrics, then plan again"),
     ],
 )
-def test_mistakes_are_one_sentence(project, parameters, told):
-    assert told in project.refuse("plan", "mistaken", parameters)
+def test_impossible_trial_is_not_started_and_the_reason_is_written(
+    project, monkeypatch, free, parameters, sentence
+) -> None:
+    monkeypatch.setattr(planning, "start_trial", lambda *_: pytest.fail("a trial was started"))
+    monkeypatch.setattr(planning, "free_memory", lambda device: free)
+    project.run("plan", "impossible", parameters)
+    plan = project.json("08", "impossible", "plan.json")
+    assert sentence in plan["verdict"]
+    assert plan["measured"] is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"plan.device.kind": "cpu"}, "unknown parameter plan.device"),
+        ({"plan.trial_steps": 0}, "parameter plan.trial_steps"),
+        ({"base_model.source": "warm_start"}, "make it first with --pipeline=base_model"),
+        # A trial fails with the error of the run itself.
+        ({"evaluate.splits": "null", "rollout.prompts": "nobody"}, "run 'trial/mistaken' failed: "),
+    ],
+)
+def test_mistake_is_one_sentence(project, parameters, message) -> None:
+    assert message in project.refuse("plan", "mistaken", parameters)
+
+
+def test_damaged_step_raises(project, finished, tmp_path) -> None:
+    from sg_pipeline.errors import DataError
+    from sg_pipeline.planning.trial import read_steps
+
+    folder = tmp_path / "08_reporting" / "broken" / "steps"
+    folder.mkdir(parents=True)
+    (folder / "step_000.json").write_text("{")
+    with pytest.raises(DataError, match=r"step_000\.json cannot be read"):
+        read_steps(tmp_path, "broken", 4)
+    (folder / "step_000.json").write_text('{"seconds": {"total": 1}}')
+    with pytest.raises(DataError, match="does not hold the metrics of a step"):
+        read_steps(tmp_path, "broken", 4)
+    assert read_steps(tmp_path, "nobody", 4) == []

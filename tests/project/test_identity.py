@@ -36,7 +36,7 @@ NAMES_NOTHING = {
     "environment.name", "aggregate.normalisation", "sampling.engine",  # code: its version is recorded
     "evaluate.splits", "validation.split", "checkpoints.max_shard_size",
     "base_model.revision",  # of base_model.path, and digested with it
-    "publish.repo_id", "plan.lengths_of", "sweep.name", "sweep.storage",
+    "publish.repo_id", "sweep.name", "sweep.storage",
 }  # fmt: skip
 # Sections and groups that no result of a run depends on.
 FREE = ("study.", "sampling.server.")

@@ -3,12 +3,12 @@
 import polars as pl
 from played_episodes import N, P, Z, episode
 
-from sg_pipeline.config.rewards import RewardConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.reporting.page import ViewerSource
 from sg_pipeline.rewards.aggregate import aggregate_step
-from sg_pipeline.rewards.trust import Trapezoid
 from sg_pipeline.trajectories.frame import to_frame
 
+REWARDS = section("aggregate", schedule={"kind": "trapezoid"})
 METHODS = {"grpo_sg": 0.0, "grpo_sg_gr": 1.0}
 STEPS = {0: "phase_1_warmup", 3: "phase_4_annealing"}
 KINDS = ("look_at_obj", "pick_two")
@@ -27,11 +27,12 @@ def training(method: str, seed: int, step: int, groups: int = 3, items: int = 2)
         for group in range(groups)
         for item in range(items)
     )  # fmt: skip
-    rewards, _ = aggregate_step(table, RewardConfig(schedule=Trapezoid()), step, 4)
+    rewards, _ = aggregate_step(table, REWARDS, step, 4)
     gaps = pl.DataFrame({"group": [0], "item": [0], "turn": [2], "gap_max": [4.7683716e-06]})
     return ViewerSource(
         method=method, seed=seed, run=f"{method}-seed{seed}", origin="training", phase=STEPS[step], step=step,
-        trust=METHODS.get(method, 0.5), table=table, rewards=rewards, gaps=gaps if step else None,
+        trust=METHODS.get(method, 0.5), values=REWARDS.polarity, table=table, rewards=rewards,
+        gaps=gaps if step else None,
     )  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def evaluation(method: str, seed: int, policy: str, guided: bool = True, games: 
     mode = "with_guidance" if guided else "without_guidance"
     return ViewerSource(
         method=method, seed=seed, run=f"{method}-seed{seed}", origin=f"evaluation: {policy} {mode}", phase=None,
-        step=4 * (policy == "final"), trust=None, table=table,
+        step=4 * (policy == "final"), trust=None, values=REWARDS.polarity, table=table,
     )  # fmt: skip
 
 
@@ -65,5 +66,13 @@ def hostile() -> ViewerSource:
         pl.lit(HOSTILE).alias(name) for name in ("observation", "guidance", "action", "task_id", "task_type")
     )
     return ViewerSource(
-        method=HOSTILE, seed=0, run=HOSTILE, origin="training", phase=HOSTILE, step=0, trust=0.0, table=table
+        method=HOSTILE,
+        seed=0,
+        run=HOSTILE,
+        origin="training",
+        phase=HOSTILE,
+        step=0,
+        trust=0.0,
+        values=REWARDS.polarity,
+        table=table,
     )

@@ -18,6 +18,7 @@ from sg_pipeline.config.distributed import DistributedConfig
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.evaluation import CrossCheckpointConfig, EvaluationConfig, PromptingConfig, ValidationConfig
 from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, TRUST, load, load_benchmark_class, locate
+from sg_pipeline.config.plan import PlanConfig
 from sg_pipeline.config.publish import PublishConfig
 from sg_pipeline.config.rewards import RewardConfig
 from sg_pipeline.config.rollout import GateConfig
@@ -27,7 +28,6 @@ from sg_pipeline.config.study import StudyConfig
 from sg_pipeline.config.sweep import SweepConfig
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.planning.config import PlanConfig
 from sg_pipeline.rollouts.collect import RolloutConfig
 
 

@@ -31,8 +31,8 @@ def check_world(ranks: int | None, starts_runs: bool) -> None:
         )
     if starts_runs and size > 1:
         raise ConfigurationError(
-            f"the study and the sweep start runs as processes of their own, but {size} processes were started: call "
-            f"kedro without torchrun or accelerate launch"
+            f"the study, the sweep and the plan start runs as processes of their own, but {size} processes were "
+            f"started: call kedro without torchrun or accelerate launch"
         )
 
 

@@ -26,7 +26,7 @@ from sg_pipeline.sampling.engines import close_engines
 
 logger = logging.getLogger(__name__)
 
-STUDY, CROSS_CHECKPOINT = "study_results", "cross_checkpoint.table"
+STUDY, CROSS_CHECKPOINT, PLAN = "study_results", "cross_checkpoint.table", "plan"
 """Datasets by which a pipeline is known, however it was asked for."""
 
 
@@ -37,7 +37,8 @@ class RanksHook:
     def before_pipeline_run(self, pipeline: Any) -> None:
         """Connect them, unless they are not those that were asked for."""
         config = pipeline_registry.parameters().distributed
-        check_world(config.ranks, _starts(pipeline))
+        ranks = None if PLAN in pipeline.all_outputs() else config.ranks  # one process plans a run of several
+        check_world(ranks, _starts(pipeline))
         settle_strategy(config.strategy)
         world().open(config.timeout_s)
         end_with_the_others(world())
@@ -59,7 +60,7 @@ class RunIdentityHook:
         """Compare this run's fingerprint with the one under its name, then fix what is else left to the machine."""
         try:
             world().on_first(lambda: self._take_run(run_params, pipeline, catalog))
-            if not _starts(pipeline):
+            if not _starts(pipeline) or PLAN in pipeline.all_outputs():
                 _settle_libraries(pipeline_registry.parameters().run.threads)
             if run_params["only_missing_outputs"]:
                 catalog.agree_on_existence(pipeline.datasets())

@@ -1,221 +1,159 @@
-"""Peak memory of one device, by part, in the moments of a run at which it may be reached.
+"""Memory that a run needs at least, from the configuration of its model alone: no weights are read or downloaded.
 
-sampling      weights, reference, AdamW's memory, keys and values of all episodes, what a forward pass needs
-training      weights, reference, gradients, AdamW's memory, activations, logits
-evaluation    as sampling, for the final policy and `evaluate.batch_rows` episodes, which nobody shares
+With P parameters of b bytes, T of them trained with t bytes each:
+
+    weights             P b
+    reference           P b, where train.beta > 0 and the policy has no adapters
+    gradients           T t
+    AdamW's moments     2 T t
+    keys and values     2 x layers x width of the key heads x bytes, for each token of each episode played at once
+
+Frozen linear weights (the reference, a guide, the base of adapters) are kept in bfloat16 where the policy computes in
+it; adapters are float32. With FSDP2 each of n processes trains an n-th of weights, gradients and moments ("shards"),
+next to the whole policy, which samples. Activations, logits and libraries come on top: a trial measures them.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sg_pipeline.planning import habits, vllm
-from sg_pipeline.planning.activations import backward_bytes, kept_bytes
-from sg_pipeline.planning.case import Case
+from sg_pipeline.config.base_model import BaseModelConfig, Compute, LoraConfig
+from sg_pipeline.config.rollout import RolloutConfig
+from sg_pipeline.config.tree import Parameters
+from sg_pipeline.errors import CheckpointError, ConfigurationError
 
-GIB = 1024**3
-PROCESS, WORKERS, ALLOCATOR = "process", "workers", "fragmentation"
-"""Parts that are no tensors: the interpreter with its libraries or CUDA's context; environments, on a CPU's account
-alone; what the allocator holds in vain."""
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+GIB = 2**30
+CACHE = "keys and values"
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What one device holds.
+def needed_memory(given: Parameters, project: Path) -> dict[str, Any]:
+    """Return the memory that one process of a run needs at least, JSON-ready.
 
-    Attributes:
-        moments: moment -> part -> bytes.
-        available: bytes of the device.
+    Args:
+        given: parameters of the run.
+        project: folder that relative paths start from.
+
+    Returns:
+        `model`, `parameters` and `trained` (counts), `dtype`, `gib` (by part), `training_gib` (all parts that a
+        training step holds at once), `checkpoint_gib` (on disk), `cached_episodes`, `cached_tokens` (what the keys and
+        values are counted for).
+
+    Raises:
+        ConfigurationError, CheckpointError: the model's configuration does not exist or cannot be read.
     """
-
-    moments: dict[str, dict[str, int]]
-    available: int
-
-    @property
-    def moment(self) -> str:
-        """The moment at which the peak is reached."""
-        return max(self.moments, key=lambda name: sum(self.moments[name].values()))
-
-    @property
-    def peak(self) -> int:
-        """Bytes at that moment."""
-        return sum(self.moments[self.moment].values())
-
-    @property
-    def largest(self) -> str:
-        """The largest part at that moment."""
-        parts = self.moments[self.moment]
-        return max(parts, key=lambda name: parts[name])
-
-    @property
-    def fits(self) -> bool:
-        """Whether the device can hold it."""
-        return self.peak <= self.available
-
-
-def memory(case: Case) -> Memory:
-    """Return the peak memory of one device of `case`."""
-    available = round(case.device.memory_gib * GIB)
-    moments = {
-        "sampling": {**_reference(case), **_sampling(case, case.episodes, case.rollout.max_turns)},
-        "training": _training(case),
+    base, ranks = given.base_model, given.distributed.ranks or 1
+    model = empty_model(base, project)
+    count, size = model.num_parameters(), model.dtype.itemsize
+    trained = count if base.lora is None else _adapter_parameters(model, base.lora)
+    training = trained * (size if base.lora is None else 4)
+    shards = ranks if given.distributed.strategy == "fsdp2" else 1
+    parts = {
+        "weights": count * size if base.lora is None else _frozen_bytes(model, base.compute) + training,
+        "shards": training // shards if shards > 1 else 0,
+        "reference": _frozen_bytes(model, base.compute) if given.train.beta > 0 and base.lora is None else 0,
+        "guide": 0,
+        "gradients": training // shards,
+        "AdamW's moments": 2 * training // shards,
     }
-    if case.evaluated_rows:
-        moments["evaluation"] = _sampling(case, case.evaluated_rows, case.evaluate.max_turns or case.rollout.max_turns)
-    return Memory({name: _with_process(case, parts) for name, parts in moments.items()}, available)
-
-
-def cache_at_most(case: Case) -> int:
-    """Return the bytes of the sampler's cache, should every episode grow to `rollout.max_length`."""
-    return case.at_once(case.episodes) * _blocks(case.rollout.max_length) * case.cache_bytes()
-
-
-def _held(case: Case) -> dict[str, int]:
-    """What lives from step to step: weights, AdamW's memory."""
-    shards = case.ranks if case.plan.parallel == "fsdp" else 1
-    weights = _frozen(case) + case.trainable * case.size if case.plan.lora_rank else case.shape.parameters * case.size
+    if given.rollout.guide is not None:
+        guide = base.model_copy(update={"source": "checkpoint", "path": given.rollout.guide})
+        parts["guide"] = _frozen_bytes(empty_model(guide, project), base.compute)
+    needed = sum(parts.values())
+    episodes = 0
+    if given.sampling.engine == "transformers":  # others sample in processes of their own
+        episodes, parts[CACHE] = _cache(model, given.rollout, base.compute, ranks)
     return {
-        "weights": weights // shards,
-        "optimizer state": habits.MOMENTS * case.trainable * case.size // shards,
+        "model": base.path,
+        "parameters": count,
+        "trained": trained,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "gib": {name: part / GIB for name, part in parts.items() if part},
+        "training_gib": needed / GIB,
+        "checkpoint_gib": 3 * training / GIB,
+        "cached_episodes": episodes,
+        "cached_tokens": given.rollout.max_length,
     }
 
 
-def _reference(case: Case) -> dict[str, int]:
-    """The second model of a KL term, whole on every device: read at the first training, and kept from then on."""
-    return {"reference": _frozen(case)} if case.has_reference else {}
+def free_memory(device: str) -> float | None:
+    """Return the free memory of the device "cpu" or "cuda" in GiB; None: unknown, or there is no such device."""
+    if device == "cpu":
+        try:
+            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        except OSError:  # not Linux
+            return None
+        return next((int(line.split()[1]) * 1024 / GIB for line in lines if line.startswith("MemAvailable:")), None)
+    import torch
+
+    return torch.cuda.mem_get_info(device)[0] / GIB if torch.cuda.is_available() else None
 
 
-def _frozen(case: Case) -> int:
-    """Bytes of all weights where none is trained: linear ones are kept in the type in which they are multiplied."""
-    shape = case.shape
-    linear = shape.matrix_parameters + (0 if shape.tied else shape.head)
-    return shape.parameters * case.size - (linear * (case.size - 2) if _autocast(case) else 0)
+def empty_model(config: BaseModelConfig, project: Path) -> PreTrainedModel:
+    """Return the base model on torch's meta device: its weights have shape and dtype, and take no memory.
 
-
-def _autocast(case: Case) -> bool:
-    """Whether weights are float32 and matrix products bfloat16."""
-    return case.plan.compute == "bfloat16" and case.dtype == "float32"
-
-
-def _sampling(case: Case, episodes: int, turns: int) -> dict[str, int]:
-    """The moment at which the cache is largest: the last turn of episodes that nobody wins."""
-    parts = _held(case)
-    shape, size = case.shape, case.size
-    if not case.device.is_gpu:
-        parts[ALLOCATOR] = _kept_for_later(case)
-    if case.plan.parallel == "fsdp" and case.plan.engine == "transformers":
-        # The sampler's calls differ from rank to rank, so it needs all weights at hand.
-        parts["weights gathered for sampling"] = shape.parameters * size
-    if case.plan.engine != "transformers":
-        return {**parts, **vllm.engine_beside(case)}
-    episodes = case.at_once(episodes)
-    before = case.longest_of(turns) - round(case.lengths.completion)
-    # Before the last turn the cache makes room for the longest answer there may be.
-    width = _blocks(min(case.rollout.max_length, before + case.rollout.max_new_tokens))
-    cache = episodes * width * case.cache_bytes()
-    # A table grows by a new one beside the old, layer by layer.
-    parts["key-value cache"] = cache + cache // (2 * shape.layers)
-    fed = max(1, round(case.lengths.observation))
-    rows = max(1, min(episodes, habits.PREFILL_TOKENS // fed))
-    repeated = 2 * rows * width * shape.queries * size if shape.heads != shape.kv_heads else 0
-    mask = rows * fed * width * (size + 1)
-    opening = min(habits.PREFILL_TOKENS, episodes * round(case.lengths.prompt))
-    passing = max(rows * fed, opening) * (3 * shape.intermediate + 4 * shape.hidden) * size
-    parts["forward pass"] = max(repeated + mask, passing)
-    logits = size if size == 4 else size + 4
-    parts["logits"] = episodes * shape.vocab * (logits + habits.DRAW_BYTES)
-    if case.guide is not None:
-        parts["guide"] = case.guide.parameters * size + episodes * width * case.cache_bytes(case.guide)
-    return parts
-
-
-def _kept_for_later(case: Case) -> int:
-    """What the C library keeps of a training's freed activations: those that it has not mapped one by one."""
-    tokens = case.micro_tokens
-    if tokens * case.shape.hidden * case.size >= habits.MAPPED_BYTES:
-        return 0
-    kept, backward, largest = _activations(case, tokens)
-    return kept + backward + largest
-
-
-def _activations(case: Case, tokens: int) -> tuple[int, int, int]:
-    """Return the bytes that are (kept from the forward pass, added while a layer goes backward, its weights' gradient).
-
-    Padding stands on the right, where causal attention needs no mask for it.
+    Raises:
+        ConfigurationError: a warm start, which has no configuration yet.
+        CheckpointError: there is no configuration, or it is not that of a causal language model.
     """
-    how = {"checkpointing": case.checkpointing, "autocast": _autocast(case)}
-    return (
-        tokens * kept_bytes(case.shape, case.size, **how),
-        tokens * backward_bytes(case.shape, case.size, **how),
-        max(inputs * outputs for (inputs, outputs), _ in case.shape.linears) * case.size,
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if config.source == "warm_start":
+        raise ConfigurationError(
+            "base_model.source is 'warm_start', but a plan needs the configuration of a model that exists: make it "
+            "first with --pipeline=base_model, then plan with base_model.source=checkpoint and its folder as "
+            "base_model.path"
+        )
+    folder = project / config.path
+    if config.source == "checkpoint" and not (folder / "config.json").is_file():
+        raise CheckpointError(f"base_model.path is '{config.path}', but that folder has no config.json")
+    path, revision = (str(folder), None) if folder.is_dir() else (config.path, config.revision)
+    try:
+        read = AutoConfig.from_pretrained(path, revision=revision, local_files_only=config.local_only)
+        auto = config.source == "checkpoint" or config.dtype == "auto"
+        dtype = (read.dtype or torch.float32) if auto else getattr(torch, config.dtype)
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(read, dtype=dtype)
+    except Exception as error:  # transformers and huggingface_hub raise every kind
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise CheckpointError(f"the configuration of the model '{config.path}' cannot be read: {reason}") from error
+    return model
+
+
+def _frozen_bytes(model: PreTrainedModel, compute: Compute) -> int:
+    """Return the bytes of a model's weights where they are not trained. Freezes `model`, whose dtypes may change."""
+    from sg_pipeline.policies.compute import shorten_frozen
+
+    model.requires_grad_(False)
+    if compute == "bfloat16":
+        shorten_frozen(model)
+    return sum(weight.nbytes for weight in model.parameters())
+
+
+def _adapter_parameters(model: PreTrainedModel, lora: LoraConfig) -> int:
+    """Return the number of adapter weights: rank x (inputs + outputs) of each adapted linear map (Hu et al. 2021)."""
+    import torch
+
+    head, names = model.get_output_embeddings(), lora.target_modules
+    return sum(
+        lora.rank * (module.in_features + module.out_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and (module is not head if names == "all-linear" else name.rpartition(".")[2] in names)
     )
 
 
-def _blocks(positions: int) -> int:
-    return math.ceil(positions / habits.CACHE_BLOCK) * habits.CACHE_BLOCK
+def _cache(model: PreTrainedModel, rollout: RolloutConfig, compute: Compute, ranks: int) -> tuple[int, int]:
+    """Return (episodes that one process plays at once, bytes of their cache if all reach `rollout.max_length`)."""
+    from sg_pipeline.sampling.kv_cache import row_bytes
 
-
-def _training(case: Case) -> dict[str, int]:
-    """The largest micro-batch: at the output layer, or while a layer goes backward, whichever needs more."""
-    shape, size = case.shape, case.size
-    shards = case.ranks if case.plan.parallel == "fsdp" else 1
-    parts = {**_held(case), **_reference(case)}
-    parts["gradients"] = case.trainable * size // shards
-    if case.plan.parallel == "ddp":
-        parts["gradients in transit"] = case.trainable * size
-    if case.plan.parallel == "fsdp":
-        # The layer at work and the next one, on their way in; the output layer whole (TRL gathers it).
-        parts["weights gathered"] = (2 * shape.layer + shape.head) * size
-        # A whole policy stays beside the shards: it samples, and is written down.
-        parts["weights gathered for sampling"] = shape.parameters * size
-    parts |= vllm.engine_in_training(case)
-    autocast = _autocast(case)
-    if autocast and case.plan.parallel != "fsdp" and not case.plan.lora_rank:
-        parts["weights cast"] = shape.parameters * 2
-    tokens = case.micro_tokens
-    kept, layer, largest = _activations(case, tokens)
-    tied = shape.head * size if shape.tied and not case.plan.lora_rank else 0
-    logits = _logits(case, tokens)
-    if kept + logits > kept + layer + largest + tied:
-        return {**parts, "activations": kept, "logits": logits}
-    return {
-        **parts,
-        "activations": kept + layer + largest,
-        **({"gradient of the tied embedding": tied} if tied else {}),
-    }
-
-
-def _logits(case: Case, tokens: int) -> int:
-    """What the output layer needs at its peak, forward or backward."""
-    shape, size = case.shape, case.size
-    trained = 0 if case.plan.lora_rank else 1
-    wanted = round(tokens * case.policy_share)
-    if not case.device.is_gpu and case.train.logits_chunk_tokens is not None:
-        wanted = min(wanted, case.train.logits_chunk_tokens)
-    if not case.device.is_gpu:
-        table = wanted * shape.vocab * 4
-        forward = habits.LEAN_LOGITS * table + tokens * shape.hidden * size
-        backward = 3 * table + trained * shape.head * size
-        return wanted * shape.hidden * size + max(forward, backward)
-    number = 2 if case.compute_dtype != "float32" else 4
-    tile = min(wanted, habits.TILE_TOKENS) * min(shape.vocab, habits.TILE_VOCABULARY) * number
-    # Gradients of hidden states and weights are summed in float32, and then cast where the weights are smaller.
-    cast = size if size < 4 else 0
-    gradients = wanted * shape.hidden * (4 + cast) + trained * shape.head * (4 + cast)
-    return tokens * shape.hidden * number + tile + gradients
-
-
-def _with_process(case: Case, parts: dict[str, int]) -> dict[str, int]:
-    """Add what is not tensors."""
-    if not case.device.is_gpu:
-        workers = round(habits.WORKER_GIB * case.workers * GIB)
-        process = habits.CONTEXT_GIB["cpu"] + (habits.VLLM_GIB if case.plan.engine == "vllm" else 0)
-        return {**parts, PROCESS: round(process * GIB), WORKERS: workers}
-    staying = ("weights", "reference", "optimizer state", vllm.WEIGHTS, vllm.CACHE)
-    passing = sum(size for name, size in parts.items() if name not in staying)
-    return {
-        **parts,
-        ALLOCATOR: round(habits.FRAGMENTATION * passing),
-        PROCESS: round(habits.CONTEXT_GIB["gpu"] * GIB),
-    }
+    row = row_bytes(model, rollout.max_length, compute)
+    groups = -(-rollout.tasks_per_step // ranks)
+    limits = [rollout.rows, None if rollout.cache_gib is None else int(rollout.cache_gib * GIB / row)]
+    for limit in filter(None, limits):
+        groups = min(groups, max(1, limit // rollout.group_size))
+    return groups * rollout.group_size, groups * rollout.group_size * row

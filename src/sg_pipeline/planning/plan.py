@@ -1,148 +1,260 @@
-"""The plan: everything that is shown of it, JSON-ready."""
+"""The plan: what the formula says and what steps have measured, extrapolated to the whole run.
+
+Seconds of all steps are those that were measured, and for each step that is left the mean without the first, which
+includes the start of libraries and environments. An evaluation is taken to play as many episodes a second as the
+measured rollouts. Writing checkpoints and the report is not included.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from sg_pipeline.planning import vllm
-from sg_pipeline.planning.advice import Way, ways_to_fit
-from sg_pipeline.planning.case import Case
-from sg_pipeline.planning.comparison import RECORDED_AS, compare
-from sg_pipeline.planning.config import IN_THE_RUN
-from sg_pipeline.planning.disk import checkpoints, disk, kept
-from sg_pipeline.planning.lengths import Recorded
-from sg_pipeline.planning.memory import GIB, Memory, cache_at_most, memory
-from sg_pipeline.planning.seconds import run_seconds, step_time
+from sg_pipeline.config.run import written_steps
+from sg_pipeline.config.tree import Parameters
+from sg_pipeline.evaluation.play import evaluated_splits
+from sg_pipeline.planning.memory import CACHE, GIB, free_memory, needed_memory
+from sg_pipeline.planning.trial import delete_trial, read_json, read_steps, start_trial, trial_name
+from sg_pipeline.policies.checkpoint import is_whole
+from sg_pipeline.policies.retention import folder_after
+from sg_pipeline.reporting.text import NONE, duration, number, table
+from sg_pipeline.runs.command_line import CommandLine
+from sg_pipeline.runs.identity import is_same_run
+from sg_pipeline.runs.outputs import CLOCK, RUN_JSON
+from sg_pipeline.runs.steps import unroll
+
+GB = 1e9
+_PEAKS = {
+    "sampling": "sampling, process of the run",
+    "training": "training, process of the run",
+    "environments": "processes of the environments",
+    "sampling_reserved": "sampling, reserved by the allocator",
+    "training_reserved": "training, reserved by the allocator",
+}
 
 
-def build_plan(case: Case, run: str, recorded: Recorded | None = None) -> dict[str, Any]:
-    """Return the plan of `case`.
+def plan_run(given: Parameters, command_line: CommandLine, project: Path, data: Path) -> dict[str, Any]:
+    """Plan the run `given`: by its own steps where it has enough of them, otherwise by a trial, if one is possible.
 
     Args:
-        case: the configuration.
-        run: its name.
-        recorded: the same run's own steps, whose seconds then count.
+        given: parameters of the run.
+        command_line: of the plan; a trial is started with its `--env` and `--params`.
+        project: the project's folder.
+        data: the data folder.
 
     Returns:
-        JSON-ready: `run`; `model`; `devices`; `lengths`; `memory` (GiB by moment and part, `peak_gib`, `available_gib`,
-        `fits`); `step` (seconds by part, estimated, and `measured` where there is something); `run_seconds`; `disk`
-        (GB by part); `ways` (that would make it fit); `comparison` (see `comparison.compare`; None where the run has
-        no steps); `notes`; `assumptions`.
+        JSON-ready: `run`, `verdict` (one sentence), `device`, `free_gib`, `memory` (see `needed_memory`), and, or None
+        without measured steps: `measured`, `whole_run`, `disk`.
+
+    Raises:
+        RunFailedError: the trial failed.
+        ConfigurationError, CheckpointError, DataError: something that the plan reads is missing or damaged.
     """
-    held, estimated = memory(case), step_time(case)
-    measured = None
-    if recorded is not None:
-        measured = {part: sum(recorded.seconds.get(name, 0.0) for name in names) for part, names in RECORDED_AS.items()}
-    step = recorded.seconds["total"] if recorded is not None else estimated.total
-    peak = case.device.peak(case.compute_dtype)
-    training = measured["training"] if measured else estimated.parts["training"]
+    name, total = given.run.name, given.coevolve.steps
+    needed, free = needed_memory(given, project), free_memory(given.base_model.device)
+    wanted = min(given.plan.trial_steps, total)
+    own = is_same_run(data / "08_reporting" / name / RUN_JSON, given, project)
+    source, steps = name, read_steps(data, name, total) if own else []
+    obstacle = None
+    if len(steps) < wanted:
+        obstacle = _no_trial(given, needed["training_gib"], free)
+        if obstacle is None:
+            start_trial(given, wanted, command_line, project)
+            source = trial_name(name)
+            steps = read_steps(data, source, total)
+    plan: dict[str, Any] = {
+        "run": name, "verdict": obstacle, "device": given.base_model.device, "free_gib": free, "memory": needed,
+        "measured": None, "whole_run": None, "disk": None,
+    }  # fmt: skip
+    if steps:
+        plan["measured"] = _measured(steps, source)
+        plan["whole_run"] = _whole_run(given, data, source, steps)
+        plan["disk"] = _disk(given, data, source, steps, plan["whole_run"]["evaluation_episodes"], needed)
+        plan["verdict"] = obstacle or _verdict(plan)
+    delete_trial(name, data)
+    return plan
+
+
+def _no_trial(given: Parameters, training_gib: float, free: float | None) -> str | None:
+    """Return in one sentence why the run cannot be tried here; None where it can."""
+    device, ranks = given.base_model.device, given.distributed.ranks or 1
+    if free is not None and training_gib > free:
+        return (
+            f"the run cannot fit: weights, gradients and optimizer state alone take {training_gib:.1f} GiB, but "
+            f"{free:.1f} GiB of {device} memory are free (train adapters with base_model.lora, or share the weights "
+            f"among processes with distributed.strategy=fsdp2 and distributed.ranks)"
+        )
+    if not given.plan.trial:
+        return "no trial was run, because plan.trial is false"
+    if device != "cpu" and free is None:
+        return f"no trial was run, because base_model.device is '{device}' and this machine has no GPU"
+    if ranks > 1:
+        last = unroll(given.coevolve, given.aggregate.schedule)[min(given.plan.trial_steps, given.coevolve.steps) - 1]
+        return (
+            f"no trial was run, because distributed.ranks is {ranks} and a trial is one process: start the run with "
+            f"its launcher and --to-outputs={last.namespace}.metrics, then plan again"
+        )
+    return None
+
+
+def _measured(steps: Sequence[Mapping[str, Any]], source: str) -> dict[str, Any]:
+    """Return the first step, the mean of the later ones, and the largest peak of memory by part."""
+    first, later = steps[0]["seconds"], [step["seconds"] for step in steps[1:]]
+    parts = [part for part in first if part != "total"]
+    peaks = dict.fromkeys(name for step in steps for name in step.get("memory", {}))
     return {
-        "run": run,
-        "model": {
-            "name": case.shape.name,
-            "source": case.shape.source,
-            "parameters": case.shape.parameters,
-            "trained": case.trainable,
-            "dtype": case.dtype,
-            "compute": case.compute_dtype,
-        },
-        "devices": {
-            "kind": case.device.kind,
-            "count": case.plan.devices.count,
-            "parallel": case.plan.parallel,
-            "engine": case.plan.engine,
-            "peak_tflops": peak / 1e12,
-            "bandwidth_gb_s": case.device.bandwidth,
-        },
-        "lengths": {
-            "source": case.lengths.source,
-            "turns": case.lengths.turns,
-            "tokens": case.lengths.tokens(case.lengths.turns),
-            "longest": case.longest,
-            "policy_share": case.policy_share,
-            "idle_share": case.lengths.idle_share,
-            "episodes_per_device": case.episodes,
-            "micro_batch_tokens": case.micro_tokens,
-        },
-        "memory": {
-            "available_gib": held.available / GIB,
-            "peak_gib": held.peak / GIB,
-            "fits": held.fits,
-            "moment": held.moment,
-            "largest": held.largest,
-            "gib": {
-                moment: {part: size / GIB for part, size in parts.items()} for moment, parts in held.moments.items()
-            },
-            "cache_at_max_length_gib": cache_at_most(case) / GIB,
-        },
-        "step": {
-            "seconds": estimated.parts,
-            "total": estimated.total,
-            "measured": measured,
-            "measured_total": None if recorded is None else recorded.seconds["total"],
-            "measured_steps": None if recorded is None else recorded.steps,
-            "sampled_tokens": estimated.sampled * case.ranks,
-            "trained_tokens": estimated.trained * case.ranks,
-            "training_tflop": estimated.flops * case.ranks / 1e12,
-            "share_of_peak": estimated.flops / training / peak if training else None,
-        },
-        "run_seconds": run_seconds(case, step),
-        "disk": {
-            "gb": {part: size / 1e9 for part, size in disk(case).items()},
-            "checkpoints": checkpoints(case),
-            "kept": len(kept(case)),
-        },
-        "ways": [] if held.fits else [_way(way) for way in ways_to_fit(case)],
-        "comparison": None if recorded is None else compare(case, recorded),
-        "notes": _notes(case, held),
-        "assumptions": {
-            "efficiency": case.plan.efficiency.model_dump(),
-            "lengths": {name: getattr(case.lengths, name) for name in type(case.plan.lengths).model_fields},
-        },
+        "run": source,
+        "steps": len(steps),
+        "first_step": {part: first[part] for part in [*parts, "total"]},
+        "later_steps": {part: fmean(step[part] for step in later) for part in [*parts, "total"]} if later else None,
+        "memory_gib": {name: max(step.get("memory", {}).get(name, 0.0) for step in steps) for name in peaks},
     }
 
 
-def _way(way: Way) -> dict[str, Any]:
+def _whole_run(given: Parameters, data: Path, source: str, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the seconds of the whole run by part."""
+    total, seconds = given.coevolve.steps, [step["seconds"] for step in steps]
+    later = seconds[1:] or seconds
+    of_steps = {
+        part: sum(step[part] for step in seconds) + (total - len(steps)) * fmean(step[part] for step in later)
+        for part in seconds[0]
+    }
+    panel = read_json(data / "02_intermediate" / source / "panel.json")
+    tasks = [panel["splits"][split][: given.evaluate.games] for split in evaluated_splits(panel, given.evaluate)]
+    episodes = 2 * len(given.evaluate.modes) * sum(map(len, tasks)) * given.evaluate.episodes_per_game
+    # Environments start in the first step, once.
+    environment = fmean(step["environment"] for step in later) * len(steps)
+    played = environment + sum(step["total"] - step["training"] - step["environment"] for step in seconds)
+    evaluation = episodes * played / sum(step["trajectories"] for step in steps)
+    reports = data / "08_reporting" / source
+    start = None  # the clock of a run with a name of its own includes evaluations
+    if source != given.run.name:
+        start = max(0.0, read_json(reports / CLOCK)["wall_seconds"] - sum(step["total"] for step in seconds))
+    summary = reports / "summary.json"
     return {
-        "values": {IN_THE_RUN.get(name, name): value for name, value in way.values.items()},
-        "peak_gib": way.peak / GIB,
-        "seconds": way.seconds,
-        "here": way.here,
-        "notes": [change.note for change in way.changes if change.note],
+        "steps": total,
+        "seconds": of_steps,
+        "evaluation_episodes": episodes,
+        "evaluation_seconds": evaluation,
+        "start_seconds": start,
+        "total_seconds": of_steps["total"] + evaluation + (start or 0.0),
+        "finished_seconds": read_json(summary)["wall_seconds"] if summary.exists() else None,
     }
 
 
-def _notes(case: Case, held: Memory) -> list[str]:
-    """What the figures do not say themselves."""
-    notes = []
-    if case.plan.parallel != "none":
-        file = {"ddp": "ddp", "fsdp": "fsdp2"}[case.plan.parallel]
-        notes.append(
-            f"{case.plan.devices.count} processes, one a device: accelerate launch --config_file "
-            f"conf/accelerate/{file}.yaml --num_processes {case.plan.devices.count} -m kedro run …"
-        )
-    device = case.device
-    if device.is_gpu and case.compute_dtype == "float32":
-        notes.append(
-            f"Matrix products are in float32, which this device does at {device.float32:g} of the "
-            f"{device.bfloat16:g} TFLOP/s that it reaches in bfloat16."
-        )
-    if case.dtype != "float32" and case.plan.lora_rank == 0:
-        notes.append(f"Weights and AdamW's memory are {case.dtype}: updates smaller than a 256th of a weight are lost.")
-    if case.plan.engine == "vllm":
-        beside = sum(vllm.engine_in_training(case).values())
-        notes += vllm.complaints(case, sum(held.moments["training"].values()) - beside)
-    if case.plan.engine == "vllm_server":
-        notes.append(
-            "The server's memory is not counted, and its seconds are those that it would take on these devices: what "
-            "it has is not known here."
-        )
-    reach = cache_at_most(case)
-    if case.plan.engine == "transformers" and reach > round(device.memory_gib * GIB):
-        notes.append(
-            f"The cache grows with the episodes: should all of them reach rollout.max_length "
-            f"({case.rollout.max_length} tokens) it would take {reach / GIB:.0f} GiB, and the run would die of it."
-        )
-    if device.is_gpu:
-        notes.append("Memory and estimated seconds of GPUs are computed; they have not been compared with a GPU yet.")
-    return notes
+def _disk(
+    given: Parameters,
+    data: Path,
+    source: str,
+    steps: Sequence[Mapping[str, Any]],
+    evaluated: int,
+    needed: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the disk space of the run at its fullest, in GB by part."""
+    models, total = data / "06_models" / source, given.coevolve.steps
+    written = [folder_after(models, after, total) for after in range(1, total + 1)]
+    measured = next((_size(folder) for folder in written if is_whole(folder)), None)
+    checkpoint = measured or needed["checkpoint_gib"] * GIB
+    between = kept = len(written_steps(given.coevolve)) - 2
+    config = given.checkpoints
+    if config.keep_last is not None:  # one more than stay: a checkpoint is deleted when the next has been written
+        others = (config.best is not None) + 2 * config.keep_cross_checkpoint
+        kept = min(between, config.keep_last + 1 + others)
+    trajectories = _size(data / "03_primary" / source)
+    tables = trajectories + _size(data / "04_feature" / source)
+    gb = {
+        "base policy": _size(models / "base") / GB,
+        "checkpoints": kept * checkpoint / GB,
+        "final policy": checkpoint / GB,
+        "trajectories and rewards": tables / len(steps) * total / GB,
+        "evaluation": trajectories / sum(step["trajectories"] for step in steps) * evaluated / GB,
+    }
+    return {
+        "gb": gb,
+        "checkpoint_gb": checkpoint / GB,
+        "checkpoints_written": between,
+        "checkpoints_kept": kept,
+        "free_gb": shutil.disk_usage(data).free / GB,
+    }
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _verdict(plan: Mapping[str, Any]) -> str:
+    """Return time, memory and disk in one sentence."""
+    peaks, disk, free = plan["measured"]["memory_gib"], sum(plan["disk"]["gb"].values()), plan["disk"]["free_gb"]
+    memory = max((peaks[name] for name in ("sampling", "training") if name in peaks), default=None)
+    short = f", of which only {free:.1f} GB are free" if disk > free else ""
+    return (
+        f"the run takes about {duration(plan['whole_run']['total_seconds'])}, {number(memory)} GiB of memory "
+        f"({plan['device']}) and {number(peaks.get('environments'))} GiB for its environments, and {disk:.2f} GB of "
+        f"disk{short}"
+    )
+
+
+def plan_markdown(plan: Mapping[str, Any]) -> str:
+    """Return plan.md."""
+    needed, verdict = plan["memory"], plan["verdict"]
+    free = "" if plan["free_gib"] is None else f" {plan['free_gib']:.1f} GiB ({plan['device']}) are free."
+    cached = f"{CACHE}: {needed['cached_episodes']} episodes of {needed['cached_tokens']} tokens (rollout.max_length)"
+    sections = [
+        f"# Plan of run `{plan['run']}`",
+        f"{verdict[0].upper()}{verdict[1:]}.",
+        *(_measured_sections(plan) if plan["measured"] else []),
+        "## Memory by the formula",
+        f"`{needed['model']}`: {needed['parameters']:,} parameters, {needed['trained']:,} of them trained, in "
+        f"{needed['dtype']}. Activations, logits and libraries come on top.{free}",
+        _sizes("GiB", {cached if part == CACHE else part: gib for part, gib in needed["gib"].items()}),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _measured_sections(plan: Mapping[str, Any]) -> list[str]:
+    measured, whole, disk = plan["measured"], plan["whole_run"], plan["disk"]
+    first, later, count = measured["first_step"], measured["later_steps"], measured["steps"]
+    rows = [
+        [
+            "steps together" if part == "total" else part,
+            number(first[part]),
+            number(later and later[part]),
+            duration(all_),
+        ]
+        for part, all_ in whole["seconds"].items()
+    ]
+    rows += [
+        [f"evaluation, {whole['evaluation_episodes']} episodes", NONE, NONE, duration(whole["evaluation_seconds"])],
+        ["start, games, base policy", NONE, NONE, duration(whole["start_seconds"])],
+        ["**whole run**", "", "", f"**{duration(whole['total_seconds'])}**"],
+    ]
+    if whole["finished_seconds"] is not None:
+        rows.append(["the finished run took", "", "", duration(whole["finished_seconds"])])
+    return [
+        f"Measured in {count} step{'s' * (count > 1)} of run `{measured['run']}`"
+        f"{'' if whole['start_seconds'] is not None else '; the time before the first step is not included'}.",
+        "## Time",
+        table(
+            [
+                "part",
+                "first step, s",
+                "second step, s" if count == 2 else "mean of later steps, s",
+                f"{whole['steps']} steps",
+            ],
+            rows,
+        ),
+        "## Peak memory, measured",
+        _sizes("GiB", {_PEAKS.get(name, name): gib for name, gib in measured["memory_gib"].items()}),
+        "## Disk",
+        _sizes("GB", {**disk["gb"], "**together**": sum(disk["gb"].values())}),
+        f"A checkpoint takes {disk['checkpoint_gb']:.3f} GB; {disk['checkpoints_written']} are written between base "
+        f"and final policy, and at most {disk['checkpoints_kept']} exist at once (checkpoints.keep_last). "
+        f"{disk['free_gb']:.1f} GB are free.",
+    ]
+
+
+def _sizes(unit: str, parts: Mapping[str, float]) -> str:
+    return table(["part", unit], [[part, f"{size:.3f}"] for part, size in parts.items()])

@@ -1,4 +1,4 @@
-"""Plan: what a run will need, before it is started."""
+"""Plan: memory, time and disk of a run, before it is started."""
 
 from sg_pipeline.pipelines.plan.pipeline import create_pipeline
 

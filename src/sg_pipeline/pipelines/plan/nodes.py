@@ -1,4 +1,4 @@
-"""Nodes of the plan pipeline."""
+"""Node of the plan pipeline."""
 
 import logging
 from collections.abc import Callable
@@ -6,35 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline.config.tree import Parameters
+from sg_pipeline.runs.command_line import CommandLine
 
 logger = logging.getLogger(__name__)
 
 
-def make_planner(given: Parameters) -> Callable[..., dict[str, Any]]:
+def make_planner(given: Parameters) -> Callable[..., tuple[dict[str, Any], str]]:
     """Return the node function that plans the run with the parameters `given`."""
 
-    def plan_run(project: Path, data: Path) -> dict[str, Any]:
-        """Say what the run needs, and print it.
+    def plan_run(command_line: CommandLine, project: Path, data: Path) -> tuple[dict[str, Any], str]:
+        """Measure the first steps of the run, unless it has steps already, and extrapolate.
 
         Args:
-            project: the project's folder.
-            data: the data folder, where the run may have steps already.
+            command_line: of the plan; a trial is started with its `--env` and `--params`.
+            project, data: the project's folder and its data folder.
 
         Returns:
-            The plan, see `planning.plan.build_plan`.
+            (plan.json, see `planning.plan.plan_run`; plan.md).
         """
-        from sg_pipeline.planning.document import log_table
-        from sg_pipeline.planning.inputs import plan_of
+        from sg_pipeline.planning import plan as planning
 
-        plan = plan_of(given, project, data)
-        logger.info("%s", log_table(plan))
-        return plan
+        plan = planning.plan_run(given, command_line, project, data)
+        text = planning.plan_markdown(plan)
+        logger.info("%s", text.rstrip())
+        return plan, text
 
     return plan_run
-
-
-def write_plan(plan: dict[str, Any]) -> str:
-    """Write the plan in Markdown."""
-    from sg_pipeline.planning.document import plan_markdown
-
-    return plan_markdown(plan)

@@ -1,4 +1,4 @@
-"""One node: a finished run's policy goes to the Hub."""
+"""One node: upload a finished run's policy to the Hub."""
 
 from kedro.pipeline import Node, Pipeline
 

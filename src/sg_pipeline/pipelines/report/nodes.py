@@ -102,17 +102,24 @@ def write_cards(
         README.md of the final policy.
     """
     from sg_pipeline.agents.prompts import load_prompts
-    from sg_pipeline.policies.checkpoint import is_whole
+    from sg_pipeline.files import atomic_write
+    from sg_pipeline.policies.checkpoint import CARD, is_whole
     from sg_pipeline.policies.retention import read_best
-    from sg_pipeline.publishing.card import is_adapter, model_card, write_card
+    from sg_pipeline.reporting.model_card import model_card
 
     prompts = load_prompts(rollout.prompts, load_benchmark(environment.name).name)
     system = prompts.guided if rollout.guidance else prompts.plain
+
+    def card(folder: Path, best: dict[str, Any] | None = None) -> str:
+        adapter = (folder / "adapter_config.json").is_file()
+        return model_card(summary, identity, system, adapter=adapter, best=best)
+
     best = read_best(policies)
-    apart = best is not None and best["folder"] != "final" and world().first  # one process writes
-    if best is not None and apart and is_whole(folder := policies / best["folder"]):
-        write_card(folder, model_card(summary, identity, system, adapter=is_adapter(folder), best=best))
-    return model_card(summary, identity, system, adapter=is_adapter(policies / "final"))
+    if best is not None and best["folder"] != "final" and is_whole(policies / best["folder"]) and world().first:
+        folder = policies / best["folder"]
+        with atomic_write(folder / CARD) as temporary:
+            temporary.write_text(card(folder, best), encoding="utf-8")
+    return card(policies / "final")
 
 
 def write_page(run: RunConfig, aggregate: RewardConfig, summary: dict[str, Any], curve: bytes, **tables: Any) -> str:

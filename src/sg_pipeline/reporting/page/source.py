@@ -64,12 +64,12 @@ class ViewerSource:
         phase: of the trust schedule, e.g. "phase_1_warmup"; None for evaluations.
         step: number of steps for which the playing policy had been trained.
         trust: lambda(u) of the step; None for evaluations.
+        values: reward of each polarity.
         table: trajectories (`trajectories.schema.RolloutTable`), at least `TABLE_COLUMNS`; may include rows in
             quarantine.
         rewards: one row per trajectory with `group`, `item`, `r_total`, `advantage` (`rewards.aggregate`), or None.
             A trajectory without a row was not used for training.
         gaps: |trainer - sampler| log-probability where it was measured: `group`, `item`, `turn`, `gap_max`; or None.
-        values: reward of each polarity.
     """
 
     method: str
@@ -79,10 +79,10 @@ class ViewerSource:
     phase: str | None
     step: int
     trust: float | None
+    values: PolarityValues
     table: pl.DataFrame
     rewards: pl.DataFrame | None = None
     gaps: pl.DataFrame | None = None
-    values: PolarityValues = field(default_factory=lambda: PolarityValues())
 
     @property
     def trained(self) -> bool:

@@ -1,0 +1,111 @@
+"""The first steps of a run, played and trained in a process and under a name of their own, to be measured.
+
+A trial starts with the command line of the plan, so it is the run itself but for its name and one checkpoint that it
+writes at its end. Schedules keep the length of the whole run. Its outputs are in data/*/trial/NAME: a trial that failed
+or was killed stays there with its log and is resumed by the next plan; after a plan it is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sg_pipeline.config.run import CoevolveConfig, step_number
+from sg_pipeline.config.tree import Parameters
+from sg_pipeline.errors import DataError
+from sg_pipeline.files import remove
+from sg_pipeline.runs.child import run_child
+from sg_pipeline.runs.command_line import CommandLine
+from sg_pipeline.runs.outputs import LOG
+from sg_pipeline.runs.steps import unroll
+
+logger = logging.getLogger(__name__)
+
+# A trial decides these itself.
+_DECIDED = ("run.name", "run.share", "run.when_changed", "coevolve.checkpoint_every", "plan.")
+
+
+def trial_name(run: str) -> str:
+    """Return the `run.name` of the trial of a run."""
+    return f"trial/{run.replace('/', '-')}"
+
+
+def start_trial(given: Parameters, steps: int, command_line: CommandLine, project: Path) -> None:
+    """Run the first `steps` steps of the run `given`.
+
+    Args:
+        given: parameters of the run.
+        steps: at most those of the run.
+        command_line: of the plan; its `--env` and `--params` are passed on.
+        project: the project's folder.
+
+    Raises:
+        RunFailedError: the trial failed; has its last sentence.
+    """
+    name = trial_name(given.run.name)
+    log = project / "data" / "08_reporting" / name / LOG
+    passed_on = {key: value for key, value in command_line.parameters.items() if not key.startswith(_DECIDED)}
+    own = {
+        "run.name": name,
+        "run.share": False,  # steps taken over from another run would not be measured
+        "run.when_changed": "start_over",  # what an earlier trial with other parameters has left
+        "coevolve.checkpoint_every": steps,
+    }
+    length = CoevolveConfig(steps=given.coevolve.steps, checkpoint_every=steps)
+    last = unroll(length, given.aggregate.schedule)[steps - 1]
+    logger.info("trial: the first %d steps of run '%s'; its log is %s", steps, given.run.name, log)
+    run_child(
+        "coevolve", {**passed_on, **own}, command_line=command_line, project=project, log=log,
+        options=[f"--to-outputs={last.policy_out}"],
+    )  # fmt: skip
+
+
+def delete_trial(run: str, data: Path) -> None:
+    """Delete what the trial of a run has left in the data folder."""
+    for folder in data.glob(f"*/{trial_name(run)}"):
+        remove(folder)
+        with suppress(OSError):  # other trials
+            folder.parent.rmdir()
+
+
+def read_steps(data: Path, run: str, total: int) -> list[Mapping[str, Any]]:
+    """Return the metrics of a run's recorded steps, from the first on without a gap.
+
+    Args:
+        data: the data folder.
+        run: its name.
+        total: steps of the whole run, which decide the names of the files.
+
+    Raises:
+        DataError: a file does not hold the metrics of a step.
+    """
+    steps: list[Mapping[str, Any]] = []
+    for index in range(total):
+        path = data / "08_reporting" / run / "steps" / f"step_{step_number(index, total)}.json"
+        if not path.exists():
+            break
+        step = read_json(path)
+        try:
+            _ = float(step["seconds"]["total"]), int(step["trajectories"]), dict(step.get("memory", {}))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} does not hold the metrics of a step ({type(error).__name__}: {error}); delete it"
+            ) from error
+        steps.append(step)
+    return steps
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({type(error).__name__}: {error}); delete it and plan again") from error

@@ -1,1 +1,0 @@
-"""What is shown of a policy to others: its model card, and the upload to the Hugging Face Hub."""
