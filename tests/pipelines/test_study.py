@@ -19,7 +19,7 @@ def shared(tmp_path_factory, base_policy) -> ProjectCopy:
     return project
 
 
-def test_a_method_lies_over_the_environment_and_below_the_command_line(shared) -> None:
+def test_method_overrides_the_environment_and_not_the_command_line(shared) -> None:
     parameters = shared.json("08", "steered", "run.json")["parameters"]
     assert parameters["aggregate.schedule.kind"] == "off"  # the method's, over conf/base
     assert parameters["rollout.group_size"] == 4  # the command line's
@@ -28,7 +28,7 @@ def test_a_method_lies_over_the_environment_and_below_the_command_line(shared) -
     assert "there is no method 'grop'; did you mean grpo? There are" in told
 
 
-def test_a_run_of_a_method_is_named_after_it(shared) -> None:
+def test_run_of_a_method_is_named_after_it(shared) -> None:
     given = "run.method=entry_15,run.seed=3,tasks.limit=4,tasks.compile_workers=1"
     result = shared.kedro("run", "--env=smoke", "--pipeline=tasks", f"--params={given}")
     assert result.exit_code == 0, result.output
@@ -36,7 +36,7 @@ def test_a_run_of_a_method_is_named_after_it(shared) -> None:
     assert (shared.data("02", "entry_15-seed3") / "panel.json").is_file()
 
 
-def test_shared_steps_are_those_that_the_run_would_have_made(shared) -> None:
+def test_shared_steps_equal_those_that_the_run_would_make(shared) -> None:
     trusting = {"run.method": "no_annealing", "coevolve.checkpoint_every": 1, **LONG}
     shared.run("coevolve", "group/sharing", {**trusting, "run.share": "true"}, "--only-missing-outputs")
     shared.run("coevolve", "alone", trusting)
@@ -58,7 +58,7 @@ def test_shared_steps_are_those_that_the_run_would_have_made(shared) -> None:
         assert mine == theirs
 
 
-def test_nothing_is_shared_between_runs_that_differ_in_more_than_trust(shared) -> None:
+def test_runs_that_differ_in_more_than_trust_share_nothing(shared) -> None:
     given = {"run.method": "grpo_sg_gr", "train.learning_rate": 2e-3, "run.share": "true"}
     shared.run("coevolve", "other_rate", given, "--only-missing-outputs")
     metrics = [shared.json("08", run, "steps/step_000.json") for run in ("steered", "other_rate")]
@@ -69,7 +69,7 @@ def test_nothing_is_shared_between_runs_that_differ_in_more_than_trust(shared) -
     )
 
 
-def test_a_changed_run_starts_over_where_that_is_asked_for(shared) -> None:
+def test_changed_run_starts_over_only_when_asked(shared) -> None:
     first = {"run.method": "immediate", "coevolve.steps": 2, **TRUSTED}  # with trust, so that every step has a gradient
     shared.run("coevolve", "again", first)
     weights = shared.weights("again")
@@ -111,7 +111,7 @@ def little(tmp_path_factory, base_policy) -> ProjectCopy:
     return project
 
 
-def test_one_command_makes_runs_guide_cross_checkpoints_and_the_comparison(little) -> None:
+def test_study_makes_runs_guide_cross_checkpoints_and_comparison(little) -> None:
     runs = [f"study/{method}-seed1" for method in ("grpo_sg", "grpo_sg_gr", "offline_sg")]
     for run in runs:
         assert little.json("08", run, "summary.json")["steps"] == 4
@@ -141,7 +141,7 @@ def test_one_command_makes_runs_guide_cross_checkpoints_and_the_comparison(littl
     assert "DecompressionStream" in page
 
 
-def test_a_study_that_is_complete_runs_nothing_and_one_that_lost_a_run_makes_that(little) -> None:
+def test_study_again_makes_only_missing_runs(little) -> None:
     arguments = little.arguments("study", "unused", GIVEN)
     logs = [little.data("08", f"study/{method}-seed1") / "log.txt" for method in ("grpo_sg", "offline_sg")]
     before = [path.read_text() for path in logs]
@@ -161,7 +161,7 @@ def test_a_study_that_is_complete_runs_nothing_and_one_that_lost_a_run_makes_tha
     assert new["final"] == old["final"]
 
 
-def test_a_run_that_fails_is_told_with_its_own_sentence(little) -> None:
+def test_failed_run_is_reported_with_its_own_error(little) -> None:
     lost = little.data("08", "study/grpo_sg-seed1") / "summary.json"
     content = lost.read_bytes()
     lost.unlink()
@@ -172,12 +172,12 @@ def test_a_run_that_fails_is_told_with_its_own_sentence(little) -> None:
     lost.write_bytes(content)
 
 
-def test_a_name_that_holds_other_runs_is_none_of_a_run(little) -> None:
+def test_name_of_a_study_cannot_be_a_run(little) -> None:
     assert "data/*/study holds the runs of a study: choose another name" in little.refuse("tasks", "study")
     assert "data/*/games is a folder of the project's own" in little.refuse("tasks", "games")
 
 
-def test_only_what_makes_a_run_again_may_delete_it(shared) -> None:
+def test_pipeline_that_cannot_remake_a_run_does_not_delete_it(shared) -> None:
     weights = shared.weights("steered")
     given = {"run.method": "grpo_sg", "train.learning_rate": 3e-3, "run.when_changed": "start_over"}
     told = shared.refuse("evaluate", "steered", {**given, "coevolve.checkpoint_every": 1}, "--only-missing-outputs")
@@ -185,7 +185,7 @@ def test_only_what_makes_a_run_again_may_delete_it(shared) -> None:
     assert shared.weights("steered") == weights
 
 
-def test_a_table_of_other_checkpoints_is_made_again(little) -> None:
+def test_cross_checkpoint_table_is_made_again_with_other_settings(little) -> None:
     table = little.data("08", "study/grpo_sg_gr-seed1") / "cross_checkpoint.json"
     content = table.read_bytes()
     given = {**GIVEN, "run.method": "grpo_sg_gr", "run.seed": 1}
@@ -197,7 +197,7 @@ def test_a_table_of_other_checkpoints_is_made_again(little) -> None:
     table.write_bytes(content)
 
 
-def test_a_guide_is_distilled_again_when_its_teacher_has_changed(little) -> None:
+def test_distillation_from_a_changed_teacher_is_refused(little) -> None:
     arguments = {**GIVEN, "distill.source": "study/grpo_sg_gr-seed1", "run.seed": 1}
     little.run("distill", "study/distilled", arguments, "--only-missing-outputs")
     lesson = little.data("03", "study/grpo_sg_gr-seed1") / "step_003" / "trajectories.parquet"

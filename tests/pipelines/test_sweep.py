@@ -43,7 +43,7 @@ def swept(tmp_path_factory, base_policy) -> ProjectCopy:
     return project
 
 
-def test_the_trial_of_a_killed_worker_is_taken_over_with_its_number_and_checkpoint(swept) -> None:
+def test_trial_of_a_killed_worker_is_taken_over_with_number_and_checkpoint(swept) -> None:
     found = swept.json("08", "smoke-sweep", "sweep.json")
     trials = found["search"]["trials"]
     assert [trial["number"] for trial in trials] == [0, 1, 2]
@@ -66,7 +66,7 @@ def test_steps_before_the_schedules_part_are_made_once(swept) -> None:
     assert first == second
 
 
-def test_a_trial_never_plays_the_evaluation_panel(swept) -> None:
+def test_trial_never_plays_the_evaluation_panel(swept) -> None:
     assert not list(swept.data("07", "smoke-sweep/trial-0001").glob("*"))
     panel = swept.json("02", "smoke-sweep/trial-0001", "validation_panel.json")
     score = swept.json("08", "smoke-sweep/trial-0001", "validation/after_001.json")
@@ -74,7 +74,7 @@ def test_a_trial_never_plays_the_evaluation_panel(swept) -> None:
     assert score["games"] == 2
 
 
-def test_the_winner_is_run_again_beside_the_preset_and_left_as_a_method(swept) -> None:
+def test_winner_is_confirmed_and_written_as_a_method(swept) -> None:
     found = swept.json("08", "smoke-sweep", "sweep.json")
     assert len(found["confirmation"]["contenders"]) == 2
     assert found["verdict"] in (swept.data("08", "smoke-sweep") / "sweep.md").read_text()
@@ -83,7 +83,7 @@ def test_the_winner_is_run_again_beside_the_preset_and_left_as_a_method(swept) -
     assert (swept.data("08", "smoke-sweep") / "figures/history.png").exists()
 
 
-def test_a_sweep_with_other_settings_is_refused_before_anything_runs(swept) -> None:
+def test_sweep_with_other_settings_is_refused_before_anything_runs(swept) -> None:
     told = swept.refuse("sweep", "unused", {**GIVEN, "train.learning_rate": 2e-3})
     assert "the sweep 'smoke-sweep' was begun with other settings (train.learning_rate was 0.001, is 0.002)" in told
     told = swept.refuse("sweep", "unused", {**GIVEN, "sweep.storage": "sqlite:////nowhere/at/all.db"})
@@ -94,6 +94,6 @@ def test_a_sweep_with_other_settings_is_refused_before_anything_runs(swept) -> N
     assert "sweep.confirm_seeds has 1, which is the seed of the search" in told
 
 
-def test_validation_games_that_the_run_itself_plays_are_refused(swept) -> None:
+def test_validation_games_of_the_runs_own_panel_are_refused(swept) -> None:
     told = swept.refuse("validation", "mixed", {"validation.panel": "small"})
     assert "are also games of" in told

@@ -5,14 +5,14 @@ from sg_pipeline.study.comparison import group_runs, guidance_at_inference, pair
 from sg_pipeline.study.statistics import BETTER, NOISE
 
 
-def test_methods_in_the_order_of_their_titles():
+def test_group_runs_orders_methods_as_their_titles():
     study = group_runs([*records({"own": 20}), *records({"grpo_sg": 20, "grpo": 20})], TITLES)
     assert list(study.runs) == ["grpo", "grpo_sg", "own"]
     assert [run.seed for run in study.runs["own"]] == [0, 1, 2]
     assert study.titles["own"] == "own"
 
 
-def test_scores_in_both_modes_with_the_gain():
+def test_scores_cover_both_modes_and_the_gain():
     found = scores(group_runs([record("grpo_sg", seed, 28 + seed, base=16) for seed in range(3)], TITLES))
     entry = found["grpo_sg"]["with_guidance"]["valid_seen"]
     assert entry["final"]["mean"]["value"] == pytest.approx(29 / GAMES)
@@ -23,7 +23,7 @@ def test_scores_in_both_modes_with_the_gain():
     assert set(found["base"]["without_guidance"]["valid_unseen"]) == {"base"}
 
 
-def test_planned_pairs_are_paired_by_seed_and_game():
+def test_pairs_are_paired_by_seed_and_game():
     found = pairs(group_runs(records({"grpo": 16, "grpo_sg": 30, "grpo_sg_gr": 31}), TITLES))
     rows = {(row["left"], row["right"], row["split"]): row for row in found["rows"]}
     assert found["looked_at"] == len(rows) == 6
@@ -37,19 +37,19 @@ def test_planned_pairs_are_paired_by_seed_and_game():
     assert rows["grpo_sg_gr", "grpo_sg", "valid_seen"]["verdict"] == NOISE
 
 
-def test_only_common_seeds_are_compared():
+def test_pairs_compare_only_common_seeds():
     study = group_runs([record("grpo", 0, 16, guided=False), *records({"grpo_sg": 30})], TITLES)
     assert {row["seeds"] for row in pairs(study)["rows"]} == {1}
     apart = group_runs([record("grpo", 7, 16, guided=False), *records({"grpo_sg": 30})], TITLES)
     assert pairs(apart) == {"looked_at": 0, "rows": []}
 
 
-def test_a_method_that_nobody_planned_is_compared_with_the_first():
+def test_pairs_compare_an_unplanned_method_with_the_first():
     found = pairs(group_runs(records({"own": 20, "grpo": 20}), TITLES))
     assert {(row["left"], row["right"]) for row in found["rows"]} == {("own", "grpo")}
 
 
-def test_each_method_in_the_mode_that_it_trains():
+def test_pairs_compare_each_method_in_the_mode_that_it_trains():
     plain = [
         record("grpo", seed, 40, guided=False, final=record("x", seed, 40).final | {
             "without_guidance": record("x", seed, 10).final["with_guidance"]})

@@ -45,7 +45,7 @@ def test_intervals_cover_other_seeds_and_other_games(spread):
     assert seeds_only <= 98, "percentiles of three seeds should be seen to be too narrow"
 
 
-def test_equal_methods_are_rarely_told_apart_and_unequal_ones_are():
+def test_verdicts_on_equal_methods_are_noise_and_on_unequal_ones_are_not():
     alarms, found = 0, 0
     for number in range(STUDIES):
         chance = np.random.default_rng(number)

@@ -11,7 +11,7 @@ def played(wins: set[int], games: range = range(12)) -> dict[str, tuple[int, int
     return {f"g{i}": (int(i in wins), 1) for i in games}
 
 
-def test_seeds_and_games_are_aligned_whatever_their_order():
+def test_build_outcomes_aligns_seeds_and_games_in_any_order():
     backwards = dict(reversed(played({1, 3}).items()))
     found = build_outcomes({2: played({0}), 1: backwards}, TYPES, "x")
     assert found.seeds == (1, 2)
@@ -22,12 +22,12 @@ def test_seeds_and_games_are_aligned_whatever_their_order():
     assert found.shares.tolist() == [0.5, 0.5]
 
 
-def test_several_episodes_of_a_game_are_a_share():
+def test_build_outcomes_averages_episodes_of_a_game():
     found = build_outcomes({0: {**played(set()), "g0": (2, 4)}}, TYPES, "x")
     assert found.rates[0, 0] == 0.5
 
 
-def test_resampled_scores_by_hand():
+def test_scores_of_resamples_by_hand():
     found = build_outcomes({0: played({0, 2}), 1: played({1})}, TYPES, "x")
     counts = np.zeros((1, 12))
     counts[0, [found.games.index("g0"), found.games.index("g1")]] = 6  # nothing but these two
@@ -44,7 +44,7 @@ def test_rare_task_types_are_one_stratum():
     ] * 2
 
 
-def test_pairing_takes_what_is_common():
+def test_pair_keeps_common_seeds_and_games():
     left = build_outcomes({0: played({0}), 1: played({1})}, TYPES, "x")
     right = build_outcomes({1: played({1, 2}, range(10)), 5: played(set(), range(10))}, TYPES, "y")
     one, other = pair(left, right)
@@ -56,7 +56,7 @@ def test_pairing_takes_what_is_common():
     assert pair(left, build_outcomes({7: played(set())}, TYPES, "z")) is None
 
 
-def test_other_games_and_unknown_games_are_errors():
+def test_build_outcomes_of_other_or_unknown_games_raises():
     with pytest.raises(DataError, match=r"x: seed 1 was evaluated on 10 games and seed 0 on 12, and not on the same"):
         build_outcomes({0: played(set()), 1: played(set(), range(10))}, TYPES, "x")
     with pytest.raises(DataError, match="the panel does not name the task type of game g0"):

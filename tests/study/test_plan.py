@@ -57,9 +57,12 @@ def test_plan_runs_puts_the_donor_of_shared_steps_first(study, methods) -> None:
     ("changes", "told"),
     [
         ({"guide": None}, "study.guide must name"),
-        ({"guide": GuideConfig(method="dapo_x")}, "method 'dapo_x' with seed 0, which is no run of this study"),
-        ({"guide": GuideConfig(seed=9)}, "seed 9, which is no run of this study"),
-        ({"guide": GuideConfig(method="offline_sg")}, "method 'offline_sg'"),
+        (
+            {"guide": GuideConfig(method="offline_sg", seed=0)},
+            "'offline_sg' with seed 0, which is no run of this study",
+        ),
+        ({"guide": GuideConfig(method="grpo_sg", seed=9)}, "seed 9, which is no run of this study"),
+        ({"offline": ("grpo",), "cross_checkpoint": ()}, "both name 'grpo'"),
         ({"methods": ("grpo", "offline_sg"), "offline": (), "cross_checkpoint": ()}, "belongs to study.offline"),
         (
             {"offline": ("grpo",), "methods": ("grpo_sg",), "cross_checkpoint": ()},

@@ -17,7 +17,6 @@ from sg_pipeline.study.statistics import (
     holm,
     interquartile_mean,
     iqm,
-    mean_statistic,
     mean_success,
     probability_of_improvement,
     verdict,
@@ -36,7 +35,7 @@ def random_outcomes(seed: int, seeds: int = 3, games: int = 60, rate: float = 0.
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_interquartile_mean_is_the_trimmed_mean(values):
+def test_iqm_is_the_trimmed_mean(values):
     assert iqm(np.array(values)) == pytest.approx(trim_mean(values, 0.25))
 
 
@@ -92,15 +91,6 @@ def test_undefined_figures_are_none_in_json():
     figure = estimates(lambda picks, counts: np.full((len(picks), 1), np.nan), found, stream(0))[0]
     assert figure.as_json()["value"] is None
     assert figure.as_json()["ci95"] is None
-
-
-def test_several_figures_at_once_are_those_of_each():
-    found = random_outcomes(4)
-    mean = mean_statistic(found)
-    both = estimates(lambda p, c: np.stack([mean(p, c), 2 * mean(p, c)], axis=1), found, stream(0, "x"))
-    assert both[0].value == pytest.approx(mean_success(found, stream(0, "x")).value)
-    assert both[0].low == pytest.approx(mean_success(found, stream(0, "x")).low)
-    assert both[1].high == pytest.approx(2 * both[0].high)
 
 
 def test_probability_of_improvement_by_hand():

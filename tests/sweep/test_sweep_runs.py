@@ -40,7 +40,7 @@ def started(monkeypatch, tmp_path):
     return calls
 
 
-def test_a_segment_ends_with_its_validation_and_is_run_once(started, tmp_path) -> None:
+def test_validate_runs_a_segment_once(started, tmp_path) -> None:
     given = {"train.beta": 0.0, "run.name": "mine", "sweep.steps": 20, "aggregate.schedule.peak": 0.3}
     runner = Runner(CommandLine(env="smoke", parameters=given), tmp_path, load())
     run = make_run("sweep/trial-0000", OFF, seed=0, steps=20, validate_every=5)
@@ -54,7 +54,7 @@ def test_a_segment_ends_with_its_validation_and_is_run_once(started, tmp_path) -
     }  # fmt: skip
 
 
-def test_a_run_is_finished_when_its_files_are_there_and_its_own(started, tmp_path) -> None:
+def test_is_finished_needs_the_files_and_the_same_parameters(started, tmp_path) -> None:
     given = load()
     runner = Runner(CommandLine(), tmp_path, given)
     run = make_run("sweep/off-seed1", OFF, seed=1, steps=20, validate_every=5)
@@ -68,7 +68,7 @@ def test_a_run_is_finished_when_its_files_are_there_and_its_own(started, tmp_pat
     assert not runner.is_finished(run)
 
 
-def test_what_another_sweep_has_left_under_the_name_is_not_taken_for_ones_own(started, tmp_path) -> None:
+def test_validate_does_not_take_the_outputs_of_another_sweep(started, tmp_path) -> None:
     runner = Runner(CommandLine(), tmp_path, load())
     own, other = (
         make_run("sweep/trial-0003", {**OFF, **more}, seed=0, steps=20, validate_every=5)
@@ -79,7 +79,7 @@ def test_what_another_sweep_has_left_under_the_name_is_not_taken_for_ones_own(st
     assert len(started) == 2
 
 
-def test_steps_that_were_taken_over_are_counted_with_the_seconds_they_saved(tmp_path) -> None:
+def test_work_of_counts_shared_steps_and_saved_seconds(tmp_path) -> None:
     reports = tmp_path / "08_reporting" / "sweep/trial-0003"
     (reports / "steps").mkdir(parents=True)
     for step in range(8):

@@ -24,7 +24,7 @@ points = st.fixed_dictionaries(
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(points, st.integers(1, 200))
-def test_borders_are_ordered_by_construction(point, steps) -> None:
+def test_schedule_at_any_point_has_ordered_borders(point, steps) -> None:
     schedule = schedule_at(point)  # the schedule itself refuses borders out of order
     trusts = [schedule.trust(step, steps) for step in range(steps)]
     assert all(0 <= trust <= schedule.peak + 1e-9 for trust in trusts)
@@ -34,7 +34,7 @@ def test_borders_are_ordered_by_construction(point, steps) -> None:
 
 @pytest.mark.parametrize("preset", ["paper", "constant", "off"])
 @pytest.mark.parametrize("steps", [40, 80])
-def test_a_preset_lies_in_the_default_space(preset, steps) -> None:
+def test_preset_point_in_the_default_space_is_the_preset(preset, steps) -> None:
     parameters = load()
     point = preset_point(parameters.sweep.space, preset, parameters)
     assert point is not None
@@ -45,12 +45,12 @@ def test_a_preset_lies_in_the_default_space(preset, steps) -> None:
     )
 
 
-def test_a_preset_outside_of_the_space_is_known_as_such() -> None:
+def test_preset_point_outside_of_the_space_is_none() -> None:
     parameters = load(space={"peak": {"low": 0.2, "high": 0.8}})
     assert all(preset_point(parameters.sweep.space, preset, parameters) is None for preset in PRESETS)
 
 
-def test_a_point_sets_only_what_the_space_has() -> None:
+def test_point_parameters_set_only_the_dimensions_of_the_space() -> None:
     point = {"activation": 0.25, "ramp": 0.5, "annealing": 0.0, "peak": 0.5, "shape": "cosine"}
     assert point_parameters(point) == {
         "aggregate.schedule.kind": "trapezoid",
@@ -94,7 +94,7 @@ def test_cosine_ramps_are_softer_and_trust_as_much() -> None:
         ({"n_trials": 0}, "sweep.n_trials"),
     ],
 )
-def test_a_space_that_is_none_is_told(sweep, told) -> None:
+def test_invalid_space_raises(sweep, told) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load(**sweep)
     assert told in str(refused.value)
@@ -107,7 +107,7 @@ def test_a_space_that_is_none_is_told(sweep, told) -> None:
         ({"space": {"group_size": [2, 8]}}, "sweep.space.group_size has 2, which makes 16 trajectories a step"),
     ],
 )
-def test_a_sweep_whose_trials_could_not_run_is_told(sweep, told) -> None:
+def test_check_sweep_of_impossible_trials_raises(sweep, told) -> None:
     parameters = load(**sweep)
     with pytest.raises(ConfigurationError) as refused:
         check_sweep(parameters.sweep, parameters)

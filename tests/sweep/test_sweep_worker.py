@@ -30,7 +30,7 @@ def test_presets_come_first_and_are_never_pruned(bench) -> None:
     assert trials[0].user_attrs["parameters"] == {"aggregate.schedule.kind": "off"}
 
 
-def test_a_hopeless_trial_is_pruned_but_not_before_its_schedule_has_begun(bench) -> None:
+def test_hopeless_trial_is_pruned_after_its_schedule_has_begun(bench) -> None:
     space = {"activation": {"low": 0.3, "high": 0.9}, "ramp": 0.0, "annealing": 0.0, "peak": 1.0, "shape": "linear"}
     given = load(startup=3, n_trials=8, space=space)
     good = {"off", "constant", "paper"}
@@ -51,7 +51,7 @@ def test_a_hopeless_trial_is_pruned_but_not_before_its_schedule_has_begun(bench)
         assert began < trial.last_step <= began + 10
 
 
-def test_the_same_seed_draws_the_same_sweep_whether_interrupted_or_not(bench, tmp_path) -> None:
+def test_killed_and_continued_search_draws_the_same_sweep(bench, tmp_path) -> None:
     given = load()
     bench.search(given)
     whole = [trial.user_attrs["parameters"] for trial in bench.trials(given)]
@@ -85,7 +85,7 @@ def test_hyperband_prunes_too(bench) -> None:
     assert all(trial.last_step < 40 for trial in trials if trial.state == TrialState.PRUNED)
 
 
-def test_starting_again_adds_up_to_the_new_number(bench) -> None:
+def test_search_again_adds_trials_up_to_the_new_number(bench) -> None:
     bench.search(load(n_trials=4))
     assert len(bench.trials(load())) == 4
     assert not bench.search(load(n_trials=4)).played
@@ -94,7 +94,7 @@ def test_starting_again_adds_up_to_the_new_number(bench) -> None:
     assert len(bench.trials(load())) == 6
 
 
-def test_a_trial_of_a_living_worker_is_left_alone_and_one_of_a_dead_worker_is_taken_over(bench) -> None:
+def test_trial_is_taken_over_only_from_a_dead_worker(bench) -> None:
     given = load(n_trials=3)
     dead = bench.worker(given, PlayedRunner(bench.data))
     trial = dead._new()
@@ -111,7 +111,7 @@ def test_a_trial_of_a_living_worker_is_left_alone_and_one_of_a_dead_worker_is_ta
     assert taken.user_attrs["preset"] == "off"
 
 
-def test_a_trial_that_lies_in_another_folder_is_not_taken_over(bench) -> None:
+def test_trial_of_another_data_folder_is_not_taken_over(bench) -> None:
     given = load(n_trials=3)
     worker = bench.worker(given, PlayedRunner(bench.data))
     trial = worker._new()
@@ -122,7 +122,7 @@ def test_a_trial_that_lies_in_another_folder_is_not_taken_over(bench) -> None:
     assert {name for name, _ in runner.played} == {"sweep/trial-0001", "sweep/trial-0002"}
 
 
-def test_failing_trials_are_kept_with_their_reason_and_three_in_a_row_stop_the_worker(bench) -> None:
+def test_three_failed_trials_in_a_row_stop_the_worker(bench) -> None:
     given = load(n_trials=8)
 
     def failing(parameters, after):
@@ -136,7 +136,7 @@ def test_failing_trials_are_kept_with_their_reason_and_three_in_a_row_stop_the_w
     assert bench.trials(given)[5].user_attrs["failure"] == "run 'x' failed: loss is not finite"
 
 
-def test_no_trial_begins_after_the_time_is_up(bench) -> None:
+def test_no_trial_begins_after_the_timeout(bench) -> None:
     assert not bench.search(load(timeout=1e-9)).played
 
 
@@ -155,7 +155,7 @@ def test_two_objectives_make_a_front(bench, second) -> None:
         assert other == pytest.approx(success + 0.1 if second == "calibration" else reached)
 
 
-def test_a_space_without_the_presets_is_searched_beside_them(bench) -> None:
+def test_presets_outside_of_the_space_are_tried_and_tpe_still_learns(bench) -> None:
     given = load(space={"peak": {"low": 0.2, "high": 0.8}}, n_trials=12)
     bench.search(given)
     trials = bench.trials(given)
@@ -168,7 +168,7 @@ def test_a_space_without_the_presets_is_searched_beside_them(bench) -> None:
     assert any(key.startswith("tpe:relative_params") for key in trials[-1].system_attrs)
 
 
-def test_a_study_of_another_space_or_objective_is_refused(bench) -> None:
+def test_open_study_with_other_settings_raises(bench) -> None:
     open_study(load().sweep, load(), bench.reports)
     for sweep, told in (
         ({"space": {"peak": 1.0}}, "sweep.space was"),
@@ -181,7 +181,7 @@ def test_a_study_of_another_space_or_objective_is_refused(bench) -> None:
         assert told in str(refused.value)
 
 
-def test_a_foreign_study_of_the_same_name_is_refused(bench, tmp_path) -> None:
+def test_open_study_of_a_foreign_study_raises(bench, tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/own.db"
     study = optuna.create_study(storage=url, study_name="sweep")
     study.tell(study.ask(), 1.0)
@@ -191,7 +191,7 @@ def test_a_foreign_study_of_the_same_name_is_refused(bench, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all.db", "nonsense", "mysql://me:secret@host/db"])
-def test_a_storage_that_cannot_be_reached_is_told_without_its_password(bench, url) -> None:
+def test_open_study_unreachable_storage_error_hides_the_password(bench, url) -> None:
     given = load(storage=url)
     with pytest.raises(DataError, match="cannot be used") as refused:
         open_study(given.sweep, given, bench.reports)
@@ -238,7 +238,7 @@ def test_journal_torn_in_the_middle_names_the_line_and_keeps_the_file(bench, tor
     assert not journal.with_name("journal.log.lock").is_symlink()
 
 
-def test_journal_damaged_while_in_use_ends_the_worker_with_a_sentence(bench) -> None:
+def test_journal_damaged_while_in_use_is_reported(bench) -> None:
     given = load(n_trials=2)
     bench.search(given)
     study = open_study(given.sweep, given, bench.reports)
@@ -249,7 +249,7 @@ def test_journal_damaged_while_in_use_ends_the_worker_with_a_sentence(bench) -> 
         study.set_user_attr("one", "more")
 
 
-def test_waiting_for_a_worker_that_hangs_has_a_limit(tmp_path) -> None:
+def test_alone_waits_for_a_hanging_worker_with_a_limit(tmp_path) -> None:
     one, other = Claims(tmp_path), Claims(tmp_path)
     with one.alone(), pytest.raises(DataError, match=r"has held .*workers for 0 seconds"), other.alone(patience=0.1):
         pass
@@ -257,7 +257,7 @@ def test_waiting_for_a_worker_that_hangs_has_a_limit(tmp_path) -> None:
         pass
 
 
-def test_a_claim_ends_with_its_process(tmp_path) -> None:
+def test_claim_ends_with_its_process(tmp_path) -> None:
     program = f"""
         import sys
         from pathlib import Path

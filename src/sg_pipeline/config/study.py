@@ -6,11 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class GuideConfig(BaseModel):
-    """From whom the guide of the offline methods is distilled.
-
-    Attributes:
-        method, seed: the run of the study whose final phase it learns from.
-    """
+    """The run of the study from whose final phase the guide of the offline methods is distilled."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,11 +20,11 @@ class StudyConfig(BaseModel):
     Attributes:
         name: of the study; its runs are called NAME/METHOD-seedSEED.
         methods: files of conf/methods, in the order of the tables.
-        offline: further ones, whose guidance is written by a frozen guide.
-        guide: from which run of the study that guide is distilled; None where `offline` is empty.
+        offline: further methods, whose guidance is written by a frozen guide.
+        guide: the run that the guide is distilled from; None where `offline` is empty.
         seeds: every method is run with each.
-        cross_checkpoint: methods whose guidance is written by earlier and later checkpoints as well.
-        titles: method -> what tables call it; read from the methods' own files.
+        cross_checkpoint: methods that are also evaluated with guidance of earlier and later checkpoints.
+        titles: method -> its name in tables; read from the methods' own files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""What a sweep searches, and how long."""
+"""The search space of a sweep, and its budget."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -7,12 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 
 class Range(BaseModel):
-    """A number that is searched between two others; one that stands alone is fixed.
-
-    Attributes:
-        low, high: the least and the greatest value.
-        log: drawn evenly by order of magnitude.
-    """
+    """A number searched between `low` and `high`, evenly by order of magnitude with `log`; a single value is fixed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,7 +17,7 @@ class Range(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _alone_it_is_fixed(cls, value: Any) -> Any:
+    def _single_value_is_fixed(cls, value: Any) -> Any:
         return value if isinstance(value, (dict, Range)) else {"low": value, "high": value}
 
     @model_validator(mode="after")
@@ -35,7 +30,7 @@ class Range(BaseModel):
 
     @property
     def fixed(self) -> bool:
-        """There is nothing to search."""
+        """Whether there is nothing to search."""
         return self.low == self.high
 
 
@@ -54,11 +49,11 @@ class SpaceConfig(BaseModel):
 
     Attributes:
         activation: fraction of the steps after which trust begins.
-        ramp: share of what is left then during which it rises.
-        annealing: share of what is left then during which it falls.
+        ramp: share of the steps left then during which it rises.
+        annealing: share of the steps left then during which it falls.
         peak: lambda in between.
         shape: of the ramps.
-        positive, negative: what these verdicts are worth; None: not searched.
+        positive, negative: rewards of these verdicts; None: not searched.
         learning_rate, group_size: of training and rollouts; None: not searched.
     """
 
@@ -76,7 +71,7 @@ class SpaceConfig(BaseModel):
 
     @field_validator("shape", "group_size", mode="before")
     @classmethod
-    def _one_is_fixed(cls, value: Any) -> Any:
+    def _single_choice_is_fixed(cls, value: Any) -> Any:
         return value if value is None or isinstance(value, (list, tuple)) else (value,)
 
     @field_validator("shape", "group_size")
@@ -97,8 +92,8 @@ class SpaceConfig(BaseModel):
             raise ValueError("nothing is searched: every dimension has a single value; give one of them a range")
         if self.peak.high == 0 and set(self.searched) <= {*SHARES, "shape"}:
             raise ValueError(
-                f"peak is 0, so that trust is 0 throughout and {', '.join(self.searched)} decide nothing: let it be "
-                f"searched, or fix it above 0"
+                f"peak is 0, so that trust is 0 throughout and {', '.join(self.searched)} have no effect: search "
+                f"peak, or fix it above 0"
             )
         return self
 
@@ -121,20 +116,20 @@ class SweepConfig(BaseModel):
 
     Attributes:
         name: of the sweep; its trials are runs called NAME/trial-NNNN.
-        space: what is searched.
+        space: the search space.
         presets: schedules that are tried first and never pruned.
-        n_trials: how many trials there are to be, of all workers and all starts together.
+        n_trials: number of trials, of all workers and all starts together.
         timeout: seconds after which a worker begins no further trial; None: no limit.
         steps: of a trial.
-        validate_every: after every so many steps a trial is written down, validated and judged.
+        validate_every: a trial is saved, validated and perhaps pruned every so many steps.
         second: another objective besides the success at the end; the result is then a Pareto front.
         threshold: of success, for the objective steps_to_threshold.
-        pruner: what stops hopeless trials.
-        startup: trials that are drawn at random before the sampler learns and the pruner stops any; presets count.
-        storage: where the study is kept; None: a journal file in the sweep's reports; else a database's url.
-        candidates: how many of the best trials are run again.
-        confirm_seeds: with which seeds, as the presets are; none: they are not.
-        confirm_steps: steps of these runs; None: as many as a trial has.
+        pruner: stops hopeless trials.
+        startup: trials drawn at random before the sampler learns and the pruner stops any; presets count.
+        storage: of Optuna's study; None: a journal file in the sweep's reports; else a database's url.
+        candidates: number of the best trials that are run again.
+        confirm_seeds: seeds with which these and the presets are run again; none: they are not.
+        confirm_steps: steps of these runs; None: those of a trial.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -172,7 +167,7 @@ class SweepConfig(BaseModel):
 
     @field_validator("presets", mode="before")
     @classmethod
-    def _off_is_a_word(cls, values: Any) -> Any:
+    def _off_is_text(cls, values: Any) -> Any:
         # YAML reads a bare `off` as false.
         return ["off" if value is False else value for value in values] if isinstance(values, (list, tuple)) else values
 
@@ -187,7 +182,7 @@ class SweepConfig(BaseModel):
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What is optimised."""
+        """The names of the objectives, success first."""
         return ("success",) if self.second is None else ("success", self.second)
 
     def trial_name(self, number: int) -> str:

@@ -267,7 +267,9 @@ def calibration_table(found: Found) -> ReportTable:
         reliability, resolution, uncertainty = (
             number(row[f"brier.{part}"]["value"]) for part in ("reliability", "resolution", "uncertainty")
         )
-        change = f"{with_interval(row['moved']['auc.turns'], number)}, {row['auc_verdict']}" if "moved" in row else NONE
+        change = NONE
+        if row.get("auc_verdict"):
+            change = f"{with_interval(row['moved']['auc.turns'], number)}, {row['auc_verdict']}"
         rows.append([
             title(found, row["method"]), row["split"], *labels, with_interval(row["auc.turns"], number),
             " / ".join(number(row[f"auc.{third}"]["value"]) for third in THIRDS),

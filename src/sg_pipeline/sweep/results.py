@@ -208,10 +208,14 @@ def sweep_results(
     validation = percent(confirmation["contenders"][winner.label]["validation"]["mean"])
     verdict = (
         f"{'The preset ' * winner.preset}{winner.label} has the highest success on the validation games ({validation}; "
-        f"seeds: {', '.join(map(str, sweep.confirm_seeds))}). On the evaluation games, which the search never played, "
-        f"against the {'other ' * winner.preset}presets: better in {better}, worse in {worse}, within the noise in "
-        f"{len(rows) - better - worse} of {len(rows)} comparisons (corrected for their number)."
+        f"seeds: {', '.join(map(str, sweep.confirm_seeds))})."
     )
+    if rows:
+        verdict += (
+            f" On the evaluation games, which the search never played, against the {'other ' * winner.preset}presets: "
+            f"better in {better}, worse in {worse}, within the noise in {len(rows) - better - worse} of {len(rows)} "
+            f"comparisons (corrected for their number)."
+        )
     own = {"label": winner.label, "parameters": dict(winner.parameters), "preset": winner.preset}
     return {**found, "winner": own, "confirmation": confirmation, "verdict": verdict}
 

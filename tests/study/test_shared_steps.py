@@ -38,22 +38,22 @@ def recorded(schedule: dict | None = None, **values) -> dict:
         ({"kind": "constant", "value": 1.0}, 0),
     ],
 )
-def test_runs_are_the_same_until_their_schedules_part(schedule, steps) -> None:
+def test_common_steps_end_where_the_schedules_part(schedule, steps) -> None:
     assert common_steps(recorded(), recorded(schedule)) == steps
     assert common_steps(recorded(schedule), recorded()) == steps
 
 
-def test_what_no_step_sees_may_differ() -> None:
+def test_common_steps_ignore_what_no_step_reads() -> None:
     assert common_steps(recorded(), recorded(**{"coevolve.checkpoint_every": 5, "evaluate.games": 10})) == 80
 
 
-def test_a_shorter_run_shares_what_its_fractions_leave() -> None:
+def test_common_steps_of_a_shorter_run_follow_its_fractions() -> None:
     # At 40 steps trust begins at step 20: until then lambda is 0 in both.
     assert common_steps(recorded(), recorded(**{"coevolve.steps": 40})) == 20
 
 
 @pytest.mark.parametrize("name", ["run.seed", "train.learning_rate", "rollout.guidance", "tasks.panel"])
-def test_any_other_difference_shares_nothing(name) -> None:
+def test_common_steps_are_none_with_any_other_difference(name) -> None:
     assert common_steps(recorded(), recorded(**{name: 7})) == 0
 
 
@@ -89,7 +89,7 @@ def late(activation: float, **given) -> Parameters:
     return load(run={"name": "group/late"}, aggregate={"schedule": schedule}, **given)
 
 
-def test_what_was_taken_over_is_noted_and_validations_come_along(donated) -> None:
+def test_take_over_notes_the_donor_and_copies_validations(donated) -> None:
     assert take_over(donated, late(0.25)) == 20  # the phase has another name from there on
     assert read_shared(donated, "group/late") == [{"donor": "donor", "first": 0, "last": 20}]
     there = [after for after in range(80) if validation_file(donated, "group/late", after, 80).exists()]
@@ -98,6 +98,6 @@ def test_what_was_taken_over_is_noted_and_validations_come_along(donated) -> Non
     assert len(read_shared(donated, "group/late")) == 1
 
 
-def test_a_validation_on_other_games_is_not_taken_over(donated) -> None:
+def test_take_over_leaves_a_validation_on_other_games(donated) -> None:
     assert take_over(donated, late(0.25, validation={"games": 3})) == 20
     assert not validation_file(donated, "group/late", 10, 80).exists()
