@@ -1,7 +1,7 @@
 """How fast the two ALFWorld engines play the same games: `python benchmarks/alfworld_engine.py [FOLDER]`.
 
 Plays random walks (possible commands, one in ten impossible) on the stock engine, replays them on the fast one,
-checks that every frame is the same, and prints CPU milliseconds of one core. Both engines run in this process,
+checks that every text is the same, and prints CPU milliseconds of one core. Both engines run in this process,
 one after the other on each game, so the ratios hold on a busy machine where the times do not.
 """
 
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from sg_pipeline.environments.alfworld import fast_engine
-from sg_pipeline.environments.alfworld.engine import Frame, StockEngine
+from sg_pipeline.environments.alfworld.environment import StockEngine
 from sg_pipeline.environments.alfworld.fast_engine import FastEngine
 from sg_pipeline.environments.alfworld.gamefile import GAME_FILE_NAME, GameFile, read_game
+from sg_pipeline.environments.base import StepResult
 from sg_pipeline.errors import DataError
 
 T = TypeVar("T")
@@ -43,24 +44,26 @@ class Clock:
         return 1000 * self.seconds[name] / max(1, self.calls[name])
 
 
-def walk(engine: StockEngine, game: GameFile, steps: int, clock: Clock) -> tuple[list[str], list[Frame]]:
-    """Play a random walk on the stock engine; return its actions and frames."""
+def walk(engine: StockEngine, game: GameFile, steps: int, clock: Clock) -> tuple[list[str], list[StepResult]]:
+    """Play a random walk on the stock engine; return its actions and results."""
     rng = random.Random(game.sha256)
-    frames = [clock.run("stock reset", lambda: engine.start(game))]
+    results = [clock.run("stock reset", lambda: engine.start(game))]
     actions: list[str] = []
-    while len(actions) < steps and not frames[-1].done:
-        action = "stare at the wall" if rng.random() < 0.1 else rng.choice(frames[-1].admissible or ("look",))
+    while len(actions) < steps and not results[-1].done:
+        action = "stare at the wall" if rng.random() < 0.1 else rng.choice(results[-1].admissible or ("look",))
         actions.append(action)
-        frames.append(clock.run("stock step", lambda command=action: engine.step(command)))  # type: ignore[misc]
-    return actions, frames
+        results.append(clock.run("stock step", lambda command=action: engine.step(command)))  # type: ignore[misc]
+    return actions, results
 
 
-def replay(engine: FastEngine, game: GameFile, actions: list[str], clock: Clock, names: tuple[str, str]) -> list[Frame]:
+def replay(
+    engine: FastEngine, game: GameFile, actions: list[str], clock: Clock, names: tuple[str, str]
+) -> list[StepResult]:
     """Play the same actions on the fast engine."""
-    frames = [clock.run(names[0], lambda: engine.start(game))]
+    results = [clock.run(names[0], lambda: engine.start(game))]
     for action in actions:
-        frames.append(clock.run(names[1], lambda command=action: engine.step(command)))  # type: ignore[misc]
-    return frames
+        results.append(clock.run(names[1], lambda command=action: engine.step(command)))  # type: ignore[misc]
+    return results
 
 
 def forget() -> None:
@@ -73,7 +76,7 @@ def forget() -> None:
 def measure(game: GameFile, steps: int, clock: Clock, engines: tuple[StockEngine, FastEngine]) -> int:
     """Time one game on both engines; return the number of steps played."""
     stock, fast = engines
-    actions, frames = walk(stock, game, steps, clock)
+    actions, results = walk(stock, game, steps, clock)
     clock.run("fast reset, never compiled", lambda: fast.start(game))
     fast.close()
     forget()
@@ -81,17 +84,17 @@ def measure(game: GameFile, steps: int, clock: Clock, engines: tuple[StockEngine
     second = replay(fast, game, actions, clock, ("fast reset, game in play", "fast step, seen state"))
     fast.close()
     forget()
-    if not frames == first == second:
+    if not results == first == second:
         raise SystemExit(f"The engines differ on {game.path}.")
     return len(actions)
 
 
 def generated_games(folder: Path, count: int) -> None:
     """Write generated games of every task type."""
-    from sg_pipeline.environments.alfworld.generation.goals import floor_plans_of
+    from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
     from sg_pipeline.environments.alfworld.generation.problem import game_file
     from sg_pipeline.environments.alfworld.generation.sampler import Difficulty, sample_scene
-    from sg_pipeline.environments.alfworld.generation.scene import TASK_TYPES
+    from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
     from sg_pipeline.randomness import stream
 
     for number in range(count):
@@ -134,7 +137,7 @@ def main() -> None:
         engines = (StockEngine(admissible=True), FastEngine(admissible=True, cache_dir=Path(scratch) / "cache"))
         engines[0].start(games[0])  # Imports and the grammar's parser are not what is measured.
         steps = sum(measure(game, options.steps, clock, engines) for game in games)
-    print(f"{len(games)} games, {steps} steps each way, every frame the same; CPU ms per call:")
+    print(f"{len(games)} games, {steps} steps each way, every text the same; CPU ms per call:")
     for name in clock.seconds:
         ratio = clock.mean(f"stock {'reset' if 'reset' in name else 'step'}") / clock.mean(name)
         print(f"  {name:30} {clock.mean(name):9.2f}   {ratio:8.1f} x stock")

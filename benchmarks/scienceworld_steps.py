@@ -16,14 +16,14 @@ import psutil
 from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
-from sg_pipeline.environments.scienceworld.adapter import ScienceWorldEnvironment
+from sg_pipeline.environments.scienceworld.environment import ScienceWorldEnvironment
 from sg_pipeline.environments.scienceworld.java import find_java
-from sg_pipeline.environments.scienceworld.make_panels import SHORT_TASKS
+from sg_pipeline.environments.scienceworld.make import SHORT_TASKS
 from sg_pipeline.environments.scienceworld.panel import make_task
 from sg_pipeline.trajectories.types import Task
 
 SPEC = EnvironmentSpec(
-    "sg_pipeline.environments.scienceworld.adapter:ScienceWorldEnvironment",
+    "sg_pipeline.environments.scienceworld.environment:ScienceWorldEnvironment",
     {"show_actions": False, "show_objects": False},
 )
 ACTIONS = (

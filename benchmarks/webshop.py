@@ -20,8 +20,7 @@ from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
 from sg_pipeline.environments.webshop.environment import WebShopEnvironment
-from sg_pipeline.environments.webshop.generation.catalogue import write_catalogue
-from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
+from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe, write_catalogue
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.randomness import stream
 from sg_pipeline.trajectories.types import Task

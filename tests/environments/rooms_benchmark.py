@@ -9,8 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from rooms import ROOMS, Rooms
 
-from sg_pipeline.environments.base import StepResult
-from sg_pipeline.environments.demonstration import Demonstration, DemoTurn
+from sg_pipeline.environments.base import Demonstration, DemoTurn, StepResult
 from sg_pipeline.policies.vocabulary import PLAIN_ENGLISH, Vocabulary
 from sg_pipeline.trajectories.types import Polarity, Task
 

@@ -13,10 +13,9 @@ import pytest
 from rooms import SPEC, task
 
 from sg_pipeline.config.environment import PoolConfig
-from sg_pipeline.environments import shared_pool as pool_module
-from sg_pipeline.environments.pool import EnvironmentPool
+from sg_pipeline.environments import pool as pool_module
+from sg_pipeline.environments.pool import EnvironmentPool, shared_pool
 from sg_pipeline.environments.registry import EnvironmentSpec
-from sg_pipeline.environments.shared_pool import shared_pool
 from sg_pipeline.errors import ConfigurationError, DataError, EnvironmentFailure
 
 ROOMS = EnvironmentSpec(SPEC)
@@ -210,7 +209,7 @@ def test_interrupted_call_harms_nothing(expected):
 
 def test_closing_leaves_no_process_and_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("sg_pipeline.environments.crew.CLOSE_GRACE_S", 300.0)
+    monkeypatch.setattr("sg_pipeline.environments.worker_process.CLOSE_GRACE_S", 300.0)
     goodbye = tmp_path / "goodbye"
     with EnvironmentPool(ROOMS, PoolConfig(workers=2)) as pool:
         pool.reset([task("t0", f"goodbye@{goodbye}"), task("t1", "hang@1")], [0, 1])

@@ -238,7 +238,7 @@ def test_a_folder_that_may_not_be_written(project, monkeypatch, code):
 
 
 def test_a_defect_of_ours_keeps_its_traceback(project, monkeypatch):
-    monkeypatch.setattr("sg_pipeline.environments.alfworld.benchmark.prepare_tasks", lambda *_: {}["defect"])
+    monkeypatch.setattr("sg_pipeline.environments.alfworld.benchmark.prepared", lambda *_, **__: {}["defect"])
     with pytest.raises(KeyError, match="defect"):
         project.kedro(*project.arguments("tasks", "defect"))
 

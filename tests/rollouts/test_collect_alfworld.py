@@ -10,7 +10,7 @@ from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.config.loader import section
 from sg_pipeline.environments.alfworld.generation.panel import make_panel, panel_scenes, write_panel_games
-from sg_pipeline.environments.alfworld.generation.walkthrough import walkthrough
+from sg_pipeline.environments.alfworld.generation.problem import walkthrough
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.rollouts.collect import collect

@@ -16,7 +16,7 @@ DEFAULT = "alfworld"
 """The benchmark of conf/base."""
 
 KNOWN: dict[str, dict[str, str]] = {
-    ENVIRONMENT: {  # environments/benchmark.py: Benchmark
+    ENVIRONMENT: {  # environments/base.py: Benchmark
         DEFAULT: "sg_pipeline.environments.alfworld.benchmark:AlfworldBenchmark",
         "scienceworld": "sg_pipeline.environments.scienceworld.benchmark:ScienceWorldBenchmark",
         "webshop": "sg_pipeline.environments.webshop.benchmark:WebshopBenchmark",
@@ -90,13 +90,13 @@ def load_benchmark_class(name: str) -> Any:
     if not hasattr(found, "prepare") and hasattr(found, "reset"):
         raise ConfigurationError(
             f"environment {name!r} is a class that plays episodes, but a run also needs its tasks: name a benchmark, a "
-            f"class as in environments/benchmark.py whose `environment` is {name!r}; where it plays ALFWorld's games, "
+            f"class as in environments/base.py whose `environment` is {name!r}; where it plays ALFWorld's games, "
             f"a subclass of AlfworldBenchmark with that one line"
         )
     missing = [member for member in _MEMBERS if not hasattr(found, member)]
     if missing:
         raise ConfigurationError(
-            f"environment {name!r} is no benchmark: it has no {missing[0]!r}; environments/benchmark.py says what one "
+            f"environment {name!r} is no benchmark: it has no {missing[0]!r}; environments/base.py says what one "
             f"has, which is {', '.join(_MEMBERS)}"
         )
     return found

@@ -1,29 +1,40 @@
-"""The protocol behind which every benchmark stands.
+"""Protocols of a benchmark: the environment that plays episodes, and what else the graph needs of it.
 
-An environment lives in one worker process (see `pool.py`), holds at most one episode at a time and may be
-reused for any number of them. A new benchmark is one class with these three methods and one line of
-configuration.
+    tasks ──► base_model ──► coevolve ──► evaluate
+    prepare   demonstrator   environment (in the pool's workers)
+              vocabulary
+
+A new benchmark is one class as `Benchmark`, which names a class as `Environment`, and one line in
+`config/extensions.py`. `kedro --help` imports a benchmark's module: import heavy packages where they are used.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sg_pipeline.trajectories.types import Task
+import numpy as np
+from pydantic import BaseModel
+
+from sg_pipeline.trajectories.types import Polarity, Task
+
+if TYPE_CHECKING:
+    from sg_pipeline.policies.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What the environment answers to `reset` or to an action.
+    """An environment's answer to `reset` or to an action.
 
     Attributes:
-        observation: the text to show. After `reset` it holds the room and the task.
+        observation: the text to show. After `reset` it describes the situation and the task.
         reward: this step's environment reward (0.0 after reset).
-        done: the environment ended the episode (won or lost), not a step limit: limits are the rollout's.
+        done: the environment ended the episode (won or lost). Step limits belong to the rollout.
         won: the goal is reached.
         score: graded score in [0, 1].
         valid: the action was understood and possible (True after reset).
         admissible: the commands that are possible now; None unless asked for.
-        parts: what the score is made of, (name, value in [0, 1]) each; those of an episode's last answer count.
+        parts: components of the score, (name, value in [0, 1]) each; those of an episode's last answer count.
         forms: after `reset`, the forms of this game's commands, such as "take (object) from (receptacle)", for prompts
             that list them; empty where the environment names none.
     """
@@ -40,10 +51,13 @@ class StepResult:
 
 
 class Environment(Protocol):
-    """One text environment. Deterministic: the same task, seed and actions give the same texts and rewards."""
+    """One text environment, in one worker process; it holds one episode at a time and is reused.
+
+    Deterministic: the same task, seed and actions give the same texts and rewards.
+    """
 
     def reset(self, task: Task, seed: int) -> StepResult:
-        """Start an episode of `task`. Raises `DataError` where the game cannot be loaded."""
+        """Start an episode of `task`. Raises `DataError` if the game cannot be loaded."""
         ...
 
     def step(self, action: str) -> StepResult:
@@ -51,5 +65,119 @@ class Environment(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the environment holds; it is not used again."""
+        """Release resources; the environment is not used again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DemoTurn:
+    """One turn of a demonstration.
+
+    Attributes:
+        observation: the text that precedes the decision; the first one describes the situation and the task.
+        guidance_text: the sub-goal, without the polarity; on a noise turn still the expert's.
+        polarity: what the previous action did for the task; neutral on the first turn.
+        action: the command that is played.
+        is_noise: the action is a mistake; a trainer may mask its loss.
+    """
+
+    observation: str
+    guidance_text: str
+    polarity: Polarity
+    action: str
+    is_noise: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """One episode played by the expert, mistakes included.
+
+    Attributes:
+        turns: in order; the last one reaches the goal if `won`.
+        won: the goal was reached.
+        last_observation: the environment's answer to the last action.
+        last_polarity: what the last action did for the task.
+    """
+
+    turns: tuple[DemoTurn, ...]
+    won: bool
+    last_observation: str
+    last_polarity: Polarity
+
+
+class Demonstrator(Protocol):
+    """An expert that plays fresh episodes on tasks that are never evaluated."""
+
+    def demonstrate(self, number: int, rng: np.random.Generator, noise: float) -> Demonstration:
+        """Play demonstration `number`; the result depends on the arguments alone.
+
+        Args:
+            number: from 0; task types take turns.
+            rng: the only source of randomness.
+            noise: probability, per turn, that a mistake replaces the expert's action.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release resources (processes, files)."""
+        ...
+
+
+class Benchmark(Protocol):
+    """One benchmark: its tasks, its environment, its expert, the words of its texts."""
+
+    @property
+    def name(self) -> str:
+        """As in `environment.name` and in `Task.environment`."""
+
+    @property
+    def environment(self) -> str:
+        """The environment's class, "module:Class"."""
+
+    @property
+    def tasks_config(self) -> type[BaseModel]:
+        """The section `tasks` of this benchmark.
+
+        It has `panel` (name of a shipped panel, or path of a file) and `limit` (tasks per split, None: all); if it has
+        a `source`, "panel" is one of its values. An optional method `unused` names the fields without effect next to
+        the values of the others, such as the seed of a panel that is not generated.
+        """
+
+    def prepare(self, config: Any, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
+        """Check the panel's tasks, and write and compile what is needed to play them.
+
+        Args:
+            config: a `tasks_config`.
+            games: folder for generated files, shared by all runs; a sub-folder for each panel.
+            compiled: folder for derived files (compiled games, indices).
+            root: base of relative paths in `config`.
+
+        Returns:
+            The prepared panel, JSON-ready: `sha256` of the panel, `source` in words, `data_root` (relative to `games`,
+            or absolute: the environment's argument `data_root`) and `splits`: name -> list of `Task` as mappings.
+            `panels.prepared` builds it.
+
+        Raises:
+            ConfigurationError, DataError: in one sentence.
+        """
+        ...
+
+    def inputs(self, config: Any, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
+        """Return the files whose content decides what is played, for the run's identity.
+
+        Args:
+            config: a `tasks_config`.
+            root: base of relative paths in `config`.
+
+        Returns:
+            Name of the parameter ("tasks.panel") -> file, folder, or several files by name; missing ones are skipped.
+        """
+        ...
+
+    def demonstrator(self, config: Any, games: Path, compiled: Path, root: Path) -> Demonstrator:
+        """Return the expert for a warm start. Arguments and errors as `prepare`."""
+        ...
+
+    def vocabulary(self) -> "Vocabulary":
+        """Return the words of a word-level policy that is warm-started here."""
         ...

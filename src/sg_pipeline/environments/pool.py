@@ -2,45 +2,132 @@
 
     rows 0..n-1 ──► workers (one message per worker and turn) ──► slots (one reusable environment each)
 
-Every episode is recorded as (task, seed, actions, answers). When a worker dies or hangs it is replaced, and its
-episodes are played again from the record as they are needed; an environment is deterministic, so a replay that
-answers anything else is an error. What comes back never depends on the number of workers or on their speed.
+Every episode is recorded as (task, seed, actions, answers). A worker that dies or hangs is replaced, and its episodes
+are played again from the record as they are needed; an environment is deterministic, so a replay that answers anything
+else is an error. Results never depend on the number of workers or on their speed.
 """
 
+import atexit
+import json
 import logging
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sg_pipeline.config.environment import PoolConfig
+from sg_pipeline.config.environment import EnvironmentConfig, PoolConfig
 from sg_pipeline.config.extensions import ENVIRONMENT, locate
+from sg_pipeline.environments import worker_process
 from sg_pipeline.environments.base import StepResult
-from sg_pipeline.environments.counters import PoolCounters
-from sg_pipeline.environments.crew import Crew, Lost
-from sg_pipeline.environments.episode import Episode
 from sg_pipeline.environments.registry import EnvironmentSpec
-from sg_pipeline.environments.worker import Answer, Order
+from sg_pipeline.environments.worker import Answer, Host, Order
+from sg_pipeline.environments.worker_process import WorkerLostError, WorkerProcess
 from sg_pipeline.errors import EnvironmentFailure, SgPipelineError
 from sg_pipeline.trajectories.types import Task
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class PoolCounters:
+    """What a pool has done since it was created.
+
+    Attributes:
+        resets: episodes begun.
+        steps: actions played, without replayed ones.
+        restarts: workers replaced.
+        replays: episodes played again after a failure.
+        wait_s: wall seconds that the caller waited for answers.
+        cpu_s: CPU seconds spent in environments.
+    """
+
+    resets: int = 0
+    steps: int = 0
+    restarts: int = 0
+    replays: int = 0
+    wait_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Episode:
+    """One row of the pool: enough to play it again, and to see that it went as before.
+
+    Attributes:
+        task, seed: what is played.
+        worker: index of the worker that plays it.
+        slot: which of that worker's environments.
+        actions: those that have been answered.
+        results: the answers: of the reset, then of each action.
+        asked: the action under way, not yet in `actions`.
+        live: the slot holds this episode in its present state.
+        over: it takes no more actions: it has ended, or failed for good.
+        deaths: how often its worker died or hung while busy with it.
+        exceptions: how often the environment raised an unexpected exception.
+    """
+
+    task: Task
+    seed: int
+    worker: int
+    slot: int
+    actions: list[str] = field(default_factory=list)
+    results: list[StepResult] = field(default_factory=list)
+    asked: str | None = None
+    live: bool = False
+    over: bool = False
+    deaths: int = 0
+    exceptions: int = 0
+
+    def order(self) -> Order:
+        """Return what its slot shall play now: the action asked for, after all that the slot has lost."""
+        asked = () if self.asked is None else (self.asked,)
+        if self.live:
+            return Order(self.slot, None, asked)
+        return Order(self.slot, (self.task, self.seed), (*self.actions, *asked))
+
+    def record(self, results: tuple[StepResult, ...]) -> str | None:
+        """Record the results of the order. Returns an error message if a replay differs from the record."""
+        *replayed, newest = results
+        for turn, (seen, recorded) in enumerate(zip(replayed, self.results, strict=not self.live)):
+            # Admissible commands are a set; their order is not compared.
+            if replace(seen, admissible=None) != replace(recorded, admissible=None):
+                shown, expected = (repr(textwrap.shorten(one.observation, 120)) for one in (seen, recorded))
+                return f"it is not deterministic, played again it showed {shown} after {turn} action(s), not {expected}"
+        if self.asked is not None:
+            self.actions.append(self.asked)
+            self.asked = None
+        self.results.append(newest)
+        self.live, self.over = True, newest.done
+        return None
+
+    def failure(self, environment: str, reason: str) -> EnvironmentFailure:
+        """Return the error that ends it."""
+        place = "at its start" if self.asked is None else f"at action {len(self.actions) + 1} ({self.asked!r})"
+        tries = max(self.deaths + self.exceptions, 1)
+        return EnvironmentFailure(
+            f"environment {environment!r} failed in task {self.task.task_id} {place} {tries} time(s): {reason}"
+        )
+
+
 class EnvironmentPool:
     """Plays any number of episodes of one kind of environment; use it as a context manager or `close` it."""
 
     def __init__(self, spec: EnvironmentSpec, config: PoolConfig | None = None) -> None:
-        locate(ENVIRONMENT, spec.name)  # an unknown name is told here rather than by a worker
+        """Start `config.workers` processes without waiting for them; with 0, episodes are played in this process."""
+        locate(ENVIRONMENT, spec.name)  # an unknown name is reported here rather than by a worker
         self._spec = spec
         self._config = config or PoolConfig()
         self._counters = PoolCounters()
-        self._episodes: list[Episode] = []
+        self._episodes: list[_Episode] = []
         self._answers: dict[int, StepResult | SgPipelineError] = {}
-        self._crew = Crew(spec, self._config)
+        self._host = Host(spec) if self._config.workers == 0 else None
+        self._played: list[tuple[int, Answer]] = []  # by `_host`
+        self._workers = [WorkerProcess(spec, self._config) for _ in range(self._config.workers)]
         self.closed = False
 
     def __enter__(self) -> Self:
@@ -54,50 +141,50 @@ class EnvironmentPool:
     @property
     def counters(self) -> PoolCounters:
         """A snapshot; subtract an earlier one to see what happened in between."""
-        return self._counters
+        return replace(self._counters)
 
     def pids(self) -> list[int]:
         """Process ids of the workers."""
-        return self._crew.pids()
+        return [worker.pid for worker in self._workers]
 
     def reset(
         self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int] | None = None
     ) -> list[StepResult]:
-        """Begin `len(tasks)` episodes, rows 0, 1, ..., in place of those before.
+        """Begin `len(tasks)` episodes, rows 0, 1, ..., which replace the previous ones.
 
         Args:
             tasks: what each row plays.
             seeds: the environment's seed of each row.
-            groups: rows with the same number go to the same worker, so that they share a compiled game; None: no bond.
+            groups: rows with the same number go to the same worker, so that they share a compiled game; None: any.
 
         Returns:
             The first observation of each row.
 
         Raises:
-            SgPipelineError: as for `step`; the other rows can be played on.
+            SgPipelineError: as for `step`; the other rows can continue.
         """
         self.begin(tasks, seeds, groups)
         return self._await(range(len(tasks)))
 
     def step(self, rows: Sequence[int], actions: Sequence[str]) -> list[StepResult]:
-        """Play `actions[i]` in row `rows[i]`; the answers come in the order of `rows`.
+        """Play `actions[i]` in row `rows[i]`; answers are in the order of `rows`.
 
         Raises:
-            SgPipelineError: what the first of `rows` that failed has to say: the environment's own error (`DataError`
-                for a game that does not load), or `EnvironmentFailure` where replays did not help. That row is over,
-                every other one can be played on.
+            SgPipelineError: the error of the first of `rows` that failed: the environment's own (`DataError` for a game
+                that does not load), or `EnvironmentFailure` if replays did not help. That row is over; all others can
+                continue.
             ValueError: a row occurs twice or has ended.
         """
         self.send(rows, actions)
         return self._await(rows)
 
     def begin(self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int] | None = None) -> None:
-        """Do as `reset` does, but wait for nothing: `receive` gives the first observations."""
+        """Do as `reset` without waiting: `receive` returns the first observations."""
         self._refuse_if_closed()
-        if self._crew.under_way:  # of a caller that has given up
+        if self._under_way:  # of a caller that has given up
             self._abandon()
         groups = range(len(tasks)) if groups is None else groups
-        width = self._crew.width
+        width = max(1, len(self._workers))
         load, slots = [0] * width, [0] * width
         sizes = Counter(groups)
         home: dict[int, int] = {}
@@ -106,50 +193,49 @@ class EnvironmentPool:
             if group not in home:
                 home[group] = min(range(width), key=load.__getitem__)
                 load[home[group]] += sizes[group]
-            self._episodes.append(Episode(task, seed, home[group], slots[home[group]]))
+            self._episodes.append(_Episode(task, seed, home[group], slots[home[group]]))
             slots[home[group]] += 1
-        self._counters = replace(self._counters, resets=self._counters.resets + len(tasks))
+        self._counters.resets += len(tasks)
         with self._whole_or_abandoned():
-            self._give_out(range(len(tasks)))
+            self._send_orders(range(len(tasks)))
 
     def send(self, rows: Sequence[int], actions: Sequence[str]) -> None:
-        """Do as `step` does, but wait for nothing: `receive` gives the answers. A row takes one action at a time."""
+        """Do as `step` without waiting: `receive` returns the answers. A row takes one action at a time."""
         self._refuse_if_closed()
         for row in rows:
-            if self._episodes[row].over:
+            episode = self._episodes[row]
+            if episode.over:
                 raise ValueError(f"row {row} takes no action: its episode is over")
-            if self._episodes[row].asked is not None or not self._episodes[row].results or row in self._answers:
+            if episode.asked is not None or not episode.results or row in self._answers:
                 raise ValueError(f"row {row} takes no action: its last answer has not been received")
         if len(set(rows)) != len(rows):
             raise ValueError(f"a row occurs twice in {list(rows)}")
         for row, action in zip(rows, actions, strict=True):
             self._episodes[row].asked = action
-        self._counters = replace(self._counters, steps=self._counters.steps + len(rows))
+        self._counters.steps += len(rows)
         with self._whole_or_abandoned():
-            self._give_out(rows)
+            self._send_orders(rows)
 
     def receive(self, timeout_s: float | None = None) -> list[tuple[int, StepResult]]:
-        """Return the answers that have come since the last call, as (row, answer) in the order of rows.
+        """Return the answers since the last call, as (row, answer) in the order of rows.
 
         Args:
-            timeout_s: wait so long for a first one, 0 for none; None: until there is one.
+            timeout_s: how long to wait for a first one, 0: not at all; None: until there is one.
 
         Returns:
-            Nothing where the time is up, or where nothing is under way.
+            Nothing if the time is up, or if nothing is under way.
 
         Raises:
-            SgPipelineError: a row has failed, as for `step`; every other one can be played on, its answer is kept.
+            SgPipelineError: a row has failed, as for `step`; all others can continue, their answers are kept.
         """
         self._refuse_if_closed()
-        began = time.monotonic()
-        with self._whole_or_abandoned():
-            while self._crew.under_way:
+        with self._whole_or_abandoned(), self._waiting() as began:
+            while self._under_way:
                 left = 0.0 if self._answers else timeout_s
                 if left:
                     left = max(0.0, began + left - time.monotonic())
                 if not self._listen(left) and left == 0.0:
                     break
-        self._counters = replace(self._counters, wait_s=self._counters.wait_s + time.monotonic() - began)
         for row in sorted(self._answers):
             if isinstance(failed := self._answers[row], SgPipelineError):
                 del self._answers[row]
@@ -158,24 +244,34 @@ class EnvironmentPool:
         return [(row, answer) for row, answer in sorted(answers.items()) if isinstance(answer, StepResult)]
 
     def close(self) -> None:
-        """End every worker; nothing of them is left. One that is still starting is not waited for."""
+        """End every worker and remove its files."""
         if self.closed:
             return
         self.closed = True
-        self._crew.close()
+        if self._host is not None:
+            self._host.close()
+        worker_process.close(self._workers)
 
     def _await(self, rows: Sequence[int]) -> list[StepResult]:
         """Wait for the answers of `rows`, which are all that is under way."""
-        began = time.monotonic()
-        with self._whole_or_abandoned():
-            while self._crew.under_way:
+        with self._whole_or_abandoned(), self._waiting():
+            while self._under_way:
                 self._listen()
-        self._counters = replace(self._counters, wait_s=self._counters.wait_s + time.monotonic() - began)
         answers = [self._answers.pop(row) for row in rows]
         for answer in answers:
             if isinstance(answer, SgPipelineError):
                 raise answer
         return [answer for answer in answers if isinstance(answer, StepResult)]
+
+    @property
+    def _under_way(self) -> bool:
+        return bool(self._played) or any(worker.pending for worker in self._workers)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[float]:
+        began = time.monotonic()
+        yield began
+        self._counters.wait_s += time.monotonic() - began
 
     @contextmanager
     def _whole_or_abandoned(self) -> Iterator[None]:
@@ -186,8 +282,12 @@ class EnvironmentPool:
             raise
 
     def _abandon(self) -> None:
-        """End an interrupted call: what is under way, maybe half a message, must not answer the next one."""
-        self._crew.abandon()
+        """End an interrupted call: orders under way, perhaps half sent, must not answer the next call."""
+        self._played.clear()
+        for index, worker in enumerate(self._workers):
+            if worker.pending:
+                worker.bury(grace_s=0.0)
+                self._workers[index] = WorkerProcess(self._spec, self._config)
         for episode in self._episodes:
             episode.over = True
         self._answers.clear()
@@ -196,84 +296,128 @@ class EnvironmentPool:
         if self.closed:
             raise ValueError("the environment pool is closed")
 
-    def _give_out(self, rows: Sequence[int]) -> None:
-        """Give every worker the orders of its rows, in one message."""
+    def _send_orders(self, rows: Sequence[int]) -> None:
+        """Send every worker the orders of its rows, in one message."""
         batches: dict[int, list[tuple[int, Order]]] = {}
         for row in rows:
             episode = self._episodes[row]
             batches.setdefault(episode.worker, []).append((row, episode.order()))
         for index, batch in batches.items():
-            self._crew.send(index, batch)
+            if self._host is None:
+                self._workers[index].play(batch)
+            else:
+                self._played += [(row, self._host.play(order)) for row, order in batch]
 
     def _listen(self, at_most_s: float | None = None) -> bool:
-        """Wait for news of the workers, or for `at_most_s`, and deal with them.
+        """Wait until a worker answers, dies or is overdue, or for `at_most_s` seconds, and record what happened.
 
         Returns:
-            Whether a worker was heard of.
+            Whether anything happened.
         """
-        news = self._crew.listen(at_most_s)
-        for one in news or ():
-            if isinstance(one, Lost):
-                self._restore(one)
-            else:
-                self._take(one.row, one.answer)
-        return news is not None
+        if self._host is not None:
+            played, self._played = self._played, []
+            for row, answer in played:
+                self._take(row, answer)
+            return bool(played)
+        busy = [(index, worker) for index, worker in enumerate(self._workers) if worker.pending]
+        worker_process.wait([worker for _, worker in busy], at_most_s)
+        heard = False
+        for index, worker in busy:
+            try:
+                answers = worker.hear()
+            except WorkerLostError as error:
+                self._replace(index, str(error))
+                heard = True
+                continue
+            heard = heard or answers is not None
+            for row, answer in answers or ():
+                self._take(row, answer)
+        return heard
 
     def _take(self, row: int, answer: Answer) -> None:
-        """Record what came of a row's order."""
+        """Record the answer to a row's order."""
         episode = self._episodes[row]
-        self._counters = replace(self._counters, cpu_s=self._counters.cpu_s + answer.cpu_s)
+        self._counters.cpu_s += answer.cpu_s
         if answer.error is not None:
             self._give_up(row, answer.error)
         elif answer.failure is not None:
             episode.live = False
             episode.exceptions += 1
-            # The same text twice is a defect, not an accident: an exception gets one more try, whatever a death gets.
+            # The same exception twice is a defect, not an accident: one more try, whatever a death gets.
             if episode.exceptions > min(1, self._config.max_restarts):
-                self._give_up(row, self._failure(row, f"it raised {answer.failure}"))
+                self._give_up(row, f"it raised {answer.failure}")
             else:
                 self._replay([row])
         else:
-            wrong = episode.take(answer.results)
+            wrong = episode.record(answer.results)
             if wrong:
-                self._give_up(row, self._failure(row, wrong))
+                self._give_up(row, wrong)
             else:
                 self._answers[row] = episode.results[-1]
 
-    def _restore(self, lost: Lost) -> None:
-        """Play the unanswered episodes of a worker that is gone again, the suspect last."""
+    def _replace(self, index: int, reason: str) -> None:
+        """Start another worker and play the unanswered episodes of the lost one again, the suspect last."""
+        lost = self._workers[index]
+        self._workers[index] = WorkerProcess(self._spec, self._config, lost.starts + 1)
         for episode in self._episodes:
-            if episode.worker == lost.worker:
+            if episode.worker == index:
                 episode.live = False
-        rows, reason = lost.rows, lost.reason
-        suspect = self._episodes[rows[0]]
-        logger.warning("environment worker %d is replaced (%s) in task %s", lost.worker, reason, suspect.task.task_id)
-        self._counters = replace(self._counters, restarts=self._counters.restarts + 1)
-        if lost.was_ready:
+        first, *others = [row for row, _ in lost.pending]
+        suspect = self._episodes[first]
+        logger.warning("environment worker %d is replaced (%s) in task %s", index, reason, suspect.task.task_id)
+        self._counters.restarts += 1
+        if lost.ready:
             suspect.deaths += 1
             if suspect.deaths > self._config.max_restarts:
-                self._give_up(rows[0], self._failure(rows[0], reason))
-                rows = rows[1:]
+                self._give_up(first, reason)
+                self._replay(others)
             else:
-                rows = [*rows[1:], rows[0]]
+                self._replay([*others, first])
         elif lost.starts > self._config.max_restarts:
-            for row in rows:
-                self._give_up(row, self._failure(row, f"before it was ready {reason}"))
-            return
-        self._replay(rows)
+            for row in (first, *others):
+                self._give_up(row, f"before it was ready {reason}")
+        else:
+            self._replay([first, *others])
 
     def _replay(self, rows: Sequence[int]) -> None:
-        self._counters = replace(self._counters, replays=self._counters.replays + len(rows))
-        self._give_out(rows)
+        self._counters.replays += len(rows)
+        self._send_orders(rows)
 
-    def _give_up(self, row: int, error: SgPipelineError) -> None:
+    def _give_up(self, row: int, error: SgPipelineError | str) -> None:
         episode = self._episodes[row]
         episode.live, episode.over = False, True
-        self._answers[row] = error
+        self._answers[row] = error if isinstance(error, SgPipelineError) else episode.failure(self._spec.name, error)
 
-    def _failure(self, row: int, reason: str) -> EnvironmentFailure:
-        episode = self._episodes[row]
-        tries = max(episode.deaths + episode.exceptions, 1)
-        return EnvironmentFailure(
-            f"environment {self._spec.name!r} failed in {episode.describe()} {tries} time(s): {reason}"
-        )
+
+_shared: dict[str, EnvironmentPool] = {}
+
+
+def shared_pool(spec: EnvironmentSpec, config: PoolConfig | None = None) -> EnvironmentPool:
+    """Return this process's pool for `spec` and `config`, created at the first call and closed at exit.
+
+    Its workers and their compiled games stay alive from one training step to the next.
+    """
+    config = config or PoolConfig()
+    if not _shared:
+        atexit.register(_close_shared)
+    key = json.dumps([spec.name, dict(spec.arguments), config.model_dump()], sort_keys=True, default=str)
+    if key not in _shared or _shared[key].closed:
+        _shared[key] = EnvironmentPool(spec, config)
+    return _shared[key]
+
+
+def shared_pids() -> list[int]:
+    """Return the processes of all shared pools."""
+    return [pid for pool in _shared.values() if not pool.closed for pid in pool.pids()]
+
+
+def open_pool(config: EnvironmentConfig, data_root: Path, cache_dir: Path) -> EnvironmentPool:
+    """Return this process's pool for games under `data_root`."""
+    arguments = {**config.arguments, "data_root": data_root, "cache_dir": cache_dir}
+    return shared_pool(EnvironmentSpec(config.name, arguments), config.pool)
+
+
+def _close_shared() -> None:
+    for pool in _shared.values():
+        pool.close()
+    _shared.clear()

@@ -1,4 +1,4 @@
-"""Benchmarks and environments by name; the names are in `config/extensions.py`."""
+"""Benchmarks and environments by name; `config/extensions.py` lists the names."""
 
 import inspect
 from collections.abc import Mapping
@@ -7,8 +7,7 @@ from functools import cache
 from typing import Any
 
 from sg_pipeline.config.extensions import ENVIRONMENT, load, load_benchmark_class
-from sg_pipeline.environments.base import Environment
-from sg_pipeline.environments.benchmark import Benchmark
+from sg_pipeline.environments.base import Benchmark, Environment
 from sg_pipeline.errors import ConfigurationError
 
 
@@ -27,7 +26,7 @@ class EnvironmentSpec:
 
 @cache
 def load_benchmark(name: str) -> Benchmark:
-    """Return the benchmark that `name` stands for.
+    """Return the benchmark of that name.
 
     Raises:
         ConfigurationError: it cannot be imported, or is not a benchmark.
@@ -37,10 +36,10 @@ def load_benchmark(name: str) -> Benchmark:
 
 
 def build(spec: EnvironmentSpec) -> Environment:
-    """Import the class that plays what `spec` names and make one environment.
+    """Build the environment of `spec`.
 
     Raises:
-        ConfigurationError: where the class cannot be imported or does not take these arguments.
+        ConfigurationError: the class cannot be imported or does not take these arguments.
     """
     environment = load(ENVIRONMENT, spec.name)
     if hasattr(environment, "prepare"):

@@ -1,31 +1,26 @@
-"""Both ends of the pipe between the pool and one worker process.
+"""A worker process of the pool, and the messages between the two: pickles, each preceded by its length.
 
-A worker holds many environments, one per slot. The pool sends a batch of `Order`s in one message; the worker plays
-them in turn and sends each `Answer` as soon as it has it, so that the pool always knows which episode a dead
-or silent worker was busy with. The first message of a worker is `READY`.
-
-A worker is started as a plain new interpreter rather than by `multiprocessing`, whose spawning runs the caller's main
-module again: a script needs no `if __name__ == "__main__"` guard, and a worker never imports Kedro or torch.
+A worker holds many environments, one per slot. The pool sends batches of `Order`s; the worker plays them one after the
+other and sends each `Answer` as soon as it has it, so that the pool always knows which episode a dead or silent worker
+was busy with. A worker's first message is `READY`. A worker never imports Kedro or torch.
 """
 
 import contextlib
 import logging
 import os
+import pickle
 import queue
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
+import struct
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from sg_pipeline import errors
-from sg_pipeline.environments import channel
 from sg_pipeline.environments.base import Environment, StepResult
 from sg_pipeline.environments.registry import EnvironmentSpec, build
 from sg_pipeline.errors import SgPipelineError
@@ -34,18 +29,8 @@ from sg_pipeline.trajectories.types import Task
 logger = logging.getLogger(__name__)
 
 READY = "ready"
-CLOSE_GRACE_S = 5.0
-"""Seconds that a worker has to close its environments."""
-
-_BOOT = "import sys; from sg_pipeline.environments.worker import serve; serve(int(sys.argv[1]), sys.argv[2])"
-_SETTINGS = {
-    # One thread per worker: the pool's width is its number of processes, and spinning OpenMP teams starve each other.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    # A replayed episode meets the order of sets and dicts that the first one met.
-    "PYTHONHASHSEED": "0",
-}
+LENGTH = struct.Struct("!Q")
+"""What precedes every message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +39,7 @@ class Order:
 
     Attributes:
         slot: which of the worker's environments.
-        start: (task, seed) of an episode to begin; None to go on with the one that is open.
+        start: (task, seed) of an episode to begin; None to continue the one that is open.
         actions: played in order after that.
     """
 
@@ -65,13 +50,13 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of an `Order`.
+    """Result of an `Order`.
 
     Attributes:
-        results: one per reset and action; empty where it did not come to an end.
-        error: what the environment says to the user (a game that does not load), to be raised as it is.
-        failure: any other exception, in words: a defect of the environment.
-        cpu_s: processor seconds that the worker spent on the order.
+        results: one per reset and action; empty if the order failed.
+        error: the environment's own error (a game that does not load), to be raised as it is.
+        failure: any other exception, as text: a defect of the environment.
+        cpu_s: CPU seconds that the worker spent on the order.
     """
 
     results: tuple[StepResult, ...] = ()
@@ -88,12 +73,12 @@ class Host:
         self._environments: dict[int, Environment] = {}
 
     def prepare(self) -> None:
-        """Build the first environment ahead of time, so that its imports overlap with what the caller does."""
-        with contextlib.suppress(Exception):  # it is met again, and told, at the first order
+        """Build the first environment ahead of time, so that its imports overlap with the caller's work."""
+        with contextlib.suppress(Exception):  # the first order raises and reports it again
             self._environment(0)
 
     def play(self, order: Order) -> Answer:
-        """Carry out one order. After an exception the slot's environment is thrown away: its state is unknown."""
+        """Carry out one order. After an exception the slot's environment is discarded: its state is unknown."""
         began = time.process_time()
         results: list[StepResult] = []
         error: SgPipelineError | None = None
@@ -103,8 +88,10 @@ class Host:
             if order.start is not None:
                 results.append(environment.reset(*order.start))
             results.extend(environment.step(action) for action in order.actions)
-        except SgPipelineError as told:
-            error = _plain(told)
+        except SgPipelineError as raised:
+            # As the class of `errors` that it is, with its text alone: that always survives pickling.
+            kind = next(base for base in type(raised).__mro__ if base.__module__ == errors.__name__)
+            error = kind(str(raised))
         except (Exception, SystemExit) as raised:
             logger.debug("environment in slot %d failed", order.slot, exc_info=True)
             failure = f"{type(raised).__name__}: {raised}"
@@ -129,32 +116,31 @@ class Host:
                 self._environments.pop(slot).close()
 
 
-def _plain(error: SgPipelineError) -> SgPipelineError:
-    """Return `error` as the class of `errors` that it is, with its text alone: that always survives a pipe."""
-    kind = next(base for base in type(error).__mro__ if base.__module__ == errors.__name__)
-    plain: SgPipelineError = kind(str(error))
-    return plain
+def pack(message: object) -> bytes:
+    """Return the bytes of a message."""
+    content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    return LENGTH.pack(len(content)) + content
 
 
 def serve(descriptor: int, scratch: str) -> None:
-    """Be a worker: answer orders from the socket `descriptor` until told to stop, or until the caller is gone.
+    """Answer orders from the socket `descriptor` until told to stop, or until the pool's process is gone.
 
     Args:
         descriptor: number of an inherited socket.
-        scratch: the temporary folder that belongs to this worker alone.
+        scratch: the temporary folder of this worker, removed if the pool's process dies.
     """
     connection = socket.socket(fileno=descriptor)
     incoming = connection.makefile("rb")
     orders: queue.SimpleQueue[Sequence[Order] | None] = queue.SimpleQueue()
     try:
-        host = Host(channel.read(incoming))
-        # Reading in a thread of its own notices the caller's death in the middle of a step that hangs, too.
+        host = Host(_read(incoming))
+        # A reading thread notices the pool's death also while a step hangs.
         threading.Thread(target=_receive, args=(incoming, orders, scratch), daemon=True).start()
         host.prepare()
-        connection.sendall(channel.pack(READY))
+        connection.sendall(pack(READY))
         while (batch := orders.get()) is not None:
             for order in batch:
-                connection.sendall(channel.pack(host.play(order)))
+                connection.sendall(pack(host.play(order)))
         host.close()
     except (EOFError, ConnectionError):
         _vanish(scratch)
@@ -163,60 +149,24 @@ def serve(descriptor: int, scratch: str) -> None:
 def _receive(incoming: BinaryIO, orders: "queue.SimpleQueue[Sequence[Order] | None]", scratch: str) -> None:
     try:
         while True:
-            orders.put(channel.read(incoming))
+            orders.put(_read(incoming))
     except (EOFError, OSError):
         _vanish(scratch)
 
 
+def _read(stream: BinaryIO) -> Any:
+    """Wait for a message. Raises `EOFError` if the other end is closed."""
+    header = stream.read(LENGTH.size)
+    if len(header) < LENGTH.size:
+        raise EOFError
+    (length,) = LENGTH.unpack(header)
+    content = stream.read(length)
+    if len(content) < length:
+        raise EOFError
+    return pickle.loads(content)
+
+
 def _vanish(scratch: str) -> None:
-    """The caller is gone: leave no file and no process behind."""
+    """The pool's process is gone: leave no file and no process behind."""
     shutil.rmtree(scratch, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
-
-
-class WorkerProcess:
-    """The pool's end: one running worker, its pipe and its temporary folder."""
-
-    def __init__(self, spec: EnvironmentSpec) -> None:
-        # A folder of its own, so that what a killed worker leaves can be removed: game engines unpack large libraries.
-        self._scratch = tempfile.mkdtemp(prefix="sg_pipeline_worker_")
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), self._scratch],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **_SETTINGS, "TMPDIR": self._scratch, "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # an environment that prints must not mix with the caller's output
-                process_group=0,  # it dies with what it started, and Ctrl-C is the caller's to handle
-            )
-        self.channel = channel.Channel(ours)
-        self.channel.send(spec)
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
-    def stop(self) -> None:
-        """Let the worker close its environments and end; `bury` it afterwards."""
-        self.channel.send(None)
-
-    def bury(self, grace_s: float) -> str:
-        """Wait `grace_s` for the end of the process, kill it otherwise, and free everything. Returns how it ended."""
-        try:
-            self._process.wait(timeout=grace_s)
-        except subprocess.TimeoutExpired:
-            logger.debug("worker %d is killed", self._process.pid)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self.channel.close()
-        try:
-            code = self._process.wait(timeout=CLOSE_GRACE_S)
-        except subprocess.TimeoutExpired:  # it waits for a disk or device, where no signal reaches it
-            return "its worker process does not end"
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        if code < 0:
-            return f"its worker process was killed by signal {-code}"
-        return f"its worker process ended with code {code}"

@@ -25,8 +25,7 @@ from sg_pipeline.trajectories.types import Task, Trajectory
 if TYPE_CHECKING:
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.reflexion import ReflectionFormat
-    from sg_pipeline.environments.counters import PoolCounters
-    from sg_pipeline.environments.pool import EnvironmentPool
+    from sg_pipeline.environments.pool import EnvironmentPool, PoolCounters
     from sg_pipeline.sampling.base import Sampler
 
 T = TypeVar("T")

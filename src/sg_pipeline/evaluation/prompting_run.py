@@ -14,8 +14,8 @@ from sg_pipeline.config.evaluation import EvaluationConfig, Method, PromptingCon
 from sg_pipeline.config.rollout import DATE
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.distributed.world import world
+from sg_pipeline.environments.pool import open_pool
 from sg_pipeline.environments.registry import load_benchmark
-from sg_pipeline.environments.shared_pool import open_pool
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.play import evaluated_splits
 from sg_pipeline.evaluation.prompting_play import Attempt, next_attempts, play_attempts, reflect

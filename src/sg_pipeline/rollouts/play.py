@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.sampling import SamplingConfig
+from sg_pipeline.environments.pool import open_pool
 from sg_pipeline.environments.registry import load_benchmark
-from sg_pipeline.environments.shared_pool import open_pool
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult, collect
 from sg_pipeline.rollouts.waves import play_in_waves, rows_at_once
 from sg_pipeline.trajectories.types import Task
@@ -22,7 +22,7 @@ TRAIN = "train"
 
 
 def panel_tasks(panel: dict[str, Any], split: str) -> list[Task]:
-    """Return the tasks of one split of a prepared panel (see `environments.benchmark`)."""
+    """Return the tasks of one split of a prepared panel (see `environments.base`)."""
     return [Task(**task) for task in panel["splits"][split]]
 
 

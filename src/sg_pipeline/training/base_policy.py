@@ -1,7 +1,7 @@
 """The base policy: read, or made from scratch.
 
 A policy from scratch is warm-started on the demonstrations of the benchmark's expert, with and without guidance. What
-is shown is the expert's business (`environments.benchmark.Demonstrator`); tasks that are evaluated never are.
+is shown is the expert's business (`environments.base.Demonstrator`); tasks that are evaluated never are.
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sg_pipeline.config.base_model import BaseModelConfig, WarmStartStage
 from sg_pipeline.distributed.start import unused_gpus
 from sg_pipeline.distributed.world import world
-from sg_pipeline.environments.benchmark import Benchmark, Demonstrator
+from sg_pipeline.environments.base import Benchmark, Demonstrator
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.policies.compute import shorten_frozen

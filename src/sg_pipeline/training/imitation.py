@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.config.base_model import WarmStartConfig
 from sg_pipeline.distributed.world import world
-from sg_pipeline.environments.demonstration import Demonstration
+from sg_pipeline.environments.base import Demonstration
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.compute import computing, without_noise
 from sg_pipeline.randomness import stream

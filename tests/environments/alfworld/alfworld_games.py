@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sg_pipeline.environments.alfworld.generation.goals import floor_plans_of
+from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
 from sg_pipeline.environments.alfworld.generation.problem import game_file
 from sg_pipeline.environments.alfworld.generation.sampler import Difficulty, sample_scene
 from sg_pipeline.environments.alfworld.generation.scene import Goal, Item, Receptacle, Scene

@@ -1,17 +1,15 @@
 """The expert wins on what it has read, recovers from mistakes, and says what it does in few known words."""
 
-import re
-
 import pytest
 
-from sg_pipeline.environments.alfworld.demonstrations import demonstrate, mistake
-from sg_pipeline.environments.alfworld.expert import Expert
-from sg_pipeline.environments.alfworld.generation.goals import floor_plans_of
+from sg_pipeline.environments.alfworld.benchmark import AlfworldBenchmark
+from sg_pipeline.environments.alfworld.expert import Expert, demonstrate, mistake
+from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
 from sg_pipeline.environments.alfworld.generation.sampler import WHOLE_FLOOR_PLAN, Difficulty, sample_scene
-from sg_pipeline.environments.alfworld.generation.scene import TASK_TYPES
 from sg_pipeline.environments.alfworld.memory import Memory
+from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
 from sg_pipeline.environments.alfworld.rules import RulesModel
-from sg_pipeline.environments.alfworld.words import GUIDANCE_WORDS, demo_vocabulary, item_kinds, receptacle_kinds
+from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.trajectories.types import Polarity
 
@@ -88,22 +86,20 @@ def test_a_lost_demonstration_stops_at_its_limit():
     assert (len(game.turns), game.won) == (3, False)
 
 
-def test_every_word_is_in_the_vocabulary():
-    known = set(demo_vocabulary())
-    kinds = {*item_kinds(), *receptacle_kinds()}
+def test_vocabulary_knows_every_text_and_keeps_every_command():
+    tokenizer = build_tokenizer(AlfworldBenchmark().vocabulary())
     for task_type in TASK_TYPES:
         for n in range(15):
             scene = sampled(task_type, n)
             game = demonstrate(scene, stream(13, n), noise=0.4, max_turns=20)
             model, rng = RulesModel(scene), stream(13, "walk", n)
-            texts = [model.reset()]
-            for _ in range(30):
-                texts.append(mistake(model, rng))
-                texts.append(model.step(texts[-1]).observation)
+            texts, commands = [model.reset()], [mistake(model, rng) for _ in range(30)]
+            texts += [model.step(command).observation for command in commands]
             for turn in game.turns:
-                texts += [turn.observation, turn.guidance_text, turn.action]
-                words = re.findall(r"[a-z]+ \d+|[a-z]+", turn.guidance_text)
-                assert len(words) <= 6, turn.guidance_text
-                assert {word.split()[0] for word in words} <= kinds | set(GUIDANCE_WORDS)
-            words = {word for text in texts for word in re.findall(r"[a-z']+", text.lower())}
-            assert words <= known
+                texts += [turn.observation, turn.guidance_text]
+                commands.append(turn.action)
+                assert len(tokenizer(turn.guidance_text, add_special_tokens=False).input_ids) <= 6
+            for text in (*texts, *commands):
+                assert tokenizer.unk_token_id not in tokenizer(text, add_special_tokens=False).input_ids, text
+            for command in commands:
+                assert tokenizer.decode(tokenizer(command, add_special_tokens=False).input_ids) == command

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from alfworld_games import generated_task, write_task
 
-from sg_pipeline.environments.alfworld import fast_engine, game_in_play
-from sg_pipeline.environments.alfworld.compile import CompileCounts, compile_panel
+from sg_pipeline.environments.alfworld import fast_engine
+from sg_pipeline.environments.alfworld.compile import compile_games, translate
 from sg_pipeline.environments.alfworld.compiled import CompiledGame, cache_path, load_cached
 from sg_pipeline.environments.alfworld.gamefile import read_game
-from sg_pipeline.environments.alfworld.translation import translate
 from sg_pipeline.errors import ConfigurationError, DataError
 
 KINDS = ("pick_and_place_simple", "pick_two_obj_and_place", "pick_cool_then_place_in_recep")
@@ -24,6 +23,10 @@ KINDS = ("pick_and_place_simple", "pick_two_obj_and_place", "pick_cool_then_plac
 @pytest.fixture
 def games(tmp_path: Path) -> list[Path]:
     return [tmp_path / generated_task(tmp_path, kind).path for kind in KINDS]
+
+
+def by_digest(paths: list[Path]) -> dict[str, Path]:
+    return {read_game(path).sha256: path for path in paths}
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -37,22 +40,24 @@ def test_disk_format_keeps_everything(games: list[Path]) -> None:
 
 def test_panel_is_compiled_once_and_the_same_by_any_number_of_workers(games: list[Path], tmp_path: Path) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
-    assert compile_panel([*games, games[0]], alone, workers=1) == CompileCounts(games=3, translated=3, cached=0)
-    assert compile_panel(games, alone, workers=1) == CompileCounts(games=3, translated=0, cached=3)
-    assert compile_panel(reversed(games), together, workers=2) == CompileCounts(games=3, translated=3, cached=0)
+    assert compile_games(by_digest(games), alone, workers=1) == 3
+    assert compile_games(by_digest(games), alone, workers=1) == 0
+    assert compile_games(by_digest(games[::-1]), together, workers=2) == 3
     assert _contents(alone) == _contents(together)
     assert len(_contents(alone)) == 3
 
 
 def test_translation_does_not_depend_on_the_hash_seed(games: list[Path], tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from sg_pipeline.environments.alfworld.compile import compile_panel; "
-        "compile_panel([Path(sys.argv[1])], Path(sys.argv[2]))"
+        "import sys; from pathlib import Path; from sg_pipeline.environments.alfworld.compile import compile_games; "
+        "compile_games({sys.argv[3]: Path(sys.argv[1])}, Path(sys.argv[2]))"
     )
     here, there = tmp_path / "here", tmp_path / "there"
-    compile_panel(games[1:2], here)
+    compile_games(by_digest(games[1:2]), here)
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    subprocess.run([sys.executable, "-c", program, games[1], there], check=True, env=environment)
+    subprocess.run(
+        [sys.executable, "-c", program, games[1], there, *by_digest(games[1:2])], check=True, env=environment
+    )
     assert _contents(here) == _contents(there) != {}
 
 
@@ -61,13 +66,13 @@ def test_damaged_entry_is_made_again(
     games: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes | str
 ) -> None:
     cache = tmp_path / "cache"
-    compile_panel(games[:1], cache)
+    compile_games(by_digest(games[:1]), cache)
     entry = cache_path(cache, read_game(games[0]).sha256)
     whole = entry.read_bytes()
     flipped = whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]
     entry.write_bytes({"cut": whole[:-10], "flipped": flipped}[damage] if isinstance(damage, str) else damage)
     with caplog.at_level(logging.WARNING):
-        assert compile_panel(games[:1], cache) == CompileCounts(games=1, translated=1, cached=0)
+        assert compile_games(by_digest(games[:1]), cache) == 1
     assert str(entry) in caplog.text
     assert entry.read_bytes() == whole
 
@@ -75,7 +80,7 @@ def test_damaged_entry_is_made_again(
 def test_entry_of_other_library_versions_is_not_used(
     games: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compile_panel(games[:1], tmp_path / "cache")
+    compile_games(by_digest(games[:1]), tmp_path / "cache")
     sha256 = read_game(games[0]).sha256
     assert load_cached(tmp_path / "cache", sha256) is not None
     monkeypatch.setattr("sg_pipeline.environments.alfworld.compiled.toolchain", lambda: "another")
@@ -89,14 +94,14 @@ def test_bad_game_is_named_and_the_others_are_compiled(games: list[Path], tmp_pa
         for name in ("broken-b", "broken-a")
     ]
     with pytest.raises(DataError, match=r"broken-a.*\(2 games in all\)\.$"):
-        compile_panel([*broken, *games], tmp_path / "cache")
+        compile_games(by_digest([*broken, *games]), tmp_path / "cache")
     assert len(_contents(tmp_path / "cache")) == 3
 
 
 def test_cache_folder_that_cannot_be_written(games: list[Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigurationError, match="cannot be written"):
-        compile_panel(games[:1], tmp_path / "file" / "cache")
+        compile_games(by_digest(games[:1]), tmp_path / "file" / "cache")
 
 
 def test_idle_games_are_let_go_and_those_in_play_are_not(
@@ -126,7 +131,7 @@ def test_forgetting_states_changes_nothing(games: list[Path], monkeypatch: pytes
         return list(frames)
 
     remembered = play()
-    monkeypatch.setattr(game_in_play, "_MAX_STATES", 2)
+    monkeypatch.setattr(fast_engine, "_MAX_STATES", 2)
     monkeypatch.setattr(fast_engine, "_MAX_IDLE_GAMES", 0)
     fast_engine._games.clear()
     assert play() == remembered

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from alfworld_games import extract_official, generated_task, walkthrough
 
-from sg_pipeline.environments.alfworld.adapter import AlfworldEnvironment
+from sg_pipeline.environments.alfworld.environment import AlfworldEnvironment
 from sg_pipeline.environments.alfworld.official import find_official_games
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.trajectories.types import Task

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from alfworld_games import generated_task, walkthrough, write_task
 
-from sg_pipeline.environments.alfworld.adapter import AlfworldEnvironment
+from sg_pipeline.environments.alfworld.environment import AlfworldEnvironment
 from sg_pipeline.environments.alfworld.gamefile import data_version
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.trajectories.types import Task

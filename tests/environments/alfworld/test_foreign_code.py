@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from alfworld_games import EVERYTHING, official_archive, write_task
 
-from sg_pipeline.environments.alfworld.adapter import AlfworldEnvironment
-from sg_pipeline.environments.alfworld.compile import compile_panel
+from sg_pipeline.environments.alfworld.compile import compile_games
+from sg_pipeline.environments.alfworld.environment import AlfworldEnvironment
 from sg_pipeline.environments.alfworld.gamefile import GameFile
 from sg_pipeline.environments.alfworld.generation.problem import game_file
 from sg_pipeline.environments.alfworld.grammar import command_forms, read_grammar
@@ -82,7 +82,7 @@ def test_game_file_with_code_is_refused_before_it_runs(tmp_path: Path, place: st
         with pytest.raises(DataError, match=said):
             environment.reset(task, 0)
     with pytest.raises(DataError, match=said):
-        compile_panel([path], tmp_path / "cache")
+        compile_games({task.sha256: path}, tmp_path / "cache")
     assert not marker.exists()
 
 

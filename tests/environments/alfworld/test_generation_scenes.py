@@ -11,12 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sg_pipeline.environments.alfworld.generation import layouts
-from sg_pipeline.environments.alfworld.generation.goals import STATIONS, floor_plans_of
-from sg_pipeline.environments.alfworld.generation.problem import game_file
+from sg_pipeline.environments.alfworld.generation.floor_plans import (
+    UNSEEN_FLOOR_PLANS,
+    floor_plan,
+    floor_plans_of,
+    may_hold,
+)
+from sg_pipeline.environments.alfworld.generation.problem import game_file, walkthrough
 from sg_pipeline.environments.alfworld.generation.sampler import WHOLE_FLOOR_PLAN, Difficulty, sample_scene
-from sg_pipeline.environments.alfworld.generation.scene import TASK_TYPES, Scene
-from sg_pipeline.environments.alfworld.generation.walkthrough import walkthrough
+from sg_pipeline.environments.alfworld.generation.scene import Scene
+from sg_pipeline.environments.alfworld.rulebook import LAMPS, STATIONS, TASK_TYPES
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.randomness import stream
 
@@ -48,22 +52,22 @@ def test_scene_is_sound(seed: int, task_type: str, difficulty: Difficulty, unsee
     kinds = {receptacle.name: receptacle.kind for receptacle in scene.receptacles}
 
     assert goal.task_type == task_type
-    assert (scene.floor_plan in layouts.UNSEEN_FLOOR_PLANS) == unseen
+    assert (scene.floor_plan in UNSEEN_FLOOR_PLANS) == unseen
     assert len(kinds) == len(scene.receptacles)
     assert len({item.name for item in scene.items}) == len(scene.items)
     for item in scene.items:
-        assert layouts.may_hold(kinds[item.receptacle], item.kind)
-        assert item.portable == (item.kind not in layouts.LAMPS)
+        assert may_hold(kinds[item.receptacle], item.kind)
+        assert item.portable == (item.kind not in LAMPS)
     for receptacle in scene.receptacles:
         assert receptacle.openable == (receptacle.kind in {"Fridge", "Cabinet", "Microwave", "Drawer", "Safe"})
 
-    available = dict(layouts.floor_plan(scene.floor_plan).receptacles)
+    available = dict(floor_plan(scene.floor_plan).receptacles)
     for kind, count in Counter(kinds.values()).items():
         assert count <= min(available[kind], difficulty.max_receptacles_per_kind)
     assert len(scene.receptacles) <= difficulty.max_receptacles
     assert len(scene.items) <= difficulty.max_items
     for kind, count in Counter(item.kind for item in scene.items).items():
-        allowed = 1 if kind in layouts.LAMPS else difficulty.max_items_per_kind
+        allowed = 1 if kind in LAMPS else difficulty.max_items_per_kind
         wanted_twice = task_type == "pick_two_obj_and_place" and kind == goal.item_kind
         assert count <= max(allowed, 2 if wanted_twice else 1)
     assert max(Counter(item.receptacle for item in scene.items).values()) <= difficulty.max_items_per_receptacle
@@ -74,7 +78,7 @@ def test_scene_is_sound(seed: int, task_type: str, difficulty: Difficulty, unsee
         assert any(item.kind == goal.target_kind for item in scene.items)
     else:
         assert goal.target_kind in kinds.values()
-        assert layouts.may_hold(goal.target_kind, goal.item_kind)
+        assert may_hold(goal.target_kind, goal.item_kind)
     if task_type in STATIONS:
         assert STATIONS[task_type] in kinds.values()
     elif task_type != "look_at_obj_in_light":
@@ -97,7 +101,7 @@ def test_default_scenes_have_the_promised_size() -> None:
 
 def test_whole_floor_plan_uses_every_receptacle() -> None:
     scene = _sample(3, "pick_heat_then_place_in_recep", WHOLE_FLOOR_PLAN)
-    available = dict(layouts.floor_plan(scene.floor_plan).receptacles)
+    available = dict(floor_plan(scene.floor_plan).receptacles)
     assert Counter(receptacle.kind for receptacle in scene.receptacles) == available
 
 
@@ -142,7 +146,7 @@ def test_impossible_requests_say_what_would_be_possible() -> None:
     with pytest.raises(ConfigurationError, match=r"Floor plan 401 \(Bathroom\) cannot host .*heat.*\[1, 2, 3,"):
         sample_scene(stream(0), 401, "pick_heat_then_place_in_recep", Difficulty())
     with pytest.raises(DataError, match="Floor plan 99 is not among the layouts"):
-        layouts.floor_plan(99)
+        floor_plan(99)
     with pytest.raises(ConfigurationError, match="Unknown ALFWorld task type 'juggle'"):
         floor_plans_of("juggle", unseen=False)
     with pytest.raises(ValidationError, match="min_items is 9, more than max_items, which is 8"):

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from sg_pipeline.environments.alfworld.generation.scene import TASK_TYPES, Goal, Item, Receptacle, Scene
+from sg_pipeline.environments.alfworld.generation.scene import Goal, Item, Receptacle, Scene
 from sg_pipeline.environments.alfworld.memory import Memory, read_wish
 from sg_pipeline.environments.alfworld.progress import Progress
+from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
 from sg_pipeline.environments.alfworld.rules import RulesModel
 from sg_pipeline.errors import DataError
 

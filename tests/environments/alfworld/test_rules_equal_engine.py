@@ -4,13 +4,14 @@ import re
 
 import pytest
 
-from sg_pipeline.environments.alfworld.demonstrations import demonstrate
-from sg_pipeline.environments.alfworld.engine import StockEngine
+from sg_pipeline.environments.alfworld.environment import StockEngine
+from sg_pipeline.environments.alfworld.expert import demonstrate
 from sg_pipeline.environments.alfworld.gamefile import GAME_FILE_NAME, read_game
-from sg_pipeline.environments.alfworld.generation.goals import floor_plans_of
+from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
 from sg_pipeline.environments.alfworld.generation.problem import game_file
 from sg_pipeline.environments.alfworld.generation.sampler import Difficulty, sample_scene
-from sg_pipeline.environments.alfworld.generation.scene import TASK_TYPES, Goal, Item, Receptacle, Scene
+from sg_pipeline.environments.alfworld.generation.scene import Goal, Item, Receptacle, Scene
+from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
 from sg_pipeline.environments.alfworld.rules import RulesModel
 from sg_pipeline.randomness import stream
 
@@ -50,12 +51,12 @@ class Twins:
         path.write_bytes(game_file(scene))
         self.engine, self.model = engine, RulesModel(scene)
         frame = engine.start(read_game(path))
-        assert BANNER + self.model.reset() == frame.feedback
+        assert BANNER + self.model.reset() == frame.observation
         assert self.model.admissible_commands() == frame.admissible
 
     def play(self, command):
         frame, answer = self.engine.step(command), self.model.step(command)
-        expected = (frame.feedback, frame.won, frame.valid)
+        expected = (frame.observation, frame.won, frame.valid)
         assert tuple(answer) == expected, command
         assert self.model.admissible_commands() == frame.admissible, command
         return answer

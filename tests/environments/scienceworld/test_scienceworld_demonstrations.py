@@ -8,8 +8,13 @@ from scienceworld_worlds import FIND_ANIMAL
 
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
-from sg_pipeline.environments.scienceworld import recordings
-from sg_pipeline.environments.scienceworld.benchmark import ScienceWorldBenchmark, ScienceWorldTasksConfig
+from sg_pipeline.environments.scienceworld import demonstrations
+from sg_pipeline.environments.scienceworld.benchmark import (
+    WORDS,
+    ScienceWorldBenchmark,
+    ScienceWorldTasksConfig,
+    read_solutions,
+)
 from sg_pipeline.environments.scienceworld.demonstrations import (
     Move,
     demonstrate,
@@ -18,11 +23,9 @@ from sg_pipeline.environments.scienceworld.demonstrations import (
     room_shown,
     subgoal,
 )
-from sg_pipeline.environments.scienceworld.gold import read_paths, solve
 from sg_pipeline.environments.scienceworld.jvm import shared_simulator
-from sg_pipeline.environments.scienceworld.make_panels import SHORT_TASKS
+from sg_pipeline.environments.scienceworld.make import SHORT_TASKS, solve, words_of_jar
 from sg_pipeline.environments.scienceworld.panel import make_task, parse_path, read_panel
-from sg_pipeline.environments.scienceworld.words import simulator_words, words_of_jar
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
@@ -53,13 +56,13 @@ def demonstrator(tmp_path):
 
 def test_the_solutions_are_those_of_the_training_tasks():
     training = {task.path for task in read_panel("default", Path()).tasks()["train"]}
-    assert set(read_paths("default")) == training
-    assert max(len(path) for path in read_paths("default").values()) <= 16
+    assert set(read_solutions()) == training
+    assert max(len(path) for path in read_solutions().values()) <= 16
 
 
 def test_a_gold_path_becomes_short_and_plain():
     solution = solve(shared_simulator(), "find-plant", 0)
-    assert solution == read_paths("default")["find-plant/0"]
+    assert solution == read_solutions()["find-plant/0"]
     assert solution[0] == "teleport to greenhouse"
     assert re.fullmatch(r"focus on [a-z]+ tree", solution[1])
     assert not any("door" in action or "look" in action for action in solution)
@@ -67,7 +70,7 @@ def test_a_gold_path_becomes_short_and_plain():
 
 @pytest.mark.parametrize("task_type", SHORT_TASKS)
 def test_every_kind_of_task_is_demonstrated_to_its_end(environment, tokenizer, task_type):
-    paths = read_paths("default")
+    paths = read_solutions()
     key = max(key for key in paths if key.startswith(f"{task_type}/"))
     task = make_task(*parse_path(key, key), "train")
     shown = demonstrate(environment, task, paths[key], stream(0, key), noise=0.0)
@@ -84,7 +87,7 @@ def test_every_kind_of_task_is_demonstrated_to_its_end(environment, tokenizer, t
 
 
 def test_mistakes_are_judged_and_made_good(environment):
-    solution = read_paths("default")["find-animal/0"]
+    solution = read_solutions()["find-animal/0"]
     shown = demonstrate(environment, FIND_ANIMAL, solution, stream(2, "noisy"), noise=0.5)
     assert shown.won
     mistakes = [number for number, turn in enumerate(shown.turns) if turn.is_noise]
@@ -109,7 +112,7 @@ def test_what_was_played_is_read_again(demonstrator, tmp_path, monkeypatch):
     assert all(shown.won for shown in played)
     assert len({shown.turns[0].observation for shown in played}) > 1
     again = ScienceWorldBenchmark().demonstrator(ScienceWorldTasksConfig(panel="small"), tmp_path, tmp_path, tmp_path)
-    monkeypatch.setattr(recordings, "demonstrate", None)  # from here on, playing would fail
+    monkeypatch.setattr(demonstrations, "demonstrate", None)  # from here on, playing would fail
     # In another order: a demonstration depends on its arguments alone.
     for number in (3, 0, 2, 1):
         assert again.demonstrate(number, stream(3, number), 0.35 * (number % 2)) == played[number]
@@ -131,5 +134,6 @@ def test_a_panel_without_solutions_has_no_expert(tmp_path):
 def test_the_committed_words_are_the_simulators():
     from sg_pipeline.environments.scienceworld.java import simulator_jar
 
-    assert tuple(words_of_jar(simulator_jar())) == simulator_words()
-    assert {"teleport", "tortoise", "greenhouse", "wollstonecraft"} <= set(simulator_words())
+    words = words_of_jar(simulator_jar())
+    assert words == WORDS.read_text(encoding="utf-8").split()
+    assert {"teleport", "tortoise", "greenhouse", "wollstonecraft"} <= set(words)

@@ -16,7 +16,7 @@ from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.scienceworld import java
-from sg_pipeline.environments.scienceworld.adapter import ScienceWorldEnvironment
+from sg_pipeline.environments.scienceworld.environment import ScienceWorldEnvironment
 from sg_pipeline.environments.scienceworld.jvm import Simulator, World, shared_simulator
 from sg_pipeline.errors import ConfigurationError, EnvironmentFailure
 
@@ -38,7 +38,7 @@ time.sleep(300)
 GUEST = f"""
 import logging, sys
 from sg_pipeline.config.environment import PoolConfig
-from sg_pipeline.environments.shared_pool import shared_pool
+from sg_pipeline.environments.pool import shared_pool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.scienceworld.jvm import shared_simulator
 from sg_pipeline.environments.scienceworld.panel import make_task

@@ -8,7 +8,7 @@ import pytest
 from scienceworld_worlds import FIND_ANIMAL
 
 from sg_pipeline.environments.scienceworld.benchmark import ScienceWorldBenchmark, ScienceWorldTasksConfig
-from sg_pipeline.environments.scienceworld.make_panels import (
+from sg_pipeline.environments.scienceworld.make import (
     DEFAULT_SIZES,
     SHORT_TASKS,
     SMALL_SIZES,
@@ -16,7 +16,7 @@ from sg_pipeline.environments.scienceworld.make_panels import (
     choose,
     official_splits,
 )
-from sg_pipeline.environments.scienceworld.panel import panel_path, read_panel
+from sg_pipeline.environments.scienceworld.panel import PANELS, read_panel
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.trajectories.types import Task
 
@@ -66,7 +66,7 @@ def test_without_java_nothing_is_prepared(tmp_path, monkeypatch):
 
 
 def test_a_panel_file_of_ones_own_is_played(tmp_path):
-    content = json.loads(panel_path("small", tmp_path).read_text())
+    content = json.loads((PANELS / "small.json").read_text())
     content["splits"]["train"] = {"boil": [[2, 3]]}
     (tmp_path / "mine.json").write_text(json.dumps(content))
     prepared = prepare(tmp_path, panel="mine.json")

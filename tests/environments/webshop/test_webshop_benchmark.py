@@ -7,10 +7,9 @@ import pytest
 from pydantic import ValidationError
 from webshop_shops import shared_data
 
-from sg_pipeline.environments.webshop.benchmark import WebshopBenchmark
+from sg_pipeline.environments.webshop.benchmark import TasksConfig, WebshopBenchmark
 from sg_pipeline.environments.webshop.environment import WebShopEnvironment
-from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
-from sg_pipeline.environments.webshop.tasks import TasksConfig
+from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.randomness import stream
 from sg_pipeline.trajectories.types import Task
@@ -81,7 +80,7 @@ def test_users_mistakes_are_one_sentence(tmp_path: Path) -> None:
         BENCHMARK.prepare(TasksConfig(source="official", data="nowhere"), *folders)
     with pytest.raises(ValidationError, match="WEBSHOP_DATA"):
         TasksConfig(source="official")
-    with pytest.raises(ConfigurationError, match="generated shops"):
+    with pytest.raises(ConfigurationError, match="generated games"):
         BENCHMARK.demonstrator(TasksConfig(source="official", data="x"), *folders)
 
 

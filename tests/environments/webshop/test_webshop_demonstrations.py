@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from sg_pipeline.environments.webshop.catalogue import Catalogue
-from sg_pipeline.environments.webshop.demonstrations import GeneratedShopDemonstrator, demonstrate
-from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
+from sg_pipeline.environments.webshop.expert import GeneratedShopDemonstrator, demonstrate
+from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.progress import Progress, fits, wanted_options
 from sg_pipeline.environments.webshop.session import Session

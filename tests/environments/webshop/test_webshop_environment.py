@@ -12,11 +12,13 @@ from webshop_shops import FILES, write_small_shop
 from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.config.environment import PoolConfig
+from sg_pipeline.environments.panels import digest_of_file
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
 from sg_pipeline.environments.webshop.environment import WebShopEnvironment
 from sg_pipeline.environments.webshop.official import OfficialProducts, find_files
+from sg_pipeline.environments.webshop.products import read_product
 from sg_pipeline.environments.webshop.progress import wanted_options
 from sg_pipeline.errors import DataError
 from sg_pipeline.trajectories.types import Task
@@ -147,14 +149,14 @@ def test_a_truncated_file_is_told_and_leaves_nothing(tmp_path: Path, name: str, 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ('{"asin": 1}', "an array was expected"),
+        ('{"asin": 1}', "items_shuffle.json should hold a JSON array, but begins with '{'"),
         ("[1]", "entry 0"),
         ('[{"asin": "B1"}]', "field 'small_description' is missing"),
         ("[]", "holds no product"),
-        ("[] []", "nothing was expected behind"),
-        ("[,]", "no JSON"),
-        ("not json", "an array was expected"),
-        (b"[\xff]", "UTF-8"),
+        ("[] []", r"items_shuffle.json cannot be read as JSON after 0 whole entries \(.*trailing garbage"),
+        ("[,]", "unallowed token"),
+        ("not json", "should hold a JSON array"),
+        (b'["\xff"]', "invalid bytes in UTF8"),
     ],
 )
 def test_a_wrong_file_is_told(tmp_path: Path, content: str | bytes, told: str) -> None:
@@ -173,14 +175,12 @@ def test_a_price_that_is_none_is_told(tmp_path: Path) -> None:
         open_catalogue(folder, None)
 
 
-def test_files_are_read_alike_whatever_the_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_official_products_are_those_of_the_whole_files(tmp_path: Path) -> None:
     folder = write_small_shop(tmp_path / "shop")
-    whole = OfficialProducts(find_files(folder))
-    products = list(whole)
-    monkeypatch.setattr("sg_pipeline.environments.webshop.streaming._CHUNK", 7)
-    pieces = OfficialProducts(find_files(folder))
-    assert list(pieces) == products
-    assert pieces.sha256 == whole.sha256
+    read = OfficialProducts(find_files(folder))
+    entries, known, human = (json.loads((folder / name).read_text()) for name in FILES)
+    assert list(read) == [read_product(one, known[one["asin"]], human.get(one["asin"], ())) for one in entries]
+    assert read.sha256 == {name: digest_of_file(folder / name) for name in FILES}
 
 
 def test_changed_files_are_prepared_anew(tmp_path: Path) -> None:

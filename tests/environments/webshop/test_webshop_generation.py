@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
-from sg_pipeline.environments.webshop.generation.catalogue import FILES, entries, write_catalogue
+from sg_pipeline.environments.webshop.generation.catalogue import FILES, CatalogueRecipe, entries, write_catalogue
 from sg_pipeline.environments.webshop.generation.panel import (
     PANELS,
+    Panel,
     create_panel_file,
     make_panel,
-    read_panel,
     write_panel,
 )
-from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
 from sg_pipeline.environments.webshop.generation.words import ATTRIBUTES, BRANDS, KINDS, asin, asin_pieces
 from sg_pipeline.environments.webshop.products import Product, read_product
 from sg_pipeline.environments.webshop.progress import fits
@@ -76,7 +75,9 @@ def test_titles_are_short_and_hide_the_third_attribute() -> None:
 
 @pytest.mark.parametrize("name", ["default", "small"])
 def test_shipped_panels_are_right_to_the_byte(name: str, tmp_path: Path) -> None:
-    panel = read_panel(PANELS / f"{name}.json")
+    panel = Panel.read(PANELS / f"{name}.json")
+    panel.save(tmp_path / "panel.json")
+    assert (tmp_path / "panel.json").read_bytes() == (PANELS / f"{name}.json").read_bytes()
     folder = tmp_path / "games"
     assert write_panel(panel, folder)
     assert not write_panel(panel, folder)
@@ -94,7 +95,7 @@ def test_shipped_panels_are_right_to_the_byte(name: str, tmp_path: Path) -> None
 
 
 def test_the_default_panel_has_the_sizes_of_the_documents() -> None:
-    splits = read_panel(PANELS / "default.json").splits
+    splits = Panel.read(PANELS / "default.json").splits
     assert {split: len(goals) for split, goals in splits.items()} == {"train": 224, "dev": 100, "test": 200}
     kinds = {goal.task_type for goals in splits.values() for goal in goals}
     assert kinds == {"beauty", "electronics", "fashion", "garden", "grocery"}
@@ -103,13 +104,13 @@ def test_the_default_panel_has_the_sizes_of_the_documents() -> None:
 def test_a_panel_file_is_read_as_it_was_made_and_changes_are_told(tmp_path: Path) -> None:
     path = tmp_path / "panel.json"
     panel = create_panel_file(path, CatalogueRecipe(products=60), {"train": 4, "test": 3})
-    assert read_panel(path) == panel
+    assert Panel.read(path) == panel
     assert list(panel.splits) == ["train", "test"]
     content = json.loads(path.read_text())
     content["splits"]["test"][0]["position"] += 1
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="changed after it was made"):
-        read_panel(path)
+        Panel.read(path)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"environment": "alfworld", "sha256": "x"}'])
@@ -117,9 +118,9 @@ def test_what_is_no_panel_is_told(tmp_path: Path, content: str) -> None:
     path = tmp_path / "panel.json"
     path.write_text(content)
     with pytest.raises(DataError, match=r"panel\.json"):
-        read_panel(path)
+        Panel.read(path)
     with pytest.raises(DataError, match="missing"):
-        read_panel(tmp_path / "nowhere.json")
+        Panel.read(tmp_path / "nowhere.json")
 
 
 def test_too_small_a_catalogue_is_told() -> None:

@@ -11,12 +11,12 @@ from webshop_shops import references, shared_data
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.environments.base import StepResult
-from sg_pipeline.environments.webshop.actions import parse_action
 from sg_pipeline.environments.webshop.analyzer import analyze
 from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
 from sg_pipeline.environments.webshop.environment import WebShopEnvironment
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.pages import item_page
+from sg_pipeline.environments.webshop.session import parse_action
 
 NOUNS = ("r_type", "title_score")
 """Stands on spaCy's model in the original, and on a makeshift in the recordings."""

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sg_pipeline.environments.webshop.actions import Action, parse_action
 from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.pages import shown
-from sg_pipeline.environments.webshop.session import Session
+from sg_pipeline.environments.webshop.session import Action, Session, parse_action
 
 ODD = {
     "asin": "B00ODD0001",

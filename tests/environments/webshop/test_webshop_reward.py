@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sg_pipeline.environments.webshop.colours import normalise_colour
 from sg_pipeline.environments.webshop.goals import NO_LIMIT, Goal
 from sg_pipeline.environments.webshop.products import Product
-from sg_pipeline.environments.webshop.reward import judge, token_set_ratio
+from sg_pipeline.environments.webshop.reward import judge, normalise_colour, token_set_ratio
 
 PRODUCT = Product(
     asin="B000000001",

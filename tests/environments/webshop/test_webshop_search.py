@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from sg_pipeline.environments.webshop import analyzer
-from sg_pipeline.environments.webshop.analyzer import analyze, tokenize
+from sg_pipeline.environments.webshop.analyzer import analyze, stem, tokenize
 from sg_pipeline.environments.webshop.index import IndexBuilder, SearchIndex, length_code, quantised_lengths
-from sg_pipeline.environments.webshop.porter import stem
 
 
 def index_of(folder: Path, *documents: str, ids: list[str] | None = None) -> SearchIndex:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from sg_pipeline.environments.webshop.generation.catalogue import write_catalogue
-from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
+from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe, write_catalogue
 
 SMALL = CatalogueRecipe(products=120, seed=5)
 

@@ -1,100 +1,111 @@
 """ALFWorld as a benchmark: its games, its expert on generated rooms, its words."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+from pydantic import Field
 
 from sg_pipeline.environments.alfworld.generation.sampler import Difficulty
-from sg_pipeline.environments.alfworld.tasks import TasksConfig, data_folder, panel_file, prepare_tasks
-from sg_pipeline.environments.demonstration import Demonstration
-from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.environments.base import Demonstrator
+from sg_pipeline.environments.panels import SourcedTasks, find_panel, prepared
 
 if TYPE_CHECKING:
+    from sg_pipeline.environments.alfworld.generation.panel import Panel
     from sg_pipeline.policies.vocabulary import Vocabulary
 
-MAX_TURNS = 30
-"""A demonstration that has not won by then ends there."""
+Split = Literal["train", "valid_seen", "valid_unseen"]
+
+
+def _default_sizes() -> dict[Split, int]:
+    return {"train": 256, "valid_seen": 200, "valid_unseen": 200}
+
+
+class TasksConfig(SourcedTasks):
+    """See `SourcedTasks`.
+
+    Attributes:
+        seed, sizes, difficulty: recipe of a new panel.
+        compile_workers: processes that compile games ahead; does not change results.
+    """
+
+    DATA_VARIABLE = "ALFWORLD_DATA"
+    RECIPE = ("seed", "sizes", "difficulty")
+
+    seed: int = Field(0, ge=0)
+    sizes: dict[Split, int] = Field(default_factory=_default_sizes)
+    difficulty: Difficulty = Field(default_factory=Difficulty)
+    compile_workers: int = Field(2, ge=1)
 
 
 class AlfworldBenchmark:
-    """ALFWorld's household tasks as text (see `benchmark.Benchmark`)."""
+    """ALFWorld's household tasks as text (see `base.Benchmark`)."""
 
     name = "alfworld"
-    environment = "sg_pipeline.environments.alfworld.adapter:AlfworldEnvironment"
+    environment = "sg_pipeline.environments.alfworld.environment:AlfworldEnvironment"
     tasks_config = TasksConfig
 
     def prepare(self, config: TasksConfig, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
-        """Write, check and compile the panel's games; see `tasks.prepare_tasks`."""
-        return prepare_tasks(config, games, compiled, root)
+        """Write, check and compile the panel's games, or find and compile the official ones; see `base.Benchmark`."""
+        from sg_pipeline.environments.alfworld.compile import compile_games
+
+        if config.source == "official":
+            from sg_pipeline.environments.alfworld.official import find_official_splits
+
+            folder = config.data_folder(root)
+            splits = find_official_splits(folder)
+            listing = {split: [[task.task_id, task.sha256] for task in tasks] for split, tasks in splits.items()}
+            sha256 = hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
+            data_root, source = str(folder), "official data"
+        else:
+            from sg_pipeline.environments.alfworld.generation.panel import write_panel_games
+
+            panel = _panel(config, root)
+            splits, sha256, data_root = panel.tasks(), panel.sha256, f"alfworld-{panel.sha256[:12]}"
+            source = f"generated games, panel {config.panel}" if config.source == "panel" else "newly generated games"
+            write_panel_games(panel, games / data_root)
+        result = prepared(splits, config.limit, sha256=sha256, source=source, data_root=data_root)
+        folder = games / data_root
+        files = {task["sha256"]: folder / task["path"] for tasks in result["splits"].values() for task in tasks}
+        compile_games(files, compiled, config.compile_workers)
+        return result
 
     def inputs(self, config: TasksConfig, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
         """Return the panel's file, in which the games are hashed, or the files of the official games."""
         if config.source == "official":
             from sg_pipeline.environments.alfworld.official import official_files
 
-            return {"tasks.data": official_files(data_folder(config, root))}
-        return {"tasks.panel": panel_file(config, root)} if config.source == "panel" else {}
+            return {"tasks.data": official_files(config.data_folder(root))}
+        return {"tasks.panel": _panel_file(config, root)} if config.source == "panel" else {}
 
-    def demonstrator(
-        self, config: TasksConfig, games: Path, compiled: Path, root: Path
-    ) -> "GeneratedRoomsDemonstrator":
+    def demonstrator(self, config: TasksConfig, games: Path, compiled: Path, root: Path) -> Demonstrator:
         """Return the expert on rooms as difficult as the panel's; nothing is written for it.
 
         Raises:
             ConfigurationError: the tasks are official ones, whose rooms cannot be drawn.
         """
-        from sg_pipeline.environments.alfworld.generation.panel import make_panel, panel_scenes, read_panel, signature
+        from sg_pipeline.environments.alfworld.expert import GeneratedRoomsDemonstrator
 
-        if config.source == "official":
-            raise ConfigurationError(
-                "base_model.source 'warm_start' demonstrates on generated games: set tasks.source to 'panel' or "
-                "'generate'"
-            )
-        if config.source == "generate":
-            panel = make_panel(config.seed, config.panel_sizes(), config.difficulty)
-        else:
-            panel = read_panel(panel_file(config, root))
-        evaluation = [split for split in panel.splits if split != "train"]
-        reserved = {signature(scene) for split in evaluation for scene in panel_scenes(panel, split)}
-        return GeneratedRoomsDemonstrator(panel.difficulty, reserved)
+        config.require_generated()
+        return GeneratedRoomsDemonstrator(_panel(config, root))
 
     def vocabulary(self) -> "Vocabulary":
         """Return the words of the games and of their demonstrations."""
-        from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
-        from sg_pipeline.environments.alfworld.words import demo_vocabulary
+        from sg_pipeline.environments.alfworld.vocabulary import FILLER_WORDS, alfworld_vocabulary
 
-        return alfworld_vocabulary(demo_vocabulary())
+        return alfworld_vocabulary(FILLER_WORDS.split())
 
 
-class GeneratedRoomsDemonstrator:
-    """Plays fresh rooms of the training floor plans, never one of the panel's evaluation games."""
+def _panel(config: TasksConfig, root: Path) -> "Panel":
+    """Return the panel that `config` names, or a new one of its recipe."""
+    from sg_pipeline.environments.alfworld.generation.panel import Panel, make_panel
 
-    def __init__(self, difficulty: Difficulty, reserved: set[str]) -> None:
-        """Take what the rooms are drawn with.
+    if config.source == "generate":
+        return make_panel(config.seed, {str(split): size for split, size in config.sizes.items()}, config.difficulty)
+    return Panel.read(_panel_file(config, root))
 
-        Args:
-            difficulty: of the panel.
-            reserved: signatures of its evaluation games.
-        """
-        self._difficulty = difficulty
-        self._reserved = reserved
 
-    def demonstrate(self, number: int, rng: np.random.Generator, noise: float) -> Demonstration:
-        """Draw a room and play it; see `benchmark.Demonstrator`."""
-        from sg_pipeline.environments.alfworld.demonstrations import demonstrate
-        from sg_pipeline.environments.alfworld.generation.goals import floor_plans_of
-        from sg_pipeline.environments.alfworld.generation.panel import signature
-        from sg_pipeline.environments.alfworld.generation.sampler import sample_scene
-        from sg_pipeline.environments.alfworld.generation.scene import TASK_TYPES
-
-        task_type = TASK_TYPES[number % len(TASK_TYPES)]
-        plans = floor_plans_of(task_type, unseen=False)
-        while True:
-            scene = sample_scene(rng, plans[int(rng.integers(len(plans)))], task_type, self._difficulty)
-            if signature(scene) not in self._reserved:
-                return demonstrate(scene, rng, noise=noise, max_turns=MAX_TURNS)
-
-    def close(self) -> None:
-        """Nothing is held."""
+def _panel_file(config: TasksConfig, root: Path) -> Path:
+    return find_panel(config.panel, Path(__file__).parent / "panels", root)

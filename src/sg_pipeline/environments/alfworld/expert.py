@@ -1,4 +1,4 @@
-"""A scripted player that knows only what it has read.
+"""A scripted player that knows only what it has read, and its demonstrations.
 
 Its sub-goal is always the command that completes the next part of the plan, named with everything it needs ("take
 mug 1 from shelf 2"); its action is that command, or what must come before it: going there, opening it. So the
@@ -10,17 +10,35 @@ action follows from the sub-goal and the last observation alone, which is what a
     ready              move mug 1 to desk 1         go to desk 1 / open desk 1 / move mug 1 to desk 1
     under the lamp     use desklamp 1 at desk 1     go to desk 1 / use desklamp 1
     wrong thing held   move pan 1 to shelf 2        as above
+
+A demonstration turn is what the policy is to write after an observation: `POLARITY: sub-goal`, then the action. Some
+turns play a mistake instead of the expert's action, to teach recovery: the guidance after it is negative (unless the
+mistake happened to help), and the expert continues from there.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
+from sg_pipeline.environments.alfworld.generation.panel import Panel, panel_scenes, signature
+from sg_pipeline.environments.alfworld.generation.sampler import sample_scene
+from sg_pipeline.environments.alfworld.generation.scene import Scene
 from sg_pipeline.environments.alfworld.memory import Memory, fits, kind_fits, kind_of
+from sg_pipeline.environments.alfworld.progress import Progress
+from sg_pipeline.environments.alfworld.rulebook import APPLIANCES, OPENABLE, TASK_TYPES
+from sg_pipeline.environments.alfworld.rules import RulesModel
+from sg_pipeline.environments.base import Demonstration, DemoTurn
+from sg_pipeline.trajectories.types import Polarity
 
-# Kinds that start closed: looking into one costs two turns, so open places are searched first.
-OPENABLE_KINDS = frozenset({"cabinet", "drawer", "fridge", "microwave", "safe", "box"})
-APPLIANCE_KINDS = {"clean": "sinkbasin", "heat": "microwave", "cool": "fridge"}
+# Looking into one of these costs two turns, so open places are searched first.
+_OPENABLE = frozenset(kind.lower() for kind in OPENABLE)
+
+MAX_TURNS = 30
+"""A demonstration that has not solved the game by then ends there."""
+
+IMPOSSIBLE_SHARE = 0.25
+"""Share of mistakes that are plausible but impossible commands; the others are possible and useless."""
 
 
 class Decision(NamedTuple):
@@ -72,7 +90,7 @@ class Expert:
     def _bring(self, memory: Memory, held: str) -> Decision:
         """Treat the wanted item where the task asks for it, then put it where it belongs."""
         treatment, target = memory.wish.treatment, memory.target()
-        appliances = memory.of_kind(APPLIANCE_KINDS[treatment]) if treatment else []
+        appliances = memory.of_kind(APPLIANCES[treatment][0].lower()) if treatment else []
         if appliances and not memory.ready(held):
             return _reach(memory, appliances[0], f"{treatment} {held} with {appliances[0]}", through_door=False)
         return _reach(memory, target, self._put_down(held, target)) if target else NOTHING_LEFT
@@ -96,7 +114,7 @@ class Expert:
                 unlikely = not _may_be_in(memory, kind, kind_of(name))
                 if name == memory.at and not unlikely:  # It is closed, or it would have been searched.
                     return _reach(memory, name, f"open {name}", subgoal=f"find {kind} in {name}")
-                tiers.setdefault((unlikely, kind_of(name) in OPENABLE_KINDS), []).append(name)
+                tiers.setdefault((unlikely, kind_of(name) in _OPENABLE), []).append(name)
         if not tiers:
             return NOTHING_LEFT
         likely = tiers[min(tiers)]
@@ -112,7 +130,7 @@ class Expert:
             return _reach(memory, here, self._put_down(held, here))
 
         def is_shut(name: str) -> bool:
-            return name in memory.closed or (kind_of(name) in OPENABLE_KINDS and name not in memory.searched)
+            return name in memory.closed or (kind_of(name) in _OPENABLE and name not in memory.searched)
 
         places = [name for name in memory.receptacles if fits(name, held)]
         place = min(places, key=is_shut, default=None)
@@ -141,3 +159,72 @@ def _reach(memory: Memory, place: str, command: str, subgoal: str | None = None,
     if through_door and place in memory.closed:
         return Decision(subgoal, f"open {place}")
     return Decision(subgoal, command)
+
+
+def demonstrate(
+    scene: Scene, rng: np.random.Generator, noise: float = 0.0, max_turns: int = MAX_TURNS, whim: float = 0.1
+) -> Demonstration:
+    """Play `scene` with the scripted expert.
+
+    Args:
+        scene: the game.
+        rng: the only source of chance.
+        noise: probability, per turn, that a mistake replaces the expert's action.
+        max_turns: the episode's limit.
+        whim: probability that a search starts at a random likely place instead of the first one listed.
+
+    Returns:
+        The demonstration; lost where the limit came first.
+    """
+    model = RulesModel(scene)
+    observation = model.reset()
+    progress, expert = Progress(observation), Expert(rng, whim)
+    polarity, won = Polarity.NEUTRAL, False
+    turns: list[DemoTurn] = []
+    while len(turns) < max_turns and not won:
+        subgoal, wanted = expert.decide(progress.memory)
+        action = wanted
+        if noise > 0 and rng.random() < noise:
+            action = mistake(model, rng)
+        turns.append(DemoTurn(observation, subgoal, polarity, action, action != wanted))
+        observation, won, _ = model.step(action)
+        polarity = progress.judge(action, observation, won)
+    return Demonstration(tuple(turns), won, observation, polarity)
+
+
+def mistake(model: RulesModel, rng: np.random.Generator) -> str:
+    """Return a command at random: mostly one that is possible, else one that only looks so.
+
+    The impossible ones are those that a policy under training writes: things that are not here, places that are not in
+    the room, doors that are elsewhere.
+    """
+    commands = [command for command in model.admissible_commands() if command not in ("help", "look", "inventory")]
+    if rng.random() >= IMPOSSIBLE_SHARE:
+        return commands[int(rng.integers(len(commands)))]
+    items, receptacles = model.scene.items, model.scene.receptacles
+    item = items[int(rng.integers(len(items)))].name
+    place = receptacles[int(rng.integers(len(receptacles)))]
+    absent = f"{place.kind.lower()} {1 + sum(other.kind == place.kind for other in receptacles)}"
+    forms = (f"take {item} from {place.name}", f"move {item} to {place.name}", f"open {place.name}", f"go to {absent}")
+    return forms[int(rng.integers(len(forms)))]
+
+
+class GeneratedRoomsDemonstrator:
+    """Plays fresh rooms of the training floor plans, as difficult as a panel's, never one of its evaluation games."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._difficulty = panel.difficulty
+        evaluation = [split for split in panel.splits if split != "train"]
+        self._reserved = {signature(scene) for split in evaluation for scene in panel_scenes(panel, split)}
+
+    def demonstrate(self, number: int, rng: np.random.Generator, noise: float) -> Demonstration:
+        """Draw a room and play it; see `base.Demonstrator`."""
+        task_type = TASK_TYPES[number % len(TASK_TYPES)]
+        plans = floor_plans_of(task_type, unseen=False)
+        while True:
+            scene = sample_scene(rng, plans[int(rng.integers(len(plans)))], task_type, self._difficulty)
+            if signature(scene) not in self._reserved:
+                return demonstrate(scene, rng, noise=noise)
+
+    def close(self) -> None:
+        """Nothing to release."""

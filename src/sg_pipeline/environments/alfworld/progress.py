@@ -11,9 +11,8 @@ action at turn t-1.
     neutral    the rest: searching a new place, going where the plan goes on, putting a wrong item away
 """
 
-from sg_pipeline.environments.alfworld.expert import APPLIANCE_KINDS
 from sg_pipeline.environments.alfworld.memory import PUT_VERBS, Memory, kind_of
-from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS
+from sg_pipeline.environments.alfworld.rulebook import APPLIANCES, NOTHING_HAPPENS
 from sg_pipeline.trajectories.types import Polarity
 
 
@@ -95,5 +94,5 @@ class Progress:
         if wish.needs_lamp:
             return set() if doors else {memory.where[lamp] for lamp in memory.known(wish.target_kind)}
         if wish.treatment is not None and not memory.ready(memory.held):
-            return set() if doors else set(memory.of_kind(APPLIANCE_KINDS[wish.treatment]))
+            return set() if doors else set(memory.of_kind(APPLIANCES[wish.treatment][0].lower()))
         return set(memory.of_kind(wish.target_kind))

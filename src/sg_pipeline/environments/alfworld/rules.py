@@ -6,27 +6,42 @@ wording `alfred.twl2` as the alfworld package ships them (data version 2.1.2: "m
 step by step.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sg_pipeline.environments.alfworld.generation.scene import Scene
 from sg_pipeline.environments.alfworld.rulebook import (
     APPLIANCES,
-    CONTAINER_ITEM_KINDS,
-    HELP,
-    KNIFE_KINDS,
-    LAMP_KINDS,
-    MIDDLE_OF_ROOM,
+    CONTAINERS,
+    KNIVES,
+    LAMPS,
     NOTHING_HAPPENS,
-    SLICEABLE_KINDS,
+    SLICEABLE,
     TREATMENTS,
     can_contain,
-    enumerate_names,
 )
 
 NOWHERE = -1
 HELD = -2
 # Commands that name two things, and the word between them.
 _JOINTS = {"take": " from ", "move": " to ", "heat": " with ", "clean": " with ", "cool": " with ", "slice": " with "}
+
+_MIDDLE_OF_ROOM = "You are in the middle of a room. Looking quickly around you, you see {}."
+_HELP = """Available commands:
+  look:                             look around your current location
+  inventory:                        check your current inventory
+  go to (receptacle):               move to a receptacle
+  open (receptacle):                open a receptacle
+  close (receptacle):               close a receptacle
+  take (object) from (receptacle):  take an object from a receptacle
+  move (object) to (receptacle):  place an object in or on a receptacle
+  examine (something):              examine a receptacle or an object
+  use (object):                     use an object
+  heat (object) with (receptacle):  heat an object using a receptacle
+  clean (object) with (receptacle): clean an object using a receptacle
+  cool (object) with (receptacle):  cool an object using a receptacle
+  slice (object) with (object):     slice an object using a sharp object
+"""
 
 
 class Answer(NamedTuple):
@@ -55,8 +70,8 @@ class RulesModel:
         self._place = [self._receptacle_index[item.receptacle] for item in self.scene.items]
         # Indices of items that are clean, hot, cool, on, sliced.
         self._flags: dict[str, frozenset[int]] = dict.fromkeys(("clean", "heat", "cool", "use", "slice"), frozenset())
-        room = enumerate_names([receptacle.name for receptacle in self.scene.receptacles])
-        return f"{MIDDLE_OF_ROOM.format(room)}\n\nYour task is to: {self.scene.task_text}"
+        room = _enumerate([receptacle.name for receptacle in self.scene.receptacles])
+        return f"{_MIDDLE_OF_ROOM.format(room)}\n\nYour task is to: {self.scene.task_text}"
 
     def copy(self) -> "RulesModel":
         """Return an independent game in the same state."""
@@ -109,18 +124,18 @@ class RulesModel:
         present = [index for index, place in enumerate(self._place) if place == at]
         if at not in self._closed and held is None:
             commands.update(f"take {items[index].name} from {name}" for index in present if items[index].portable)
-        commands.update(f"use {items[index].name}" for index in present if items[index].kind in LAMP_KINDS)
+        commands.update(f"use {items[index].name}" for index in present if items[index].kind in LAMPS)
         if held is not None:
             if at not in self._closed and can_contain(here.kind, items[held].kind):
                 commands.add(f"move {items[held].name} to {name}")
             for verb, (kind, works_on) in APPLIANCES.items():
                 if here.kind == kind and items[held].kind in works_on:
                     commands.add(f"{verb} {items[held].name} with {name}")
-            if items[held].kind in KNIFE_KINDS:
+            if items[held].kind in KNIVES:
                 commands.update(
                     f"slice {items[index].name} with {items[held].name}"
                     for index in present
-                    if items[index].kind in SLICEABLE_KINDS
+                    if items[index].kind in SLICEABLE
                 )
         return tuple(sorted(commands))
 
@@ -160,18 +175,18 @@ class RulesModel:
         if verb == "look":
             return self._look()
         if verb == "help":
-            return HELP
+            return _HELP
         if verb == "inventory":
             held = self._held()
             if held is None:
                 return "You are not carrying anything."
-            return f"You are carrying: {enumerate_names([self.scene.items[held].name])}."
+            return f"You are carrying: {_enumerate([self.scene.items[held].name])}."
         return None
 
     def _look(self) -> str:
         if self._at == NOWHERE:
             # Only the first observation lists the receptacles: the `look` command asks for those at this very place.
-            return MIDDLE_OF_ROOM.format("nothing")
+            return _MIDDLE_OF_ROOM.format("nothing")
         # Every receptacle has a location of its own here, so nothing lies beside it.
         return f"You are facing the {self.scene.receptacles[self._at].name}. Next to it, you see nothing."
 
@@ -180,7 +195,7 @@ class RulesModel:
         if receptacle in self._closed:
             return f"The {name} is closed."
         inside = [item.name for item, place in zip(self.scene.items, self._place, strict=True) if place == receptacle]
-        seen = enumerate_names(inside)
+        seen = _enumerate(inside)
         if self.scene.receptacles[receptacle].openable:
             return f"The {name} is open. In it, you see {seen}."
         return f"On the {name}, you see {seen}."
@@ -214,7 +229,7 @@ class RulesModel:
 
     def _describe_item(self, item: int) -> str:
         name, kind = self.scene.items[item].name, self.scene.items[item].kind
-        if kind in CONTAINER_ITEM_KINDS:
+        if kind in CONTAINERS:
             return f"This is a normal {name}. In it, you see nothing."
         clean, hot, cool, is_sliced = (item in self._flags[flag] for flag in ("clean", "heat", "cool", "slice"))
         temperature = "hot" if hot else "cool" if cool else ""
@@ -233,7 +248,7 @@ class RulesModel:
 
     def _use(self, name: str) -> str | None:
         item = self._item_index.get(name)
-        if item is None or self.scene.items[item].kind not in LAMP_KINDS or self._place[item] != self._at:
+        if item is None or self.scene.items[item].kind not in LAMPS or self._place[item] != self._at:
             return None
         # The domain marks a lamp as toggled for good, and the grammar reads that mark: it never says "turn off".
         self._flags["use"] |= {item}
@@ -267,7 +282,16 @@ class RulesModel:
         knife, sliced = self._item_index.get(knife_name), self.scene.items[item]
         if knife is None or self._place[knife] != HELD or self._place[item] != self._at:
             return None
-        if self.scene.items[knife].kind not in KNIFE_KINDS or sliced.kind not in SLICEABLE_KINDS:
+        if self.scene.items[knife].kind not in KNIVES or sliced.kind not in SLICEABLE:
             return None
         self._flags["slice"] |= {item}
         return f"You sliced the {sliced.name} with the {knife_name}."
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    """Return a list of things as the engine words it: "nothing", "a mug 1", "a mug 1, and a pan 1"."""
+    if not names:
+        return "nothing"
+    if len(names) == 1:
+        return f"a {names[0]}"
+    return ", ".join(f"a {name}" for name in names[:-1]) + f", and a {names[-1]}"

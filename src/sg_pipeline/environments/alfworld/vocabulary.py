@@ -1,4 +1,4 @@
-"""The words of ALFWorld's text games for a word-level policy, and what of its texts says nothing."""
+"""The words of ALFWorld's text games for a word-level policy, and the rewrites that drop what tells it nothing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _WORDS = """
     positive neutral negative place drop search again wrong way good bad lamp plan first second other
     available commands
 """
+FILLER_WORDS = "a are around is it looking middle of quickly see the there's you your"
+"""Words that the rewrites drop; the shipped policies' tokenizers have them nevertheless."""
 _EXTRA_NOUNS = ("faucet", "lamp", "loc", "showercurtain", "showerhead")
 
 PHRASES = ("go to", "pick up", "turn on", "turn off", "nothing happens", "not carrying anything")

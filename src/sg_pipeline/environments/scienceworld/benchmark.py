@@ -1,25 +1,40 @@
-"""ScienceWorld as the graph sees it: tasks, environment, expert, words."""
+"""ScienceWorld as a benchmark: its tasks, its expert, its words."""
 
-import logging
+import gzip
+import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sg_pipeline.environments.benchmark import Demonstrator
+from sg_pipeline.environments.base import Demonstrator
+from sg_pipeline.environments.panels import find_panel, prepared
 from sg_pipeline.environments.scienceworld.java import find_java
-from sg_pipeline.environments.scienceworld.panel import NAME, panel_path, read_panel, require_simulator
-from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.environments.scienceworld.panel import NAME, PANELS, read_panel, require_simulator
+from sg_pipeline.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.vocabulary import Vocabulary
 
-logger = logging.getLogger(__name__)
+SOLVED_PANELS = ("default", "small")
+"""Panels whose kinds of training tasks are among the committed solutions."""
 
-SOLVED_PANELS = {"default": "default", "small": "default"}
-"""Panel -> the solutions that demonstrate it; they are of the default panel's training tasks."""
+SOLUTIONS = Path(__file__).parent / "paths" / "default.json.gz"
+"""Solutions of the training tasks of the panel `default`; see `make.py`."""
+
+WORDS = Path(__file__).parent / "words.txt"
+"""Every word of the simulator's texts, lower case, sorted; see `make.py`."""
+
+_OWN_WORDS = """
+    positive neutral negative search bring it to take focus on put in go actions obj is a thing things here none
+    'outside'
+"""
+"""Words of guidance, of the environment's own sentences, and the one that the lifespan tasks put in quotes."""
+
+_POT_NUMBERS = 12
+"""Flower pots are the things that are numbered; "pot 6" is one token."""
 
 
 class ScienceWorldTasksConfig(BaseModel):
@@ -28,7 +43,7 @@ class ScienceWorldTasksConfig(BaseModel):
     Attributes:
         panel: "default" (short tasks), "small" (a few of them), "official" (all 30 tasks in the published splits), or
             the path of a panel file.
-        limit: play only the first so many tasks of each split; None: all.
+        limit: play only the first tasks of each split, at most this many; None: all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,53 +53,61 @@ class ScienceWorldTasksConfig(BaseModel):
 
 
 class ScienceWorldBenchmark:
-    """ScienceWorld (see `environments.benchmark.Benchmark`)."""
+    """ScienceWorld (see `base.Benchmark`)."""
 
     name = NAME
-    environment = "sg_pipeline.environments.scienceworld.adapter:ScienceWorldEnvironment"
+    environment = "sg_pipeline.environments.scienceworld.environment:ScienceWorldEnvironment"
     tasks_config: type[BaseModel] = ScienceWorldTasksConfig
 
     def prepare(self, config: ScienceWorldTasksConfig, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
-        """Read the panel, make sure of Java and of the simulator that the panel was made for; see `Benchmark`.
+        """Read the panel, check Java and the simulator that the panel was made for; see `Benchmark`.
 
         Nothing is generated or compiled: the simulator makes a world in a twentieth of a second.
         """
         find_java()
         panel = read_panel(config.panel, root)
         require_simulator(panel.simulator, f"panel {config.panel!r}")
-        splits = {split: tasks[: config.limit] for split, tasks in panel.tasks().items()}
-        sizes = ", ".join(f"{split} {len(tasks)}" for split, tasks in splits.items())
-        logger.info("tasks: ScienceWorld, panel %s (%s), sha256 %s", config.panel, sizes, panel.sha256[:12])
-        return {
-            "sha256": panel.sha256,
-            "source": f"official ScienceWorld variations, panel {config.panel}",
-            "data_root": NAME,
-            "splits": {split: [asdict(task) for task in tasks] for split, tasks in splits.items()},
-        }
+        source = f"official ScienceWorld variations, panel {config.panel}"
+        return prepared(panel.tasks(), config.limit, sha256=panel.sha256, source=source, data_root=NAME)
 
     def inputs(self, config: ScienceWorldTasksConfig, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
         """Return the panel's file, which names the simulator by its digest; see `Benchmark`."""
-        return {"tasks.panel": panel_path(config.panel, root)}
+        return {"tasks.panel": find_panel(config.panel, PANELS, root)}
 
     def demonstrator(self, config: ScienceWorldTasksConfig, games: Path, compiled: Path, root: Path) -> Demonstrator:
         """Return the expert on the panel's kinds of tasks, training variations only; see `Benchmark`."""
-        from sg_pipeline.environments.scienceworld.gold import read_paths
-        from sg_pipeline.environments.scienceworld.recordings import ScienceWorldDemonstrator
+        from sg_pipeline.environments.scienceworld.demonstrations import ScienceWorldDemonstrator
 
-        solutions = SOLVED_PANELS.get(config.panel)
-        if solutions is None:
+        if config.panel not in SOLVED_PANELS:
             raise ConfigurationError(
                 f"tasks.panel {config.panel!r} has no solved tasks for a warm start: the panels that have are "
-                f"{', '.join(sorted(SOLVED_PANELS))}"
+                f"{', '.join(SOLVED_PANELS)}"
             )
         kinds = {task.task_type for task in read_panel(config.panel, root).tasks()["train"]}
-        paths = {key: path for key, path in read_paths(solutions).items() if key.split("/")[0] in kinds}
-        return ScienceWorldDemonstrator(paths, compiled)
+        solutions = {key: path for key, path in read_solutions().items() if key.split("/")[0] in kinds}
+        return ScienceWorldDemonstrator(solutions, compiled)
 
     def vocabulary(self) -> "Vocabulary":
         """Return every word of the simulator; see `Benchmark`."""
-        from sg_pipeline.environments.scienceworld.words import OWN_WORDS, POT_NUMBERS, simulator_words
         from sg_pipeline.policies.vocabulary import Vocabulary
 
-        words = tuple(sorted({*simulator_words(), *OWN_WORDS} - {"pot"}))
-        return Vocabulary(receptacles=("pot",), items=(), words=words, receptacle_numbers=POT_NUMBERS, item_numbers=0)
+        words = {*WORDS.read_text(encoding="utf-8").split(), *_OWN_WORDS.split()} - {"pot"}
+        return Vocabulary(("pot",), (), tuple(sorted(words)), receptacle_numbers=_POT_NUMBERS, item_numbers=0)
+
+
+@lru_cache(maxsize=1)
+def read_solutions() -> Mapping[str, tuple[str, ...]]:
+    """Return the committed solutions: "NAME/VARIATION" -> actions.
+
+    Raises:
+        DataError: the file is damaged, or of another simulator.
+    """
+    try:
+        content = json.loads(gzip.decompress(SOLUTIONS.read_bytes()))
+        simulator, paths = content["simulator"], {key: tuple(actions) for key, actions in content["paths"].items()}
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"the solutions {SOLUTIONS} cannot be read ({type(error).__name__}: {error}); get the file again"
+        ) from error
+    require_simulator(simulator, f"the file of solutions {SOLUTIONS}")
+    return paths

@@ -1,24 +1,35 @@
 """Guided demonstrations: proven solutions played in the simulator, with a judged sub-goal before every action.
 
 A mistake may replace an action: a look around, a room that is not needed, or a later step tried too early, where its
-thing is not. None of them changes what the solution needs, so that it goes on from there: back to its room, then the
-next step. The verdict on an action, the polarity of the guidance after it, is the simulator's where it has one:
+thing is not. None of them changes what the solution needs, so the expert continues from there: back to its room, then
+the next step. The verdict on an action, the polarity of the guidance after it, is the simulator's if it has one:
 
     positive   the official score rose
     negative   it fell, the action was not understood, or the rest of the solution got no shorter
     neutral    the rest of the solution got shorter
+
+Demonstrations are played once and recorded: a warm start needs tens of thousands, and the simulator takes 0.1 s for
+one. A demonstration is one of finitely many: a solved task, a share of mistakes, and one of `VARIANTS` draws of them.
+Recordings are in one file next to the compiled games of other benchmarks, under the digest of everything that made it.
 """
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
-from sg_pipeline.environments.base import StepResult
-from sg_pipeline.environments.demonstration import Demonstration, DemoTurn
-from sg_pipeline.environments.scienceworld.adapter import ScienceWorldEnvironment
+from sg_pipeline.environments.base import Demonstration, DemoTurn, StepResult
+from sg_pipeline.environments.scienceworld.environment import ScienceWorldEnvironment
+from sg_pipeline.environments.scienceworld.panel import make_task, parse_path, simulator_digest
+from sg_pipeline.errors import DataError
+from sg_pipeline.randomness import stream
 from sg_pipeline.trajectories.types import Polarity, Task
 
 ROOMS = (
@@ -30,6 +41,12 @@ IDLE = ("inventory", "look around")
 _ROOM = re.compile(r"This (?:room|outside location) is called the ([a-z ]+)\.")
 _TELEPORT = re.compile(r"teleport to (.+)")
 _MOVE = re.compile(r"move (.+?)(?: in inventory)? to (.+ box)")
+
+VARIANTS = 6
+"""Different draws of mistakes for a task and a share of mistakes."""
+
+FORMAT = 1
+"""Raise it when demonstrations are played differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +63,9 @@ class Move:
 
 
 def make_environment() -> ScienceWorldEnvironment:
-    """Return an environment that shows what the tiny policy is to read: no lists of actions and things.
+    """Return an environment that shows what the tiny policy reads: no lists of actions and things.
 
-    Rooms name their things, and the actions are what it learns. A run of that policy shows it the same.
+    Rooms name their things, and it learns the actions. A run of that policy shows it the same.
     """
     return ScienceWorldEnvironment(show_actions=False, show_objects=False)
 
@@ -66,7 +83,7 @@ def make_plan(solution: Sequence[str], first_room: str) -> list[Move]:
 
 
 def room_shown(observation: str) -> str | None:
-    """Return the room that an observation describes; None where it describes none."""
+    """Return the room that an observation describes; None if it describes none."""
     match = _ROOM.search(observation)
     return match[1] if match else None
 
@@ -84,13 +101,13 @@ def demonstrate(
     Args:
         environment: see `make_environment`.
         task: what is played.
-        solution: see `gold.read_paths`.
+        solution: see `benchmark.read_solutions`.
         rng: the only source of chance.
         noise: probability, per turn, that a mistake replaces the solution's action.
         max_turns: the episode's limit.
 
     Returns:
-        The demonstration; lost where the limit came first, or where time lost by mistakes has changed a thing's name.
+        The demonstration; lost if the limit came first, or if time lost by mistakes has changed a thing's name.
     """
     result = environment.reset(task, 0)
     here = room_shown(result.observation) or ""
@@ -151,3 +168,86 @@ def _judge(result: StepResult, before: float, nearer: bool) -> Polarity:
     if result.score < before or not result.valid or not nearer:
         return Polarity.NEGATIVE
     return Polarity.NEUTRAL
+
+
+class ScienceWorldDemonstrator:
+    """The expert of a warm start (see `base.Demonstrator`)."""
+
+    def __init__(self, solutions: Mapping[str, tuple[str, ...]], folder: Path) -> None:
+        """Open the recordings.
+
+        Args:
+            solutions: "NAME/VARIATION" -> actions, of training tasks.
+            folder: where recordings are kept; created if missing.
+
+        Raises:
+            DataError: the recordings cannot be opened.
+        """
+        self._solutions = solutions
+        self._keys: dict[str, list[str]] = {}
+        for key in sorted(solutions):
+            self._keys.setdefault(key.split("/")[0], []).append(key)
+        listing = json.dumps([FORMAT, VARIANTS, simulator_digest(), sorted(solutions.items())])
+        path = folder / f"scienceworld-demonstrations-{hashlib.sha256(listing.encode()).hexdigest()[:12]}.sqlite"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # A writer waits for another: two runs may record at once, and both play the same.
+            self._recordings = sqlite3.connect(path, timeout=60.0, isolation_level=None)
+            self._recordings.execute("CREATE TABLE IF NOT EXISTS played (what TEXT PRIMARY KEY, demonstration TEXT)")
+        except (OSError, sqlite3.Error) as error:
+            raise DataError(f"the recorded demonstrations {path} cannot be used ({error}); remove the file") from error
+        self._environment = make_environment()
+
+    def demonstrate(self, number: int, rng: np.random.Generator, noise: float) -> Demonstration:
+        """Play demonstration `number`, or read its recording; see `Demonstrator.demonstrate`.
+
+        One that is lost because of mistakes is played without them.
+
+        Raises:
+            ConfigurationError, EnvironmentFailure: Java is missing or does not start.
+            DataError: the recordings are damaged.
+        """
+        types = sorted(self._keys)
+        keys = self._keys[types[number % len(types)]]
+        key = keys[int(rng.integers(len(keys)))]
+        variant = int(rng.integers(VARIANTS))
+        demonstration = self._recorded(key, noise, variant) if noise > 0 else self._recorded(key, 0.0, 0)
+        return demonstration if demonstration.won or noise == 0 else self._recorded(key, 0.0, 0)
+
+    def close(self) -> None:
+        """Close the recordings and release the world."""
+        self._environment.close()
+        self._recordings.close()
+
+    def _recorded(self, key: str, noise: float, variant: int) -> Demonstration:
+        what = f"{key} {noise!r} {variant}"
+        try:
+            with closing(self._recordings.execute("SELECT demonstration FROM played WHERE what = ?", (what,))) as found:
+                row = found.fetchone()
+            if row is not None:
+                return from_json(row[0])
+            made = self._play(key, noise, variant)
+            self._recordings.execute("INSERT OR REPLACE INTO played VALUES (?, ?)", (what, to_json(made)))
+        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"the recorded demonstration {what!r} cannot be read or written ({error}); remove the file "
+                "scienceworld-demonstrations-*.sqlite in the folder of compiled games"
+            ) from error
+        return made
+
+    def _play(self, key: str, noise: float, variant: int) -> Demonstration:
+        task = make_task(*parse_path(key, key), "train")
+        chance = stream(0, "scienceworld demonstration", key, repr(noise), variant)
+        return demonstrate(self._environment, task, self._solutions[key], chance, noise)
+
+
+def to_json(demonstration: Demonstration) -> str:
+    """Return a demonstration as text."""
+    return json.dumps(asdict(demonstration), separators=(",", ":"))
+
+
+def from_json(text: str) -> Demonstration:
+    """Read what `to_json` wrote. Raises `ValueError`, `TypeError` or `KeyError` if the text is damaged."""
+    content = json.loads(text)
+    turns = tuple(DemoTurn(**{**turn, "polarity": Polarity(turn["polarity"])}) for turn in content.pop("turns"))
+    return Demonstration(**{**content, "turns": turns, "last_polarity": Polarity(content["last_polarity"])})

@@ -5,7 +5,7 @@ A panel file names the simulator by the digest of its jar, and lists variations 
     {"simulator": "<sha256>", "splits": {"train": {"find-plant": [[0, 0], [3, 3]], …}, "dev": …, "test": …}}
 
 `official` is all 7207 variations in the published splits, `default` short tasks that a laptop can finish, `small` a few
-tasks for smoke runs, `validation` what choices among runs are made on.
+tasks for smoke runs, `validation` for choosing among runs. `make.py` made them.
 """
 
 import hashlib
@@ -17,7 +17,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.environments.panels import find_panel
+from sg_pipeline.environments.scienceworld.java import simulator_jar
+from sg_pipeline.errors import DataError
 from sg_pipeline.trajectories.types import Task
 
 PANELS = Path(__file__).parent / "panels"
@@ -45,7 +47,7 @@ class Panel:
     sha256: str
 
     def tasks(self) -> dict[str, list[Task]]:
-        """Return the tasks of each split, the names taking turns so that any first few of them are of many kinds."""
+        """Return the tasks of each split; the names take turns, so that the first few tasks are of many kinds."""
         return {
             split: [make_task(name, number, split, self.simulator) for name, number in _in_turns(variations)]
             for split, variations in self.splits.items()
@@ -61,13 +63,13 @@ def parse_path(path: str, task_id: str) -> tuple[str, int]:
     """Return (task name, variation) of `Task.path`.
 
     Raises:
-        DataError: it is of another form.
+        DataError: it has another form.
     """
     match = _PATH.fullmatch(path)
     if match is None:
         raise DataError(
-            f"task {task_id!r} names no ScienceWorld variation: its path is {path!r} where 'NAME/NUMBER' is right, "
-            "such as 'find-plant/3'"
+            f"task {task_id!r} names no ScienceWorld variation: its path is {path!r}, expected 'NAME/NUMBER', such as "
+            "'find-plant/3'"
         )
     return match[1], int(match[2])
 
@@ -79,8 +81,6 @@ def simulator_digest() -> str:
     Raises:
         ConfigurationError: it is not installed.
     """
-    from sg_pipeline.environments.scienceworld.java import simulator_jar
-
     return hashlib.sha256(simulator_jar().read_bytes()).hexdigest()
 
 
@@ -97,32 +97,18 @@ def require_simulator(sha256: str, what: str) -> None:
         )
 
 
-def panel_path(name: str, root: Path) -> Path:
-    """Return the file of a panel, of the package or one's own; it may be missing."""
-    return _shipped().get(name, root / name)
-
-
-def _shipped() -> dict[str, Path]:
-    return {path.stem: path for path in PANELS.glob("*.json")}
-
-
 def read_panel(name: str, root: Path) -> Panel:
     """Read a panel of the package, or a panel file.
 
     Args:
-        name: "default", "small", "official", or a path.
-        root: what a relative path starts from.
+        name: of the panel, or path of a file.
+        root: base of relative paths.
 
     Raises:
         ConfigurationError: there is no such panel.
         DataError: the file is not a panel.
     """
-    path = panel_path(name, root)
-    if not path.is_file():
-        raise ConfigurationError(
-            f"tasks.panel is {name!r}, which is neither a panel of the package ({', '.join(sorted(_shipped()))}) nor a "
-            f"panel file (looked for {path})"
-        )
+    path = find_panel(name, PANELS, root)
     try:
         content = json.loads(path.read_bytes())
         simulator = str(content["simulator"])
@@ -135,33 +121,23 @@ def read_panel(name: str, root: Path) -> Panel:
             raise ValueError("it has no split")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"the file {path} is not a ScienceWorld panel ({type(error).__name__}: {error}); it wants 'simulator' and "
+            f"the file {path} is not a ScienceWorld panel ({type(error).__name__}: {error}); it needs 'simulator' and "
             "'splits' with train, dev or test, each a mapping of task names to [first, last] ranges"
         ) from error
-    return make_panel(simulator, splits)
-
-
-def make_panel(simulator: str, splits: Splits) -> Panel:
-    """Return the panel of these variations.
-
-    Raises:
-        DataError: a variation is in two splits, or twice in one.
-    """
     seen: dict[tuple[str, int], str] = {}
     for split, variations in splits.items():
-        for task, numbers in variations.items():
-            for number in numbers:
-                if (task, number) in seen:
-                    raise DataError(
-                        f"the ScienceWorld panel lists variation {number} of {task!r} in {seen[task, number]} and in "
-                        f"{split}; splits must not share a task"
-                    )
-                seen[task, number] = split
+        for key in ((task, number) for task, numbers in variations.items() for number in numbers):
+            if key in seen:
+                raise DataError(
+                    f"the ScienceWorld panel {path} lists variation {key[1]} of {key[0]!r} in {seen[key]} and in "
+                    f"{split}; splits must not share a task"
+                )
+            seen[key] = split
     return Panel(simulator, splits, hashlib.sha256(panel_json(simulator, splits)).hexdigest())
 
 
 def panel_json(simulator: str, splits: Splits) -> bytes:
-    """Return the content of a panel file, one task to a line."""
+    """Return the content of a panel file, one task a line."""
     blocks = []
     for split, variations in splits.items():
         lines = [f"{json.dumps(task)}: {json.dumps(_ranges(numbers))}" for task, numbers in sorted(variations.items())]

@@ -1,21 +1,24 @@
 """Text to index terms as Lucene's `EnglishAnalyzer` does it, which Pyserini uses by default.
 
-    standard tokenizer ─► possessive 's off ─► lower case ─► stop words out ─► Porter's stem
+    standard tokenizer ─► possessive 's removed ─► lower case ─► stop words removed ─► Porter's stem
 
 The tokenizer follows the word boundaries of Unicode's annex 29 in the reading of Lucene's `StandardTokenizer`: a run
 of letters and digits is a token, inner apostrophes and full stops join letters, inner commas and full stops join
-digits; every Han or Hiragana sign is a token of its own; what holds no letter, digit or emoji is none; tokens are cut
+digits; every Han or Hiragana sign is a separate token; text without letters, digits or emojis has none; tokens are cut
 at 255 characters.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
-import regex
+from sg_pipeline.environments.webshop import extra
 
-from sg_pipeline.environments.webshop.porter import stem
+with extra():
+    import regex
+    from lunr.stemmer import PorterStemmer
 
 MAX_TOKEN_LENGTH = 255
-"""Lucene's default; what is longer goes on as another token."""
+"""Lucene's default; the rest of a longer token is another token."""
 
 _STOP_WORDS = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
@@ -27,94 +30,20 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 _POSSESSIVE = ("'s", "'S", "\u2019s", "\u2019S", "\uff07s", "\uff07S")
 
 
-# Unicode 12's Extended_Pictographic, which Lucene 9 was generated with; later versions of Unicode have taken signs such
-# as ★ out again. Ranges, so that a new release of `regex` changes no ranking.
-_PICTOGRAPHS = "".join(
-    rf"\U{first:08X}-\U{last:08X}"
-    for first, last in (
-        (0xA9, 0xA9),
-        (0xAE, 0xAE),
-        (0x203C, 0x203C),
-        (0x2049, 0x2049),
-        (0x2122, 0x2122),
-        (0x2139, 0x2139),
-        (0x2194, 0x2199),
-        (0x21A9, 0x21AA),
-        (0x231A, 0x231B),
-        (0x2328, 0x2328),
-        (0x2388, 0x2388),
-        (0x23CF, 0x23CF),
-        (0x23E9, 0x23F3),
-        (0x23F8, 0x23FA),
-        (0x24C2, 0x24C2),
-        (0x25AA, 0x25AB),
-        (0x25B6, 0x25B6),
-        (0x25C0, 0x25C0),
-        (0x25FB, 0x25FE),
-        (0x2600, 0x2605),
-        (0x2607, 0x2612),
-        (0x2614, 0x2685),
-        (0x2690, 0x2705),
-        (0x2708, 0x2712),
-        (0x2714, 0x2714),
-        (0x2716, 0x2716),
-        (0x271D, 0x271D),
-        (0x2721, 0x2721),
-        (0x2728, 0x2728),
-        (0x2733, 0x2734),
-        (0x2744, 0x2744),
-        (0x2747, 0x2747),
-        (0x274C, 0x274C),
-        (0x274E, 0x274E),
-        (0x2753, 0x2755),
-        (0x2757, 0x2757),
-        (0x2763, 0x2767),
-        (0x2795, 0x2797),
-        (0x27A1, 0x27A1),
-        (0x27B0, 0x27B0),
-        (0x27BF, 0x27BF),
-        (0x2934, 0x2935),
-        (0x2B05, 0x2B07),
-        (0x2B1B, 0x2B1C),
-        (0x2B50, 0x2B50),
-        (0x2B55, 0x2B55),
-        (0x3030, 0x3030),
-        (0x303D, 0x303D),
-        (0x3297, 0x3297),
-        (0x3299, 0x3299),
-        (0x1F000, 0x1F0FF),
-        (0x1F10D, 0x1F10F),
-        (0x1F12F, 0x1F12F),
-        (0x1F16C, 0x1F171),
-        (0x1F17E, 0x1F17F),
-        (0x1F18E, 0x1F18E),
-        (0x1F191, 0x1F19A),
-        (0x1F1AD, 0x1F1E5),
-        (0x1F201, 0x1F20F),
-        (0x1F21A, 0x1F21A),
-        (0x1F22F, 0x1F22F),
-        (0x1F232, 0x1F23A),
-        (0x1F23C, 0x1F23F),
-        (0x1F249, 0x1F3FA),
-        (0x1F400, 0x1F53D),
-        (0x1F546, 0x1F64F),
-        (0x1F680, 0x1F6FF),
-        (0x1F774, 0x1F77F),
-        (0x1F7D5, 0x1F7FF),
-        (0x1F80C, 0x1F80F),
-        (0x1F848, 0x1F84F),
-        (0x1F85A, 0x1F85F),
-        (0x1F888, 0x1F88F),
-        (0x1F8AE, 0x1F8FF),
-        (0x1F90C, 0x1F93A),
-        (0x1F93C, 0x1F945),
-        (0x1F947, 0x1FFFD),
-    )
-)
+# Unicode 12's Extended_Pictographic, which Lucene 9 was generated with; later versions have removed signs such as ★.
+# It is listed here so that a new release of `regex` changes no ranking.
+_PICTOGRAPHS = """
+    A9 AE 203C 2049 2122 2139 2194-2199 21A9-21AA 231A-231B 2328 2388 23CF 23E9-23F3 23F8-23FA 24C2 25AA-25AB 25B6
+    25C0 25FB-25FE 2600-2605 2607-2612 2614-2685 2690-2705 2708-2712 2714 2716 271D 2721 2728 2733-2734 2744 2747
+    274C 274E 2753-2755 2757 2763-2767 2795-2797 27A1 27B0 27BF 2934-2935 2B05-2B07 2B1B-2B1C 2B50 2B55 3030 303D
+    3297 3299 1F000-1F0FF 1F10D-1F10F 1F12F 1F16C-1F171 1F17E-1F17F 1F18E 1F191-1F19A 1F1AD-1F1E5 1F201-1F20F 1F21A
+    1F22F 1F232-1F23A 1F23C-1F23F 1F249-1F3FA 1F400-1F53D 1F546-1F64F 1F680-1F6FF 1F774-1F77F 1F7D5-1F7FF
+    1F80C-1F80F 1F848-1F84F 1F85A-1F85F 1F888-1F88F 1F8AE-1F8FF 1F90C-1F93A 1F93C-1F945 1F947-1FFFD
+"""
 
 
 def _token_pattern() -> str:
-    """Return the grammar of `StandardTokenizerImpl.jflex` as a pattern ."""
+    """Return the grammar of `StandardTokenizerImpl.jflex` as a pattern."""
     more = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*"
 
     def sign(*properties: str) -> str:
@@ -133,7 +62,8 @@ def _token_pattern() -> str:
     word = rf"{joiner}*{group}(?:{joiner}+{group})*{joiner}*"
     keycap = r"[0-9#*]\uFE0F?\u20E3"
     flag = r"\p{WB=Regional_Indicator}{2}"
-    part = rf"[{_PICTOGRAPHS}][\U0001F3FB-\U0001F3FF]?\uFE0F?"
+    ranges = ("-".join(rf"\U{end:0>8}" for end in one.split("-")) for one in _PICTOGRAPHS.split())
+    part = rf"[{''.join(ranges)}][\U0001F3FB-\U0001F3FF]?\uFE0F?"
     emoji = rf"{part}(?:\u200D{part})*{more}"
     return rf"{keycap}|{flag}|{emoji}|{word}|\p{{LB=SA}}+|[\p{{Han}}\p{{Hiragana}}]{more}"
 
@@ -151,6 +81,20 @@ def tokenize(text: str) -> Iterator[str]:
         token = match[0]
         for start in range(0, len(token), MAX_TOKEN_LENGTH):
             yield token[start : start + MAX_TOKEN_LENGTH]
+
+
+@lru_cache(maxsize=200_000)
+def stem(word: str) -> str:
+    """Return Porter's stem of a lower-case word.
+
+    lunr's stemmer has the two departures from the paper of 1980 that Lucene's has: `logi` -> `log`, and `bli` -> `ble`
+    in place of `abli` -> `able`. snowballstemmer's "porter" is without them; nltk's is the same, but its import takes
+    60 MB of every worker.
+    """
+    return str(_stemmer.stem(word))
+
+
+_stemmer = PorterStemmer()
 
 
 def analyze(text: str) -> list[str]:

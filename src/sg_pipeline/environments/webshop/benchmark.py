@@ -1,38 +1,93 @@
 """WebShop as a benchmark: its goals, its expert in generated shops, its words."""
 
+import hashlib
+import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from sg_pipeline.environments.benchmark import Demonstrator
-from sg_pipeline.environments.webshop.tasks import TasksConfig, data_folder, panel_path, prepare_tasks
-from sg_pipeline.errors import ConfigurationError
+from pydantic import Field
+
+from sg_pipeline.environments.base import Demonstrator
+from sg_pipeline.environments.panels import SourcedTasks, find_panel, prepared
+from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe
+from sg_pipeline.errors import DataError
+from sg_pipeline.trajectories.types import Task
 
 if TYPE_CHECKING:
+    from sg_pipeline.environments.webshop.catalogue import Catalogue
     from sg_pipeline.policies.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+Split = Literal["train", "dev", "test"]
+
+
+def _default_sizes() -> dict[Split, int]:
+    return {"train": 224, "dev": 100, "test": 200}
+
+
+class TasksConfig(SourcedTasks):
+    """See `SourcedTasks`.
+
+    Attributes:
+        catalogue, sizes: recipe of a new panel.
+        goals: which official goals: instructions that people wrote, or synthetic ones.
+    """
+
+    DATA_VARIABLE = "WEBSHOP_DATA"
+    RECIPE = ("catalogue", "sizes")
+    OFFICIAL = ("data", "goals")
+
+    catalogue: CatalogueRecipe = Field(default_factory=CatalogueRecipe)
+    sizes: dict[Split, int] = Field(default_factory=_default_sizes)
+    goals: Literal["human", "synthetic"] = "human"
 
 
 class WebshopBenchmark:
-    """WebShop's purchases as text (see `benchmark.Benchmark`)."""
+    """WebShop's purchases as text (see `base.Benchmark`)."""
 
     name = "webshop"
     environment = "sg_pipeline.environments.webshop.environment:WebShopEnvironment"
     tasks_config = TasksConfig
 
     def prepare(self, config: TasksConfig, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
-        """Write, check and prepare the panel's catalogue; see `tasks.prepare_tasks`."""
-        # A package that the reward lacks is rather told now than by a worker.
-        import sg_pipeline.environments.webshop.reward  # noqa: F401
+        """Write and check the panel's catalogue, or find the official one, and prepare it for search; see `Benchmark`.
 
-        return prepare_tasks(config, games, compiled, root)
+        `data_root` is the folder of the official files.
+        """
+        # Reports a missing package here rather than in a worker.
+        import sg_pipeline.environments.webshop.reward  # noqa: F401
+        from sg_pipeline.environments.webshop.catalogue import open_catalogue
+
+        if config.source == "official":
+            folder = config.data_folder(root)
+            catalogue = open_catalogue(folder, compiled)
+            splits = _official_splits(config, catalogue, folder)
+            listing = [catalogue.sha256, config.goals, catalogue.goal_count(config.goals)]
+            sha256 = hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+            source = f"official data, {config.goals} goals, {len(catalogue)} products"
+            return prepared(splits, config.limit, sha256=sha256, source=source, data_root=str(folder))
+        from sg_pipeline.environments.webshop.generation.panel import Panel, make_panel, write_panel
+
+        if config.source == "generate":
+            sizes = {str(split): size for split, size in config.sizes.items()}
+            panel, source = make_panel(config.catalogue, sizes), "newly generated goals"
+        else:
+            panel, source = Panel.read(_panel_file(config, root)), f"generated goals, panel {config.panel}"
+        data_root = f"webshop-{panel.sha256[:12]}"
+        write_panel(panel, games / data_root)
+        open_catalogue(games / data_root, compiled)
+        return prepared(panel.tasks(), config.limit, sha256=panel.sha256, source=source, data_root=data_root)
 
     def inputs(self, config: TasksConfig, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
         """Return the panel's file, in which the catalogue is hashed, or the official files."""
         if config.source == "official":
             from sg_pipeline.environments.webshop.official import find_files
 
-            return {"tasks.data": {path.name: path for path in find_files(data_folder(config, root)).paths()}}
-        return {"tasks.panel": panel_path(config, root)} if config.source == "panel" else {}
+            return {"tasks.data": {path.name: path for path in find_files(config.data_folder(root)).paths()}}
+        return {"tasks.panel": _panel_file(config, root)} if config.source == "panel" else {}
 
     def demonstrator(self, config: TasksConfig, games: Path, compiled: Path, root: Path) -> Demonstrator:
         """Return the expert in shops like the panel's, with other products.
@@ -40,19 +95,44 @@ class WebshopBenchmark:
         Raises:
             ConfigurationError: the tasks are official ones, whose texts no word-level policy knows.
         """
-        from sg_pipeline.environments.webshop.demonstrations import GeneratedShopDemonstrator
-        from sg_pipeline.environments.webshop.generation.panel import read_panel
+        from sg_pipeline.environments.webshop.expert import GeneratedShopDemonstrator
+        from sg_pipeline.environments.webshop.generation.panel import Panel
 
-        if config.source == "official":
-            raise ConfigurationError(
-                "base_model.source 'warm_start' demonstrates in generated shops: set tasks.source to 'panel' or "
-                "'generate'"
-            )
-        recipe = config.catalogue if config.source == "generate" else read_panel(panel_path(config, root)).catalogue
-        return GeneratedShopDemonstrator(recipe)
+        config.require_generated()
+        if config.source == "generate":
+            return GeneratedShopDemonstrator(config.catalogue)
+        return GeneratedShopDemonstrator(Panel.read(_panel_file(config, root)).catalogue)
 
     def vocabulary(self) -> "Vocabulary":
         """Return the words of generated shops and of their demonstrations."""
         from sg_pipeline.environments.webshop.vocabulary import webshop_vocabulary
 
         return webshop_vocabulary()
+
+
+def _panel_file(config: TasksConfig, root: Path) -> Path:
+    return find_panel(config.panel, Path(__file__).parent / "panels", root)
+
+
+def _official_splits(config: TasksConfig, catalogue: "Catalogue", folder: Path) -> dict[str, list[Task]]:
+    """Return the authors' splits; one that begins behind the last goal is left out with a warning."""
+    from sg_pipeline.environments.webshop.goals import SPLITS
+
+    kind, count = config.goals, catalogue.goal_count(config.goals)
+    splits: dict[str, list[Task]] = {}
+    for split, (first, last) in SPLITS.items():
+        end = min(count, last or count, count if config.limit is None else first + config.limit)
+        if first >= end:
+            logger.warning(
+                "tasks: the data in %s have %d %s goals; split %s begins at %d and is left out",
+                folder, count, kind, split, first,
+            )  # fmt: skip
+            continue
+        splits[split] = []
+        for position in range(first, end):
+            goal = catalogue.goal(kind, position)
+            name, path = f"{kind}-{position:05d}", f"{kind}/{position}"
+            splits[split].append(Task(name, "webshop", split, goal.category, path, goal.sha256))
+    if not splits:
+        raise DataError(f"WebShop's data folder {folder} has no {kind} goals: set tasks.goals to the other kind.")
+    return splits

@@ -4,12 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sg_pipeline.environments.base import StepResult
-from sg_pipeline.environments.webshop.actions import FORMS
 from sg_pipeline.environments.webshop.catalogue import open_catalogue
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.pages import Page, PageKind
 from sg_pipeline.environments.webshop.reward import Reward
-from sg_pipeline.environments.webshop.session import Session
+from sg_pipeline.environments.webshop.session import FORMS, Session
 from sg_pipeline.errors import DataError
 from sg_pipeline.trajectories.types import Task
 

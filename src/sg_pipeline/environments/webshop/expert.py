@@ -1,21 +1,45 @@
-"""A scripted customer who knows only what the pages have shown.
+"""A scripted customer who knows only what the pages have shown, and its demonstrations.
 
     search the goal's words ─► open what fits by title and price ─► look for the options ─► check the features
           ▲                            ▲        │ no                      │ no                    │ no
           └── no more pages            └────────┴─────────────────────────┴───────────────────────┘
     ─► choose the options ─► buy
 
-It decides anew at each turn, so that it goes on from wherever a mistake has led.
+It decides at each turn from the open page, so it can continue from wherever a mistake has led.
+
+Every `CATALOGUE_SHARE` demonstrations are played in another catalogue, of the panel's recipe and another seed: a policy
+that has to copy a product's id from the page must not be able to memorise it.
 """
 
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from sg_pipeline.environments.base import Demonstration, DemoTurn
+from sg_pipeline.environments.webshop.catalogue import Catalogue, prepare_catalogue
+from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe, write_catalogue
 from sg_pipeline.environments.webshop.goals import Goal
-from sg_pipeline.environments.webshop.pages import PageKind
+from sg_pipeline.environments.webshop.official import find_files
+from sg_pipeline.environments.webshop.pages import BUY, PageKind
 from sg_pipeline.environments.webshop.products import Product
-from sg_pipeline.environments.webshop.progress import untold, wanted_options
+from sg_pipeline.environments.webshop.progress import Progress, untold, wanted_options
 from sg_pipeline.environments.webshop.session import Session
+from sg_pipeline.randomness import derive_seed
+from sg_pipeline.trajectories.types import Polarity
+
+MAX_TURNS = 15
+"""The paper's limit."""
+
+CATALOGUE_SHARE = 500
+"""A catalogue of three thousand products takes a second to make, a demonstration twenty milliseconds."""
+
+IMPOSSIBLE_SHARE = 0.25
+"""Of the mistakes: clicks on what is not on the page."""
 
 _PAGES = 3
-"""Result pages that it reads before it searches with fewer words."""
+"""Result pages that the expert reads before it searches with fewer words."""
 
 
 class Expert:
@@ -89,3 +113,88 @@ class Expert:
                 self._rejected.add(product.asin)
                 return f"not {' '.join(missing)} leave", "click[< prev]"
         return f"back to {self._goal.query}", "click[< prev]"
+
+
+def demonstrate(
+    catalogue: Catalogue, goal: Goal, rng: np.random.Generator, noise: float = 0.0, max_turns: int = MAX_TURNS
+) -> Demonstration:
+    """Play a visit with the scripted expert.
+
+    Args:
+        catalogue: the shop.
+        goal: what is wanted.
+        rng: the only source of chance.
+        noise: probability, per turn, that a mistake replaces the expert's action.
+        max_turns: the episode's limit.
+
+    Returns:
+        The demonstration; lost where the limit came first, or where nothing that fits was found.
+    """
+    session = Session(catalogue, goal)
+    progress, expert = Progress(session), Expert(session)
+    polarity, won = Polarity.NEUTRAL, False
+    observation = session.page.text()
+    turns: list[DemoTurn] = []
+    while len(turns) < max_turns and not session.done:
+        subgoal, wanted = expert.decide()
+        action = wanted
+        if noise > 0 and rng.random() < noise:
+            action = mistake(session, rng)
+        turns.append(DemoTurn(observation, subgoal, polarity, action, action != wanted))
+        outcome = session.act(action)
+        polarity = progress.judge(action, outcome)
+        won = outcome.reward is not None and outcome.reward.total == 1.0
+        observation = session.page.text()
+    return Demonstration(tuple(turns), won, observation, polarity)
+
+
+def mistake(session: Session, rng: np.random.Generator) -> str:
+    """Return an action at random that does not end the visit: mostly a possible click, else one that only looks so."""
+    page, goal = session.page, session.goal
+    if rng.random() < IMPOSSIBLE_SHARE:
+        absent = [*goal.option_values(), goal.asin.lower(), "features", "< prev", "next >", BUY]
+        absent = [name for name in absent if name not in page.clickables]
+        return f"click[{absent[int(rng.integers(len(absent)))]}]"
+    possible = [name for name in page.clickables if name not in (BUY, "search")]
+    if page.kind is PageKind.SEARCH or not possible:
+        words = [goal.query, *goal.attributes, *goal.option_values()]
+        return f"search[{words[int(rng.integers(len(words)))]}]"
+    return f"click[{possible[int(rng.integers(len(possible)))]}]"
+
+
+class GeneratedShopDemonstrator:
+    """Plays fresh goals in fresh catalogues, none of which is a panel's (see `base.Demonstrator`)."""
+
+    def __init__(self, recipe: CatalogueRecipe) -> None:
+        """Take what the catalogues are drawn with; their seeds are other ones."""
+        self._recipe = recipe
+        self._folder = tempfile.TemporaryDirectory(prefix="sg_webshop_demonstrations_")
+        self._number = -1
+        self._catalogue: Catalogue | None = None
+        self._positions: list[list[int]] = []
+
+    def demonstrate(self, number: int, rng: np.random.Generator, noise: float) -> Demonstration:
+        """Play demonstration `number`; the categories take turns."""
+        catalogue = self._open(number // CATALOGUE_SHARE)
+        positions = self._positions[number % len(self._positions)]
+        goal = catalogue.goal("synthetic", positions[int(rng.integers(len(positions)))])
+        return demonstrate(catalogue, goal, rng, noise)
+
+    def close(self) -> None:
+        """Remove the catalogue."""
+        self._catalogue = None
+        self._folder.cleanup()
+
+    def _open(self, number: int) -> Catalogue:
+        if self._catalogue is None or number != self._number:
+            folder = Path(self._folder.name) / str(number)
+            seed = derive_seed(self._recipe.seed, "webshop demonstrations", number, bits=31)
+            if not folder.is_dir():
+                write_catalogue(self._recipe.model_copy(update={"seed": seed}), folder)
+                prepare_catalogue(find_files(folder), folder / "prepared")
+            self._number, self._catalogue = number, Catalogue(folder / "prepared")
+            by_category: defaultdict[str, list[int]] = defaultdict(list)
+            for position in range(self._catalogue.goal_count("synthetic")):
+                by_category[self._catalogue.goal_product("synthetic", position).category].append(position)
+            self._positions = [by_category[category] for category in sorted(by_category)]
+        return self._catalogue

@@ -1,21 +1,26 @@
-"""Where the official files are, and their products.
+"""The official files and their products.
 
     items_shuffle.json       all products (or items_shuffle_1000.json: the first thousand)
     items_ins_v2.json        attributes and synthetic instructions (or items_ins_v2_1000.json)
     items_human_ins.json     instructions that people wrote
 
-The names are the authors'; so is the order of the products, which the order of the goals depends on.
+The names are the authors'; so is the order of the products, which the order of the goals depends on. The products are
+one array of several gigabytes, which is read entry by entry.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
+from sg_pipeline.environments.webshop import extra
 from sg_pipeline.environments.webshop.products import Product, is_listed, read_product
-from sg_pipeline.environments.webshop.streaming import JsonStream
 from sg_pipeline.errors import DataError
+
+with extra():
+    import ijson
 
 HUMAN_INSTRUCTIONS = "items_human_ins.json"
 
@@ -34,7 +39,7 @@ class OfficialFiles:
 
 
 def find_files(folder: Path) -> OfficialFiles:
-    """Return the files of `folder`: those of all products where they are there, else those of the first thousand.
+    """Return the files of `folder`: those of all products if they exist, else those of the first thousand.
 
     Raises:
         DataError: the folder or a file is missing.
@@ -59,7 +64,7 @@ def find_files(folder: Path) -> OfficialFiles:
 
 
 class OfficialProducts:
-    """Iterates the products of the files, once; afterwards it knows the files' digests."""
+    """Iterates over the products of the files, once; afterwards `sha256` has the files' digests by name."""
 
     def __init__(self, files: OfficialFiles) -> None:
         self._files = files
@@ -71,38 +76,63 @@ class OfficialProducts:
         Raises:
             DataError: a file is truncated or not what its name says.
         """
-        attributes = self._read_pairs(self._files.attributes)
-        human = self._read_pairs(self._files.human)
-        stream = JsonStream(self._files.products)
+        # As text, a million entries take a tenth of the memory.
+        attributes, human = (
+            {asin: json.dumps(value) for asin, value in self._entries(path, "object")}
+            for path in (self._files.attributes, self._files.human)
+        )
         seen: set[str] = set()
-        for number, entry in enumerate(stream.elements()):
+        for number, entry in enumerate(self._entries(self._files.products, "array")):
             try:
                 if not is_listed(entry) or entry["asin"] in seen:
                     continue
                 asin = entry["asin"]
                 seen.add(asin)
                 product = read_product(
-                    entry,
-                    json.loads(attributes[asin]) if asin in attributes else None,
-                    json.loads(human[asin]) if asin in human else (),
+                    entry, json.loads(attributes.get(asin, "null")), json.loads(human.get(asin, "[]"))
                 )
             except (KeyError, TypeError, AttributeError) as error:
                 what = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
                 raise DataError(
-                    f"WebShop's file {stream.path}, entry {number}: {what}; a product with the fields asin, name, "
-                    "full_description, small_description, pricing, customization_options, query, category and "
+                    f"WebShop's file {self._files.products}, entry {number}: {what}; a product with the fields asin, "
+                    "name, full_description, small_description, pricing, customization_options, query, category and "
                     "product_category was expected."
                 ) from error
             yield product
-        self.sha256[stream.path.name] = stream.sha256
 
-    def _read_pairs(self, path: Path) -> dict[str, bytes]:
-        """Return asin -> JSON; as text, a million entries take a tenth of the memory."""
-        stream = JsonStream(path)
-        pairs: dict[str, bytes] = {asin: _dump(value) for asin, value in stream.pairs()}
-        self.sha256[path.name] = stream.sha256
-        return pairs
+    def _entries(self, path: Path, kind: Literal["array", "object"]) -> Iterator[Any]:
+        """Yield the elements of the array, or the (name, value) pairs of the object, that a file consists of."""
+        number = 0
+        try:
+            with path.open("rb") as file:
+                first = file.read(1 << 16).lstrip()[:1].decode(errors="replace")
+                if first != {"array": "[", "object": "{"}[kind]:
+                    raise DataError(f"WebShop's file {path} should hold a JSON {kind}, but begins with {first!r}.")
+                file.seek(0)
+                source = _Hashed(file)
+                items = ijson.items(source, "item", use_float=True)
+                for entry in items if kind == "array" else ijson.kvitems(source, "", use_float=True):
+                    yield entry
+                    number += 1
+                self.sha256[path.name] = source.digest.hexdigest()
+        except OSError as error:
+            raise DataError(f"WebShop's file {path} cannot be read ({error.strerror}).") from error
+        except ijson.JSONError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise DataError(
+                f"WebShop's file {path} cannot be read as JSON after {number} whole entries ({reason}); download it "
+                "again, or correct the folder."
+            ) from error
 
 
-def _dump(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+class _Hashed:
+    """A file whose digest is computed while it is read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(size)
+        self.digest.update(content)
+        return content

@@ -1,8 +1,8 @@
 """A visit to the shop: which page is open, what is selected, and what an action does."""
 
+import re
 from dataclasses import dataclass
 
-from sg_pipeline.environments.webshop.actions import Action, parse_action
 from sg_pipeline.environments.webshop.catalogue import Catalogue
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.pages import (
@@ -22,6 +22,44 @@ from sg_pipeline.environments.webshop.pages import (
 )
 from sg_pipeline.environments.webshop.products import Product
 from sg_pipeline.environments.webshop.reward import Reward, judge
+
+_CALL = re.compile(r"(.+)\[(.+)\]")  # greedy and on one line, from the start but not to the end: as in the original
+
+FORMS = ("search[words]", "click[name]")
+"""The forms of all commands."""
+
+SPECIAL_QUERIES = ("<r>", "<a>", "<c>", "<q>")
+"""First words by which the original's site lists products without searching: at random, by attribute, category, query.
+
+An agent that knew them would read the answer from the category; in text mode two of them crash the original. They
+are blocked: such a search does nothing.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An action that may do something.
+
+    Attributes:
+        name: "search" or "click", exactly so written.
+        argument: lower-cased, not stripped.
+    """
+
+    name: str
+    argument: str
+
+
+def parse_action(text: str) -> Action | None:
+    """Return the action of a policy's text as the original reads it; None if it is no search or click, or blocked."""
+    match = _CALL.match(text)
+    if match is None:
+        return None
+    name, argument = match[1], match[2].lower()
+    if name not in ("search", "click"):
+        return None
+    if name == "search" and argument.split(" ")[0] in SPECIAL_QUERIES:
+        return None
+    return Action(name, argument)
 
 
 @dataclass(frozen=True, slots=True)

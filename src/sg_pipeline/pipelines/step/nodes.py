@@ -14,7 +14,7 @@ from sg_pipeline.config.run import CoevolveConfig, RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.distributed.world import world
-from sg_pipeline.environments.shared_pool import shared_pids
+from sg_pipeline.environments.pool import shared_pids
 from sg_pipeline.pipelines.games import games_of
 from sg_pipeline.rewards.aggregate import aggregate_step
 from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult

@@ -1,50 +1,31 @@
-"""Makes panels of generated games and writes their game files from the recipe in the panel file.
+"""Panels of generated games, and their game files, written from the recipe in the panel file.
 
     panel file (committed, small) ──► write_panel_games ──► game files (`game.tw-pddl`), each checked by its sha256
 
-Each game is drawn from its own random stream, named by (seed, split, index, attempt): any one can be made alone.
+Each game is drawn from a separate random stream, named by (seed, split, index, attempt), so any one can be made alone.
 """
 
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
-from sg_pipeline.environments.alfworld.generation.goals import floor_plans_of
-from sg_pipeline.environments.alfworld.generation.panel_file import (
-    ENVIRONMENT,
-    FORMAT,
-    Panel,
-    load_panel,
-    read_panel,
-    save_panel,
-    seal,
-)
-from sg_pipeline.environments.alfworld.generation.problem import game_file
-from sg_pipeline.environments.alfworld.generation.proof import prove_all
+from pydantic import Field, field_validator
+
+from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
+from sg_pipeline.environments.alfworld.generation.problem import game_file, prove_all
 from sg_pipeline.environments.alfworld.generation.sampler import Difficulty, sample_scene
-from sg_pipeline.environments.alfworld.generation.scene import TASK_TYPES, Scene
+from sg_pipeline.environments.alfworld.generation.scene import Scene
+from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
+from sg_pipeline.environments.panels import PanelTask, SealedPanel, digest_of_file
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.files import atomic_write
 from sg_pipeline.randomness import stream
 
-__all__ = [
-    "DEFAULT_SIZES",
-    "GENERATOR",
-    "PANELS",
-    "create_panel_file",
-    "game_scene",
-    "load_panel",
-    "make_panel",
-    "panel_scenes",
-    "read_panel",
-    "signature",
-    "write_panel_games",
-]
-
 GENERATOR = 1
-"""Version of sampler and problem writer: raise it when the same recipe gives other bytes."""
+"""Version of sampler and problem writer; raise it when the same recipe gives other bytes."""
 
 SPLITS = ("train", "valid_seen", "valid_unseen")
 DEFAULT_SIZES = {"train": 256, "valid_seen": 200, "valid_unseen": 200}
@@ -53,6 +34,41 @@ PANELS = Path(__file__).resolve().parents[1] / "panels"
 
 _MAX_ATTEMPTS = 200
 _LOG = logging.getLogger(__name__)
+
+
+class PanelGame(PanelTask):
+    """One game of a panel.
+
+    Attributes:
+        path: game file, relative to the folder into which the panel's games are written, with forward slashes.
+        attempt: how many earlier draws for this place were rejected because the panel had that game already.
+        sha256: digest of the game file.
+    """
+
+    path: str = Field(min_length=1)
+    attempt: int = Field(ge=0)
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in path:
+            raise ValueError(f"{path!r} leaves the games' folder: a relative path without '..' is expected")
+        return path
+
+    def location(self) -> str:
+        """See `PanelTask`."""
+        return self.path
+
+
+class Panel(SealedPanel[PanelGame]):
+    """A panel with its recipe; `alfworld` is the version of the package that made it."""
+
+    environment: Literal["alfworld"]
+    alfworld: str
+    seed: int
+    difficulty: Difficulty
+    task_types: tuple[str, ...]
 
 
 def game_scene(
@@ -73,7 +89,7 @@ def game_scene(
 
 
 def signature(scene: Scene) -> str:
-    """Return a digest of what is to be done where: equal for games that differ in wording or floor plan number only."""
+    """Return a digest of what must be done where: equal for games that differ in wording or floor plan number only."""
     parts = [
         scene.goal.task_type,
         scene.goal.item_kind,
@@ -94,8 +110,8 @@ def make_panel(
 
     Args:
         seed: decides everything.
-        sizes: games per split; "valid_unseen" uses the four unseen floor plans only, the others never use them.
-        difficulty: size of the scenes; the small default where None.
+        sizes: games per split; only "valid_unseen" uses the four unseen floor plans, and no others.
+        difficulty: size of the scenes; None: the small default.
         task_types: which task types take turns.
 
     Raises:
@@ -129,10 +145,9 @@ def make_panel(
                     "sha256": hashlib.sha256(game_file(scene)).hexdigest(),
                 }
             )
-    return seal(
+    return Panel.seal(
         {
-            "format": FORMAT,
-            "environment": ENVIRONMENT,
+            "environment": "alfworld",
             "generator": GENERATOR,
             "alfworld": version("alfworld"),
             "seed": seed,
@@ -162,13 +177,12 @@ def panel_scenes(panel: Panel, split: str) -> list[Scene]:
     ]
 
 
-def write_panel_games(panel: Panel, folder: Path, splits: Sequence[str] | None = None) -> int:
-    """Make sure that the game files of a panel lie in `folder`, right to the byte; write those that do not.
+def write_panel_games(panel: Panel, folder: Path) -> int:
+    """Make sure that the game files of a panel are in `folder`, right to the byte; write missing or damaged ones.
 
     Args:
-        panel: as read by `read_panel`.
-        folder: the panel's data folder, to which `Task.path` is relative.
-        splits: which splits; all where None.
+        panel: the panel.
+        folder: its data folder, to which `Task.path` is relative.
 
     Returns:
         How many files had to be written.
@@ -177,15 +191,11 @@ def write_panel_games(panel: Panel, folder: Path, splits: Sequence[str] | None =
         DataError: a regenerated game differs from the panel's digest.
     """
     written = 0
-    for split in panel.splits if splits is None else splits:
-        games = panel.splits.get(split, ())
-        if games and all(_has_digest(folder / game.path, game.sha256) for game in games):
-            continue
-        for game, scene in zip(games, panel_scenes(panel, split), strict=True):
-            path = folder / game.path
-            if _has_digest(path, game.sha256):
-                continue
-            content = game_file(scene)
+    for split, games in panel.splits.items():
+        lacking = [index for index, game in enumerate(games) if digest_of_file(folder / game.path) != game.sha256]
+        scenes = panel_scenes(panel, split) if lacking else []
+        for index in lacking:
+            game, content = games[index], game_file(scenes[index])
             digest = hashlib.sha256(content).hexdigest()
             if digest != game.sha256:
                 raise DataError(
@@ -194,7 +204,7 @@ def write_panel_games(panel: Panel, folder: Path, splits: Sequence[str] | None =
                     f"{panel.alfworld} but alfworld {version('alfworld')} and numpy {version('numpy')} are installed: "
                     "install the panel's versions or regenerate the panel."
                 )
-            with atomic_write(path) as temporary:
+            with atomic_write(folder / game.path) as temporary:
                 temporary.write_bytes(content)
             written += 1
     return written
@@ -209,18 +219,15 @@ def create_panel_file(
     task_types: Sequence[str] = TASK_TYPES,
     workers: int = 2,
 ) -> Panel:
-    """Make a panel, prove on the real engine that each of its games can be won, and save it.
+    """Make a panel, prove on the real engine that each of its games can be solved, and save it.
 
     Args:
         path: the panel file to write.
-        seed: decides everything.
-        sizes: games per split.
-        difficulty: size of the scenes; the small default where None.
-        task_types: which task types take turns.
+        seed, sizes, difficulty, task_types: see `make_panel`.
         workers: processes that play the proofs (started with spawn: call this from an importable main).
 
     Raises:
-        ConfigurationError, DataError: as `make_panel`; or a game could not be won (nothing is written then).
+        ConfigurationError, DataError: as `make_panel`; or a game could not be solved (nothing is written then).
     """
     panel = make_panel(seed, sizes, difficulty, task_types)
     scenes = {
@@ -229,8 +236,8 @@ def create_panel_file(
         for game, scene in zip(games, panel_scenes(panel, split), strict=True)
     }
     prove_all(scenes, workers)
-    save_panel(panel, path)
-    _LOG.info("Panel %s: %d games, each won on the engine, sha256 %s", path, len(scenes), panel.sha256)
+    panel.save(path)
+    _LOG.info("Panel %s: %d games, each solved on the engine, sha256 %s", path, len(scenes), panel.sha256)
     return panel
 
 
@@ -245,10 +252,3 @@ def _check_request(sizes: Mapping[str, int], task_types: Sequence[str]) -> None:
     for task_type in task_types:
         if task_type not in TASK_TYPES:
             raise ConfigurationError(f"Unknown ALFWorld task type {task_type!r}: use {', '.join(TASK_TYPES)}.")
-
-
-def _has_digest(path: Path, sha256: str) -> bool:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
-    except FileNotFoundError:
-        return False

@@ -7,16 +7,24 @@ from typing import TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sg_pipeline.environments.alfworld.generation import layouts
-from sg_pipeline.environments.alfworld.generation.goals import (
-    STATIONS,
+from sg_pipeline.environments.alfworld.generation.floor_plans import (
+    FloorPlan,
+    floor_plan,
     floor_plans_of,
+    may_hold,
     may_start,
     possible_goals,
     source_kinds,
 )
-from sg_pipeline.environments.alfworld.generation.naming import engine_order, shown_name
-from sg_pipeline.environments.alfworld.generation.scene import Goal, Item, Receptacle, Scene
+from sg_pipeline.environments.alfworld.generation.scene import (
+    Goal,
+    Item,
+    Receptacle,
+    Scene,
+    engine_order,
+    shown_name,
+)
+from sg_pipeline.environments.alfworld.rulebook import LAMPS, OPENABLE, STATIONS
 from sg_pipeline.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -67,13 +75,13 @@ WHOLE_FLOOR_PLAN = Difficulty(
 """Scenes of the size of the official games: every receptacle of the plan, 25 to 45 items."""
 
 
-def sample_scene(rng: np.random.Generator, floor_plan: int, task_type: str, difficulty: Difficulty) -> Scene:
+def sample_scene(rng: np.random.Generator, number: int, task_type: str, difficulty: Difficulty) -> Scene:
     """Draw one solvable scene that does not start solved.
 
     Args:
         rng: the only source of chance; the same stream gives the same scene.
-        floor_plan: AI2-THOR floor plan number.
-        task_type: one of `scene.TASK_TYPES`; must suit the floor plan (`goals.floor_plans_of`).
+        number: AI2-THOR floor plan number.
+        task_type: one of `rulebook.TASK_TYPES`; must suit the floor plan (`floor_plans_of`).
         difficulty: size limits.
 
     Returns:
@@ -82,11 +90,11 @@ def sample_scene(rng: np.random.Generator, floor_plan: int, task_type: str, diff
     Raises:
         ConfigurationError: the floor plan cannot host the task type.
     """
-    plan = layouts.floor_plan(floor_plan)
+    plan = floor_plan(number)
     goals = possible_goals(plan, task_type)
     if not goals:
         raise ConfigurationError(
-            f"Floor plan {floor_plan} ({plan.scene_type}) cannot host a {task_type} task: "
+            f"Floor plan {number} ({plan.scene_type}) cannot host a {task_type} task: "
             f"use one of {sorted(floor_plans_of(task_type, unseen=False) + floor_plans_of(task_type, unseen=True))}."
         )
     item_kind = _pick(rng, sorted({item for item, _ in goals}))
@@ -95,22 +103,22 @@ def sample_scene(rng: np.random.Generator, floor_plan: int, task_type: str, diff
     receptacles = _draw_receptacles(rng, plan, goal, difficulty)
     items = _draw_items(rng, plan, goal, receptacles, difficulty)
     return Scene(
-        floor_plan=floor_plan,
-        receptacles=tuple(sorted(receptacles, key=lambda receptacle: engine_order(receptacle.kind, receptacle.name))),
-        items=tuple(sorted(items, key=lambda item: engine_order(item.kind, item.name))),
+        floor_plan=number,
+        receptacles=tuple(sorted(receptacles, key=engine_order)),
+        items=tuple(sorted(items, key=engine_order)),
         goal=goal,
         task_text=_task_text(rng, goal),
     )
 
 
 def _draw_receptacles(
-    rng: np.random.Generator, plan: layouts.FloorPlan, goal: Goal, difficulty: Difficulty
+    rng: np.random.Generator, plan: FloorPlan, goal: Goal, difficulty: Difficulty
 ) -> list[Receptacle]:
     """Draw what the goal needs, then others: first a kind, then one of it, so that drawers do not fill every room."""
     available = {kind: min(count, difficulty.max_receptacles_per_kind) for kind, count in plan.receptacles}
     kinds = sorted(available)
     if goal.task_type == "look_at_obj_in_light":
-        needed = {_pick(rng, [kind for kind in kinds if layouts.may_hold(kind, goal.target_kind)])}
+        needed = {_pick(rng, [kind for kind in kinds if may_hold(kind, goal.target_kind)])}
     else:
         needed = {goal.target_kind}
     if goal.task_type in STATIONS:
@@ -124,7 +132,7 @@ def _draw_receptacles(
             break
         chosen[_pick(rng, rest)] += 1
     return [
-        Receptacle(shown_name(kind, number), kind, kind in layouts.OPENABLE)
+        Receptacle(shown_name(kind, number), kind, kind in OPENABLE)
         for kind in sorted(chosen)
         for number in range(1, chosen[kind] + 1)
     ]
@@ -132,7 +140,7 @@ def _draw_receptacles(
 
 def _draw_items(
     rng: np.random.Generator,
-    plan: layouts.FloorPlan,
+    plan: FloorPlan,
     goal: Goal,
     receptacles: Sequence[Receptacle],
     difficulty: Difficulty,
@@ -146,7 +154,7 @@ def _draw_items(
         return [
             receptacle.name
             for receptacle in receptacles
-            if layouts.may_hold(receptacle.kind, kind)
+            if may_hold(receptacle.kind, kind)
             and (kind != goal.item_kind or may_start(receptacle.kind, goal))
             and load[receptacle.name] < difficulty.max_items_per_receptacle
         ]
@@ -155,7 +163,7 @@ def _draw_items(
         place = _pick(rng, places(kind))
         counts[kind] += 1
         load[place] += 1
-        items.append(Item(shown_name(kind, counts[kind]), kind, place, portable=kind not in layouts.LAMPS))
+        items.append(Item(shown_name(kind, counts[kind]), kind, place, portable=kind not in LAMPS))
 
     size = int(rng.integers(difficulty.min_items, difficulty.max_items + 1))
     if goal.task_type == "look_at_obj_in_light":
@@ -166,7 +174,7 @@ def _draw_items(
         again = [
             kind
             for kind in sorted(counts)
-            if kind not in layouts.LAMPS and counts[kind] < difficulty.max_items_per_kind and places(kind)
+            if kind not in LAMPS and counts[kind] < difficulty.max_items_per_kind and places(kind)
         ]
         fresh = [kind for kind in plan.items + plan.lamps if kind not in counts and places(kind)]
         if not again and not fresh:

@@ -1,19 +1,18 @@
-"""What a generated game consists of, before it becomes PDDL: receptacles, items, a goal.
+"""What a generated game consists of, before it becomes PDDL: receptacles, items, a goal; and how the engine names them.
 
-The same `Scene` feeds the game file that the real engine plays (`problem.py`) and the plain Python model of the
-rules that makes demonstrations (`../rules.py`). Names are the ones that the game shows ("cabinet 1").
+The same `Scene` makes the game file that the real engine plays (`problem.py`) and the plain Python model of the rules
+that plays demonstrations (`../rules.py`). Names are the ones that the game shows ("cabinet 1").
+
+alfworld's Demangler sorts the PDDL ids and gives the *highest* number of a kind to the first id; every listing ("you
+see a mug 2, and a mug 1") is sorted by id as well. Ids made here count downwards, so the thing shown as "mug 2" has an
+id that sorts before that of "mug 1".
 """
 
 from dataclasses import dataclass
 
-TASK_TYPES = (
-    "pick_and_place_simple",
-    "look_at_obj_in_light",
-    "pick_clean_then_place_in_recep",
-    "pick_heat_then_place_in_recep",
-    "pick_cool_then_place_in_recep",
-    "pick_two_obj_and_place",
-)
+# A basin's id must read Sink_bar_<anything>_bar_SinkBasin: the Demangler joins "sink" and "basin" to its name.
+_BASINS = {"SinkBasin": "Sink", "BathtubBasin": "Bathtub"}
+_HIGHEST = 99
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +49,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What wins the game.
+    """What solves the game.
 
     Attributes:
-        task_type: one of `TASK_TYPES`.
+        task_type: one of `rulebook.TASK_TYPES`.
         item_kind: the kind of item to bring (or to look at).
         target_kind: the kind of receptacle to bring it to; the kind of lamp for look_at_obj_in_light.
     """
@@ -70,7 +69,7 @@ class Scene:
     Attributes:
         floor_plan: AI2-THOR floor plan number it was taken from (1-30 kitchens, 201-230 living rooms, ...).
         receptacles, items: in the order in which the engine lists them.
-        goal: what wins.
+        goal: what solves the game.
         task_text: the sentence that states the goal, "put a clean mug in shelf."
     """
 
@@ -79,3 +78,24 @@ class Scene:
     items: tuple[Item, ...]
     goal: Goal
     task_text: str
+
+
+def shown_name(kind: str, number: int) -> str:
+    """Return what the game calls the n-th thing of a kind: "sinkbasin 1"."""
+    return f"{kind.lower()} {number}"
+
+
+def pddl_id(kind: str, name: str) -> str:
+    """Return the PDDL id of the thing that is shown as `name`: "Mug_bar_98" for "mug 1"."""
+    number = int(name.rsplit(" ", 1)[1])
+    if not 1 <= number <= _HIGHEST:
+        raise ValueError(f"{name!r}: numbers run from 1 to {_HIGHEST}")
+    middle = f"_bar_{_HIGHEST - number:02d}"
+    if kind in _BASINS:
+        return f"{_BASINS[kind]}{middle}_bar_{kind}"
+    return f"{kind}{middle}"
+
+
+def engine_order(thing: Receptacle | Item) -> str:
+    """Return the key by which the engine lists things: the lower-cased id."""
+    return pddl_id(thing.kind, thing.name).lower()

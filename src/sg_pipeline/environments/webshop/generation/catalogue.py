@@ -14,22 +14,43 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
-from sg_pipeline.environments.webshop.generation.recipe import CatalogueRecipe
-from sg_pipeline.environments.webshop.generation.words import BRANDS, DEPARTMENTS, Department, asin
-from sg_pipeline.environments.webshop.official import HUMAN_INSTRUCTIONS
+from sg_pipeline.environments.webshop.generation.words import BRANDS, DEPARTMENTS, MAX_PRODUCTS, Department, asin
 from sg_pipeline.environments.webshop.products import CATEGORY_MARK
 from sg_pipeline.files import atomic_write
 from sg_pipeline.randomness import stream
 
-FILES = ("items_shuffle.json", "items_ins_v2.json", HUMAN_INSTRUCTIONS)
+FILES = ("items_shuffle.json", "items_ins_v2.json", "items_human_ins.json")
 """The official names."""
 
 _LOWEST, _HIGHEST = 5, 60
 """Dollars of an original; a dearer rival costs 20 to 40 more."""
+
+Rival = Literal["dearer", "other attribute", "other options"]
+
+
+class CatalogueRecipe(BaseModel):
+    """What a catalogue is drawn from.
+
+    Attributes:
+        products: how many.
+        seed: decides everything else.
+        rivals: which rivals each product has.
+        values: how many values an option of a product has.
+        hidden: how often a goal asks for the attribute that the title does not tell.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    products: int = Field(3000, ge=1, le=MAX_PRODUCTS)
+    seed: int = Field(0, ge=0)
+    rivals: tuple[Rival, ...] = ("dearer", "other attribute", "other options")
+    values: int = Field(3, ge=2, le=4)
+    hidden: float = Field(0.5, ge=0, le=1)
 
 
 def write_catalogue(recipe: CatalogueRecipe, folder: Path) -> None:

@@ -1,9 +1,10 @@
-"""ScienceWorld behind the environment protocol."""
+"""ScienceWorld behind the environment protocol, and the texts that go into the simulator and come out of it."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from sg_pipeline.environments.base import StepResult
-from sg_pipeline.environments.scienceworld import text
 from sg_pipeline.environments.scienceworld.jvm import HEAP_MB, World, shared_simulator
 from sg_pipeline.environments.scienceworld.panel import parse_path, require_simulator
 from sg_pipeline.trajectories.types import Task
@@ -11,17 +12,34 @@ from sg_pipeline.trajectories.types import Task
 WON = 100
 """The official score of a solved task."""
 
+MAX_ACTION_CHARACTERS = 500
+"""Longer than any command that the simulator knows; it would search for one from every character all the same."""
+
+NOT_UNDERSTOOD = "No known action matches that input."
+"""The simulator's answer to an action that it cannot read."""
+
+CANCELLED = re.compile(r"ERROR: (?:Unknown response|Value out of range) \(.*\)\.\s+Action cancelled\.", re.DOTALL)
+"""Its answer to a reply that is none of the numbers it asked for."""
+
+QUESTION = "Ambiguous request:"
+"""How it asks for a number; the next action answers, and an empty one cancels."""
+
+_MOVED = re.compile(r"You (?:move|teleport) to the [^.\n]+\.")
+# No other command begins with "reset"; "help" and "objects" belong to the published wrapper, which answers them itself.
+_HIDDEN = re.compile(r"reset\b.*", re.IGNORECASE)
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
+
 
 class ScienceWorldEnvironment:
     """Plays ScienceWorld tasks (see `environments.base.Environment`).
 
-    The score is the official one over 100, a negative one counts 0; a task is won at 100. The reward is what an action
-    adds to that, so that rewards sum to the final score. The simulator ends an episode that is solved, or lost: "focus
-    on" a wrong thing scores -100. It has no step limit here: limits are the rollout's.
+    The score is the official one over 100, with negative scores as 0; a task is solved at 100. The reward is what an
+    action adds to that, so that rewards sum to the final score. The simulator ends an episode that is solved, or lost:
+    "focus on" a wrong thing scores -100. It has no step limit here: limits are the rollout's.
 
-    An action is valid iff the simulator could read it ("No known action matches that input." otherwise), even
-    where it then came to nothing ("The air is not edible."). Where it fits several things the simulator asks for a
-    number. The first observation holds the task; the room is shown there and after each change of place.
+    An action is valid iff the simulator could read it ("No known action matches that input." otherwise), even if it had
+    no effect ("The air is not edible."). If a name fits several things, the simulator asks for a number. The first
+    observation holds the task; the room is shown there and after each change of place.
     """
 
     def __init__(
@@ -37,7 +55,7 @@ class ScienceWorldEnvironment:
         """Prepare an environment without starting anything.
 
         Args:
-            data_root: not used: the simulator brings its tasks.
+            data_root: not used: the simulator contains its tasks.
             cache_dir: not used.
             simplifications: "easy" (the field's: teleporting, open doors, flower pots that water themselves, no
                 electrical actions where the task needs none), the simulator's own names with commas between them, or
@@ -64,7 +82,7 @@ class ScienceWorldEnvironment:
             seed: not used: a variation's number is the seed of its world, as published.
 
         Returns:
-            The task, the room, what else is to be shown, and the forms of the actions under the simplifications.
+            The task, the room, the lists if shown, and the forms of the actions under the simplifications.
 
         Raises:
             ConfigurationError: ScienceWorld or Java is not installed.
@@ -77,10 +95,10 @@ class ScienceWorldEnvironment:
             require_simulator(task.sha256, task.task_id)
         self._actions, self._score = [], 0
         world = self._enter()
-        parts = [text.tidy(world.description()), text.tidy(world.look())]
-        actions = text.shown_actions(world.possible_actions())
+        parts = [tidy(world.description()), tidy(world.look())]
+        actions = shown_actions(world.possible_actions())
         if self._show_actions:
-            parts.append(text.list_actions(actions))
+            parts.append(list_actions(actions))
         self._playing = True
         forms = tuple(action.replace("OBJ", "(thing)") for action in actions)
         return StepResult(observation="\n".join([*parts, *self._objects(world)]), forms=forms)
@@ -94,25 +112,25 @@ class ScienceWorldEnvironment:
         if not self._playing or self._world is None:
             raise RuntimeError("ScienceWorldEnvironment.step was called without an episode: call reset first.")
         world = self._world
-        if world.lost:  # by another episode's fault: this one goes on in a new JVM, exactly where it was
+        if world.lost:  # because of another episode: this one continues in a new JVM, exactly where it was
             world = self._enter()
             for done in self._actions:
                 world.act(done)
-        command = text.clean_action(action)
+        command = clean_action(action)
         if command is None:
-            answer, score, ended = text.NOT_UNDERSTOOD, self._score, False
+            answer, score, ended = NOT_UNDERSTOOD, self._score, False
         else:
             answer, score, ended = world.act(command)
             self._actions.append(command)
-        answer = answer.strip() or text.NOT_UNDERSTOOD
+        answer = answer.strip() or NOT_UNDERSTOOD
         reward = (max(0, score) - max(0, self._score)) / WON
         self._score = score
         ended = ended or score < 0
         self._playing = not ended
-        parts = [text.tidy(answer)]
+        parts = [tidy(answer)]
         if not ended:
-            if self._show_room and text.has_moved(answer):
-                parts.append(text.tidy(world.look()))
+            if self._show_room and has_moved(answer):
+                parts.append(tidy(world.look()))
             parts += self._objects(world)
         return StepResult(
             observation="\n".join(parts),
@@ -120,22 +138,64 @@ class ScienceWorldEnvironment:
             done=ended,
             won=score >= WON,
             score=max(0, score) / WON,
-            valid=command is not None and text.understood(answer),
+            valid=command is not None and understood(answer),
         )
 
     def close(self) -> None:
-        """Let go of the world; the JVM serves the next environment in this process."""
+        """Release the world; the JVM serves the next environment in this process."""
         self._playing = False
         if self._world is not None:
             self._world.close()
             self._world = None
 
     def _enter(self) -> World:
-        """Make the task's world, in the JVM that is running by now."""
+        """Create the task's world, in the JVM that is running now."""
         self.close()
         world = self._world = World(shared_simulator(self._heap_mb))
         world.load(*self._task, self._simplifications)
         return world
 
     def _objects(self, world: World) -> list[str]:
-        return [text.list_objects(world.visible_objects())] if self._show_objects else []
+        return [list_objects(world.visible_objects())] if self._show_objects else []
+
+
+def clean_action(action: str) -> str | None:
+    """Return the action as the simulator shall read it; None if it shall not see it.
+
+    Control characters count as spaces. "reset task" would allow a second try, and a text of more than
+    `MAX_ACTION_CHARACTERS` is no command.
+    """
+    action = _UNPRINTABLE.sub(" ", action.encode("utf-8", "replace").decode("utf-8")).strip()
+    if len(action) > MAX_ACTION_CHARACTERS or _HIDDEN.fullmatch(action):
+        return None
+    return action
+
+
+def understood(answer: str) -> bool:
+    """Return whether this is the answer to an action that the simulator could read."""
+    return answer != NOT_UNDERSTOOD and not CANCELLED.fullmatch(answer)
+
+
+def has_moved(answer: str) -> bool:
+    """Return whether the answer reports a change of room."""
+    return _MOVED.fullmatch(answer.strip()) is not None
+
+
+def tidy(answer: str) -> str:
+    """Return the simulator's answer without tabs and without spaces at the ends of lines."""
+    return "\n".join(line.strip() for line in answer.strip().splitlines())
+
+
+def shown_actions(templates: Sequence[str]) -> list[str]:
+    """Return the simulator's action templates without those that it never gets."""
+    return [template for template in templates if not _HIDDEN.fullmatch(template)]
+
+
+def list_actions(templates: Sequence[str]) -> str:
+    """Return the sentence that names what can be done."""
+    return f"Actions (OBJ is a thing): {', '.join(templates)}."
+
+
+def list_objects(names: Sequence[str]) -> str:
+    """Return the sentence that names what can be seen."""
+    return f"Things here: {', '.join(names) or 'none'}."
