@@ -4,9 +4,9 @@
         [--turns 4] [--new 24] [--context 40]
 
 Needs an environment with vLLM (docs/vllm.md). The model is a Qwen3 of random weights; rows grow as an episode's do: a
-first context `--first` tokens long, then a turn and an observation by turns. All turns have the same length, nothing waits for
-environments. One warm-up, then alternating repeats. Time is the wall clock's, since the server is another process: the
-best of each engine, and the ratio with its range over the pairs.
+first context `--first` tokens long, then turns and observations in alternation. All turns have the same length, nothing
+waits for environments. One warm-up, then alternating repeats. Time is the wall clock's, since the server is another
+process: the best of each engine, and the ratio with its range over the pairs.
 """
 
 from __future__ import annotations
