@@ -1,6 +1,6 @@
-"""Is a vLLM server faster than the transformers sampler? The same episodes by both, on a CPU.
+r"""Is a vLLM server faster than the transformers sampler? The same episodes by both, on a CPU.
 
-    python benchmarks/vllm_sampling.py --executable .venv-vllm/bin/python [--rows 8 32] [--dtypes float32 bfloat16] \\
+    python benchmarks/vllm_sampling.py --executable .venv-vllm/bin/python [--rows 8 32] [--dtypes float32 bfloat16] \
         [--turns 4] [--new 24] [--context 40]
 
 Needs an environment with vLLM (docs/vllm.md). The model is a Qwen3 of random weights; rows grow as an episode's do: a
