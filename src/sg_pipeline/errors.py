@@ -6,7 +6,7 @@ The command line prints it without a traceback and exits with 1 (see `cli/`).
 
 from collections.abc import Iterator
 
-GO_ON = "run the same command with --only-missing-outputs to go on"
+GO_ON = "run the same command with --only-missing-outputs to continue"
 
 
 class SgPipelineError(Exception):
@@ -38,7 +38,7 @@ class RunFailedError(SgPipelineError):
 
 
 class RunKilledError(RunFailedError):
-    """A run that another one has started was killed: it has done nothing wrong, and can go on."""
+    """A run that another one has started was killed; it can be resumed."""
 
 
 class SamplingError(SgPipelineError):

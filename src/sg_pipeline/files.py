@@ -25,7 +25,7 @@ def named(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path`, which takes its place when the block ends without an error.
+    """Yield a temporary file next to `path`, which replaces it when the block ends without an error.
 
     The data are flushed to the disk before the rename. Parent folders are made.
     """
@@ -57,7 +57,7 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process has left half-written below `folder`, where nobody else may write meanwhile."""
+    """Remove temporary files of a killed process below `folder`, where no other process may be writing."""
     for temporary in sorted(folder.rglob(f".*{_SUFFIX}")):
         if temporary.is_dir():
             shutil.rmtree(temporary)

@@ -45,7 +45,7 @@ def use(parameters: Parameters, of_method: OfMethod) -> None:
 
 
 def parameters() -> Parameters:
-    """Return the parameters in force: the session's, or those of conf/base where nobody created a context."""
+    """Return the parameters in force: the session's, or those of conf/base without a session."""
     return _parameters or check_parameters(embedded_loader()["parameters"])
 
 

@@ -40,5 +40,5 @@ HOOKS = (
     ProgressHook(),
 )
 
-# A plugin that somebody has installed for other projects must not change what a run of this one does.
+# A plugin installed for other projects must not change what a run does.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")

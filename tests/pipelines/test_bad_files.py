@@ -70,7 +70,7 @@ def test_a_damaged_checkpoint_is_named_and_made_again(project, run):
         (project.data("06", run) / lost).unlink()
     told = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
     assert f"'{folder}/model.safetensors' is damaged" in told
-    assert "--only-missing-outputs makes it anew" in told
+    assert "--only-missing-outputs makes it again" in told
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
@@ -263,7 +263,7 @@ def test_ctrl_c_says_how_to_go_on(project):
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 1, output
     assert output.splitlines()[-1] == (
-        "Error: interrupted; run the same command with --only-missing-outputs to go on where it stopped"
+        "Error: interrupted; run the same command with --only-missing-outputs to continue where it stopped"
     )
     assert "Traceback" not in output
 

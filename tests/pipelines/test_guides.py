@@ -153,7 +153,7 @@ def test_cross_checkpoint_guides_one_policy_by_all(project, finished):
     project.run("cross_checkpoint", run, {"cross_checkpoint.guides": "[0.0]"})
     assert {row["policy_step"] for row in project.json("08", run, "cross_checkpoint.json")} == {2}
     shutil.rmtree(project.data("06", run) / "checkpoints" / "step_001")
-    assert "there is no policy in" in project.refuse("cross_checkpoint", run)
+    assert "no policy exists in" in project.refuse("cross_checkpoint", run)
 
 
 def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path, base_policy):

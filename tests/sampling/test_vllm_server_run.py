@@ -49,7 +49,7 @@ def test_a_coevolution_whose_server_dies_goes_on(tmp_path):
     assert "Traceback" not in told, told[-3000:]
     (sentence,) = [line for line in told.splitlines() if line.startswith("Error: ")]
     assert "the vLLM server at http://127.0.0.1:" in sentence
-    assert sentence.endswith("run the same command with --only-missing-outputs to go on")
+    assert sentence.endswith("run the same command with --only-missing-outputs to continue")
     _, left = psutil.wait_procs(processes, timeout=10)
     assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
     Path(sentence.split("its log is ")[1].split(";")[0]).unlink()

@@ -64,7 +64,7 @@ def _run(**arguments: Any) -> Any:
     try:
         return kedro_run.callback(**arguments)  # type: ignore[misc]
     except KeyboardInterrupt:
-        again = "run the same command to go on" if pipelines == ["sweep"] else GO_ON
+        again = "run the same command to continue" if pipelines == ["sweep"] else GO_ON
         raise click.ClickException(f"interrupted; {again} where it stopped") from None
     except click.ClickException:
         raise

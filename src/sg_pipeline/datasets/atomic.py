@@ -18,14 +18,14 @@ from sg_pipeline.files import atomic_write
 
 
 class AtomicDataset(AbstractDataset[Any, Any]):
-    """A file that is either whole or not there; subclasses say how it is encoded."""
+    """A file that is either complete or missing; subclasses define the encoding."""
 
     def __init__(self, *, filepath: str, holds: Sequence[str] = (), metadata: dict[str, Any] | None = None):
         """Prepare a dataset.
 
         Args:
             filepath: where the file is.
-            holds: keys or columns without which the file is none of ours.
+            holds: keys or columns that the file must have.
             metadata: for Kedro's plugins.
         """
         self._filepath = PurePosixPath(filepath)
@@ -34,7 +34,7 @@ class AtomicDataset(AbstractDataset[Any, Any]):
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """Path of the file."""
         return Path(self._filepath)
 
     def write(self, path: Path, data: Any) -> None:
@@ -46,7 +46,7 @@ class AtomicDataset(AbstractDataset[Any, Any]):
         raise TypeError(f"{type(self).__name__} cannot be loaded")
 
     def load(self) -> Any:
-        """Read the file, or say in one sentence why it cannot be read."""
+        """Read the file, or report why it cannot be read."""
         if not self.path.exists():
             raise DataError(f"{self.path} does not exist; run the pipeline that writes it first")
         try:
@@ -60,11 +60,11 @@ class AtomicDataset(AbstractDataset[Any, Any]):
             kind = type(self).__name__.removesuffix("Dataset")
             raise DataError(
                 f"{self.path} is not a readable {kind} file ({_first_line(error)}); "
-                f"delete it and run again with --only-missing-outputs to have it made anew"
+                f"delete it and run again with --only-missing-outputs to have it made again"
             ) from error
 
     def save(self, data: Any) -> None:
-        """Write the file and then put it in its place."""
+        """Write a temporary file, then rename it."""
         with atomic_write(self.path) as temporary:
             self.write(temporary, data)
 
@@ -97,7 +97,7 @@ class JSONDataset(AtomicDataset):
     """JSON of plain values, readable by people: sorted as given, indented."""
 
     def write(self, path: Path, data: Any) -> None:
-        """Write strict JSON: a figure that is not finite is a defect upstream and refused here."""
+        """Write strict JSON: a number that is not finite raises."""
         path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     def read(self, path: Path) -> Any:

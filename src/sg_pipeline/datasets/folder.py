@@ -1,4 +1,4 @@
-"""A folder as a dataset: where it lies is the catalog's business, what is in it a domain room's."""
+"""A folder as a dataset: the catalog says where it is, the domain code what is in it."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -7,7 +7,7 @@ from kedro.io import AbstractDataset
 
 
 class FolderDataset(AbstractDataset[Any, Path]):
-    """Loads as the folder's path; the folder is made when it is first asked for."""
+    """Loads as the folder's path; the folder is created at the first load."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):
         self._filepath = PurePosixPath(filepath)
@@ -20,7 +20,7 @@ class FolderDataset(AbstractDataset[Any, Path]):
         return folder
 
     def save(self, data: Any) -> None:
-        """Refuse: domain rooms write into the folder themselves."""
+        """Raise: domain code writes into the folder itself."""
         raise TypeError("a folder is written into, not saved")
 
     def _exists(self) -> bool:

@@ -11,7 +11,7 @@ _DONE = ".complete"
 
 
 class ImagesDataset(AbstractDataset[dict[str, bytes], dict[str, bytes]]):
-    """PNG files NAME.png of a folder as name -> bytes; figures of an earlier time that are not saved again go."""
+    """PNG files NAME.png of a folder as name -> bytes; figures that are not saved again are deleted."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):
         self._filepath = PurePosixPath(filepath)
@@ -22,7 +22,7 @@ class ImagesDataset(AbstractDataset[dict[str, bytes], dict[str, bytes]]):
         return {path.stem: path.read_bytes() for path in sorted(Path(self._filepath).glob("*.png"))}
 
     def save(self, data: dict[str, bytes]) -> None:
-        """Write each figure whole; the folder counts as there when all of them are."""
+        """Write each figure atomically; the dataset exists when all are written."""
         folder = Path(self._filepath)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _DONE).unlink(missing_ok=True)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 class PolicyDataset(AbstractDataset[Any, Any]):
     """A checkpoint folder (weights, tokenizer, optimizer state, manifest), written atomically.
 
-    One that was pruned (`policies.retention`) counts as there, so that no resumed run makes it anew.
+    One that was pruned (`policies.retention`) counts as existing, so that no resumed run makes it again.
 
     Attributes:
         live: the link between two co-evolution steps. What was saved in this process is handed on as it
             is, so that nothing is read back; the next step then trains that very object. Without `live` every
-            load reads a fresh policy from the disk, which nobody else can change.
+            load reads a fresh policy from disk.
     """
 
     def __init__(self, *, filepath: str, live: bool = False, metadata: dict[str, Any] | None = None):
@@ -32,7 +32,7 @@ class PolicyDataset(AbstractDataset[Any, Any]):
         self.metadata = metadata
 
     def load(self) -> "Policy":
-        """Hand on the live policy, or read the checkpoint, to where `base_model.device` says."""
+        """Return the live policy, or read the checkpoint to `base_model.device`."""
         if self._held is not None:
             return self._held
         from sg_pipeline import pipeline_registry
@@ -40,14 +40,14 @@ class PolicyDataset(AbstractDataset[Any, Any]):
 
         if not self._exists():
             raise CheckpointError(
-                f"there is no policy in {self._filepath}{self._others()}; run the pipeline that writes it first"
+                f"no policy exists in {self._filepath}{self._others()}; run the pipeline that writes it first"
             )
         try:
             device = pipeline_registry.parameters().base_model.device
             return load_policy(Path(self._filepath), device=world().device(device))
         except CheckpointError as error:
             raise CheckpointError(
-                f"{str(error).rstrip('.')}; once it is deleted, a run with --only-missing-outputs makes it anew"
+                f"{str(error).rstrip('.')}; once it is deleted, a run with --only-missing-outputs makes it again"
             ) from error
 
     def save(self, data: "Policy") -> None:
@@ -66,18 +66,18 @@ class PolicyDataset(AbstractDataset[Any, Any]):
             remove(Path(self._filepath))
 
     def whole(self, data: "Policy", *, keep: bool) -> "Policy":
-        """Return what is to be written of a policy that is trained on shards; every rank takes part, one keeps it."""
+        """Gather a policy that is trained on shards for writing; every rank takes part, one keeps the result."""
         from sg_pipeline.training.sharding import whole_state
 
         return replace(data, optimizer_state=whole_state(data.optimizer_state, keep=keep))
 
     def hold(self, data: "Policy") -> None:
-        """Hand this object on where the link is live; it is written, by this process or by the one that writes."""
+        """Keep this object where the link is live, once it is written."""
         if self._live:
             self._held = data
 
     def _others(self) -> str:
-        """Say which policies lie beside the one that is missing."""
+        """List the policies next to the one that is missing."""
         from sg_pipeline.policies.checkpoint import is_whole
 
         folder = Path(self._filepath).parent

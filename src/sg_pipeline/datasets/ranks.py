@@ -1,6 +1,6 @@
 """The catalog of processes that share a run: rank 0 writes, all others read what it has written.
 
-What lies in memory every rank keeps for itself: the live policy, the frames that one step hands to the next. What
+Every rank keeps its own datasets in memory: the live policy, the frames that one step passes to the next. What
 is a file rank 0 writes while the others wait, and a rank that needs it later reads that file, so every rank's node gets
 the same fresh object through the same schema as rank 0's. (Keeping the object on the other ranks would save the
 reading, but hand out one that has not been through the file: tuples for lists, keys that are no strings, a frame that

@@ -1,4 +1,4 @@
-"""A Kedro hook: checkpoints that need not be kept go as soon as a later one is on the disk."""
+"""A Kedro hook: deletes checkpoints that need not be kept as soon as a later one is on disk."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sg_pipeline.runs.steps import FINAL_POLICY
 
 
 class CheckpointHook:
-    """Looks after the run's policies: what stays is decided by `policies.retention`."""
+    """Deletes policies of the run; `policies.retention` decides which."""
 
     def __init__(self) -> None:
         self._catalog: Any = None
@@ -24,7 +24,7 @@ class CheckpointHook:
 
     @hook_impl(trylast=True)  # the run is ours when `RunIdentityHook` has locked it, and has what it shares
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Refuse what needs a checkpoint that is gone; finish what a killed process was at."""
+        """Refuse to run if a checkpoint that is needed was deleted; finish deletions of a killed process."""
         self._catalog, outputs = None, pipeline.all_outputs()
         writes = any(_is_written_policy(name) for name in outputs)
         compares = CROSS_CHECKPOINT in outputs
@@ -39,13 +39,13 @@ class CheckpointHook:
             return
         named = {validation_output(after, given.coevolve.steps): after for after in written_steps(given.coevolve)[1:]}
         self._validations = {name: after for name, after in named.items() if name in outputs}
-        if run_params["only_missing_outputs"]:  # otherwise what it needs is made again, or what is there is not its own
+        if run_params["only_missing_outputs"]:  # otherwise it makes what it needs
             retention.check_there(self._models(), given.coevolve, self._to_validate(), "the pipeline validation")
             self._tidy()
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Look again when a policy was written down or validated."""
+        """Check again when a policy was written or validated."""
         if self._catalog is not None and (_is_written_policy(dataset_name) or dataset_name in self._validations):
             self._tidy()
 

@@ -1,4 +1,4 @@
-"""The project's context: parameters are checked first, and decide which graph there is."""
+"""The project's context: checks the parameters, from which the graph follows."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ProjectContext(KedroContext):
-    """Checks every parameter before anything runs, and tells the registry which graph they ask for.
+    """Checks every parameter before anything runs, and passes them to the registry.
 
     Not a hook: `kedro viz` switches hooks off, and must show the graph of its `--env` and `--params` nevertheless.
     """
@@ -31,13 +31,13 @@ class ProjectContext(KedroContext):
         super().__init__(**arguments)
         clock.restart()
         _use_project_logging(self.project_path, LOGGING)
-        if not world().first:  # what is worth telling once, rank 0 tells
+        if not world().first:  # rank 0 logs for all
             logging.getLogger("sg_pipeline").setLevel(logging.WARNING)
         loader = cast("MethodConfigLoader", self.config_loader)
         raw, given = loader["parameters"], dict(loader.runtime_params or {})
         command_line.note(command_line.CommandLine(self.env, str(loader.conf_source), flat(given) if given else {}))
         pipeline_registry.use(check_parameters(raw), lambda name: check_parameters(loader.with_method(raw, name)))
-        # An earlier session of the same process may have asked for another graph.
+        # An earlier session of the same process may have used another graph.
         requested = requested_pipelines()
         pipelines.configure(pipeline_registry.__name__)
         pipelines.set_requested(requested)

@@ -1,4 +1,4 @@
-"""Kedro hooks: runs keep their identity, errors name their file, and each step says how it went."""
+"""Kedro hooks: run identity, ranks, engines, clock, progress."""
 
 import logging
 import os
@@ -31,11 +31,11 @@ STUDY, CROSS_CHECKPOINT, PLAN = "study_results", "cross_checkpoint.table", "plan
 
 
 class RanksHook:
-    """Processes that share a run begin and end together, and leave out the same nodes."""
+    """Processes that share a run start and end together, and skip the same nodes."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Any) -> None:
-        """Connect them, unless they are not those that were asked for."""
+        """Check the world size and connect the processes."""
         config = pipeline_registry.parameters().distributed
         ranks = None if PLAN in pipeline.all_outputs() else config.ranks  # one process plans a run of several
         check_world(ranks, _starts(pipeline))
@@ -45,19 +45,19 @@ class RanksHook:
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self) -> None:
-        """Wait for the others before rank 0 lets go of the lock."""
+        """Wait for the others before rank 0 releases the lock."""
         world().barrier()
 
 
 class RunIdentityHook:
-    """A run's name belongs to one fingerprint and to one process at a time, and a process to one run's settings."""
+    """A run's name belongs to one fingerprint and to one process at a time."""
 
     def __init__(self) -> None:
         self._lock = RunLock()
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Compare this run's fingerprint with the one under its name, then fix what is else left to the machine."""
+        """Compare the run's fingerprint with the recorded one, then set what depends on the machine otherwise."""
         try:
             world().on_first(lambda: self._take_run(run_params, pipeline, catalog))
             if not _starts(pipeline) or PLAN in pipeline.all_outputs():
@@ -69,7 +69,7 @@ class RunIdentityHook:
             raise
 
     def _take_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Take the lock that belongs to what runs, and claim the run's name."""
+        """Take the lock and claim the run's name."""
         from sg_pipeline.runs.identity import claim_run
         from sg_pipeline.runs.shared_steps import take_over
 
@@ -81,7 +81,7 @@ class RunIdentityHook:
         if STUDY in pipeline.all_outputs():
             reports = data_folder(path, parameters.run.name) / "08_reporting"
             self._lock.take(reports / parameters.study.name / LOCK, parameters.study.name)
-        if _starts(pipeline):  # its runs have names and locks of their own, and workers share a sweep
+        if _starts(pipeline):  # its runs have their own names and locks, and workers share a sweep
             return
         self._lock.take(path.with_name(LOCK), parameters.run.name)
         claim_run(
@@ -100,24 +100,24 @@ class RunIdentityHook:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Let another process work on the run."""
+        """Release the run lock."""
         self._lock.release()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Let another process work on the run."""
+        """Release the run lock."""
         self._lock.release()
 
 
 class RemakingHook:
-    """Delete what a start makes again before it writes its first output, see `stale_outputs`."""
+    """Delete what a start makes again before it writes its first output, see `runs.stale`."""
 
     def __init__(self) -> None:
         self._waiting: Callable[[], None] | None = None
 
     @hook_impl(trylast=True)  # the run is ours when `RunIdentityHook` has locked it
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Find out what that is. Workers of a sweep have no lock, and replace its results whole."""
+        """Find what that is. Workers of a sweep have no lock, and replace its results as a whole."""
         self._waiting = None
         if run_params["only_missing_outputs"] or not world().first:
             return
@@ -137,8 +137,8 @@ class RemakingHook:
 
         if not _starts(pipeline):  # a study is compared again in any case
             logger.warning(
-                "run '%s' is made again: %d outputs of the earlier making are deleted when the first new one is "
-                "written; --only-missing-outputs would keep them",
+                "run '%s' is made again: its %d earlier outputs are deleted when the first new one is written; "
+                "--only-missing-outputs would keep them",
                 given.run.name,
                 len(earlier),
             )
@@ -146,46 +146,46 @@ class RemakingHook:
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, node: Any) -> None:
-        """Delete it once: what follows is of the new making."""
+        """Delete it once, before the first new output."""
         if self._waiting is not None and dataset_name not in DECIDED and not starts_runs(node):
             delete, self._waiting = self._waiting, None
             delete()
 
 
 class EngineHook:
-    """A sampling engine lives from step to step, and ends with the run."""
+    """End the sampling engine with the run."""
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """End it."""
+        """Close it."""
         close_engines()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """End it."""
+        """Close it."""
         close_engines()
 
 
 class FileHook:
-    """Says which file an error is about, where Kedro knows a dataset's name only."""
+    """Adds the file to an error, where Kedro knows only the dataset's name."""
 
     @hook_impl
     def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
-        """Note the file of a table that does not satisfy its schema."""
+        """Add the file of a table that does not satisfy its schema."""
         name = getattr(error, "dataset_name", None)
         if name is not None and hasattr(catalog.get(name), "path"):
             error.add_note(f"{ABOUT}{catalog.get(name).path}")
 
 
 class ClockHook:
-    """The run's clock goes on where an earlier, killed process of the run left it."""
+    """The run's clock continues from an earlier, killed process of the run."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
 
     @hook_impl(trylast=True)  # the run is ours when `RunIdentityHook` has locked it
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Add what was spent before, unless the run begins anew."""
+        """Add the time spent before, unless the run starts again."""
         self._path = None
         if _starts(pipeline) or not world().first:
             return
@@ -195,18 +195,18 @@ class ClockHook:
 
     @hook_impl
     def after_node_run(self) -> None:
-        """Write it down: a process that is killed cannot do so any more."""
+        """Save it: a process that is killed cannot."""
         if self._path is not None:
             clock.note(self._path)
 
 
 class ProgressHook:
-    """Says what runs, in one line how each co-evolution step went, and when there was nothing to do."""
+    """Logs what runs, one line for each co-evolution step, and when there is nothing to do."""
 
     def __init__(self) -> None:
         self._nodes = 0
 
-    @hook_impl(trylast=True)  # a run that is refused has not begun
+    @hook_impl(trylast=True)  # a run that is refused has not started
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any) -> None:
         """Log which run this is."""
         self._nodes = 0
@@ -215,13 +215,13 @@ class ProgressHook:
         run = pipeline_registry.parameters().run
         names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
         shared = "" if world().alone else f", shared by {world().size} processes ({strategy()})"
-        logger.info("run '%s': %s, seed %d%s; outputs lie in data/*/%s", run.name, names, run.seed, shared, run.name)
+        logger.info("run '%s': %s, seed %d%s; outputs are in data/*/%s", run.name, names, run.seed, shared, run.name)
 
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        """Say so where every output was there already."""
+        """Log that every output existed already."""
         if not self._nodes and run_params["only_missing_outputs"]:
-            logger.info("nothing to do: every output of run '%s' is there", pipeline_registry.parameters().run.name)
+            logger.info("nothing to do: every output of run '%s' exists", pipeline_registry.parameters().run.name)
 
     @hook_impl
     def after_node_run(self, node: Any, outputs: dict[str, Any]) -> None:
@@ -252,7 +252,7 @@ def _trains(pipeline: Any) -> bool:
 
 
 def _forget_other_checkpoints(table: Any, parameters: Any) -> None:
-    """Delete the table of a cross-checkpoint evaluation that was of other checkpoints: Kedro would take it for done."""
+    """Delete the table of a cross-checkpoint evaluation of other checkpoints: Kedro would take it for done."""
     if not table.exists():
         return
     policy, guides = parameters.cross_checkpoint.steps(parameters.coevolve)

@@ -45,7 +45,7 @@ def make_base_policy(
 
     Args:
         config: which policy.
-        benchmark: for a warm start: whose words it knows and whose expert it imitates.
+        benchmark: for a warm start: gives the vocabulary and the expert.
         tasks: the benchmark's `tasks_config`: which tasks must not be demonstrated, and what the others are like.
         games, compiled: folders, as for `Benchmark.prepare`.
         project: what relative paths start from.

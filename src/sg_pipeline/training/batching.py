@@ -6,7 +6,7 @@ from collections.abc import Sequence
 def group_by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Return indices grouped so that (rows x longest row) of a group stays within `budget`; shortest first.
 
-    A row longer than the budget becomes a group of its own. Ties keep their order.
+    A row longer than the budget becomes a separate group. Ties keep their order.
     """
     groups: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -25,7 +25,7 @@ def group_with_least_padding(lengths: Sequence[int], budget: int, overhead: int)
 
     Args:
         lengths: of the rows.
-        budget: of a group, padding included; a longer row is a group of its own.
+        budget: of a group, padding included; a longer row is a separate group.
         overhead: tokens that a group costs besides: at 0 equal lengths alone would go together.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)

@@ -4,7 +4,7 @@
                                        └─► games held out ───────────────────────────────────────────┘
 
 History is context, as it was sampled: tokens come from the record, no text is encoded again. Nothing is learnt from
-actions, which nobody asks a guide for.
+actions, which a guide never writes.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def distill(
     """Train `policy` in place on the guidance of `lessons`.
 
     Args:
-        policy: the base policy; its step stays, its name says what it is now.
+        policy: the base policy; its step stays, its name changes.
         lessons: see `read_lessons`.
         agent_format: of the policy's tokenizer, with guidance.
         config: see there.
@@ -110,7 +110,7 @@ def distill(
 
     Returns:
         JSON-ready: `source`, `source_steps`, `trajectories` (`recorded`, `training`, `held_out`),
-        `trajectories_sha256` of what was trained on, `training` (figures of `warm_start`), `held_out` (`before` and
+        `trajectories_sha256` of what was trained on, `training` (results of `warm_start`), `held_out` (`before` and
         `after`, see `guidance_agreement`).
 
     Raises:
@@ -158,7 +158,7 @@ def encode_guidance(trajectory: Trajectory) -> EncodedDemonstration:
 
 
 def _epochs(examples: Sequence[EncodedDemonstration], epochs: int, seed: int) -> Iterator[EncodedDemonstration]:
-    """Yield all examples `epochs` times, shuffled anew each time."""
+    """Yield all examples `epochs` times, shuffled again each time."""
     for epoch in range(epochs):
         yield from (examples[i] for i in stream(seed, "distill", "epoch", epoch).permutation(len(examples)))
 
@@ -181,9 +181,7 @@ def _read(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path, memory_map=False)
     except Exception as error:  # polars raises its own kinds, the system others
         reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{path} is not a readable table of trajectories ({reason}); make that run's step anew"
-        ) from error
+        raise DataError(f"{path} is not a readable table of trajectories ({reason}); run that step again") from error
 
 
 def _parsed(trajectory: Trajectory) -> bool:
@@ -191,7 +189,7 @@ def _parsed(trajectory: Trajectory) -> bool:
 
 
 def _check_tokenizer(lessons: Lessons, agent_format: AgentFormat, vocabulary: int) -> None:
-    """Recorded tokens must be known, and must mean to this tokenizer what the record says in words."""
+    """Check that this tokenizer decodes the recorded tokens to the recorded text."""
     played = (turn for one in (*lessons.training, *lessons.held_out) for turn in one.turns)
     highest = max(token for turn in played for token in (*turn.context_ids, *turn.completion_ids))
     if highest >= vocabulary:

@@ -27,7 +27,7 @@ class ExperienceRow:
     Attributes:
         prompt_ids: the first turn's context; at least one token, never trained on.
         completion_ids: everything after it, later observations included; at least one token.
-        logprobs: the sampler's log pi of each completion token, 0.0 where it is none of the policy's. Same length.
+        logprobs: the sampler's log pi of each completion token, 0.0 for tokens of others. Same length.
         loss_mask: 1 where the policy wrote the token, 0 elsewhere. Same length.
         advantage: one for the whole row, or one per completion token.
         key: (step, group, item) of the trajectory.
@@ -43,7 +43,7 @@ class ExperienceRow:
     spans: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse rows whose parts do not fit, before they reach a gradient."""
+        """Reject rows with parts of different lengths or values that are not finite."""
         length = len(self.completion_ids)
         if not self.prompt_ids or not length:
             raise DataError("An experience row needs at least one prompt token and one completion token.")
@@ -173,7 +173,7 @@ def plan_updates(
     Args:
         lengths: tokens of each row.
         minibatch: rows per optimizer step at most; the steps of a pass differ by one row at most.
-        micro_batch_tokens: budget of a micro-batch, padding included; a longer row is one of its own.
+        micro_batch_tokens: budget of a micro-batch, padding included; a longer row is a separate one.
         orders: for each pass a permutation of the rows.
         idle: rows that add nothing to any gradient: they take their place in a step, but are not computed.
         overhead: tokens that a micro-batch costs besides its own, to be weighed against padding; None: each is filled.
@@ -212,7 +212,7 @@ def fill(step: list[MicroBatch], count: int) -> list[MicroBatch]:
 def collate(rows: Sequence[ExperienceRow], pad_id: int, *, filler: bool = False) -> dict[str, torch.Tensor]:
     """Return the tensors of `GRPOTrainer._compute_loss` for `rows`, padded on the right.
 
-    The first token stands as the prompt and all others as the completion: the mask alone says what is trained
+    The first token is the prompt and all others are the completion: the mask alone says what is trained
     on, and no row needs padding on the left.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The gap between sampler and trainer, turn by turn: for whoever reads a trajectory and wonders whether to believe it.
+"""The gap between sampler and trainer, turn by turn.
 
 Before a step's first optimizer step the policy is still the sampler's, so what differs between the log-probabilities
 that the two engines find for the same tokens is their own doing (precision, kernels, a stale policy).

@@ -12,7 +12,7 @@ autocast is a third slower; a second thread gives 1.55 times the speed.
 
 A lead: after 300,000 tokens AdamW's held-out loss was 0.76 at its best single rate and 0.38 with embeddings at five
 times the matrices' rate; Muon on the matrices (`torch.optim.Muon`, embeddings at AdamW's 3e-3) reached 0.20 at two
-thirds of the speed (one seed each). Whether that holds for wins after millions of tokens was not tried.
+thirds of the speed (one seed each). Whether that holds for success after millions of tokens was not tried.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class EncodedDemonstration:
 
 @dataclass(slots=True)
 class StreamPosition:
-    """Where a stream of batches stands, so that a new process can go on.
+    """Position in a stream of batches, so that a new process can resume.
 
     Attributes:
         window: index of the current window of demonstrations.
@@ -92,7 +92,7 @@ class Batch:
 
 @dataclass(slots=True)
 class WarmStartProgress:
-    """How far a warm start is: what the callback gets, and what a killed one goes on from.
+    """Progress of a warm start: passed to the callback, and what a killed one resumes from.
 
     Attributes:
         step: optimizer steps done.
@@ -135,13 +135,13 @@ def warm_start(
     """Train `policy` in place on `demonstrations` until `config.total_tokens` are seen.
 
     The callback is called every `config.report_tokens` and at the end, with the policy's weights and
-    `optimizer_state` as they stand: saving both and `progress.notes()` is a checkpoint. To go on from it,
+    `optimizer_state` as they stand: saving both and `progress.notes()` is a checkpoint. To resume from it,
     pass the loaded policy, the loaded progress and a stream opened at number
     `progress.position.demonstrations`: the result is bit for bit that of the uninterrupted run on CPU.
 
     Args:
         policy: trained in place; its `step` stays, its `optimizer_state` is None afterwards (GRPO starts afresh).
-        demonstrations: as many as needed; the training ends early where they do.
+        demonstrations: the training ends early if they run out.
         config: see there.
         callback: called as callback(policy, progress).
         progress: of an earlier, killed call.
@@ -156,7 +156,7 @@ def warm_start(
         world().agree(
             f"imitation (base_model.source 'warm_start', --pipeline=distill) is one process's work, but "
             f"{world().size} share this run: make the policy with --pipeline=base_model or distill without a launcher "
-            f"first, then go on with --only-missing-outputs"
+            f"first, then continue with --only-missing-outputs"
         )
     progress = progress or WarmStartProgress()
     pad_id = policy.tokenizer.pad_token_id or 0
@@ -367,11 +367,11 @@ def stream_batches(
 
     Args:
         demonstrations: the stream, opened at number `position.demonstrations`.
-        batch_tokens: budget of a batch, padding included; a longer demonstration is a batch of its own.
+        batch_tokens: budget of a batch, padding included; a longer demonstration is a separate batch.
         window: demonstrations sorted together.
         pad_id: fills `input_ids` on the right.
         seed: of the order of the batches.
-        position: where to go on; `StreamPosition()` at the start.
+        position: where to resume; `StreamPosition()` at the start.
     """
     index, drawn, skip = position.window, position.demonstrations, position.batches
     while chunk := list(islice(demonstrations, window)):

@@ -62,7 +62,7 @@ _CHECKPOINTING: dict[bool, Any] = {False: "gradient_checkpointing", True: "activ
 
 @dataclass(frozen=True, slots=True)
 class TrainedStep:
-    """What a step of training came to.
+    """Result of a training step.
 
     Attributes:
         metrics: loss, entropy, surprisal and counts, see `train_step`.
@@ -86,7 +86,7 @@ def train_step(
 ) -> TrainedStep:
     """Train `policy` in place on one step's experience.
 
-    Every row counts as many times as `config.num_iterations` says, in minibatches shuffled by
+    Every row counts `config.num_iterations` times, in minibatches shuffled by
     (seed, step, iteration). Rows may be any number, their groups of any size: advantages are given. An optimizer step
     without any gradient is not taken: weights and AdamW's memory stay as they are.
 
@@ -111,7 +111,7 @@ def train_step(
         advantage and beta is 0, the metrics are those of `pass_step`.
 
     Raises:
-        DataError: there is nothing to train on.
+        DataError: no row has a token to train on.
         ConfigurationError: beta > 0 without a reference; or a loss or gradient is not finite, which no weight has
             seen then, or the weights themselves are not.
     """
@@ -152,7 +152,7 @@ def train_step(
             trainer.measure_from(measured_from, config.beta)
         trainer.feed(experience, plan, config, policy.tokenizer.pad_token_id or 0)
         try:
-            # The trainer's loop starts with a full garbage collection: spare it the objects of everything else.
+            # The trainer's loop starts with a full garbage collection: exclude all existing objects from it.
             gc.freeze()
             trainer.train()
         finally:
@@ -271,7 +271,7 @@ def _no_reward(completions: list[Any], **_: Any) -> list[float | None]:
 
 
 def _measured(trainer: ReplayTrainer) -> Measured:
-    """Return this process's figures; those per token are weighted by the tokens of each micro-batch."""
+    """Return this process's metrics; those per token are weighted by the tokens of each micro-batch."""
     noted = trainer._metrics["train"]
     sums = {
         name: sum(value * weight for value, weight in zip(noted[name], trainer.weights, strict=True))
@@ -282,7 +282,7 @@ def _measured(trainer: ReplayTrainer) -> Measured:
 
 
 def _warn_of_weights(metrics: Mapping[str, float], config: TrainConfig, step: int) -> None:
-    """Warn where the sampler correction leaves little of the experience."""
+    """Warn where the sampler correction discards much of the experience."""
     cut, mean = (metrics.get(name, value) for name, value in zip(_WEIGHTS, (0.0, 1.0), strict=True))
     if (cut > _CUT or abs(mean - 1) > _WEIGHT_LOST) and world().first:
         logger.warning(
@@ -296,7 +296,7 @@ def _warn_of_weights(metrics: Mapping[str, float], config: TrainConfig, step: in
 def _metrics(
     trainer: ReplayTrainer, measured: Measured, experience: Sequence[ExperienceRow], config: TrainConfig
 ) -> dict[str, float]:
-    """Return the step's figures."""
+    """Return the step's metrics."""
     import torch
 
     sums, computed = measured.sums, measured.tokens

@@ -1,4 +1,4 @@
-"""The reference policy, from which a KL term measures how far training has come: read once, kept beside the policy.
+"""The reference policy of the KL term: read once, kept with the policy.
 
 Where the policy is trained by adapters that began as nothing, the reference is the policy without them: no second
 model.
@@ -24,7 +24,7 @@ def reference_of(policy: Policy, folder: Path | str) -> Reference:
     Its frozen linear weights take the type in which the policy computes.
 
     Raises:
-        CheckpointError: there is no whole checkpoint.
+        CheckpointError: the checkpoint is missing or incomplete.
     """
     from sg_pipeline.policies.checkpoint import load_policy, read_manifest
 
@@ -42,6 +42,6 @@ def reference_of(policy: Policy, folder: Path | str) -> Reference:
 
 @contextmanager
 def without_adapters(model: Any) -> Iterator[None]:
-    """Within the block `model`, which PEFT has wrapped, is what it was before it got adapters."""
+    """Disable the adapters of `model`, which PEFT has wrapped, within the block."""
     with model.disable_adapter():
         yield

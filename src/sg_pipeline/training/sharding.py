@@ -1,13 +1,13 @@
-"""Training on shards (FSDP2) beside a whole policy that samples.
+"""Training on shards (FSDP2) next to a whole policy that samples.
 
     live policy, whole on every rank ─► sharded copy ─► training: weights, gradients, AdamW's memory in n parts
              ▲                                                │
              └──────────── weights, gathered ◄────────────────┘
 
 A sharded model gathers its weights in every forward pass, all ranks together: ranks that sample episodes of unequal
-length would wait for each other for ever. So the live policy stays whole, and what is sharded lives for one training
+length would wait for each other forever. So the live policy stays whole, and the sharded copy lives for one training
 step; between the steps only AdamW's memory stays in parts. A rank holds P weights for sampling and 4 P / n numbers for
-training, where DDP holds 4 P in all. While the copy is being made it is there whole, once more.
+training, where DDP holds 4 P in all. While the copy is being made, it exists once more as a whole.
 
 The sharding is torch's own `fully_shard`, on whatever device the model is; transformers' Trainer takes the model for
 one that came sharded, and leaves it alone.
@@ -56,7 +56,7 @@ def sharded_copy(model: Any) -> Any:
 
     if not isinstance(model, PreTrainedModel) or getattr(model, "_hf_peft_config_loaded", False):
         raise ConfigurationError(
-            "distributed.strategy is 'fsdp2', but the policy is trained through adapters, of which little is to be "
+            "distributed.strategy is 'fsdp2', but the policy is trained through adapters, which are too small to be "
             "sharded: set distributed.strategy to 'ddp', or start with conf/accelerate/ddp.yaml"
         )
     mesh = init_device_mesh(model.device.type, (dist.get_world_size(),))

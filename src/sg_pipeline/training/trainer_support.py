@@ -46,7 +46,7 @@ def import_state(optimizer: torch.optim.Optimizer, model: torch.nn.Module, state
         if parameter is None:
             raise CheckpointError(f"The optimizer state holds '{key}', but the model has no parameter '{name}'.")
         if slot == "step":
-            # A fused AdamW keeps its count beside the parameter, the others on the CPU.
+            # A fused AdamW keeps its step count on the parameter's device, the others on the CPU.
             fused = any(group.get("fused") for group in optimizer.param_groups)
             optimizer.state[parameter][slot] = value.to(parameter.device if fused else "cpu")
             continue

@@ -165,7 +165,7 @@ class ReplayTrainer(GRPOTrainer):
         return not transforms_logits(causal)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        # Every process comes by here before the weights change: a loss that one of them has met ends all.
+        # Every process is here before the weights change: a broken loss on one of them ends all.
         world().agree(self._broken)
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
@@ -275,12 +275,12 @@ class ReplayTrainer(GRPOTrainer):
 
 
 def summed_gaps(gaps: torch.Tensor, mask: torch.Tensor, level: str) -> torch.Tensor:
-    """Return for each token the sum of the gaps of what it belongs to.
+    """Return for each token the sum of the gaps of its token, turn or sequence.
 
     Args:
         gaps: (B, T), 0 where `mask` is.
         mask: (B, T), 1 where the policy wrote the token.
-        level: "token"; "turn", all that the policy wrote without a token of somebody else between; "sequence".
+        level: "token"; "turn", a run of tokens that the policy wrote; "sequence".
 
     Returns:
         (B, T), or (B, 1) for a sequence.

@@ -1,7 +1,7 @@
 """The gate before the gradient: sorts a rollout's rows into sound trajectories and quarantined ones, with reasons.
 
-A trajectory with a fault of its own is quarantined alone. Its group follows where `GateConfig` says so, and in any case
-where the sound trajectories of the group are not those of one task: then none can be said to be the right one.
+A trajectory with a fault is quarantined alone. Its group follows where `GateConfig` says so, and in any case
+where the sound trajectories of the group are of several tasks: none can be said to be the right one.
 """
 
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ def gate(
 
 
 def _judge_groups(sound: pl.DataFrame, group_size: int, config: GateConfig) -> pl.DataFrame:
-    """Add the column `reason` to what is sound by itself: its group mixes tasks, or is not whole."""
+    """Add the column `reason` to sound trajectories: their group mixes tasks, or is incomplete."""
     from sg_pipeline.trajectories.schema import group_faults
 
     found = pl.col("item").n_unique()

@@ -146,16 +146,16 @@ class ValidTable(RolloutTable):
 
     @pa.dataframe_check(name="every turn is sound")
     def turns_are_sound(cls, data: PolarsData) -> pl.LazyFrame:
-        """True for each row without a fault of its own."""
+        """True for each row without a fault."""
         return data.lazyframe.select(~pl.any_horizontal(*turn_faults().values()))
 
     @pa.dataframe_check(name="every trajectory is whole")
     def trajectories_are_whole(cls, data: PolarsData) -> pl.LazyFrame:
-        """True for each row whose trajectory is whole."""
+        """True for each row of a complete trajectory."""
         return data.lazyframe.select(~pl.any_horizontal(*trajectory_faults().values()).over(TRAJECTORY_KEY))
 
     @pa.dataframe_check(name="every group is of one task, and the table of one step")
     def groups_are_comparable(cls, data: PolarsData) -> pl.LazyFrame:
-        """True for each row whose group is sound; False for all where there is more than one step."""
+        """True for each row of a sound group; False for all rows if the table has several steps."""
         unsound = pl.any_horizontal(*group_faults().values()).over(GROUP_KEY)
         return data.lazyframe.select(~unsound & (pl.col("step").n_unique() == 1))

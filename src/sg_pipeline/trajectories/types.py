@@ -72,7 +72,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One decision: what was seen, what was written, what it did.
+    """One decision: observation, completion, effect.
 
     Attributes:
         observation: the text that precedes the decision (the first one holds the task).
@@ -86,8 +86,8 @@ class Turn:
         action: the text handed to the environment.
         action_parsed: the action was found in its tags.
         action_valid: the environment accepted the action.
-        reward: the environment's reward for this step; summed up, what the episode is worth. Without grades it is 1 on
-            the winning step and 0 on all others.
+        reward: the environment's reward for this step; their sum is the episode's R_env. Without grades it is 1 on the
+            step that solves the task and 0 on all others.
         done: the environment ended the episode at this step.
     """
 

@@ -24,7 +24,7 @@ def load_base_policy(
 
     Args:
         config: which policy.
-        environment: names the benchmark whose expert shows a warm start what to do.
+        environment: names the benchmark, whose expert is imitated by a warm start.
         tasks: its section; the demonstrated tasks are like these, but never those that are evaluated.
         games, compiled_games: folders.
         project: what relative paths in the configuration start from.

@@ -37,17 +37,17 @@ def distill_guide(
     rollout: RolloutConfig,
     run: RunConfig,
 ) -> tuple[dict[str, Any], Any]:
-    """Let the base policy learn the source's guidance.
+    """Train the base policy on the source's guidance.
 
     Args:
-        policy: a base policy of its own, trained in place.
+        policy: a separate base policy, trained in place.
         lessons: what to imitate.
         config: how.
         environment, rollout: for the prompts that the trajectories were made with.
         run: for the seed.
 
     Returns:
-        (figures, the guide).
+        (results, the guide).
     """
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.prompts import load_prompts

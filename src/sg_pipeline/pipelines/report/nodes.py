@@ -46,7 +46,7 @@ def write_report(
     final_episodes: pl.DataFrame,
     *phases: list[dict[str, Any]],
 ) -> tuple[dict[str, Any], bytes, str]:
-    """Sum the run up.
+    """Summarise the run.
 
     Args:
         run, environment, rollout: parameters.
@@ -93,7 +93,7 @@ def write_cards(
     """Write the model card of the final policy, and of the best checkpoint where one was chosen.
 
     Args:
-        summary: with the figures of the evaluation.
+        summary: with the scores of the evaluation.
         identity: with the parameters of the run.
         policies: folder of the run's policies; the best checkpoint's card is written there.
         environment, rollout: parameters, for the system prompt.

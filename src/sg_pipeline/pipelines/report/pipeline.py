@@ -74,7 +74,7 @@ def _gather_metrics(phase: str, steps: Sequence[Step]) -> Node:
 
 
 def _gather_shown(phase: str, steps: Sequence[Step], shown: Collection[int]) -> Node:
-    # The gaps, which are small, of all steps: what no node reads kedro viz draws beside the phase.
+    # The gaps, which are small, of all steps: kedro viz draws datasets that no node reads outside the phase.
     tables = {f"gaps_{step.index}": f"{step.namespace}.logprob_gaps" for step in steps}
     for step in steps:
         if step.index in shown:

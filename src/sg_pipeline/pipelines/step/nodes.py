@@ -89,7 +89,7 @@ def rollout(
 def validate(
     trajectories: pl.DataFrame, rollout_report: dict[str, Any], config: GateConfig, rollout_config: RolloutConfig
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Let through what may be trained on, quarantine the rest with its reason.
+    """Split trajectories into those that may be trained on and quarantined ones with a reason.
 
     Args:
         trajectories: as rolled out.
@@ -150,18 +150,18 @@ def train(
 ) -> tuple[dict[str, Any], pl.DataFrame, Any]:
     """Update the policy on the step's trajectories with GRPO, guidance and action tokens together.
 
-    Guidance that a guide wrote is none of the policy's: then action tokens alone carry loss.
+    Where a guide writes the guidance, only action tokens carry loss.
 
     Args:
         policy: the live policy that rolled out these trajectories; updated in place.
         validated, rewards: turns, and one row a trajectory with its advantage.
-        dials: the step's figures so far.
+        dials: the step's metrics so far.
         rollout_report: where the rollout's time went, and what memory it took.
         reference: folder of the base policy, from which `train.beta` > 0 measures the KL divergence.
         config, rollout_config, sampling, run: parameters.
 
     Returns:
-        (all figures of the step; the gap between sampler and trainer, turn by turn; the updated policy).
+        (all metrics of the step; the gap between sampler and trainer, turn by turn; the updated policy).
     """
     from sg_pipeline.policies.adapters import has_adapter_dropout
     from sg_pipeline.policies.compute import machine
@@ -188,14 +188,14 @@ def train(
             temperature=rollout_config.temperature,
             reference=reference,
         )
-    else:  # dynamic sampling has found no group to learn from
+    else:  # dynamic sampling found no group to learn from
         trained = pass_step(policy, config, step)
     explained = explained_gap(policy, sampling, rollout_config.temperature)
     fatal = untrained and not has_adapter_dropout(policy)
     check_gap(trained.metrics, explained, sampling.engine, step, fatal=fatal)
     training = dict(trained.metrics)
     seconds = time_split(rollout_report["timings"], training.pop("seconds"), resting_s)
-    # A rollout that an earlier version has recorded does not say what memory it took.
+    # A rollout recorded by an earlier version has no memory.
     memory = {**rollout_report.get("memory", {}), **_of_the_fullest(watch.gib("training"))}
     metrics = {
         **dials,
@@ -209,12 +209,12 @@ def train(
 
 
 def _check_link(policy: "Policy", step: int) -> None:
-    """The graph hands one live object on: a wrong wire would train a policy on somebody else's trajectories."""
+    """Check that the trajectories are those of this policy: the graph passes on one live object."""
     if policy.step != step:
-        raise RuntimeError(f"trajectories of step {step} reached a policy that stands at step {policy.step}")
+        raise RuntimeError(f"trajectories of step {step} reached a policy at step {policy.step}")
 
 
 def _of_the_fullest(memory: dict[str, float]) -> dict[str, float]:
-    """Return each figure of the process that has the largest, among those that share the run."""
+    """Return the maximum of each value over the processes that share the run."""
     parts = world().gather(memory)
     return {name: max(part[name] for part in parts) for name in memory}
