@@ -36,7 +36,11 @@ class ProjectContext(KedroContext):
         loader = cast("MethodConfigLoader", self.config_loader)
         raw, given = loader["parameters"], dict(loader.runtime_params or {})
         command_line.note(command_line.CommandLine(self.env, str(loader.conf_source), flat(given) if given else {}))
-        pipeline_registry.use(check_parameters(raw), lambda name: check_parameters(loader.with_method(raw, name)))
+        parameters = check_parameters(raw)
+        pipeline_registry.use(parameters, lambda name: check_parameters(loader.with_method(raw, name)))
+        # Nodes get these very objects: Kedro does not parse what is an instance of the wanted type already.
+        fields = type(parameters).model_fields.items()
+        loader["parameters"] = {info.alias or name: getattr(parameters, name) for name, info in fields}
         # An earlier session of the same process may have used another graph.
         requested = requested_pipelines()
         pipelines.configure(pipeline_registry.__name__)
