@@ -78,7 +78,7 @@ def test_plan_without_trial_has_the_formula_alone(project, finished) -> None:
     ("free", "parameters", "sentence"),
     [
         (1e-6, {}, "the run cannot fit: weights, gradients and optimizer state alone take"),
-        (None, {"base_model.device": "cuda"}, "this machine has no GPU"),
+        (None, {"base_model.device": "cuda"}, "this machine has no such GPU"),
         (1e6, {"distributed.ranks": 2}, "--to-outputs=phase_3_full.step_001.metrics, then plan again"),
     ],
 )

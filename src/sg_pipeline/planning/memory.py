@@ -89,7 +89,10 @@ def free_memory(device: str) -> float | None:
         return next((int(line.split()[1]) * 1024 / GIB for line in lines if line.startswith("MemAvailable:")), None)
     import torch
 
-    return torch.cuda.mem_get_info(device)[0] / GIB if torch.cuda.is_available() else None
+    try:
+        return torch.cuda.mem_get_info(device)[0] / GIB if torch.cuda.is_available() else None
+    except RuntimeError:  # no GPU of this number
+        return None
 
 
 def empty_model(config: BaseModelConfig, project: Path) -> PreTrainedModel:

@@ -90,7 +90,7 @@ def _no_trial(given: Parameters, training_gib: float, free: float | None) -> str
     if not given.plan.trial:
         return "no trial was run, because plan.trial is false"
     if device != "cpu" and free is None:
-        return f"no trial was run, because base_model.device is '{device}' and this machine has no GPU"
+        return f"no trial was run, because base_model.device is '{device}' and this machine has no such GPU"
     if ranks > 1:
         last = unroll(given.coevolve, given.aggregate.schedule)[min(given.plan.trial_steps, given.coevolve.steps) - 1]
         return (
@@ -103,13 +103,12 @@ def _no_trial(given: Parameters, training_gib: float, free: float | None) -> str
 def _measured(steps: Sequence[Mapping[str, Any]], source: str) -> dict[str, Any]:
     """Return the first step, the mean of the later ones, and the largest peak of memory by part."""
     first, later = steps[0]["seconds"], [step["seconds"] for step in steps[1:]]
-    parts = [part for part in first if part != "total"]
     peaks = dict.fromkeys(name for step in steps for name in step.get("memory", {}))
     return {
         "run": source,
         "steps": len(steps),
-        "first_step": {part: first[part] for part in [*parts, "total"]},
-        "later_steps": {part: fmean(step[part] for step in later) for part in [*parts, "total"]} if later else None,
+        "first_step": first,
+        "later_steps": {part: fmean(step[part] for step in later) for part in first} if later else None,
         "memory_gib": {name: max(step.get("memory", {}).get(name, 0.0) for step in steps) for name in peaks},
     }
 
@@ -155,9 +154,9 @@ def _disk(
 ) -> dict[str, Any]:
     """Return the disk space of the run at its fullest, in GB by part."""
     models, total = data / "06_models" / source, given.coevolve.steps
-    written = [folder_after(models, after, total) for after in range(1, total + 1)]
-    measured = next((_size(folder) for folder in written if is_whole(folder)), None)
-    checkpoint = measured or needed["checkpoint_gib"] * GIB
+    # A trial writes one after its last step.
+    written = [folder_after(models, after, total) for after in (len(steps), *written_steps(given.coevolve)[1:])]
+    checkpoint = next((_size(folder) for folder in written if is_whole(folder)), needed["checkpoint_gib"] * GIB)
     between = kept = len(written_steps(given.coevolve)) - 2
     config = given.checkpoints
     if config.keep_last is not None:  # one more than stay: a checkpoint is deleted when the next has been written
@@ -217,15 +216,12 @@ def plan_markdown(plan: Mapping[str, Any]) -> str:
 def _measured_sections(plan: Mapping[str, Any]) -> list[str]:
     measured, whole, disk = plan["measured"], plan["whole_run"], plan["disk"]
     first, later, count = measured["first_step"], measured["later_steps"], measured["steps"]
+    second = "second step, s" if count == 2 else "mean of later steps, s"
     rows = [
-        [
-            "steps together" if part == "total" else part,
-            number(first[part]),
-            number(later and later[part]),
-            duration(all_),
-        ]
-        for part, all_ in whole["seconds"].items()
+        [part, number(first[part]), number(later and later[part]), duration(seconds)]
+        for part, seconds in whole["seconds"].items()
     ]
+    rows[-1][0] = "steps together"
     rows += [
         [f"evaluation, {whole['evaluation_episodes']} episodes", NONE, NONE, duration(whole["evaluation_seconds"])],
         ["start, games, base policy", NONE, NONE, duration(whole["start_seconds"])],
@@ -237,15 +233,7 @@ def _measured_sections(plan: Mapping[str, Any]) -> list[str]:
         f"Measured in {count} step{'s' * (count > 1)} of run `{measured['run']}`"
         f"{'' if whole['start_seconds'] is not None else '; the time before the first step is not included'}.",
         "## Time",
-        table(
-            [
-                "part",
-                "first step, s",
-                "second step, s" if count == 2 else "mean of later steps, s",
-                f"{whole['steps']} steps",
-            ],
-            rows,
-        ),
+        table(["part", "first step, s", second, f"{whole['steps']} steps"], rows),
         "## Peak memory, measured",
         _sizes("GiB", {_PEAKS.get(name, name): gib for name, gib in measured["memory_gib"].items()}),
         "## Disk",

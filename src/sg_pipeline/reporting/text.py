@@ -34,9 +34,11 @@ def interval(bounds: Sequence[float] | None, form: Callable[[float | None], str]
 
 
 def duration(seconds: float | None) -> str:
-    """125.0 -> "2 min 5 s"; below a minute with one decimal."""
+    """125.0 -> "2 min 5 s"; below a minute, and from two hours on, with one decimal."""
     if seconds is None:
         return NONE
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} h"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
