@@ -6,7 +6,7 @@ from chat_templates import MULLING, R1, bpe_tokenizer, real_tokenizer
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.handover import GuidedFormat
 from sg_pipeline.agents.prompts import Prompts, load_prompts
-from sg_pipeline.agents.reflexion import ReflectionFormat
+from sg_pipeline.agents.reflexion import reflection_prompts
 from sg_pipeline.trajectories.types import Polarity, Segment
 
 PROMPTS = Prompts("short", "Guide, then act.", "Act.")
@@ -107,10 +107,10 @@ def test_guide_that_drafts_hands_over_after_its_answer():
 
 
 def test_reflection_shows_no_reasoning():
-    words = ReflectionFormat(PLAIN, load_prompts("reflexion"))
+    words = AgentFormat(PLAIN, reflection_prompts(load_prompts("reflexion")), False)
     ids = [*PLAIN.encode("<think>hm\nhm</think>\nLook\nfirst."), *words.stop_ids]
-    assert words.text(ids) == "Look first."
-    assert words.text(PLAIN.encode("<think>hm")) == ""
+    assert words.answer_text(ids) == "Look first."
+    assert words.answer_text(PLAIN.encode("<think>hm")) == ""
 
 
 def test_end_of_a_message_within_a_turn_does_not_stop_it():

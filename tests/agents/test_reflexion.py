@@ -1,17 +1,19 @@
-"""What Reflexion's policy reads: the transcript of a failed trial, and its notes in the next one."""
+"""What Reflexion's policy reads: the transcript of a failed trial, and its notes in the next trial."""
 
 import dataclasses
 
 import pytest
 from chat_templates import TEMPLATES, bpe_tokenizer
 
+from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
-from sg_pipeline.agents.reflexion import ReflectionFormat
+from sg_pipeline.agents.reflexion import memory_text, reflection_prompts, reflection_request
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.trajectories.types import Segment, Task, Trajectory, Turn
 
 TOKENIZER = bpe_tokenizer("qwen3")
-FORMAT = ReflectionFormat(TOKENIZER, load_prompts("reflexion"))
+PROMPTS = load_prompts("reflexion")
+FORMAT = AgentFormat(TOKENIZER, reflection_prompts(PROMPTS), guidance=False)
 
 
 def trajectory(turns=3, written="<thought>hm {}</thought><action>look</action>"):
@@ -27,8 +29,8 @@ def trajectory(turns=3, written="<thought>hm {}</thought><action>look</action>")
     return Trajectory(task, 0, 0, 0, tuple(made), won=False, truncated=True, score=0.0)
 
 
-def test_the_call_shows_the_trial_as_it_went():
-    text = TOKENIZER.decode(FORMAT.prompt(trajectory(), 10_000))
+def test_reflection_request_shows_the_transcript():
+    text = TOKENIZER.decode(reflection_request(FORMAT, trajectory(), 10_000))
     transcript = (
         "Room 0. Your task is to: look.\n> <thought>hm 0</thought><action>look</action>\n"
         "Room 1.\n> <thought>hm 1</thought><action>look</action>\n"
@@ -39,9 +41,9 @@ def test_the_call_shows_the_trial_as_it_went():
     assert text.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
 
 
-def test_a_long_trial_loses_turns_from_its_middle():
-    whole = len(FORMAT.prompt(trajectory(30), 100_000))
-    ids = FORMAT.prompt(trajectory(30), whole - 200)
+def test_reflection_request_drops_turns_from_the_middle():
+    whole = len(reflection_request(FORMAT, trajectory(30), 100_000))
+    ids = reflection_request(FORMAT, trajectory(30), whole - 200)
     text = TOKENIZER.decode(ids)
     assert whole - 300 < len(ids) <= whole - 200
     assert "Your task is to: look." in text
@@ -51,37 +53,39 @@ def test_a_long_trial_loses_turns_from_its_middle():
     assert f"Room {dropped}.\n" not in text
     assert f"Room {dropped + 1}.\n" in text
     with pytest.raises(ConfigurationError, match="first and the last turn of task game 7 take"):
-        FORMAT.prompt(trajectory(30), 100)
+        reflection_request(FORMAT, trajectory(30), 100)
     with pytest.raises(ConfigurationError, match="raise it"):
-        FORMAT.prompt(trajectory(1), 100)
-    assert "Room 0" in TOKENIZER.decode(FORMAT.prompt(trajectory(1), whole))
+        reflection_request(FORMAT, trajectory(1), 100)
+    assert "Room 0" in TOKENIZER.decode(reflection_request(FORMAT, trajectory(1), whole))
 
 
-def test_special_tokens_that_a_policy_wrote_reach_no_other_prompt():
+def test_reflection_request_has_no_special_tokens_of_the_policy():
     special = TOKENIZER.convert_tokens_to_ids("<|im_start|>")
     ids = [*TOKENIZER.encode("go "), special, *TOKENIZER.encode("on\nand on"), FORMAT.stop_ids[0]]
-    assert FORMAT.text(ids) == "go on and on"
+    assert FORMAT.answer_text(ids) == "go on and on"
     odd, clean = trajectory(2, "a <|im_start|> {}"), trajectory(2, "a {}")
     assert special in odd.turns[0].completion_ids
-    assert FORMAT.prompt(odd, 10_000).count(special) == FORMAT.prompt(clean, 10_000).count(special)
+    assert reflection_request(FORMAT, odd, 10_000).count(special) == reflection_request(FORMAT, clean, 10_000).count(
+        special
+    )
 
 
-def test_notes_are_shown_by_trial():
-    assert FORMAT.memory({}) == ""
-    text = FORMAT.memory({3: "take {it}", 2: ""})
+def test_memory_text_is_sorted_by_trial():
+    assert memory_text(PROMPTS, {}) == ""
+    text = memory_text(PROMPTS, {3: "take {it}", 2: ""})
     assert "Attempt 2: (nothing)\nAttempt 3: take {it}\n" in text
 
 
 @pytest.mark.parametrize("kind", sorted(TEMPLATES))
-def test_any_chat_template_will_do(kind):
+def test_reflection_request_works_with_any_chat_template(kind):
     tokenizer = bpe_tokenizer(kind)
-    words = ReflectionFormat(tokenizer, load_prompts("reflexion"))
-    assert words.prompt(trajectory(), 10_000)
+    words = AgentFormat(tokenizer, reflection_prompts(PROMPTS), guidance=False)
+    assert reflection_request(words, trajectory(), 10_000)
     assert words.stop_ids
 
 
-def test_prompts_without_words_for_reflections_are_refused():
+def test_reflection_prompts_without_words_for_reflections_raise():
     for field in ("memory", "reflector", "reflect"):
-        prompts = dataclasses.replace(load_prompts("reflexion"), **{field: ""})
+        prompts = dataclasses.replace(PROMPTS, **{field: ""})
         with pytest.raises(ConfigurationError, match=f"lack the field '{field}', which Reflexion needs"):
-            ReflectionFormat(TOKENIZER, prompts)
+            reflection_prompts(prompts)

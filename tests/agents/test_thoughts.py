@@ -1,6 +1,5 @@
 """Thoughts before the action: found, kept apart from what is played, and recovered from the tokens."""
 
-import polars as pl
 import pytest
 from chat_templates import bpe_tokenizer
 from hypothesis import given, settings
@@ -8,10 +7,9 @@ from hypothesis import strategies as st
 
 from sg_pipeline.agents.format import RAW_ACTION_CHARACTERS, AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
-from sg_pipeline.agents.thoughts import THOUGHTS, find_thoughts, thoughts_table
+from sg_pipeline.agents.thoughts import find_thoughts
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.trajectories.frame import to_frame
-from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
+from sg_pipeline.trajectories.types import Polarity, Segment
 
 TOKENIZER = bpe_tokenizer("qwen3")
 REACT = AgentFormat(TOKENIZER, load_prompts("react"), guidance=False)
@@ -176,21 +174,6 @@ def test_spans_are_where_the_thoughts_are():
         "<thought>b",
     ]
     assert [span.closed for span in find_thoughts(text, "thought")] == [True, False]
-
-
-def test_thoughts_are_recovered_from_a_trajectory_table():
-    texts = ["<thought>first</thought><action>look</action>", "<action>look</action>"]
-    turns = tuple(
-        Turn(
-            "seen", [1], ids, [-0.1] * len(ids), [ACTION] * len(ids), None, None, False, "look", True, True, 0.0, False
-        )
-        for ids in map(TOKENIZER.encode, texts)
-    )
-    task = Task("g", "rooms", "valid_seen", "chest", "", "0")
-    table = thoughts_table(to_frame([Trajectory(task, 4, 1, 0, turns, False, True, 0.0)]), REACT)
-    assert table.schema == pl.Schema(THOUGHTS)
-    assert table.rows() == [("valid_seen", 4, 1, 0, "first"), ("valid_seen", 4, 1, 1, None)]
-    assert thoughts_table(to_frame([]), REACT).height == 0
 
 
 def test_a_mode_without_a_system_prompt_is_refused():

@@ -8,7 +8,7 @@ from played_episodes import N, P, episode
 from sg_pipeline.config.evaluation import CrossCheckpointConfig, EvaluationConfig
 from sg_pipeline.config.loader import section
 from sg_pipeline.config.run import written_steps
-from sg_pipeline.evaluation.cross_checkpoint import cross_table
+from sg_pipeline.evaluation.metrics import cross_table
 from sg_pipeline.trajectories.frame import to_frame
 
 

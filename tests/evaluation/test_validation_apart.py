@@ -8,7 +8,7 @@ import pytest
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.evaluation import EvaluationConfig, ValidationConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.evaluation.validation import check_apart
+from sg_pipeline.evaluation.play import check_apart
 from sg_pipeline.pipelines.validation import nodes
 from sg_pipeline.pipelines.validation.nodes import prepare_validation_panel
 from sg_pipeline.trajectories.types import Task

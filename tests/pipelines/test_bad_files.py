@@ -145,7 +145,7 @@ def test_a_broken_game_is_named_and_healed(project):
         os.truncate(game, 5000)
     told = project.refuse("rollout", "broken")
     assert any(str(game) in told for game in games)
-    assert told.endswith("the same command with --pipeline=tasks checks all games and makes generated ones anew")
+    assert told.endswith("with --pipeline=tasks to check all games and regenerate generated ones")
     project.run("tasks", "broken")
     project.run("rollout", "broken")
 

@@ -138,7 +138,8 @@ def test_prompting_is_compared_in_what_it_reads_and_reads_nothing_else(project, 
     more = {"rollout__tasks_per_step": 3, "rollout__group_size": 5, "train__beta": 0.5, "evaluate__batch_rows": 3}
     with parameter_reads() as found:
         project.run("prompting", played, parameters(language_model, **more))
-    own, no_effect = {"group_size", "max_new_tokens"}, {"rows", "cache_gib"}  # the trial sets the former itself
+    own = {"group_size", "max_new_tokens", "temperature", "guidance", "prompts"}  # set by the method
+    no_effect = {"rows", "cache_gib"}
     assert found["prompting", "rollout"] - own - no_effect == set(READ_IN_PART["prompting", "rollout"])
     assert found["prompting", "evaluate"] - {"batch_rows"} == set(READ_IN_PART["prompting", "evaluate"])
     recorded = project.json("08", played, "run.json")["parameters"]

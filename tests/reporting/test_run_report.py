@@ -6,7 +6,7 @@ from played_episodes import N, P, Z, episode
 from reported_run import evaluation, metrics, played, summary
 
 from sg_pipeline.evaluation.metrics import evaluate_table
-from sg_pipeline.evaluation.parts import with_parts
+from sg_pipeline.evaluation.tables import with_parts
 from sg_pipeline.reporting.figures import learning_curve
 from sg_pipeline.reporting.run_report import outcome, pick_trajectories, report_markdown, run_sections, transcript
 from sg_pipeline.reporting.text import NONE, duration, percent, points

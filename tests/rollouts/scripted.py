@@ -1,6 +1,8 @@
-"""A policy that needs no model: bytes as tokens, a script as sampler. Both hold their callers to the protocols."""
+"""A policy without a model: bytes as tokens, a script as sampler. Both check that callers keep to the protocols."""
 
+import random
 import re
+import time
 
 from sg_pipeline.agents.format import ParsedTurn
 from sg_pipeline.sampling.base import Completion
@@ -42,7 +44,7 @@ class ByteFormat:
 
 
 class ScriptedSampler:
-    """Searches the rooms with some chance, now and then writes nonsense or runs into the token limit."""
+    """Searches the rooms at random; sometimes it writes nonsense or hits the token limit."""
 
     def __init__(self, guidance=True):
         self.guidance = guidance
@@ -95,3 +97,41 @@ class ScriptedSession:
             action = ("left", "right")[int(stream.integers(2))]
         guidance = f"<guidance>{'positive' if chance < 0.5 else 'negative'}: go on</guidance>" if self._guidance else ""
         return f"{guidance}<action>{action}</action>"
+
+
+class StreamingSampler(ScriptedSampler):
+    """Writes what `ScriptedSampler` writes, and finishes in an odd order."""
+
+    def __init__(self, order=0, pause_s=0.0):
+        super().__init__()
+        self.order = random.Random(order)
+        self.pause_s = pause_s
+
+    def open(self, streams, max_length):
+        self.sessions.append(StreamingScript(list(streams), max_length, self.guidance))
+        self.sessions[-1].order, self.sessions[-1].pause_s = self.order, self.pause_s
+        return self.sessions[-1]
+
+
+class StreamingScript(ScriptedSession):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.waiting = {}
+        self.answered = []
+
+    @property
+    def under_way(self):
+        return len(self.waiting)
+
+    def submit(self, row, context, stop_ids, max_new_tokens, stop_when=None):
+        assert row not in self.waiting
+        self._allowed = set(range(len(self.sequences)))
+        self.waiting[row] = self.extend([row], [context], stop_ids, max_new_tokens)[0]
+
+    def poll(self):
+        assert self.waiting, "polled although no row is under way"
+        time.sleep(self.pause_s)
+        rows = [row for row in self.waiting if self.order.random() < 0.3]
+        self.order.shuffle(rows)
+        self.answered += rows
+        return [(row, self.waiting.pop(row)) for row in rows]

@@ -13,7 +13,7 @@ from sg_pipeline.environments.alfworld.generation.panel import make_panel, panel
 from sg_pipeline.environments.alfworld.generation.problem import walkthrough
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
-from sg_pipeline.rollouts.collect import collect
+from sg_pipeline.rollouts.collect import attempts_at, collect
 from sg_pipeline.sampling.base import Completion
 from sg_pipeline.trajectories.types import Polarity, Segment
 
@@ -22,7 +22,7 @@ CONFIG = section("rollout", group_size=3, max_turns=6, max_new_tokens=24, max_le
 
 @pytest.fixture(scope="module")
 def games(tmp_path_factory):
-    """Tasks, their winning commands, and the environment that plays them."""
+    """Return tasks, their winning commands, and the environment that plays them."""
     folder = tmp_path_factory.mktemp("games")
     panel = make_panel(seed=3, sizes={"train": 2})
     write_panel_games(panel, folder)
@@ -42,7 +42,7 @@ def policy():
 
 
 @pytest.mark.parametrize("guidance", [True, False])
-def test_random_policy_plays_the_same_whatever_the_workers(games, policy, guidance):
+def test_collect_worker_count_changes_nothing(games, policy, guidance):
     from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 
     tasks, _, spec = games
@@ -50,9 +50,8 @@ def test_random_policy_plays_the_same_whatever_the_workers(games, policy, guidan
     results = []
     for workers in (0, 2):
         with EnvironmentPool(spec, PoolConfig(workers=workers)) as pool:
-            results.append(
-                collect(tasks, CONFIG, TransformersSampler(policy.model), agent_format, pool, seed=1, step=0)
-            )
+            sampler = TransformersSampler(policy.model)
+            results.append(collect(attempts_at(tasks, 3), CONFIG, sampler, agent_format, pool, seed=1, step=0))
     first, second = results
     assert first.trajectories == second.trajectories
     assert first.counters == second.counters
@@ -63,11 +62,13 @@ def test_random_policy_plays_the_same_whatever_the_workers(games, policy, guidan
             assert turn.context_ids == agent_format.following(before.completion_ids, turn.observation)
         assert trajectory.truncated
         assert len(trajectory.turns) == CONFIG.max_turns
-    assert len({tuple(t.turns[0].completion_ids) for t in first.trajectories}) == 6  # every row has its own chance
+    assert (
+        len({tuple(t.turns[0].completion_ids) for t in first.trajectories}) == 6
+    )  # every row has its own random stream
 
 
 class Follower:
-    """A sampler that writes the given commands, and kills a worker at its third turn."""
+    """A sampler that writes the given commands, and kills a worker at the third turn."""
 
     def __init__(self, agent_format, commands, pool):
         self._format = agent_format
@@ -97,13 +98,15 @@ class Follower:
         return completions
 
 
-def test_winning_commands_win_through_a_killed_worker(games, policy):
+def test_collect_winning_commands_win_despite_a_killed_worker(games, policy):
     tasks, commands, spec = games
     agent_format = AgentFormat(policy.tokenizer, load_prompts("tiny"), guidance=True)
     config = CONFIG.model_copy(update={"max_turns": 40})
     with EnvironmentPool(spec, PoolConfig(workers=1)) as pool:
-        per_row = [actions for actions in commands for _ in range(config.group_size)]
-        result = collect(tasks, config, Follower(agent_format, per_row, pool), agent_format, pool, seed=1, step=0)
+        per_row = [actions for actions in commands for _ in range(3)]
+        result = collect(
+            attempts_at(tasks, 3), config, Follower(agent_format, per_row, pool), agent_format, pool, seed=1, step=0
+        )
     assert result.counters["worker_restarts"] == 1
     assert result.counters["invalid_actions"] == result.counters["unparsed_actions"] == 0
     for trajectory, actions in zip(result.trajectories, per_row, strict=True):

@@ -76,7 +76,7 @@ class AgentFormat:
         self,
         tokenizer: PreTrainedTokenizerBase,
         prompts: Prompts,
-        guidance: bool,
+        guidance: bool = True,
         stop_ids: Collection[int] = (),
         date: datetime.date = DATE,
     ) -> None:
@@ -102,7 +102,7 @@ class AgentFormat:
             )
         self.guidance = guidance
         self._tokenizer = tokenizer
-        self._prompts = prompts
+        self.prompts = prompts
         self._pieces = chat_pieces(tokenizer, system, date)
         self.reasoning = reasoning_of(self._pieces, tokenizer.get_chat_template())
         self._encoder = Encoder(tokenizer)
@@ -143,16 +143,16 @@ class AgentFormat:
         before, system, behind = self._pieces.before
         if FORMS in system and not forms:
             raise ConfigurationError(
-                f"prompts '{self._prompts.name}' list the forms of the game's commands ({FORMS}), but the environment "
+                f"prompts '{self.prompts.name}' list the forms of the game's commands ({FORMS}), but the environment "
                 f"names none: return them as StepResult.forms of its `reset`, or write the commands into the prompts."
             )
         if forms:
-            warn_of_foreign_commands(self._prompts.name, system, forms)
+            warn_of_foreign_commands(self.prompts.name, system, forms)
         first, *others = system.split(FORMS)
         prompt: list[Part] = [(first, self._reserved)]
         for text in others:
             prompt += [(" | ".join(forms), self._encoder.control), (text, self._reserved)]
-        user = self._prompts.user_message(observation, commands)
+        user = self.prompts.user_message(observation, commands)
         return self._encoder.encode(
             (before, ()), *prompt, (behind, ()), (user, self._encoder.control), (self._pieces.first_prompt, ())
         )
@@ -161,7 +161,7 @@ class AgentFormat:
         self, completion_ids: Sequence[int], observation: str, commands: tuple[str, ...] | None = None
     ) -> list[int]:
         """Return the tokens to append after `completion_ids`: end of the turn if it is missing, observation, prompt."""
-        user = self._prompts.user_message(observation, commands)
+        user = self.prompts.user_message(observation, commands)
         ids = self._encoder.encode((self._pieces.between, ()), (user, self._encoder.control), (self._pieces.prompt, ()))
         ended = len(completion_ids) > 0 and completion_ids[-1] == self._end
         if ended:
@@ -193,7 +193,7 @@ class AgentFormat:
         first, last = self.reasoning.answer(whole)
         text = whole[first:last]
         thoughts, drafted = (
-            find_thoughts(part, self._prompts.thought) if self._prompts.thought else [] for part in (text, whole)
+            find_thoughts(part, self.prompts.thought) if self.prompts.thought else [] for part in (text, whole)
         )
         action, start = self._find_action(text, thoughts)
         # Guidance steers the action only from before it.
@@ -214,11 +214,14 @@ class AgentFormat:
             thought=text_of(whole, drafted, first + (start if start >= 0 else len(text))),
         )
 
-    def answer_ids(self, completion_ids: Sequence[int]) -> list[int]:
-        """Return a completion's tokens without those of its reasoning."""
+    def answer_text(self, completion_ids: Sequence[int]) -> str:
+        """Return a completion as text on one line, without reasoning and special tokens, for use in other prompts."""
         ids = [int(token) for token in completion_ids]
         first, last = self.reasoning.answer(self._decode(ids))
-        return ids[self._reach(ids, first) : self._reach(ids, last)]
+        answer = ids[self._reach(ids, first) : self._reach(ids, last)]
+        text = self._tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return " ".join(text.split())
 
     def _end_of_turn(self, others: Collection[int]) -> tuple[int, int]:
         """Return the token that ends a completion and how many tokens of `following` it makes superfluous.

@@ -9,21 +9,18 @@ wrote is `Segment.GUIDANCE` here, whatever it says, and the rest is `Segment.ACT
 
 from __future__ import annotations
 
-import datetime
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sg_pipeline.agents.format import AgentFormat, ParsedTurn
 from sg_pipeline.agents.reasoning import Reasoning
-from sg_pipeline.config.rollout import DATE
 from sg_pipeline.trajectories.types import Segment
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from sg_pipeline.agents.prompts import Prompts
 
 ENDS = ("</guidance>", "<action>")
 """What ends a guidance. An action that begins inside one ends it, too: the guide does not act. Reasoning does not."""
@@ -79,16 +76,10 @@ class Handover:
 class GuidedFormat(AgentFormat):
     """The format of turns whose guidance somebody else wrote; texts and tokens are those of `AgentFormat`."""
 
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        prompts: Prompts,
-        stop_ids: Collection[int] = (),
-        date: datetime.date = DATE,
-    ) -> None:
-        """Read the tokenizer's chat template (see `AgentFormat`)."""
-        super().__init__(tokenizer, prompts, guidance=True, stop_ids=stop_ids, date=date)
-        self.handover = Handover(tokenizer, self.reasoning)
+    @cached_property
+    def handover(self) -> Handover:
+        """Where the guide's part of a turn ends."""
+        return Handover(self._tokenizer, self.reasoning)
 
     def parse(self, completion_ids: Sequence[int]) -> ParsedTurn:
         """Take a turn apart; its segments say who wrote each token."""

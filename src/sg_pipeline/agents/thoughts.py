@@ -11,21 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import polars as pl
-
-if TYPE_CHECKING:
-    from sg_pipeline.agents.format import AgentFormat
-
-THOUGHTS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "split": pl.String,
-    "group": pl.Int64,
-    "item": pl.Int64,
-    "turn": pl.Int64,
-    "thought": pl.String,
-}
-"""Columns of a table of thoughts; all but the last name a row of a trajectory table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +60,3 @@ def text_of(text: str, spans: Sequence[Span], stop: int) -> str | None:
     """Return what was thought before the character `stop`, on one line; None where nothing was."""
     parts = [text[span.inner_start : min(span.inner_end, stop)] for span in spans if span.start < stop]
     return " ".join(" ".join(parts).split()) if parts else None
-
-
-def thoughts_table(trajectories: pl.DataFrame, agent_format: AgentFormat) -> pl.DataFrame:
-    """Recover the thoughts of a trajectory table as text, from its completions' tokens.
-
-    Trajectory tables (schema 1) have columns for guidance and action only; thoughts are in `completion_ids`.
-
-    Args:
-        trajectories: with the columns of `RolloutTable`.
-        agent_format: of the policy and prompts that wrote them.
-
-    Returns:
-        One row a turn with the columns of `THOUGHTS`, to be joined on the first four; null where no thought was found.
-    """
-    thoughts = [agent_format.parse(ids).thought for ids in trajectories["completion_ids"].to_list()]
-    keys = trajectories.select(name for name in THOUGHTS if name != "thought")
-    return keys.with_columns(pl.Series("thought", thoughts, dtype=pl.String))

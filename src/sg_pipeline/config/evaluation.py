@@ -139,6 +139,10 @@ REFERENCE: Method = "react"
 """What the others are compared with."""
 
 
+SELF_GUIDED: Method = "react_self_guide"
+"""The only method that writes guidance."""
+
+
 REFLEXION: Method = "reflexion"
 """The only method that tries a game more than once."""
 

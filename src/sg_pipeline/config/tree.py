@@ -21,14 +21,13 @@ from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, TRUST, load, loa
 from sg_pipeline.config.plan import PlanConfig
 from sg_pipeline.config.publish import PublishConfig
 from sg_pipeline.config.rewards import RewardConfig
-from sg_pipeline.config.rollout import GateConfig
+from sg_pipeline.config.rollout import GateConfig, RolloutConfig
 from sg_pipeline.config.run import CoevolveConfig, RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.config.study import StudyConfig
 from sg_pipeline.config.sweep import SweepConfig
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.rollouts.collect import RolloutConfig
 
 
 class Parameters(BaseModel):

@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
+from sg_pipeline.config.evaluation import EvaluationConfig
 from sg_pipeline.errors import DataError
 from sg_pipeline.evaluation.calibration import guidance_calibration
 from sg_pipeline.evaluation.intervals import paired_difference, score_interval, success_interval
-from sg_pipeline.evaluation.parts import mean_parts
 
 
 def evaluate_table(frame: pl.DataFrame, seed: int) -> dict[str, dict[str, Any]]:
@@ -33,7 +33,7 @@ def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
         undefined is None. Where episodes are graded, so that a score is not just who has won, further `score_ci95`,
         `score_interval`, `score_per_game`: task_id -> [sum of scores, episodes], and by task type `score`,
         `score_ci95`, `score_interval`. Where the benchmark says what a score is made of, further `parts`:
-        `parts.mean_parts`.
+        `mean_parts`.
 
     Raises:
         DataError: the table mixes splits or policies.
@@ -96,6 +96,77 @@ def graded_score(score: Mapping[str, Any]) -> tuple[float | None, list[float] | 
 def is_graded(*scores: Mapping[str, Any]) -> bool:
     """Whether the score of any of these says more than who has won."""
     return any("score_ci95" in score for score in scores)
+
+
+def mean_parts(frame: pl.DataFrame, seed: int, *names: str) -> dict[str, dict[str, Any]]:
+    """Mean of each part of the score over the episodes that have it: one without a purchase has no part of it right.
+
+    Args:
+        frame: evaluation episodes of one split.
+        seed: the run's seed, for bootstrapped intervals.
+        names: what is scored; with the seed they name the bootstrap's random stream.
+
+    Returns:
+        JSON-ready: name -> `mean`, `ci95` [low, high], `interval` (its method), `episodes` (that have it), in the order
+        of the names; empty where no episode has any.
+    """
+    if "parts" not in frame.columns:
+        return {}
+    each = frame.filter("terminal").select("task_id", "parts").explode("parts").drop_nulls("parts").unnest("parts")
+    found = {}
+    for name in sorted(set(each["name"])):
+        values = each.filter(pl.col("name") == name).select("task_id", score="value")
+        interval, method = score_interval(_score_per_game(values), seed, "part", name, *names)
+        found[name] = {
+            "mean": _mean(values["score"]),
+            "ci95": None if interval is None else list(interval),
+            "interval": method,
+            "episodes": values.height,
+        }
+    return found
+
+
+def cross_table(
+    episodes: Mapping[int, pl.DataFrame],
+    policy_step: int,
+    *,
+    panel_sha256: str,
+    config: EvaluationConfig,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Score the guidance of several checkpoints by the success of one policy that it guides.
+
+    Actions come from the same policy throughout, and all guides play the same games with the same chance, so a
+    difference in success is due to the guidance. Source: Self-Guide (arXiv 2604.03098), policy fixed at checkpoint 40
+    of 80 and guidance of checkpoints 10, 40 and 80.
+
+    Args:
+        episodes: steps that the guide has been trained for -> a `tables.EvaluationTable`.
+        policy_step: steps that the policy has been trained for; it must be among the guides.
+        panel_sha256: of the panel that was played.
+        config: how it was played.
+        seed: the run's seed, for bootstrapped intervals.
+
+    Returns:
+        One JSON-ready row for each split and guide: `policy_step`, `guide_step`, `split`, `success_rate`, `ci95`,
+        `episodes`, `difference` (`paired_scores` against the policy's own guidance: positive where this guide's is
+        better), `temperature`, `panel_sha256`, and `score`, all of `score_episodes`.
+    """
+    scores = {guide: evaluate_table(episodes[guide], seed) for guide in sorted(episodes)}
+    return [
+        {
+            "policy_step": policy_step,
+            "guide_step": guide,
+            "split": split,
+            **{name: of_splits[split][name] for name in ("success_rate", "ci95", "episodes")},
+            "difference": paired_scores(own, of_splits[split], seed, "cross_checkpoint", split, policy_step, guide),
+            "temperature": config.temperature,
+            "panel_sha256": panel_sha256,
+            "score": of_splits[split],
+        }
+        for split, own in scores[policy_step].items()
+        for guide, of_splits in scores.items()
+    ]
 
 
 def _success(episodes: pl.DataFrame, seed: int, *names: str) -> dict[str, Any]:

@@ -1,95 +1,60 @@
 """Plays a policy on frozen panels, with the same chance for every policy, so that two can be paired by game."""
 
-import logging
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import polars as pl
 
-from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.evaluation import WITH_GUIDANCE, EvaluationConfig
-from sg_pipeline.config.sampling import SamplingConfig
-from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.evaluation.parts import with_parts
-from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
-from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
-from sg_pipeline.rollouts.sharing import play_shared
+from sg_pipeline.rollouts.collect import Attempt, attempts_at
+from sg_pipeline.rollouts.play import TRAIN, Player, panel_tasks
 from sg_pipeline.trajectories.frame import to_frame
-from sg_pipeline.trajectories.types import Task
-
-if TYPE_CHECKING:
-    from sg_pipeline.policies.policy import Policy
-
-logger = logging.getLogger(__name__)
 
 
-def evaluate(
-    policy: "Policy",
-    panel: dict[str, Any],
-    mode: str,
-    config: EvaluationConfig,
-    environment: EnvironmentConfig,
-    rollout: RolloutConfig,
-    *,
-    data_root: Path,
-    cache_dir: Path,
-    seed: int,
-    guide: "Policy | None" = None,
-    sampling: SamplingConfig | None = None,
-) -> pl.DataFrame:
+def evaluate(player: Player, panel: dict[str, Any], mode: str, config: EvaluationConfig) -> pl.DataFrame:
     """Play every game of the evaluation splits.
 
     Args:
-        policy: its weights are not changed.
+        player: with the settings of training, over which those of the evaluation take precedence.
         panel: the prepared panel.
-        mode: `metrics.WITH_GUIDANCE` or `metrics.WITHOUT_GUIDANCE`.
+        mode: `WITH_GUIDANCE` or `WITHOUT_GUIDANCE`.
         config: splits, temperature, repetitions.
-        environment, rollout: as in training; the evaluation's own settings take precedence.
-        data_root, cache_dir: where games and compiled games lie.
-        seed: the run's seed.
-        guide: writes the guidance in the policy's place.
-        sampling: the policy's engine; None: its own model.
 
     Returns:
-        A `parts.EvaluationTable`: `group` is the game's index in its split, `item` the repetition.
+        A `tables.EvaluationTable`: `group` is the game's index in its split, `item` the repetition.
     """
-    settings = rollout.model_copy(
-        update={
-            "group_size": config.episodes_per_game,
-            "temperature": config.temperature,
-            "max_turns": config.max_turns or rollout.max_turns,
-            "guidance": mode == WITH_GUIDANCE,
-        }
-    )
+    from sg_pipeline.evaluation.tables import with_parts  # pandera takes 0.3 s to import
+
+    player = evaluation_player(player, config, guidance=mode == WITH_GUIDANCE)
     tables = []
-    for split in evaluated_splits(panel, config):
-        tasks = panel_tasks(panel, split)[: config.games]
-
-        def play_groups(chosen: list[Task], groups: Sequence[int], split: str = split) -> RolloutResult:
-            return play(
-                policy,
-                chosen,
-                environment,
-                settings,
-                data_root=data_root,
-                cache_dir=cache_dir,
-                seed=seed,
-                step=0,
-                purpose=f"evaluate {split} {mode}",
-                groups=groups,
-                guide=guide,
-                sampling=sampling,
-            )
-
-        at_once = world().size * max(1, config.batch_rows // config.episodes_per_game)
-        for groups in _chunks(len(tasks), at_once):
-            result = play_shared(play_groups, [tasks[group] for group in groups], groups)
-            parts = zip(result.trajectories, result.parts, strict=True)
-            tables.append(with_parts(to_frame(result.trajectories), [(t.group, t.item, its) for t, its in parts]))
-    # A batch in which no episode has parts lacks their column.
+    for split, attempts in evaluation_attempts(panel, config).items():
+        result = player.play(attempts, step=0, purpose=f"evaluate {split} {mode}")
+        parts = zip(result.trajectories, result.parts, strict=True)
+        tables.append(with_parts(to_frame(result.trajectories), [(t.group, t.item, its) for t, its in parts]))
+    # A split in which no episode has parts lacks their column.
     return pl.concat(tables, how="diagonal")
+
+
+def evaluation_player(player: Player, config: EvaluationConfig, **settings: Any) -> Player:
+    """Return `player` with the settings of an evaluation, and with further `settings` of its rollouts."""
+    rollout = player.config
+    settings |= {
+        "group_size": config.episodes_per_game,
+        "temperature": config.temperature,
+        "max_turns": config.max_turns or rollout.max_turns,
+        "rows": min(config.batch_rows, rollout.rows or config.batch_rows),
+    }
+    return replace(player, config=rollout.model_copy(update=settings))
+
+
+def evaluation_attempts(panel: dict[str, Any], config: EvaluationConfig) -> dict[str, list[Attempt]]:
+    """Return split -> the episodes to play: `group` is the game's index in the split, `item` the repetition."""
+    return {
+        split: attempts_at(panel_tasks(panel, split)[: config.games], config.episodes_per_game)
+        for split in evaluated_splits(panel, config)
+    }
 
 
 def evaluated_splits(panel: dict[str, Any], config: EvaluationConfig) -> tuple[str, ...]:
@@ -105,6 +70,35 @@ def evaluated_splits(panel: dict[str, Any], config: EvaluationConfig) -> tuple[s
     return config.splits or tuple(split for split in known if split != TRAIN)
 
 
-def _chunks(count: int, size: int) -> Iterator[range]:
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))
+def check_apart(validation: Mapping[str, Any], split: str, played: Mapping[str, Any], name: str) -> None:
+    """Check that no game of the validation split is also trained on or evaluated.
+
+    Choosing among runs by their success, as a sweep does, biases the games that the choice looks at: the best of many
+    is partly the luckiest. So choices are made on a separate panel, and the evaluation panels stay unseen until then.
+
+    Args:
+        validation: the prepared panel; a game is identified by the digest of its file, and by its path where several
+            games share a file.
+        split: of `validation`.
+        played: split of the run's own panel -> its tasks, of those that are trained on or evaluated.
+        name: of the validation panel, for the message.
+
+    Raises:
+        ConfigurationError: a game is in both, or the validation panel has no such split.
+    """
+    if split not in validation["splits"]:
+        raise ConfigurationError(
+            f"validation.split is {split!r}, but the panel {name!r} has {', '.join(validation['splits'])}"
+        )
+    chosen = validation["splits"][split]
+    one_each = len({task["sha256"] for task in chosen}) == len(chosen)
+    keys = ("sha256",) if one_each else ("sha256", "path")
+    own = {tuple(task[key] for key in keys) for task in chosen}
+    for other, tasks in played.items():
+        common = [task["task_id"] for task in tasks if tuple(task[key] for key in keys) in own]
+        if common:
+            raise ConfigurationError(
+                f"validation.panel is {name!r}, but {len(common)} of its games, such as {common[0]!r}, are also games "
+                f"of {other} in the run's own panel: a choice made on them cannot be judged on them, so choose another "
+                f"panel"
+            )

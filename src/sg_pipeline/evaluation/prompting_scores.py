@@ -25,7 +25,7 @@ def score_method(
         method: its name.
         trials: trajectory tables; a later one holds the games that were lost in the one before.
         thoughts: their thoughts.
-        reports: of `prompting_run.play_trial`, one a trial.
+        reports: of `prompting.play_trial`, one a trial.
         reflections: what was noted between the trials.
         seed: the run's seed, for bootstrapped intervals.
 

@@ -8,11 +8,10 @@ from kedro.framework.hooks import hook_impl
 from sg_pipeline import pipeline_registry
 from sg_pipeline.config.run import written_steps
 from sg_pipeline.distributed.world import world
-from sg_pipeline.evaluation.validation import validation_output
 from sg_pipeline.hooks.run import CROSS_CHECKPOINT
 from sg_pipeline.policies import retention
 from sg_pipeline.runs.outputs import data_folder
-from sg_pipeline.runs.steps import FINAL_POLICY
+from sg_pipeline.runs.steps import FINAL_POLICY, validation_output
 
 
 class CheckpointHook:

@@ -88,7 +88,7 @@ def measure(
     values: dict[int, float] = {}
     for after in written:
         if config.best == "validation":
-            # As `evaluation.validation.validation_output` names them.
+            # As `runs.steps.validation_output` names them.
             found = [_success(reports / "validation" / f"after_{step_number(after, steps + 1)}.json")]
         elif config.best == "train_success":
             before = max(step for step in written_steps(coevolve) if step < after)

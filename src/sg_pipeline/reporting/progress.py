@@ -3,7 +3,7 @@
 from typing import Any
 
 from sg_pipeline.evaluation.metrics import graded_score, is_graded
-from sg_pipeline.rollouts.timings import shares
+from sg_pipeline.rollouts.result import shares
 
 _SHOWN = 0.05
 """Smallest share of a step's time that is shown."""

@@ -1,21 +1,34 @@
-"""One rollout of a live policy: builds the sampler and the format that belong to it, and plays."""
+"""A live policy that plays: its sampler, its format and its environments, in waves that fit into memory, on all ranks.
+
+Rank r of n plays groups r, r + n, r + 2n, …, so a panel sorted by task type is dealt evenly. An episode's random stream
+is named by its group and item, so neither the rank nor the wave that plays it changes the trajectory, beyond what the
+shape of a batch does to the last bits of a float. Every rank gets all trajectories back, and everything behind (the
+gate, rewards, further rounds of dynamic sampling) gives the same result on all.
+"""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.config.environment import EnvironmentConfig
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.config.sampling import SamplingConfig
+from sg_pipeline.distributed.world import World, world
 from sg_pipeline.environments.pool import open_pool
 from sg_pipeline.environments.registry import load_benchmark
-from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult, collect
-from sg_pipeline.rollouts.waves import play_in_waves, rows_at_once
+from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.rollouts.collect import Attempt, collect
+from sg_pipeline.rollouts.result import RolloutResult, in_parallel, in_sequence
 from sg_pipeline.trajectories.types import Task
 
 if TYPE_CHECKING:
+    from sg_pipeline.agents.format import AgentFormat
+    from sg_pipeline.agents.prompts import Prompts
     from sg_pipeline.policies.policy import Policy
+    from sg_pipeline.sampling.base import Sampler
 
 TRAIN = "train"
 """The split that every panel has: what is trained on."""
@@ -26,76 +39,171 @@ def panel_tasks(panel: dict[str, Any], split: str) -> list[Task]:
     return [Task(**task) for task in panel["splits"][split]]
 
 
-def play(
-    policy: "Policy",
-    tasks: list[Task],
-    environment: EnvironmentConfig,
-    config: RolloutConfig,
-    *,
-    data_root: Path,
-    cache_dir: Path,
-    seed: int,
-    step: int,
-    purpose: str = "rollout",
-    groups: Sequence[int] | None = None,
-    guide: "Policy | None" = None,
-    sampling: SamplingConfig | None = None,
-) -> RolloutResult:
-    """Play `config.group_size` episodes of each task with `policy`.
+@dataclass(frozen=True)
+class Player:
+    """A policy with all that it needs to play.
+
+    Attributes:
+        policy: samples; its weights are not changed.
+        environment: where to play.
+        config: limits, temperature, guidance, prompts; rows and cache of a wave.
+        data_root, cache_dir: folders of the tasks' games and of their compiled forms.
+        seed: the run's seed.
+        sampling: the policy's engine.
+        guide: writes the guidance in the policy's place, where there is guidance. Its tokens are then the only ones of
+            `Segment.GUIDANCE`, and the counters of `sampling.two_call` are added. It always samples from its own model,
+            whatever engine the policy has.
+    """
+
+    policy: "Policy"
+    environment: EnvironmentConfig
+    config: RolloutConfig
+    data_root: Path
+    cache_dir: Path
+    seed: int
+    sampling: SamplingConfig
+    guide: "Policy | None" = None
+
+    def play(
+        self, attempts: Sequence[Attempt], *, step: int, purpose: str = "rollout", worlds: str | None = None
+    ) -> RolloutResult:
+        """Play one episode for each attempt, each on one of the ranks.
+
+        Args:
+            attempts: of all ranks.
+            step, purpose: with group and item, name an episode's random stream.
+            worlds: names the seeds of the environments in place of `purpose` (see `collect`).
+
+        Returns:
+            The trajectories of all ranks, in the order of `attempts`.
+
+        Raises:
+            SgPipelineError: the error of the first rank that failed, on all ranks.
+        """
+        here = world()
+        if here.alone:
+            return self._play(attempts, step, purpose, worlds)
+        before = here.seconds
+        own = dealt(attempts, here)
+        results = here.everywhere(lambda: self._play(own, step, purpose, worlds))
+        return _in_order(in_parallel(results, here.gather(here.seconds - before)), attempts)
+
+    def prompts(self) -> "Prompts":
+        """Return the prompt set that the configuration names, in the words of the benchmark."""
+        from sg_pipeline.agents.prompts import load_prompts
+
+        return load_prompts(self.config.prompts, load_benchmark(self.environment.name).name)
+
+    def sampler(self) -> "Sampler":
+        """Return the policy's engine, with its present weights."""
+        from sg_pipeline.sampling.engines import make_sampler
+
+        return make_sampler(self.policy, self.sampling, self.config.temperature, self.config.max_length)
+
+    def format(self) -> "AgentFormat":
+        """Return the text <-> tokens of the policy's turns."""
+        from sg_pipeline.agents.format import AgentFormat
+        from sg_pipeline.agents.handover import GuidedFormat
+
+        policy, guide, config = self.policy, self.guide, self.config
+        if guide is None or not config.guidance:
+            return AgentFormat(policy.tokenizer, self.prompts(), config.guidance, policy.stop_ids, config.date)
+        return GuidedFormat(policy.tokenizer, self.prompts(), True, policy.stop_ids + guide.stop_ids, config.date)
+
+    def _play(self, attempts: Sequence[Attempt], step: int, purpose: str, worlds: str | None) -> RolloutResult:
+        """Play on this rank."""
+        from sg_pipeline.agents.handover import GuidedFormat
+        from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+        from sg_pipeline.sampling.two_call import TwoCallSampler
+
+        guide, config = self.guide, self.config
+        agent_format = self.format()
+        began = time.perf_counter()
+        sampler = self.sampler()
+        sync_s = time.perf_counter() - began
+        if not attempts:  # ranks update a server that they share together
+            return RolloutResult()
+        counters: Mapping[str, int] = {}
+        policies = [self.policy]
+        if guide is not None and isinstance(agent_format, GuidedFormat):
+            guiding = TransformersSampler(guide.model, config.temperature, guide.compute, guide.describe())
+            sampler = two = TwoCallSampler(guiding, sampler, agent_format.handover)
+            counters = two.counters
+            policies.append(guide)
+        pool = open_pool(self.environment, self.data_root, self.cache_dir)
+        rows = rows_at_once(config, policies) if self.sampling.engine == "transformers" else config.rows
+        result = in_sequence(
+            collect(
+                wave,
+                config,
+                sampler,
+                agent_format,
+                pool,
+                seed=self.seed,
+                step=step,
+                policy_step=self.policy.step,
+                purpose=purpose,
+                worlds=worlds,
+            )
+            for wave in waves(attempts, rows)
+        )
+        timings = {**result.timings, "sync_s": sync_s, "total_s": result.timings["total_s"] + sync_s}
+        return replace(result, timings=timings, counters={**result.counters, **counters})
+
+
+def dealt(attempts: Sequence[Attempt], here: World) -> list[Attempt]:
+    """Return this rank's attempts: whole groups."""
+    groups = list(dict.fromkeys(attempt.group for attempt in attempts))
+    own = set(groups[here.rank :: here.size])
+    return [attempt for attempt in attempts if attempt.group in own]
+
+
+def _in_order(result: RolloutResult, attempts: Sequence[Attempt]) -> RolloutResult:
+    """Return the result of dealt attempts in their order before."""
+    place = {(attempt.group, attempt.item): index for index, attempt in enumerate(attempts)}
+    episodes = sorted(
+        zip(result.trajectories, result.parts, strict=True), key=lambda pair: place[pair[0].group, pair[0].item]
+    )
+    return replace(result, trajectories=[one for one, _ in episodes], parts=[parts for _, parts in episodes])
+
+
+def waves(attempts: Sequence[Attempt], rows: int | None) -> Iterable[list[Attempt]]:
+    """Yield the attempts in batches of whole groups: at most `rows` at once, but one group at least; None: all.
+
+    The cache of the transformers sampler is a rectangle, episodes x the longest trajectory; waves bound it.
+    """
+    wave: list[Attempt] = []
+    for _, members in groupby(attempts, key=lambda attempt: attempt.group):
+        group = list(members)
+        if wave and rows is not None and len(wave) + len(group) > rows:
+            yield wave
+            wave = []
+        wave += group
+    if wave:
+        yield wave
+
+
+def rows_at_once(config: RolloutConfig, policies: Sequence["Policy"]) -> int | None:
+    """Return how many episodes are played at once; None: all.
 
     Args:
-        policy: samples; its weights are not changed.
-        tasks: one per group; where there are none, an engine that ranks share is brought up to date all the same.
-        environment: where to play.
-        config: group size, limits, temperature, guidance, prompts.
-        data_root, cache_dir: where the tasks' games and their compiled forms lie.
-        seed, step, purpose: name the rollout's chance.
-        groups: index of each task's group; None: 0, 1, ...
-        guide: writes the guidance in the policy's place, where there is guidance. Its tokens are then the only ones of
-            `Segment.GUIDANCE`, and the counters of `sampling.two_call` stand beside the others. It writes by its own
-            model, whatever engine the policy has.
-        sampling: the policy's engine; None: its own model.
+        config: `rows`, or `cache_gib`, which bounds the trajectories of `max_length` tokens that fit into it.
+        policies: those that keep a cache of an episode: the policy, and a guide.
+
+    Raises:
+        ConfigurationError: not even one group fits into `cache_gib`.
     """
-    from sg_pipeline.agents.format import AgentFormat
-    from sg_pipeline.agents.handover import GuidedFormat
-    from sg_pipeline.agents.prompts import load_prompts
-    from sg_pipeline.sampling.engines import make_sampler
-    from sg_pipeline.sampling.transformers_sampler import TransformersSampler
-    from sg_pipeline.sampling.two_call import TwoCallSampler
+    from sg_pipeline.sampling.kv_cache import row_bytes
 
-    prompts = load_prompts(config.prompts, load_benchmark(environment.name).name)
-    agent_format = AgentFormat(policy.tokenizer, prompts, config.guidance, policy.stop_ids, config.date)
-    sampling = sampling or SamplingConfig(engine="transformers")
-    began = time.perf_counter()
-    sampler = make_sampler(policy, sampling, config.temperature, config.max_length)
-    sync_s = time.perf_counter() - began
-    if not tasks:  # ranks update a server that they share together
-        return RolloutResult([], {}, {})
-    counters: Mapping[str, int] = {}
-    policies = [policy]
-    if guide is not None and config.guidance:
-        guided = GuidedFormat(policy.tokenizer, prompts, policy.stop_ids + guide.stop_ids, config.date)
-        guiding = TransformersSampler(guide.model, config.temperature, guide.compute, guide.describe())
-        two = TwoCallSampler(guiding, sampler, guided.handover)
-        agent_format, sampler, counters = guided, two, two.counters
-        policies.append(guide)
-    pool = open_pool(environment, data_root, cache_dir)
-
-    def wave(chosen: Sequence[Task], indices: Sequence[int]) -> RolloutResult:
-        return collect(
-            chosen,
-            config,
-            sampler,
-            agent_format,
-            pool,
-            seed=seed,
-            step=step,
-            policy_step=policy.step,
-            purpose=purpose,
-            groups=indices,
+    if config.cache_gib is None:
+        return config.rows
+    one = sum(row_bytes(policy.model, config.max_length, policy.compute) for policy in policies)
+    fit = int(config.cache_gib * 2**30 / one)
+    if fit < config.group_size:
+        group = config.group_size * one / 2**30
+        raise ConfigurationError(
+            f"rollout.cache_gib is {config.cache_gib:g}, but the keys and values of one group ({config.group_size} "
+            f"episodes of up to max_length = {config.max_length} tokens) take {group:.2g} GiB: "
+            "raise it, or lower rollout.max_length or the size of a group"
         )
-
-    rows = rows_at_once(config, policies) if sampling.engine == "transformers" else config.rows
-    result = play_in_waves(wave, tasks, groups, config, rows)
-    timings = {**result.timings, "sync_s": sync_s, "total_s": result.timings["total_s"] + sync_s}
-    return replace(result, timings=timings, counters={**result.counters, **counters})
+    return fit if config.rows is None else min(fit, config.rows)

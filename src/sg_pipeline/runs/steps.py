@@ -27,6 +27,14 @@ FINAL_POLICY = "final_policy"
 GUIDE = "guide"
 """The frozen policy that writes the guidance where `rollout.guide` names one."""
 
+VALIDATION = "validation"
+"""Namespace of the validation datasets."""
+
+
+def validation_output(after: int, steps: int) -> str:
+    """Return the dataset that holds the validation of the policy trained for `after` of `steps` steps."""
+    return f"{VALIDATION}.after_{step_number(after, steps + 1)}"
+
 
 def unroll(config: CoevolveConfig, schedule: TrustSchedule) -> list[Step]:
     """Return the steps of a run, each linked to the next by its policy.

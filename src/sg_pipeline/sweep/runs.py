@@ -8,12 +8,12 @@ from typing import Any
 
 from sg_pipeline.config.run import step_number
 from sg_pipeline.config.tree import Parameters
-from sg_pipeline.evaluation.validation import validation_output
 from sg_pipeline.runs.child import run_child
 from sg_pipeline.runs.command_line import CommandLine
 from sg_pipeline.runs.identity import differences, fingerprint, read_identity
 from sg_pipeline.runs.outputs import LOG, RUN_JSON
 from sg_pipeline.runs.shared_steps import SCHEDULE, read_shared, validation_file
+from sg_pipeline.runs.steps import validation_output
 
 # A sweep decides these for each run; its own section does not concern them.
 _DECIDED = ("run.name", "run.seed", "run.share", "sweep.", "coevolve.", SCHEDULE)

@@ -1,51 +1,16 @@
-"""Nodes of the cross_checkpoint pipeline."""
+"""Node of the cross_checkpoint pipeline; the episodes are played by `evaluate`."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from sg_pipeline.config.environment import EnvironmentConfig
-from sg_pipeline.config.evaluation import WITH_GUIDANCE, CrossCheckpointConfig, EvaluationConfig
-from sg_pipeline.config.rollout import RolloutConfig
+from sg_pipeline.config.evaluation import CrossCheckpointConfig, EvaluationConfig
 from sg_pipeline.config.run import CoevolveConfig, RunConfig
-from sg_pipeline.config.sampling import SamplingConfig
-from sg_pipeline.evaluation.cross_checkpoint import cross_table
-from sg_pipeline.evaluation.play import evaluate
-from sg_pipeline.pipelines.games import games_of
+from sg_pipeline.evaluation.metrics import cross_table
 from sg_pipeline.reporting.progress import cross_checkpoint_lines
 
 logger = logging.getLogger(__name__)
-
-
-def play_guided(
-    policy: Any,
-    guide: Any,
-    panel: dict[str, Any],
-    games: Path,
-    compiled: Path,
-    environment: EnvironmentConfig,
-    rollout: RolloutConfig,
-    sampling: SamplingConfig,
-    config: EvaluationConfig,
-    run: RunConfig,
-) -> pl.DataFrame:
-    """Play the evaluation panels; the guide writes the guidance, the policy the actions.
-
-    Args:
-        policy, guide: checkpoints of one run; where they are the same, the turns are those of the ordinary evaluation.
-        panel, games, compiled: what to play.
-        environment, rollout, sampling, config, run: parameters.
-
-    Returns:
-        Trajectories, one row a turn; `step` is the policy's.
-    """
-    with games_of(panel, games) as data_root:
-        return evaluate(
-            policy, panel, WITH_GUIDANCE, config, environment, rollout,
-            data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide, sampling=sampling,
-        )  # fmt: skip
 
 
 def compare_guides(

@@ -5,7 +5,8 @@ from kedro.pipeline import Node, Pipeline
 from sg_pipeline.config.evaluation import CrossCheckpointConfig
 from sg_pipeline.config.rewards import TrustSchedule
 from sg_pipeline.config.run import CoevolveConfig
-from sg_pipeline.pipelines.cross_checkpoint.nodes import compare_guides, play_guided
+from sg_pipeline.pipelines.cross_checkpoint.nodes import compare_guides
+from sg_pipeline.pipelines.evaluate.nodes import play_with_guidance
 from sg_pipeline.runs.steps import BASE_POLICY, unroll
 
 NAMESPACE = "cross_checkpoint"
@@ -24,10 +25,9 @@ def create_pipeline(config: CrossCheckpointConfig, coevolve: CoevolveConfig, sch
     episodes = {guide: f"{NAMESPACE}.policy_{policy:03d}_guide_{guide:03d}" for guide in guides}
     played = [
         Node(
-            play_guided,
+            play_with_guidance,
             [
                 written[policy],
-                written[guide],
                 "panel",
                 "games",
                 "compiled_games",
@@ -36,6 +36,7 @@ def create_pipeline(config: CrossCheckpointConfig, coevolve: CoevolveConfig, sch
                 "params:sampling",
                 "params:evaluate",
                 "params:run",
+                written[guide],
             ],
             episodes[guide],
             name=f"play_guide_{guide:03d}",

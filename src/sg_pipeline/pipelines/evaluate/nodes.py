@@ -8,13 +8,13 @@ import polars as pl
 
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.evaluation import WITH_GUIDANCE, WITHOUT_GUIDANCE, EvaluationConfig
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.config.run import RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.evaluation.metrics import evaluate_table
 from sg_pipeline.evaluation.play import evaluate
-from sg_pipeline.pipelines.games import games_of
+from sg_pipeline.pipelines.games import player_of
 from sg_pipeline.reporting.progress import evaluation_lines
-from sg_pipeline.rollouts.collect import RolloutConfig
 
 logger = logging.getLogger(__name__)
 
@@ -34,19 +34,16 @@ def play_with_guidance(
     """Play the evaluation panels; guidance is written before each action.
 
     Args:
-        policy: a checkpoint of its own, not the live policy.
+        policy: loaded from its checkpoint, not the live policy.
         panel, games, compiled: what to play.
         environment, rollout, sampling, config, run: parameters.
         guide: writes the guidance in the policy's place.
 
     Returns:
-        Trajectories, one row a turn.
+        Trajectories, one row a turn; `step` is the policy's.
     """
-    with games_of(panel, games) as data_root:
-        return evaluate(
-            policy, panel, WITH_GUIDANCE, config, environment, rollout,
-            data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide, sampling=sampling,
-        )  # fmt: skip
+    with player_of(policy, panel, games, compiled, environment, rollout, sampling, run, guide) as player:
+        return evaluate(player, panel, WITH_GUIDANCE, config)
 
 
 def play_without_guidance(
@@ -61,11 +58,8 @@ def play_without_guidance(
     run: RunConfig,
 ) -> pl.DataFrame:
     """Play the evaluation panels; the policy writes actions only. Arguments as for `play_with_guidance`."""
-    with games_of(panel, games) as data_root:
-        return evaluate(
-            policy, panel, WITHOUT_GUIDANCE, config, environment, rollout,
-            data_root=data_root, cache_dir=compiled, seed=run.seed, sampling=sampling,
-        )  # fmt: skip
+    with player_of(policy, panel, games, compiled, environment, rollout, sampling, run) as player:
+        return evaluate(player, panel, WITHOUT_GUIDANCE, config)
 
 
 def score(run: RunConfig, **episodes: pl.DataFrame) -> dict[str, Any]:
@@ -76,7 +70,7 @@ def score(run: RunConfig, **episodes: pl.DataFrame) -> dict[str, Any]:
         episodes: mode -> trajectories.
 
     Returns:
-        mode -> split -> figures.
+        mode -> split -> `metrics.score_episodes`.
     """
     scores = {mode: evaluate_table(table, run.seed) for mode, table in episodes.items()}
     for line in evaluation_lines(scores, next(iter(episodes.values()))["step"][0]):

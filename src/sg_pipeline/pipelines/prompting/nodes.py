@@ -10,15 +10,22 @@ import polars as pl
 from sg_pipeline.config.base_model import BaseModelConfig
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.evaluation import EvaluationConfig, Method, PromptingConfig
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.config.run import RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.evaluation.prompting_run import check_policy, play_trial, reflect_on_trial
+from sg_pipeline.evaluation.prompting import (
+    check_policy,
+    first_attempts,
+    next_attempts,
+    play_trial,
+    reflect,
+    with_prompts,
+)
 from sg_pipeline.evaluation.prompting_scores import compare, score_method
 from sg_pipeline.pipelines.base_model.nodes import load_base_policy
-from sg_pipeline.pipelines.games import games_of
+from sg_pipeline.pipelines.games import player_of
 from sg_pipeline.reporting.prompting_table import comparison_markdown
-from sg_pipeline.rollouts.collect import RolloutConfig
 
 logger = logging.getLogger(__name__)
 
@@ -69,34 +76,38 @@ def player(method: Method, trial: int) -> Callable[..., tuple[pl.DataFrame, pl.D
         run: RunConfig,
         *earlier: pl.DataFrame,
     ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-        """Play every evaluation game, or with `earlier` (the last trial, then all reflections) those that it lost."""
-        with games_of(panel, games) as data_root:
-            return play_trial(
-                policy, panel, method, trial, prompting, evaluation, environment, rollout, sampling,
-                data_root=data_root, cache_dir=compiled, seed=run.seed,
-                before=earlier[0] if earlier else None, reflections=earlier[1:],
-            )  # fmt: skip
+        """Play every game; with `earlier` (the last trial, then all reflections) those that failed."""
+        with player_of(policy, panel, games, compiled, environment, rollout, sampling, run) as plain:
+            prompted = with_prompts(plain, method, prompting, evaluation)
+            if earlier:
+                memory = prompting.reflexion.memory
+                attempts = next_attempts(earlier[0], earlier[1:], prompted.prompts(), memory)
+            else:
+                attempts = first_attempts(panel, evaluation)
+            return play_trial(prompted, attempts, trial)
 
     return play
 
 
 def reflector(method: Method, trial: int) -> Callable[..., pl.DataFrame]:
-    """Return the node function in which the policy looks back at trial `trial` of `method`."""
+    """Return the node function that writes notes on trial `trial` of `method`."""
 
     def look_back(
         policy: Any,
-        played: pl.DataFrame,
+        panel: dict[str, Any],
+        games: Path,
+        compiled: Path,
         environment: EnvironmentConfig,
         rollout: RolloutConfig,
         sampling: SamplingConfig,
         evaluation: EvaluationConfig,
         prompting: PromptingConfig,
         run: RunConfig,
+        played: pl.DataFrame,
     ) -> pl.DataFrame:
-        """Write a reflection on each game that was lost in `played`."""
-        return reflect_on_trial(
-            policy, played, method, trial, prompting, evaluation, environment, rollout, sampling, seed=run.seed
-        )
+        """Write a note on each game that failed in `played`."""
+        with player_of(policy, panel, games, compiled, environment, rollout, sampling, run) as plain:
+            return reflect(with_prompts(plain, method, prompting, evaluation), played, trial, prompting)
 
     return look_back
 

@@ -71,7 +71,7 @@ def _one_method(method: Method, trials: int) -> Pipeline:
             nodes.append(
                 Node(
                     reflector(method, number),
-                    ["policy", f"trial_{number}", "params:environment", *_LIMITS],
+                    ["policy", *_GAMES, "params:environment", *_LIMITS, f"trial_{number}"],
                     f"reflections_{number}",
                     name=f"reflect_{number}",
                 )

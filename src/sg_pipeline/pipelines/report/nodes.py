@@ -8,6 +8,7 @@ import polars as pl
 
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.rewards import RewardConfig
+from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.config.run import RunConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.registry import load_benchmark
@@ -17,7 +18,6 @@ from sg_pipeline.reporting.progress import result_lines
 from sg_pipeline.reporting.run_report import pick_trajectories, report_markdown, run_sections
 from sg_pipeline.reporting.run_tables import verdicts
 from sg_pipeline.reporting.summary import build_summary
-from sg_pipeline.rollouts.collect import RolloutConfig
 from sg_pipeline.runs import clock
 
 logger = logging.getLogger(__name__)

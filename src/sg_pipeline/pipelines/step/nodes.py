@@ -1,6 +1,5 @@
 """Nodes of one co-evolution step."""
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,23 +8,21 @@ import polars as pl
 
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.rewards import RewardConfig
-from sg_pipeline.config.rollout import GateConfig
+from sg_pipeline.config.rollout import GateConfig, RolloutConfig
 from sg_pipeline.config.run import CoevolveConfig, RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.pool import shared_pids
-from sg_pipeline.pipelines.games import games_of
+from sg_pipeline.pipelines.games import player_of
 from sg_pipeline.rewards.aggregate import aggregate_step
-from sg_pipeline.rollouts.collect import RolloutConfig, RolloutResult
-from sg_pipeline.rollouts.dynamic import play_step
-from sg_pipeline.rollouts.play import TRAIN, panel_tasks, play
-from sg_pipeline.rollouts.sharing import play_shared
-from sg_pipeline.rollouts.timings import time_split
+from sg_pipeline.rollouts.play import TRAIN, panel_tasks
+from sg_pipeline.rollouts.result import time_split
+from sg_pipeline.rollouts.step import play_step
 from sg_pipeline.runs.memory_use import PeakMemory, peak_of_processes
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.quarantine import gate
-from sg_pipeline.trajectories.types import Segment, Task
+from sg_pipeline.trajectories.types import Segment
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -56,25 +53,9 @@ def rollout(
         counted, and the peak memory in GiB).
     """
     watch = PeakMemory(policy.model.device)
-    with games_of(panel, games) as data_root:
-
-        def play_groups(tasks: list[Task], groups: Sequence[int]) -> RolloutResult:
-            return play(
-                policy,
-                tasks,
-                environment,
-                config,
-                data_root=data_root,
-                cache_dir=compiled,
-                seed=run.seed,
-                step=policy.step,
-                groups=groups,
-                guide=guide,
-                sampling=sampling,
-            )
-
-        shared = partial(play_shared, play_groups)
-        result = play_step(shared, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
+    with player_of(policy, panel, games, compiled, environment, config, sampling, run, guide) as player:
+        play = partial(player.play, step=policy.step)
+        result = play_step(play, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
     memory = _of_the_fullest({**watch.gib("sampling"), "environments": peak_of_processes(shared_pids())})
     report = {
         "step": policy.step,

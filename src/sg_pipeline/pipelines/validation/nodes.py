@@ -12,9 +12,9 @@ from sg_pipeline.config.run import RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.registry import load_benchmark
-from sg_pipeline.evaluation.play import evaluate, evaluated_splits
-from sg_pipeline.evaluation.validation import check_apart, validation_score
-from sg_pipeline.pipelines.games import games_of
+from sg_pipeline.evaluation.metrics import score_episodes
+from sg_pipeline.evaluation.play import check_apart, evaluate, evaluated_splits
+from sg_pipeline.pipelines.games import player_of
 from sg_pipeline.reporting.progress import evaluation_lines
 from sg_pipeline.rollouts.play import TRAIN
 
@@ -31,7 +31,7 @@ def prepare_validation_panel(
     compiled_games: Path,
     project: Path,
 ) -> dict[str, Any]:
-    """Make sure that the validation tasks can be played, and that the run plays none of them otherwise.
+    """Check that the validation tasks can be played, and that the run plays none of them otherwise.
 
     Args:
         config: which panel.
@@ -55,7 +55,7 @@ def prepare_validation_panel(
 
 
 def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
-    """Return the node function that validates the policy which was trained for so many steps."""
+    """Return the node function that validates the policy trained for this many steps."""
 
     def validate_policy(
         written: Any,
@@ -74,29 +74,27 @@ def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
         """Play the validation games.
 
         Args:
-            written: the policy, which is on the disk by now.
+            written: the policy, which is saved by now.
             panel, games, compiled: what to play.
             environment, rollout, sampling, config, run: parameters; of `evaluation` only how many episodes are played
                 at once.
-            folder: where the checkpoint lies: `written` may be the live policy, which is being trained on; None for the
-                final policy, which nobody changes any more.
+            folder: the checkpoint to load: `written` may be the live policy, which is being trained; None for the
+                final policy, which does not change any more.
             guide: writes the guidance in the policy's place.
 
         Returns:
-            Its score.
+            `after` (steps of training), `mode`, `panel_sha256`, and its `metrics.score_episodes`.
         """
         from sg_pipeline.policies.checkpoint import load_policy
 
         mode = WITH_GUIDANCE if rollout.guidance else WITHOUT_GUIDANCE
-        with games_of(panel, games) as data_root:
-            episodes = evaluate(
-                written if folder is None else load_policy(folder, str(written.model.device)), panel, mode,
-                config.evaluation(rollout.guidance, evaluation.batch_rows), environment, rollout,
-                data_root=data_root, cache_dir=compiled, seed=run.seed, guide=guide, sampling=sampling,
-            )  # fmt: skip
-        score = validation_score(episodes, steps, mode, panel["sha256"], run.seed)
+        policy = written if folder is None else load_policy(folder, str(written.model.device))
+        own = config.evaluation(rollout.guidance, evaluation.batch_rows)
+        with player_of(policy, panel, games, compiled, environment, rollout, sampling, run, guide) as player:
+            episodes = evaluate(player, panel, mode, own)
+        score = score_episodes(episodes, run.seed)
         for line in evaluation_lines({mode: {"validation": score}}, steps):
             logger.info("%s", line)
-        return score
+        return {"after": steps, "mode": mode, "panel_sha256": panel["sha256"], **score}
 
     return validate_policy

@@ -4,9 +4,8 @@ from kedro.pipeline import Node, Pipeline
 
 from sg_pipeline.config.rewards import TrustSchedule
 from sg_pipeline.config.run import CoevolveConfig, step_number, written_steps
-from sg_pipeline.evaluation.validation import NAMESPACE, validation_output
 from sg_pipeline.pipelines.validation.nodes import prepare_validation_panel, validate_after
-from sg_pipeline.runs.steps import FINAL_POLICY, GUIDE, unroll
+from sg_pipeline.runs.steps import FINAL_POLICY, GUIDE, VALIDATION, unroll, validation_output
 
 
 def create_pipeline(config: CoevolveConfig, schedule: TrustSchedule, guided: bool = False) -> Pipeline:
@@ -51,7 +50,7 @@ def create_pipeline(config: CoevolveConfig, schedule: TrustSchedule, guided: boo
             **({"guide": GUIDE} if guided else {}),
         }
         if place.policy_out != FINAL_POLICY:
-            inputs["folder"] = f"{NAMESPACE}.folder_{step_number(place.index, config.steps)}"
+            inputs["folder"] = f"{VALIDATION}.folder_{step_number(place.index, config.steps)}"
         output = validation_output(after, config.steps)
         nodes.append(Node(validate_after(after), inputs, output, name=output.replace(".", "_")))
     return Pipeline(nodes)

@@ -5,8 +5,8 @@ import pytest
 from pandera.errors import SchemaError
 from played_episodes import N, P, Z, episode
 
-from sg_pipeline.evaluation.metrics import evaluate_table
-from sg_pipeline.evaluation.parts import EvaluationTable, mean_parts, with_parts
+from sg_pipeline.evaluation.metrics import evaluate_table, mean_parts
+from sg_pipeline.evaluation.tables import EvaluationTable, with_parts
 from sg_pipeline.trajectories.frame import from_frame, to_frame
 from sg_pipeline.trajectories.schema import COLUMNS
 
