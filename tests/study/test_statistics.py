@@ -1,7 +1,5 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
 from sg_pipeline.evaluation.intervals import wilson
@@ -16,7 +14,6 @@ from sg_pipeline.study.statistics import (
     estimates,
     holm,
     interquartile_mean,
-    iqm,
     mean_success,
     probability_of_improvement,
     verdict,
@@ -32,11 +29,6 @@ def outcomes(rates: list[list[float]], kinds: int = 2) -> Outcomes:
 
 def random_outcomes(seed: int, seeds: int = 3, games: int = 60, rate: float = 0.5, kinds: int = 3) -> Outcomes:
     return outcomes((np.random.default_rng(seed).random((seeds, games)) < rate).tolist(), kinds)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_iqm_is_the_trimmed_mean(values):
-    assert iqm(np.array(values)) == pytest.approx(trim_mean(values, 0.25))
 
 
 def test_values_are_those_of_the_data():
@@ -64,12 +56,6 @@ def test_seeds_that_differ_widen_the_interval_by_students_t(monkeypatch):
     exact = 0.1 / np.sqrt(3)
     assert (estimate.high - estimate.low) / 2 == pytest.approx(4.303 * exact, rel=0.02)
     assert estimate.covers == "seeds and games"
-
-
-def test_same_stream_same_interval():
-    found = random_outcomes(2)
-    assert mean_success(found, stream(0, "a")) == mean_success(found, stream(0, "a"))
-    assert mean_success(found, stream(0, "a")) != mean_success(found, stream(0, "b"))
 
 
 def test_agreement_of_all_games_is_not_certainty():

@@ -85,15 +85,13 @@ def our_setting(found: Found) -> str:
 
 
 def answers_table(found: Found) -> ReportTable:
-    """Every question with its answer, and the comparisons behind it."""
+    """Every question with its answer, and below it the comparisons behind it."""
     rows = []
     for question in found["questions"]:
-        head = (question["question"], question["answer"])
-        for row in question["rows"] or [dict.fromkeys(("comparison", "split", "numbers", "verdict"), "")]:
-            rows.append([*head, *(row[name] for name in ("comparison", "split", "numbers", "verdict"))])
-            head = ("", "")
+        rows.append([question["question"], "", "", question["answer"]])
+        rows += [[f"↳ {row['comparison']}", row["split"], row["numbers"], row["verdict"]] for row in question["rows"]]
     note = f"Success in per cent, differences in points with 95 % intervals over seeds and games. {SIGNS_NOTE}"
-    return ReportTable(["question", "answer", "comparison", "split", "numbers", "verdict"], rows, note, text_columns=6)
+    return ReportTable(["question, comparison", "split", "numbers", "answer, verdict"], rows, note, text_columns=4)
 
 
 def main_table(found: Found) -> ReportTable:
