@@ -4,12 +4,9 @@ import sys
 import time
 from pathlib import Path
 
-import torch.distributed as dist
-
 from sg_pipeline.distributed.failures import end_with_the_others, has_told, is_lost, leave_together, lost
 from sg_pipeline.distributed.world import is_told, world
 from sg_pipeline.errors import DataError, RankError
-from sg_pipeline.sampling.vllm.rank import in_a_world_of_one
 
 TIMEOUT_S = 8.0
 
@@ -45,10 +42,6 @@ def main(folder: Path) -> None:
     error = _error(lambda: here.each(_damaged if here.rank == 2 else lambda: None))
     assert str(error) == "damaged on rank 2"
 
-    if here.rank == 1:  # the others take no part
-        _alone_for_a_while()
-    assert here.gather(here.rank) == [0, 1, 2]
-
     here.agree(None)
     assert str(_error(lambda: here.agree("no" if here.rank == 1 else None))) == "no"
     (folder / f"met_{here.rank}").touch()
@@ -73,21 +66,6 @@ def _one_tells(folder: Path) -> None:
         return
     (folder / f"told_{here.rank}").touch()
     has_told()
-
-
-def _alone_for_a_while() -> None:
-    """As vLLM makes its groups, and gives them up together with the world that it takes for its own."""
-    import torch
-
-    with in_a_world_of_one():
-        assert (dist.get_rank(), dist.get_world_size()) == (0, 1)
-        group = dist.new_group([0], backend="gloo")
-        assert (dist.get_rank(group=group), dist.get_world_size(group=group)) == (0, 1)
-        dist.all_reduce(torch.ones(1), group=group)
-    assert (dist.get_rank(), dist.get_world_size()) == (1, 3)
-    with in_a_world_of_one():
-        dist.destroy_process_group(group)
-        dist.destroy_process_group()
 
 
 def _damaged() -> None:
