@@ -5,8 +5,9 @@ from chat_templates import ENDS, LAST_ONLY, NUMBERED, TEMPLATES, bpe_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sg_pipeline.agents.format import RAW_ACTION_CHARACTERS, AgentFormat
+from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.agents.turns import RAW_ACTION_CHARACTERS
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.policies.tokenizer import build_tokenizer

@@ -2,8 +2,7 @@ import logging
 
 import pytest
 
-from sg_pipeline.agents.commands import warn_of_foreign_commands
-from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.agents.prompts import load_prompts, warn_of_foreign_commands
 from sg_pipeline.errors import ConfigurationError
 
 

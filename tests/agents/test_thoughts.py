@@ -5,9 +5,9 @@ from chat_templates import bpe_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sg_pipeline.agents.format import RAW_ACTION_CHARACTERS, AgentFormat
+from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
-from sg_pipeline.agents.thoughts import find_thoughts
+from sg_pipeline.agents.turns import RAW_ACTION_CHARACTERS, find_thoughts
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.trajectories.types import Polarity, Segment
 
@@ -173,7 +173,6 @@ def test_spans_are_where_the_thoughts_are():
         "<thought>a</thought>",
         "<thought>b",
     ]
-    assert [span.closed for span in find_thoughts(text, "thought")] == [True, False]
 
 
 def test_a_mode_without_a_system_prompt_is_refused():

@@ -4,7 +4,7 @@ import random
 import re
 import time
 
-from sg_pipeline.agents.format import ParsedTurn
+from sg_pipeline.agents.turns import ParsedTurn
 from sg_pipeline.sampling.base import Completion
 from sg_pipeline.trajectories.types import Polarity, Segment
 

@@ -1,8 +1,8 @@
-"""Text into tokens so that only the chat template writes control tokens.
+"""Encodes text so that only the chat template writes control tokens.
 
 An observation, a note or a command may contain `<|im_end|>` or `</action>`. As a token it would end a turn or speak for
-another role, so there it is encoded as the characters that it is made of: it is cut after its first one, and the parts
-are encoded separately. Text without such words is encoded as a whole, template included.
+another role, so it is encoded as its characters: it is cut after the first one, and the parts are encoded separately.
+Text without such words is encoded as a whole, template included.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Part = tuple[str, Collection[str]]
-"""Some text, and the control words (in lower case) that it must not write as tokens."""
+"""A text, and the control words (in lower case) that must not become tokens in it."""
 
 
 class Encoder:
@@ -23,7 +23,7 @@ class Encoder:
 
     Attributes:
         control: all control words, in lower case: the text of special tokens, and of added tokens that are not plain
-            words or white space. Tokenizers that ignore case write them from upper case as well.
+            words or white space. Tokenizers that ignore case match upper case as well.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -36,9 +36,9 @@ class Encoder:
             and token.content.strip()
             and (token.special or not re.fullmatch(r"[\w\s'-]+", token.content))
         )
-        # The longest first: one may begin with another.
+        # The longest first: one may be the beginning of another.
         words = sorted(self.control, key=lambda word: (-len(word), word))
-        # Thousands of words are looked for only where one may begin.
+        # There may be thousands of words: search only where one may begin.
         first = "".join(sorted({re.escape(word[0]) for word in words}))
         pattern = f"(?=[{first}])(?:{'|'.join(map(re.escape, words))})" if words else "(?!)"
         self._control = re.compile(pattern, re.IGNORECASE)
@@ -61,7 +61,7 @@ class Encoder:
         return [token for number, piece in enumerate(pieces) for token in self._encode(piece, first=number == 0)]
 
     def _encode(self, text: str, first: bool) -> list[int]:
-        """Encode a piece; behind another one without the space that some tokenizers put before a text."""
+        """Encode a piece; after another one without the space that some tokenizers put before a text."""
         ids = list(self._tokenizer.encode(text, add_special_tokens=False))
         if first or not text:
             return ids
@@ -71,10 +71,17 @@ class Encoder:
 
 
 def _may_stand(found: re.Match[str], parts: Sequence[Part]) -> bool:
-    """Return whether a control word lies within one part that may write it."""
+    """Return whether a control word is within one part that may contain it as a token."""
     start = 0
     for text, forbidden in parts:
         if start <= found.start() < start + len(text):
             return found.end() <= start + len(text) and found[0].lower() not in forbidden
         start += len(text)
     return False
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+    """Return the text of `ids` as it is, without the clean-up that some tokenizers do by default."""
+    text = tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return text

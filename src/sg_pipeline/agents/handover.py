@@ -1,10 +1,10 @@
-"""Where in a turn the guidance ends, so that somebody else can go on: the format of turns that two policies write.
+"""Where in a turn the guidance ends: the format of turns that two policies write.
 
     <guidance>positive: take mug 1</guidance>   the guide's, up to the token that ends the closing tag
     <action>take mug 1 from shelf 2</action>    the policy's
 
-Who wrote a token follows from the tokens alone, so nothing more than the turn needs to be recorded. What the guide
-wrote is `Segment.GUIDANCE` here, whatever it says, and the rest is `Segment.ACTION`: only that is the policy's.
+Who wrote a token follows from the tokens alone, so only the turn needs to be recorded. What the guide wrote is
+`Segment.GUIDANCE`, whatever it says, and the rest, which is the policy's, is `Segment.ACTION`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sg_pipeline.agents.format import AgentFormat, ParsedTurn
-from sg_pipeline.agents.reasoning import Reasoning
+from sg_pipeline.agents.chat import Reasoning
+from sg_pipeline.agents.encoding import decode
+from sg_pipeline.agents.format import AgentFormat
+from sg_pipeline.agents.turns import ParsedTurn
 from sg_pipeline.trajectories.types import Segment
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ENDS = ("</guidance>", "<action>")
-"""What ends a guidance. An action that begins inside one ends it, too: the guide does not act. Reasoning does not."""
+"""What ends a guidance. An action that begins inside one ends it, too: the guide does not act."""
 
 _VERDICT = re.compile(r"<guidance>\s*(?:positive|neutral|negative)\b", re.IGNORECASE)
 _TAIL = max(map(len, ENDS))
@@ -31,10 +33,10 @@ _TAIL = max(map(len, ENDS))
 
 
 class Handover:
-    """Says, token by token, whether the guidance ends here. Works for tags of one token, of many, or merged ones."""
+    """Detects, token by token, the end of the guidance. Works for tags of one token, of many, or merged ones."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, reasoning: Reasoning | None = None) -> None:
-        """Look at texts as `tokenizer` decodes them, without `reasoning` (None: in the tags of known models)."""
+        """Use the texts that `tokenizer` decodes, without `reasoning` (None: in the tags of known models)."""
         self._tokenizer = tokenizer
         self._reasoning = reasoning or Reasoning()
         self._may_end: dict[int, bool] = {}
@@ -47,34 +49,29 @@ class Handover:
         """
         last = ids[-1]
         if last not in self._may_end:
-            # Tags end on this sign: hardly any other token needs a look at the text before it.
-            self._may_end[last] = ">" in self._decode([last])
-        if not self._may_end[last] or not any(tag in self._decode(ids[-_TAIL:]) for tag in ENDS):
+            # Tags end on this sign, so for most tokens the text before need not be decoded.
+            self._may_end[last] = ">" in decode(self._tokenizer, [last])
+        if not self._may_end[last] or not any(tag in decode(self._tokenizer, ids[-_TAIL:]) for tag in ENDS):
             return False
         return any(tag in self._answer(ids) for tag in ENDS)
 
     def length(self, ids: Sequence[int]) -> int:
-        """Return how many tokens of a whole turn are the guide's: all, where nothing ends the guidance."""
+        """Return how many tokens of a whole turn are the guide's: all, if nothing ends the guidance."""
         return next((n for n in range(1, len(ids)) if self(ids[:n])), len(ids))
 
     def verdict_length(self, ids: Sequence[int]) -> int:
-        """Return with how many tokens of a turn the guidance's verdict is complete; 0 where it gives none."""
+        """Return after how many tokens of a turn the guidance's verdict is complete; 0 if it gives none."""
         guides = range(1, self.length(ids) + 1)
         return next((n for n in guides if _VERDICT.match(self._answer(ids[:n]).lstrip())), 0)
 
     def _answer(self, ids: Sequence[int]) -> str:
-        text = self._decode(ids)
+        text = decode(self._tokenizer, ids)
         start, stop = self._reasoning.answer(text)
         return text[start:stop]
 
-    def _decode(self, ids: Sequence[int]) -> str:
-        text = self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str)
-        return text
-
 
 class GuidedFormat(AgentFormat):
-    """The format of turns whose guidance somebody else wrote; texts and tokens are those of `AgentFormat`."""
+    """The format of turns whose guidance another policy wrote; texts and tokens are those of `AgentFormat`."""
 
     @cached_property
     def handover(self) -> Handover:
@@ -82,7 +79,7 @@ class GuidedFormat(AgentFormat):
         return Handover(self._tokenizer, self.reasoning)
 
     def parse(self, completion_ids: Sequence[int]) -> ParsedTurn:
-        """Take a turn apart; its segments say who wrote each token."""
+        """Parse a turn; its segments are who wrote each token."""
         guides = self.handover.length(completion_ids)
         own = len(completion_ids) - guides
         segments = [int(Segment.GUIDANCE)] * guides + [int(Segment.ACTION)] * own

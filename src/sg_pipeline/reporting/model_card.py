@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.agents.commands import FORMS
+from sg_pipeline.agents.prompts import FORMS
 from sg_pipeline.reporting.text import interval, percent
 
 _MODES = {"with_guidance": "with guidance", "without_guidance": "without guidance"}

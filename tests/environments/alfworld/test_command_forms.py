@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from alfworld_games import PUT, extract_official, walkthrough, worded
 
-from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
-from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.agents.prompts import FORMS, load_prompts, warn_of_foreign_commands
 from sg_pipeline.environments.alfworld.environment import AlfworldEnvironment
 from sg_pipeline.environments.alfworld.expert import Expert
 from sg_pipeline.environments.alfworld.official import find_official_games

@@ -5,8 +5,7 @@ import re
 import pytest
 from scienceworld_worlds import FIND_ANIMAL, SOLUTION, WANDERING, play
 
-from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
-from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.agents.prompts import FORMS, load_prompts, warn_of_foreign_commands
 from sg_pipeline.environments.scienceworld.environment import NOT_UNDERSTOOD, QUESTION, ScienceWorldEnvironment
 from sg_pipeline.environments.scienceworld.panel import make_task
 from sg_pipeline.errors import DataError

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from webshop_shops import FILES, write_small_shop
 
-from sg_pipeline.agents.commands import FORMS, warn_of_foreign_commands
-from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.agents.prompts import FORMS, load_prompts, warn_of_foreign_commands
 from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.panels import digest_of_file
 from sg_pipeline.environments.pool import EnvironmentPool

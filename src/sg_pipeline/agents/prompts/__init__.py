@@ -1,18 +1,27 @@
-"""Prompt texts: YAML files beside this one, or a user's own by path.
+"""Prompt texts: YAML files in this folder, or a user's own by path.
 
-A benchmark's own texts lie in a folder of its name and go before those that lie here, which speak of ALFWorld's games.
+A benchmark's own texts are in the folder of its name and take precedence over those here, which are about ALFWorld.
+
+The words of commands belong to the game (ALFWorld's data version 2.1.1 says "put X in/on Y" where 2.1.2 says "move X to
+Y"), so system prompts have a slot for them, which is filled from `StepResult.forms`, game by game.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from string import Formatter
 
-from sg_pipeline.agents.commands import FORMS
 from sg_pipeline.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+FORMS = "{commands}"
+"""The slot of a system prompt that the forms of the game's commands take."""
 
 _SLOTS = {"observation": "observation", "commands": "commands", "memory": "reflections", "reflect": "transcript"}
 """Field -> the slot that it must hold."""
@@ -22,16 +31,16 @@ _SLOTS = {"observation": "observation", "commands": "commands", "memory": "refle
 class Prompts:
     """The words around an episode.
 
-    A set without a thought serves both modes; a set with one is a prompting method's own and may have one mode only.
+    A set without a thought serves both modes; a set with one belongs to a prompting method and may have only one mode.
 
     Attributes:
         name: for reports.
-        guided: system prompt where the agent writes guidance before each action; may hold `commands.FORMS`.
+        guided: system prompt where the agent writes guidance before each action; may hold `FORMS`.
         plain: system prompt where it writes no guidance; likewise.
         observation: user message of a turn, with the slot `{observation}`.
         commands: appended to it to show admissible commands, with the slot `{commands}`; empty: cannot show them.
         thought: tag in which the agent thinks before it acts ("thought"); empty: it does not.
-        memory: Reflexion's, stands before a later trial's first observation, with the slot `{reflections}`.
+        memory: Reflexion's, precedes a later trial's first observation, with the slot `{reflections}`.
         reflector: Reflexion's, system prompt of the call that looks back at a failed trial.
         reflect: user message of that call, with the slot `{transcript}`.
     """
@@ -57,14 +66,14 @@ class Prompts:
 def load_prompts(name_or_path: str, benchmark: str = "") -> Prompts:
     """Return the prompt set called `name_or_path` ("self_guide", "tiny") or read it from that YAML file.
 
-    A file's field `base` names another set, whose fields it takes over where it does not give them itself.
+    A file's field `base` names another set, from which it inherits the fields that it does not set.
 
     Args:
         name_or_path: of a set.
-        benchmark: whose words a shipped set should have, where there are such.
+        benchmark: whose texts a shipped set should have, where the benchmark has its own.
 
     Raises:
-        ConfigurationError: no such set or file, not YAML, an unknown or missing field, a slot that is not known.
+        ConfigurationError: no such set or file, not YAML, an unknown or missing field, an unknown slot.
     """
     return _checked(name_or_path, _with_base(name_or_path, benchmark))
 
@@ -148,3 +157,46 @@ def _checked(name: str, content: object) -> Prompts:
     kept = ("observation", "commands")
     stripped = {field: value if field in kept else value.strip() for field, value in content.items()}
     return Prompts(name=name, **stripped)
+
+
+# "(object)", "{obj}", "<obj>", "[words]", "X".
+_SLOT = r"(?:\([^()\n]*\)|\{[^{}\n]*\}|<[a-z][^<>\n]*>|\[[^][\n]*\]|[A-Z]\b)"
+# Words that end in a slot: "go to (receptacle)", "put {obj} in {recep}", "search[words]".
+_FORM = re.compile(rf"[a-z]+(?: [a-z/]+)* ?{_SLOT}(?:(?: [a-z/]+)* {_SLOT})*")
+_BULLET = re.compile(r"^\s*(?:[-*]|\d+[.)])\s")
+_BETWEEN = re.compile(r"[|;,:]|\.(?!\S)")
+_QUOTED = re.compile(r"[\"'`]([^\"'`]+)[\"'`]")
+# Commands of examples: "> look", "Action: look", "<action>look</action>".
+_EXAMPLE = re.compile(r"^\s*(?:>|[Aa]ct(?:ion)?\s*\d*:)\s*([a-z][^<\n]*)|<action>([a-z][^<\n]*)</action>", re.MULTILINE)
+
+
+@cache
+def warn_of_foreign_commands(name: str, system: str, forms: tuple[str, ...]) -> None:
+    """Warn once if a system prompt spells out a command or a form that the game does not have.
+
+    Args:
+        name: of the prompt set.
+        system: its system prompt.
+        forms: of the game's commands.
+    """
+    accepted = [re.compile(re.sub(r"\\\(.*?\\\)|(?<=\\\[).*?(?=\\\])", ".+", re.escape(form))) for form in forms]
+    spelled = [form for line in system.splitlines() for form in _forms_in(line)]
+    spelled += [(found[1] or found[2]).strip() for found in _EXAMPLE.finditer(system)]
+    foreign = [text for text in dict.fromkeys(spelled) if not any(pattern.fullmatch(text) for pattern in accepted)]
+    if foreign:
+        logger.warning(
+            "prompts '%s' name %s, which fits none of the commands of a game that is played: %s (write %s where the "
+            "prompt lists them)",
+            name,
+            " and ".join(map(repr, foreign)),
+            " | ".join(forms),
+            FORMS,
+        )
+
+
+def _forms_in(line: str) -> list[str]:
+    """Return the forms that a line lists or quotes; a single one in running text may be prose (an aside)."""
+    parts = [part.strip() for part in _BETWEEN.split(_BULLET.sub("", line)) if part.strip()]
+    listed = [part for part in parts if _FORM.fullmatch(part)]
+    quoted = [text for text in _QUOTED.findall(line) if _FORM.fullmatch(text)]
+    return [*(listed if len(listed) > 1 or listed == parts else []), *quoted]
