@@ -80,6 +80,20 @@ def load(point: str, name: str) -> Any:
         ) from error
 
 
+def check(point: str, name: str) -> str:
+    """Return `name`, for validators of parameters; one outside this package is imported to see that it can be.
+
+    Raises:
+        ValueError: it is unknown or cannot be imported.
+    """
+    try:
+        if name not in KNOWN[point]:
+            load(point, name)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
 def load_benchmark_class(name: str) -> Any:
     """Import the benchmark that `name` stands for.
 

@@ -134,11 +134,11 @@ def section(name: str, /, **changes: Any) -> Any:
     Raises:
         pydantic.ValidationError: a value is unknown or impossible.
     """
-    content = embedded_loader()["parameters"]
+    content = _merged(embedded_loader()["parameters"], {name: changes})
     model: Any = next(
         info.annotation for key, info in tree_for(content).model_fields.items() if name in (key, info.alias)
     )
-    return TypeAdapter(model).validate_python(_merged(content[name], changes))
+    return TypeAdapter(model).validate_python(content[name])
 
 
 def _read_layer(reader: OmegaConfigLoader, env: str) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
-from sg_pipeline.config.extensions import CREDIT, KNOWN, TRUST, load, locate
-from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.config.extensions import CREDIT, KNOWN, TRUST, check, load
 
 PHASES = ("phase_1_warmup", "phase_2_activation", "phase_3_full", "phase_4_annealing")
 
@@ -69,10 +68,8 @@ class RewardConfig(BaseModel):
         if not isinstance(schedule, dict):
             return schedule
         kind = kind_of(schedule)
-        if kind not in KNOWN[TRUST]:
-            return parse_schedule(schedule)
-        fields = {name: set(load(TRUST, name).model_fields) for name in KNOWN[TRUST]}
-        others = set().union(*fields.values()) - fields[kind]
+        own = set(load(TRUST, str(kind)).model_fields)
+        others = {field for name in KNOWN[TRUST] for field in load(TRUST, name).model_fields} - own
         values = {name: value for name, value in {**schedule, "kind": kind}.items() if name not in others}
         # In the tree of `check_parameters` the field has its class, so that an error names the field's parameter.
         return parse_schedule(values) if cls.model_fields["schedule"].annotation is TrustSchedule else values
@@ -80,11 +77,7 @@ class RewardConfig(BaseModel):
     @field_validator("normalisation")
     @classmethod
     def _known(cls, name: str) -> str:
-        try:
-            locate(CREDIT, name)
-        except ConfigurationError as error:
-            raise ValueError(str(error)) from error
-        return name
+        return check(CREDIT, name)
 
 
 def kind_of(schedule: dict[str, Any]) -> Any:

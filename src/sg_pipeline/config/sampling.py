@@ -4,8 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from sg_pipeline.config.extensions import SAMPLER, locate
-from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.config.extensions import SAMPLER, check
 
 
 class VllmConfig(BaseModel):
@@ -109,11 +108,7 @@ class SamplingConfig(BaseModel):
     @field_validator("engine")
     @classmethod
     def _known(cls, name: str) -> str:
-        try:
-            locate(SAMPLER, name)
-        except ConfigurationError as error:
-            raise ValueError(str(error)) from error
-        return name
+        return check(SAMPLER, name)
 
     @model_validator(mode="after")
     def _one_server(self) -> Self:

@@ -6,7 +6,7 @@ One section per file `conf/<env>/parameters_<section>.yml`. An unknown key is an
 import difflib
 import math
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -17,7 +17,7 @@ from sg_pipeline.config.distill import DistillConfig
 from sg_pipeline.config.distributed import DistributedConfig
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.evaluation import CrossCheckpointConfig, EvaluationConfig, PromptingConfig, ValidationConfig
-from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, TRUST, load, load_benchmark_class, locate
+from sg_pipeline.config.extensions import DEFAULT, TRUST, load, load_benchmark_class
 from sg_pipeline.config.plan import PlanConfig
 from sg_pipeline.config.publish import PublishConfig
 from sg_pipeline.config.rewards import RewardConfig
@@ -108,21 +108,17 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def tree_for(raw: Mapping[str, Any]) -> type[Parameters]:
     """Return the tree of the environment and the trust schedule that `raw` names."""
     named: list[str] = []
-    for point, parameter, default in (
-        (ENVIRONMENT, "environment.name", DEFAULT),
-        (TRUST, "aggregate.schedule.kind", "off"),
+    for parameter, default, load_class in (
+        ("environment.name", DEFAULT, load_benchmark_class),
+        ("aggregate.schedule.kind", "off", partial(load, TRUST)),
     ):
         name = _value(raw, parameter, default)
-        name = "off" if name is False else name  # YAML reads a bare `off` as false
+        named.append("off" if name is False else str(name))  # YAML reads a bare `off` as false
         try:
-            locate(point, str(name))
+            load_class(named[-1])
         except ConfigurationError as error:
             raise ConfigurationError(f"parameter {parameter}: {error}") from error
-        named.append(str(name))
-    try:
-        return tree_of(*named)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"parameter environment.name: {error}") from error
+    return tree_of(*named)
 
 
 def _value(raw: Mapping[str, Any], parameter: str, default: Any) -> Any:
