@@ -1,4 +1,4 @@
-"""The pool: what comes back does not depend on workers, and their deaths lose nothing."""
+"""The pool: results do not depend on workers, and their deaths lose nothing, waited for or not."""
 
 import os
 import signal
@@ -20,54 +20,73 @@ from sg_pipeline.errors import ConfigurationError, DataError, EnvironmentFailure
 
 ROOMS = EnvironmentSpec(SPEC)
 ACTIONS = ["right", "take key", "left", "take key", "left", "open chest", "dance", "right", "right", "take key"]
+TASKS = [task(f"t{row}") for row in range(6)]
+TURNS = 6
 
 
-def play(pool, tasks, turns=6, groups=None):
-    """Play fixed actions in every row; return every row's answers."""
+def action(row, turn):
+    return ACTIONS[(3 * row + turn) % len(ACTIONS)]
+
+
+def play(pool, tasks=TASKS, groups=None, kill_at=()):
+    """Play fixed actions in every row, all rows in step; return every row's answers. Kills worker 0 at some turns."""
     history = [[result] for result in pool.reset(tasks, range(len(tasks)), groups)]
-    for turn in range(turns):
+    for turn in range(TURNS):
         rows = [row for row, seen in enumerate(history) if not seen[-1].done]
-        actions = [ACTIONS[(3 * row + turn) % len(ACTIONS)] for row in rows]
-        for row, result in zip(rows, pool.step(rows, actions), strict=True):
+        if turn in kill_at:
+            os.kill(pool.pids()[0], signal.SIGKILL)
+        for row, result in zip(rows, pool.step(rows, [action(row, turn) for row in rows]), strict=True):
             history[row].append(result)
+    return history
+
+
+def play_freely(pool, kill_after=None):
+    """Play the same, each row at its own pace. Kills worker 0 after some answers."""
+    history = [[] for _ in TASKS]
+    pool.begin(TASKS, range(6))
+    received = 0
+    while any(not seen or not (seen[-1].done or len(seen) > TURNS) for seen in history):
+        for row, result in pool.receive():
+            received += 1
+            history[row].append(result)
+            if not result.done and len(history[row]) <= TURNS:
+                pool.send([row], [action(row, len(history[row]) - 1)])
+        if kill_after is not None and received >= kill_after:
+            os.kill(pool.pids()[0], signal.SIGKILL)
+            kill_after = None
     return history
 
 
 @pytest.fixture(scope="module")
 def expected():
     with EnvironmentPool(ROOMS, PoolConfig(workers=0)) as pool:
-        return play(pool, [task(f"t{row}") for row in range(6)])
+        return play(pool)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_results_do_not_depend_on_the_number_of_workers(workers, expected):
+def test_pool_any_number_of_workers_gives_the_same_results(workers, expected):
     with EnvironmentPool(ROOMS, PoolConfig(workers=workers)) as pool:
-        assert play(pool, [task(f"t{row}") for row in range(6)]) == expected
-        assert play(pool, [task(f"t{row}") for row in range(6)], groups=[0, 0, 1, 1, 2, 2]) == expected
+        assert play(pool) == expected
+        assert play(pool, groups=[0, 0, 1, 1, 2, 2]) == expected
         counters = pool.counters
+        pool.reset(TASKS, range(6))
+        rows = [5, 0, 3]
+        assert pool.step(rows, [action(row, 0) for row in rows]) == [expected[row][1] for row in rows]
     assert (counters.resets, counters.restarts, counters.replays) == (12, 0, 0)
     assert counters.steps == 2 * sum(len(seen) - 1 for seen in expected)
     assert counters.wait_s > 0
     assert counters.cpu_s > 0
 
 
-def test_answers_come_in_the_order_of_the_call(expected):
-    with EnvironmentPool(ROOMS, PoolConfig(workers=2)) as pool:
-        pool.reset([task(f"t{row}") for row in range(6)], range(6))
-        rows = [5, 0, 3]
-        results = pool.step(rows, [ACTIONS[3 * row % len(ACTIONS)] for row in rows])
-    assert results == [expected[row][1] for row in rows]
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_pool_rows_at_their_own_pace_give_the_same_results(workers, expected):
+    with EnvironmentPool(ROOMS, PoolConfig(workers=workers)) as pool:
+        assert play_freely(pool) == expected
+        assert pool.receive() == []
+        assert pool.counters.steps == sum(len(seen) - 1 for seen in expected)
 
 
-def test_misuse_is_refused_before_anything_is_played(expected):
-    with EnvironmentPool(ROOMS, PoolConfig(workers=1)) as pool:
-        pool.reset([task("t0"), task("t1")], [0, 1])
-        with pytest.raises(ValueError, match="a row occurs twice"):
-            pool.step([0, 0], ["left", "left"])
-        assert pool.step([0], ACTIONS[:1]) == [expected[0][1]]
-
-
-def test_groups_share_a_worker_and_environments_are_reused():
+def test_pool_groups_share_a_worker_and_environments_are_reused():
     tasks = [task(f"t{row}", "maker@x") for row in range(6)]
     with EnvironmentPool(ROOMS, PoolConfig(workers=2)) as pool:
         first = [result.observation.split()[-4:] for result in pool.reset(tasks, [0] * 6, [7, 7, 7, 8, 8, 8])]
@@ -78,26 +97,18 @@ def test_groups_share_a_worker_and_environments_are_reused():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_killed_worker_loses_nothing(workers, expected):
-    tasks = [task(f"t{row}") for row in range(6)]
+def test_pool_killed_worker_loses_nothing(workers, expected):
     with EnvironmentPool(ROOMS, PoolConfig(workers=workers)) as pool:
-        history = [[result] for result in pool.reset(tasks, range(6))]
-        for turn in range(6):
-            rows = [row for row, seen in enumerate(history) if not seen[-1].done]
-            if turn in (2, 4):
-                os.kill(pool.pids()[0], signal.SIGKILL)
-            for row, result in zip(
-                rows, pool.step(rows, [ACTIONS[(3 * row + turn) % len(ACTIONS)] for row in rows]), strict=True
-            ):
-                history[row].append(result)
-        assert history == expected
+        assert play(pool, kill_at=(2, 4)) == expected
         assert pool.counters.restarts == 2
+        if workers == 2:
+            assert play_freely(pool, kill_after=15) == expected
+            assert pool.counters.restarts == 3
 
 
 @pytest.mark.parametrize("quirk", ["crash-once", "exit-once", "hang-once", "raise-once", "quit-once"])
-def test_one_accident_is_replayed(quirk, expected, tmp_path):
-    tasks = [task(f"t{row}") for row in range(6)]
-    tasks[2] = task("t2", f"{quirk}@3:{tmp_path / 'happened'}")
+def test_pool_single_accident_is_replayed(quirk, expected, tmp_path):
+    tasks = [*TASKS[:2], task("t2", f"{quirk}@3:{tmp_path / 'happened'}"), *TASKS[3:]]
     with EnvironmentPool(ROOMS, PoolConfig(workers=2, step_timeout_s=1.5)) as pool:
         assert play(pool, tasks) == expected
         assert pool.counters.restarts == (0 if quirk in {"raise-once", "quit-once"} else 1)
@@ -106,54 +117,47 @@ def test_one_accident_is_replayed(quirk, expected, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("quirk", "reason", "tries"),
+    ("quirk", "reason", "workers"),
     [
-        ("crash@2", "killed by signal 9", 2),
-        ("exit@2", "ended with code 3", 2),
-        ("hang@2", "did not answer within", 2),
-        ("raise@2", "raised KeyError: 'val1'", 2),
-        ("crash@0", "killed by signal 9", 2),
+        ("crash@2", "killed by signal 9", 1),
+        ("exit@2", "ended with code 3", 1),
+        ("hang@2", "did not answer within", 1),
+        ("raise@2", "raised KeyError: 'val1'", 1),
+        ("raise@2", "raised KeyError: 'val1'", 0),
+        ("crash@0", "killed by signal 9", 1),
     ],
 )
-def test_repeated_failure_is_told_and_harms_nobody_else(quirk, reason, tries, expected):
-    tasks = [task(f"t{row}") for row in range(3)]
-    tasks[0] = task("t0", quirk)
-    config = PoolConfig(workers=1, step_timeout_s=1.5, reset_timeout_s=1, max_restarts=1)
+def test_pool_repeated_failure_raises_and_other_rows_continue(quirk, reason, workers, expected):
+    config = PoolConfig(workers=workers, step_timeout_s=1.5, reset_timeout_s=1, max_restarts=1)
     with EnvironmentPool(ROOMS, config) as pool:
         with pytest.raises(EnvironmentFailure) as caught:
-            play(pool, tasks)
+            play(pool, [task("t0", quirk), *TASKS[1:3]])
         where = "at its start" if quirk.endswith("0") else "at action 2 ('take key')"
-        assert f"failed in task t0 {where} {tries} time(s)" in str(caught.value)
+        assert f"failed in task t0 {where} 2 time(s)" in str(caught.value)
         assert reason in str(caught.value)
         with pytest.raises(ValueError, match="row 0 takes no action"):
             pool.step([0], ["left"])
         turn = 0 if quirk.endswith("0") else 2
-        results = pool.step([1, 2], [ACTIONS[(3 * row + turn) % len(ACTIONS)] for row in (1, 2)])
+        results = pool.step([1, 2], [action(row, turn) for row in (1, 2)])
         assert results == [expected[row][turn + 1] for row in (1, 2)]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_exception_counts_in_process_as_well(workers):
-    with EnvironmentPool(ROOMS, PoolConfig(workers=workers)) as pool:
-        with pytest.raises(EnvironmentFailure, match=r"2 time\(s\): it raised KeyError"):
-            pool.reset([task("t0", "raise@0")], [0])
-        assert pool.reset([task("t1")], [0])[0].valid
-
-
 @pytest.mark.parametrize("workers", [0, 2])
-def test_game_that_does_not_load(workers, expected):
-    tasks = [task(f"t{row}") for row in range(6)]
-    tasks[1] = task("t1", "broken@x")
+def test_pool_game_that_does_not_load_raises_once_and_other_rows_continue(workers, expected):
+    tasks = [TASKS[0], task("bad", "broken@x"), *TASKS[2:]]
+    rows = [0, 2, 3, 4, 5]
     with EnvironmentPool(ROOMS, PoolConfig(workers=workers)) as pool:
-        with pytest.raises(DataError, match=r"^game t1 is truncated$"):
+        with pytest.raises(DataError, match=r"^game bad is truncated$"):
             pool.reset(tasks, range(6))
-        rows = [0, 2, 3, 4, 5]
-        assert pool.step(rows, [ACTIONS[3 * row % len(ACTIONS)] for row in rows]) == [expected[row][1] for row in rows]
-        assert play(pool, [task(f"t{row}") for row in range(6)]) == expected
+        assert pool.step(rows, [action(row, 0) for row in rows]) == [expected[row][1] for row in rows]
+        pool.begin(tasks, range(6))
+        with pytest.raises(DataError, match="game bad is truncated"):
+            list(iter(pool.receive, []))
+        assert play(pool) == expected
         assert pool.counters.restarts == 0
 
 
-def test_replay_that_shows_something_else_is_an_error():
+def test_pool_replay_that_differs_raises():
     with EnvironmentPool(ROOMS, PoolConfig(workers=1)) as pool:
         pool.reset([task("t0", "wild@x"), task("t1")], [0, 1])
         os.kill(pool.pids()[0], signal.SIGKILL)
@@ -161,7 +165,7 @@ def test_replay_that_shows_something_else_is_an_error():
             pool.step([0, 1], ["left", "left"])
 
 
-def test_environment_that_cannot_be_started():
+def test_pool_environment_that_cannot_be_started_raises():
     with (
         EnvironmentPool(EnvironmentSpec("rooms:Unstartable"), PoolConfig(workers=1, max_restarts=1)) as pool,
         pytest.raises(EnvironmentFailure, match="before it was ready its worker process ended with code 5"),
@@ -177,12 +181,86 @@ def test_environment_that_cannot_be_started():
         (EnvironmentSpec(SPEC, {"dely_s": 1.0}), "does not take the arguments dely_s .*it takes delay_s"),
     ],
 )
-def test_wrong_spec_is_a_configuration_error(spec, message):
+def test_pool_wrong_spec_raises(spec, message):
     with (
         pytest.raises(ConfigurationError, match=message),
         EnvironmentPool(spec, PoolConfig(workers=1)) as pool,
     ):
         pool.reset([task("t0")], [0])
+
+
+def test_pool_misuse_raises_before_anything_is_played(expected):
+    with EnvironmentPool(ROOMS, PoolConfig(workers=1)) as pool:
+        pool.begin(TASKS[:2], [0, 1])
+        with pytest.raises(ValueError, match="row 0 takes no action: its last answer has not been received"):
+            pool.send([0], ["left"])
+        received = []
+        while len(received) < 2:
+            received += pool.receive()
+        with pytest.raises(ValueError, match="a row occurs twice"):
+            pool.step([0, 0], ["left", "left"])
+        pool.send([0], [action(0, 0)])
+        with pytest.raises(ValueError, match="row 0 takes no action"):
+            pool.send([0], ["left"])
+        assert pool.receive() == [(0, expected[0][1])]
+
+
+def test_pool_slow_row_delays_no_other(tmp_path):
+    tasks = [task("t0", f"hang-once@0:{tmp_path / 'happened'}"), *TASKS[1:3]]
+    with EnvironmentPool(ROOMS, PoolConfig(workers=3, reset_timeout_s=2)) as pool:
+        pool.begin(tasks, range(3))
+        order = []
+        while len(order) < 3:
+            order += [row for row, _ in pool.receive()]
+    assert order[-1] == 0
+    assert (tmp_path / "happened").exists()
+
+
+@pytest.mark.parametrize("frozen_while", ["writing", "reading"])
+def test_pool_worker_frozen_in_the_middle_of_a_message_is_replaced(frozen_while, tmp_path):
+    quirk = [f"freeze-once@1:{tmp_path / 'happened'}"] if frozen_while == "writing" else []
+    actions = ["count 400000", "left", "right" if frozen_while == "writing" else "dance " * 400_000]
+    with EnvironmentPool(ROOMS, PoolConfig(workers=0)) as pool:
+        unfrozen = [pool.reset(TASKS[:3], range(3)), pool.step(range(3), actions)]
+    with EnvironmentPool(ROOMS, PoolConfig(workers=1, step_timeout_s=2)) as pool:
+        first = pool.reset([task("t0", *quirk), *TASKS[1:3]], range(3))
+        worker = psutil.Process(pool.pids()[0])
+        if frozen_while == "reading":
+            worker.suspend()
+        pool.send(range(3), actions)
+        while worker.status() != psutil.STATUS_STOPPED:
+            time.sleep(0.01)
+        received = {}
+        while len(received) < 3:
+            received |= dict(pool.receive())
+        assert [first, [received[row] for row in range(3)]] == unfrozen
+        assert pool.counters.restarts == 1
+        assert not worker.is_running()
+
+
+def test_pool_healthy_worker_is_not_replaced_while_nobody_listens():
+    with EnvironmentPool(ROOMS, PoolConfig(workers=1, step_timeout_s=0.8)) as pool:
+        pool.reset(TASKS[:1], [0])
+        for command in ("dance " * 400_000, "count 400000"):
+            pool.send([0], [command])
+            time.sleep(1.0)
+            assert [row for row, _ in pool.receive()] == [0]
+        assert pool.counters.restarts == 0
+
+
+def test_receive_waits_no_longer_than_its_timeout():
+    with EnvironmentPool(ROOMS, PoolConfig(workers=1)) as pool:
+        pool.begin(TASKS[:1], [0])  # the worker is still starting
+        assert pool.receive(timeout_s=0.0) == []
+        assert pool.receive(timeout_s=0.05) == []
+        assert [row for row, _ in pool.receive()] == [0]
+
+
+def test_begin_forgets_what_was_under_way():
+    with EnvironmentPool(ROOMS, PoolConfig(workers=2)) as pool:
+        first = pool.reset(TASKS, range(6))
+        pool.send(range(6), ["left"] * 6)
+        assert pool.reset(TASKS, range(6)) == first
 
 
 def interrupt_step(pool, rows, after_s=0.3):
@@ -197,17 +275,17 @@ def interrupt_step(pool, rows, after_s=0.3):
     signal.signal(signal.SIGINT, before)
 
 
-def test_interrupted_call_harms_nothing(expected):
+def test_pool_interrupted_call_harms_nothing(expected):
     with EnvironmentPool(ROOMS, PoolConfig(workers=1)) as pool:
         pool.reset([task("t0", "slow@1"), task("t1")], [0, 1])
         interrupt_step(pool, [0, 1])
         with pytest.raises(ValueError, match="row 1 takes no action"):
             pool.step([1], ["left"])
-        assert play(pool, [task(f"t{row}") for row in range(6)]) == expected
+        assert play(pool) == expected
         assert pool.counters.restarts == 0
 
 
-def test_closing_leaves_no_process_and_no_file(tmp_path, monkeypatch):
+def test_pool_close_leaves_no_process_and_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("sg_pipeline.environments.worker_process.CLOSE_GRACE_S", 300.0)
     goodbye = tmp_path / "goodbye"
@@ -254,7 +332,7 @@ input()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_shared_pool_is_kept_and_replaced_when_closed(monkeypatch):
+def test_shared_pool_is_kept_until_closed(monkeypatch):
     monkeypatch.setattr(pool_module, "_shared", {})
     monkeypatch.setattr(pool_module.atexit, "register", lambda function: None)
     config = PoolConfig(workers=0)

@@ -4,18 +4,20 @@
     prepare   demonstrator   environment (in the pool's workers)
               vocabulary
 
-A new benchmark is one class as `Benchmark`, which names a class as `Environment`, and one line in
+A new benchmark is a subclass of `Benchmark` that names a class as `Environment`, and one line in
 `config/extensions.py`. `kedro --help` imports a benchmark's module: import heavy packages where they are used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
+from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.trajectories.types import Polarity, Task
 
 if TYPE_CHECKING:
@@ -123,25 +125,34 @@ class Demonstrator(Protocol):
         ...
 
 
-class Benchmark(Protocol):
-    """One benchmark: its tasks, its environment, its expert, the words of its texts."""
+class PanelTasks(BaseModel):
+    """The section `tasks` of a benchmark that only plays panels.
 
-    @property
-    def name(self) -> str:
-        """As in `environment.name` and in `Task.environment`."""
+    Attributes:
+        panel: name of a panel that comes with the package, or path of a panel file.
+        limit: play only the first tasks of each split, at most this many; None: all.
+    """
 
-    @property
-    def environment(self) -> str:
-        """The environment's class, "module:Class"."""
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @property
-    def tasks_config(self) -> type[BaseModel]:
-        """The section `tasks` of this benchmark.
+    panel: str = "default"
+    limit: int | None = Field(None, ge=1)
 
-        It has `panel` (name of a shipped panel, or path of a file) and `limit` (tasks per split, None: all); if it has
-        a `source`, "panel" is one of its values. An optional method `unused` names the fields without effect next to
-        the values of the others, such as the seed of a panel that is not generated.
-        """
+
+class Benchmark:
+    """One benchmark: its tasks, its environment and, for the warm start of a tiny policy, its expert and its words.
+
+    Attributes:
+        name: as in `environment.name` and in `Task.environment`.
+        environment: the environment's class, "module:Class".
+        tasks_config: the section `tasks`. It has the fields of `PanelTasks`; if it has a `source`, "panel" is one of
+            its values. An optional method `unused` names the fields without effect next to the values of the others,
+            such as the seed of a panel that is not generated.
+    """
+
+    name: str
+    environment: str
+    tasks_config: type[BaseModel] = PanelTasks
 
     def prepare(self, config: Any, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
         """Check the panel's tasks, and write and compile what is needed to play them.
@@ -160,7 +171,7 @@ class Benchmark(Protocol):
         Raises:
             ConfigurationError, DataError: in one sentence.
         """
-        ...
+        raise NotImplementedError
 
     def inputs(self, config: Any, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
         """Return the files whose content decides what is played, for the run's identity.
@@ -172,12 +183,28 @@ class Benchmark(Protocol):
         Returns:
             Name of the parameter ("tasks.panel") -> file, folder, or several files by name; missing ones are skipped.
         """
-        ...
+        return {}
 
     def demonstrator(self, config: Any, games: Path, compiled: Path, root: Path) -> Demonstrator:
         """Return the expert for a warm start. Arguments and errors as `prepare`."""
-        ...
+        raise ConfigurationError(
+            f"{self.name} has no expert for a warm start: set base_model.source to 'checkpoint' or 'pretrained'"
+        )
 
     def vocabulary(self) -> "Vocabulary":
         """Return the words of a word-level policy that is warm-started here."""
-        ...
+        raise ConfigurationError(
+            f"{self.name} has no vocabulary of a tiny policy: set base_model.source to 'checkpoint' or 'pretrained'"
+        )
+
+
+@contextmanager
+def requires_extra(name: str) -> Iterator[None]:
+    """Report a package that cannot be imported as one of the extra `name`."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the package {error.name or error} is missing; install the extra {name!r} "
+            f"(pip install -c constraints.txt -e '.[{name}]')"
+        ) from error

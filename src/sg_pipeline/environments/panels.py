@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sg_pipeline.environments.base import PanelTasks
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.files import atomic_write
 from sg_pipeline.trajectories.types import Task
@@ -29,18 +30,14 @@ FORMAT = 1
 SHA256 = r"^[0-9a-f]{64}$"
 
 
-class SourcedTasks(BaseModel):
+class SourcedTasks(PanelTasks):
     """A section `tasks` whose games may be a panel's, new ones, or official data.
 
     Attributes:
         source: "panel" plays a frozen panel of generated games; "generate" draws a new panel from a recipe; "official"
             plays the official data in the folder `data`.
-        panel: name of a panel that comes with the package, or path of a panel file.
         data: folder of the official data (`$<DATA_VARIABLE>`).
-        limit: play only the first tasks of each split, at most this many; None: all.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     DATA_VARIABLE: ClassVar[str]
     RECIPE: ClassVar[tuple[str, ...]]
@@ -49,9 +46,7 @@ class SourcedTasks(BaseModel):
     """Fields that only "official" uses."""
 
     source: Literal["panel", "generate", "official"] = "panel"
-    panel: str = "default"
     data: str | None = None
-    limit: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _official_needs_data(self) -> Self:

@@ -123,7 +123,7 @@ def pack(message: object) -> bytes:
 
 
 def serve(descriptor: int, scratch: str) -> None:
-    """Answer orders from the socket `descriptor` until told to stop, or until the pool's process is gone.
+    """Answer orders from the socket `descriptor` until it is stopped, or until the pool's process is gone.
 
     Args:
         descriptor: number of an inherited socket.

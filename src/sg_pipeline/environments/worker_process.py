@@ -57,7 +57,7 @@ class WorkerProcess:
     """
 
     def __init__(self, spec: EnvironmentSpec, config: PoolConfig, starts: int = 1) -> None:
-        """Start it; nobody waits until it is ready."""
+        """Start it without waiting until it is ready."""
         self.pending: deque[tuple[int, Order]] = deque()
         self.ready, self.starts = False, starts
         self._config = config

@@ -21,7 +21,7 @@ def sampled(task_type, number, difficulty=None):
 
 
 @pytest.mark.parametrize("task_type", TASK_TYPES)
-def test_the_expert_wins_small_scenes(task_type):
+def test_expert_solves_small_scenes(task_type):
     games = [demonstrate(sampled(task_type, n), stream(11, n)) for n in range(60)]
     assert sum(game.won for game in games) >= 57
     turns = [turn for game in games for turn in game.turns]
@@ -29,7 +29,7 @@ def test_the_expert_wins_small_scenes(task_type):
     assert Polarity.NEGATIVE not in {turn.polarity for turn in turns}
 
 
-def test_the_expert_wins_most_whole_floor_plans():
+def test_expert_solves_most_whole_floor_plans():
     games = [
         demonstrate(sampled(task_type, n, WHOLE_FLOOR_PLAN), stream(11, n), max_turns=50)
         for task_type in TASK_TYPES
@@ -54,7 +54,7 @@ def test_the_expert_recovers_from_mistakes(task_type):
     assert after.count(Polarity.NEGATIVE) > 0.6 * len(after)
 
 
-def test_a_demonstration_is_what_its_scene_and_stream_say():
+def test_demonstrate_same_scene_and_stream_gives_the_same():
     scene = sampled(TASK_TYPES[2], 3)
     first = demonstrate(scene, stream(5, "demo"), noise=0.3)
     assert first == demonstrate(scene, stream(5, "demo"), noise=0.3)

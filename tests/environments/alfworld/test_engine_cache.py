@@ -33,7 +33,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_disk_format_keeps_everything(games: list[Path]) -> None:
+def test_compiled_game_round_trip(games: list[Path]) -> None:
     game = translate(read_game(games[0]))
     assert CompiledGame.from_bytes(game.to_bytes()) == game
 
@@ -62,7 +62,7 @@ def test_translation_does_not_depend_on_the_hash_seed(games: list[Path], tmp_pat
 
 
 @pytest.mark.parametrize("damage", [b"", b"rubbish", "cut", "flipped"])
-def test_damaged_entry_is_made_again(
+def test_compile_games_replaces_damaged_entry(
     games: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes | str
 ) -> None:
     cache = tmp_path / "cache"
@@ -87,7 +87,7 @@ def test_entry_of_other_library_versions_is_not_used(
     assert load_cached(tmp_path / "cache", sha256) is None
 
 
-def test_bad_game_is_named_and_the_others_are_compiled(games: list[Path], tmp_path: Path) -> None:
+def test_compile_games_names_bad_game_and_compiles_others(games: list[Path], tmp_path: Path) -> None:
     game = json.loads(games[0].read_bytes())
     broken = [
         tmp_path / write_task(tmp_path, name, "", json.dumps({**game, "pddl_problem": name}).encode()).path
@@ -98,13 +98,13 @@ def test_bad_game_is_named_and_the_others_are_compiled(games: list[Path], tmp_pa
     assert len(_contents(tmp_path / "cache")) == 3
 
 
-def test_cache_folder_that_cannot_be_written(games: list[Path], tmp_path: Path) -> None:
+def test_compile_games_unwritable_cache_raises(games: list[Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigurationError, match="cannot be written"):
         compile_games(by_digest(games[:1]), tmp_path / "file" / "cache")
 
 
-def test_idle_games_are_let_go_and_those_in_play_are_not(
+def test_idle_games_are_released_and_games_in_play_kept(
     games: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fast_engine, "_MAX_IDLE_GAMES", 1)

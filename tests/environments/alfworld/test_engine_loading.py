@@ -45,48 +45,48 @@ def _refused(root: Path, task: Task, engine: str = "fast") -> str:
     return message
 
 
-def test_missing_file(tmp_path: Path, task: Task) -> None:
+def test_reset_missing_file_raises(tmp_path: Path, task: Task) -> None:
     assert "No such file" in _refused(tmp_path, replace(task, path="nowhere/game.tw-pddl"))
 
 
-def test_other_file_than_the_panels(tmp_path: Path, task: Task) -> None:
+def test_reset_other_file_than_the_panels_raises(tmp_path: Path, task: Task) -> None:
     message = _refused(tmp_path, replace(task, sha256="0" * 64))
     assert task.sha256 in message
     assert "0" * 64 in message
 
 
-def test_digest_is_not_asked_for_when_the_task_has_none(tmp_path: Path, task: Task) -> None:
+def test_reset_without_digest_does_not_check_it(tmp_path: Path, task: Task) -> None:
     assert AlfworldEnvironment(tmp_path).reset(replace(task, sha256=""), seed=0).observation
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"null"])
-def test_not_a_json_object(tmp_path: Path, content: bytes) -> None:
+def test_reset_file_without_json_object_raises(tmp_path: Path, content: bytes) -> None:
     message = _refused(tmp_path, write_task(tmp_path, "broken", "", content))
     assert "JSON" in message
 
 
-def test_truncated_file(tmp_path: Path, task: Task) -> None:
+def test_reset_truncated_file_raises(tmp_path: Path, task: Task) -> None:
     content = (tmp_path / task.path).read_bytes()
     assert "truncated" in _refused(tmp_path, write_task(tmp_path, "cut", "", content[: len(content) // 2]))
 
 
 @pytest.mark.parametrize("field", ["pddl_domain", "grammar", "pddl_problem", "solvable"])
-def test_missing_field(tmp_path: Path, task: Task, field: str) -> None:
+def test_reset_missing_field_raises(tmp_path: Path, task: Task, field: str) -> None:
     assert f"'{field}'" in _refused(tmp_path, _changed(tmp_path, task, **{field: None}))
 
 
-def test_unsolvable_game(tmp_path: Path, task: Task) -> None:
+def test_reset_unsolvable_game_raises(tmp_path: Path, task: Task) -> None:
     assert "'solvable' is False" in _refused(tmp_path, _changed(tmp_path, task, solvable=False))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("field", ["pddl_domain", "grammar", "pddl_problem"])
-def test_field_that_does_not_load(tmp_path: Path, task: Task, engine: str, field: str) -> None:
+def test_reset_field_that_does_not_load_raises(tmp_path: Path, task: Task, engine: str, field: str) -> None:
     text = json.loads((tmp_path / task.path).read_bytes())[field]
     assert "does not load" in _refused(tmp_path, _changed(tmp_path, task, **{field: text[: len(text) // 2]}), engine)
 
 
-def test_goal_out_of_reach(tmp_path: Path, task: Task) -> None:
+def test_reset_goal_out_of_reach_raises(tmp_path: Path, task: Task) -> None:
     problem = json.loads((tmp_path / task.path).read_bytes())["pddl_problem"]
     start, goal = problem.split("(:goal")
     empty = re.sub(r"\(inReceptacle [^()]*\)", "", start)
@@ -95,7 +95,7 @@ def test_goal_out_of_reach(tmp_path: Path, task: Task) -> None:
     assert "can never be reached" in message
 
 
-def test_grammar_without_a_rule(tmp_path: Path, task: Task) -> None:
+def test_step_grammar_without_rule_raises(tmp_path: Path, task: Task) -> None:
     """The rule is missed when it is needed: in the middle of the episode."""
     grammar = json.loads((tmp_path / task.path).read_bytes())["grammar"]
     changed = _changed(tmp_path, task, grammar=grammar.replace('"GotoLocation.feedback"', '"Renamed.feedback"'))
@@ -116,7 +116,7 @@ def test_first_observation_has_room_and_task_only(tmp_path: Path, task: Task, en
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_no_step_after_the_end(tmp_path: Path, task: Task, engine: str) -> None:
+def test_step_without_episode_raises(tmp_path: Path, task: Task, engine: str) -> None:
     environment = AlfworldEnvironment(tmp_path, engine=engine)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError):
         environment.step("look")
@@ -142,7 +142,7 @@ def test_loading_leaves_the_process_as_it_was(
     assert output.getvalue() == ""
 
 
-def test_unknown_engine(tmp_path: Path) -> None:
+def test_environment_unknown_engine_raises(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="'fast' or 'stock', found 'slow'"):
         AlfworldEnvironment(tmp_path, engine="slow")  # type: ignore[arg-type]
 

@@ -68,7 +68,7 @@ def test_grammar_expression_beyond_names_of_the_game_raises(expression: str) -> 
         ('"rhs": "You sliced the {co.name}', '"rhs": "You sliced the {CODE}'),
     ],
 )
-def test_game_file_with_code_is_refused_before_it_runs(tmp_path: Path, place: str, hostile: str) -> None:
+def test_game_file_with_code_raises_before_it_runs(tmp_path: Path, place: str, hostile: str) -> None:
     marker = tmp_path / "executed"
     game = json.loads(game_file(EVERYTHING))
     assert place in game["grammar"]
@@ -86,7 +86,7 @@ def test_game_file_with_code_is_refused_before_it_runs(tmp_path: Path, place: st
     assert not marker.exists()
 
 
-def test_object_name_that_a_command_would_evaluate_is_refused(tmp_path: Path) -> None:
+def test_object_name_that_a_command_would_evaluate_raises(tmp_path: Path) -> None:
     game = json.loads(game_file(EVERYTHING))
     game["pddl_problem"] = game["pddl_problem"].replace("Apple_bar_", "Apple{agent1.__class__}_bar_")
     task = write_task(tmp_path, "hostile", "", json.dumps(game).encode())

@@ -59,7 +59,7 @@ def _check_every_place(engine: Any, scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("task_type", TASK_TYPES)
-def test_walkthrough_wins_on_the_engine(task_type: str) -> None:
+def test_walkthrough_solves_on_the_engine(task_type: str) -> None:
     prove_all({"game": _scene(task_type, Difficulty())}, workers=1)
 
 
@@ -88,14 +88,14 @@ def test_numbers_above_nine_keep_names_and_order(engine: Any) -> None:
     prove_all({"game": scene}, workers=1)
 
 
-def test_a_scene_in_another_order_than_the_engines_is_refused() -> None:
+def test_prove_scene_in_another_order_raises() -> None:
     scene = _scene("pick_and_place_simple", Difficulty())
     turned = dataclasses.replace(scene, receptacles=scene.receptacles[::-1])
     with pytest.raises(DataError, match=r"The generated game train-0001 .* has the intro"):
         prove_all({"train-0000": scene, "train-0001": turned}, workers=1)
 
 
-def test_a_scene_that_is_solved_at_once_is_refused() -> None:
+def test_prove_scene_that_starts_solved_raises() -> None:
     scene = _scene("pick_two_obj_and_place", Difficulty())
     target = next(receptacle.name for receptacle in scene.receptacles if receptacle.kind == scene.goal.target_kind)
     items = tuple(

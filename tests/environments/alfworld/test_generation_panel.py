@@ -58,13 +58,13 @@ def test_splits_are_disjoint_and_balanced(panel: Panel) -> None:
     assert set(signatures.values()) == {1}
 
 
-def test_a_single_game_needs_no_other(panel: Panel) -> None:
+def test_game_scene_needs_no_other_game(panel: Panel) -> None:
     game = panel.splits["valid_seen"][4]
     scene = game_scene((11, "valid_seen", 4, game.attempt), Difficulty())
     assert scene == panel_scenes(panel, "valid_seen")[4]
 
 
-def test_crowded_panels_draw_again_and_give_up_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_make_panel_crowded_draws_again_or_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = Difficulty(min_receptacles=3, max_receptacles=3, min_items=2, max_items=2, max_receptacles_per_kind=1)
     crowded = make_panel(0, {"valid_unseen": 120}, tiny, ["look_at_obj_in_light"])
     assert any(game.attempt > 0 for game in crowded.splits["valid_unseen"])
@@ -103,7 +103,7 @@ def test_panel_survives_file_and_reformatting(panel: Panel, tmp_path: Path) -> N
     assert len({task.task_id for games in tasks.values() for task in games}) == sum(SIZES.values())
 
 
-def test_broken_panel_files_are_refused_in_one_sentence(panel: Panel, tmp_path: Path) -> None:
+def test_panel_read_broken_file_raises_one_sentence(panel: Panel, tmp_path: Path) -> None:
     path = tmp_path / "panel.json"
     with pytest.raises(DataError, match="is missing"):
         Panel.read(path)
@@ -132,7 +132,7 @@ def test_broken_panel_files_are_refused_in_one_sentence(panel: Panel, tmp_path: 
         assert "\n" not in str(caught.value)
 
 
-def test_games_of_other_versions_are_refused(panel: Panel, tmp_path: Path) -> None:
+def test_write_panel_games_of_other_versions_raises(panel: Panel, tmp_path: Path) -> None:
     games = panel.splits["train"]
     altered = panel.model_copy(
         update={"splits": {"train": (games[0].model_copy(update={"sha256": "0" * 64}), *games[1:])}}
@@ -150,7 +150,7 @@ def test_created_panels_are_proven_on_the_engine(tmp_path: Path) -> None:
     assert list(made.splits) == ["train", "valid_unseen"]
 
 
-def test_unknown_requests_name_what_is_known() -> None:
+def test_make_panel_unknown_split_or_type_raises() -> None:
     with pytest.raises(ConfigurationError, match="split 'test': use train, valid_seen, valid_unseen"):
         make_panel(0, {"test": 3})
     with pytest.raises(ConfigurationError, match="Unknown ALFWorld task type 'juggle'"):

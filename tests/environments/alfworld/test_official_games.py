@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from alfworld_games import extract_official
 
-from sg_pipeline.environments.alfworld.official import OFFICIAL_COUNTS, find_official_games, find_official_splits
-from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.environments.alfworld.official import OFFICIAL_COUNTS, find_official_games
+from sg_pipeline.errors import DataError
 
 PLACE, LIGHT = "pick_and_place_simple", "look_at_obj_in_light"
 GRAMMAR = 'action PutObject {\n    template :: "move {o} to {r}";\n}'
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_keeps_what_alfworld_keeps_in_sorted_order(folder: Path) -> None:
-    tasks = find_official_games(folder, "valid_seen")
+    tasks = find_official_games(folder)["valid_seen"]
     assert [task.task_id for task in tasks] == [
         "official/valid_seen/look_at_obj_in_light-Mug-None-DeskLamp-301/trial_c",
         "official/valid_seen/pick_and_place_simple-Mug-None-Shelf-2/trial_a",
@@ -48,50 +48,37 @@ def test_keeps_what_alfworld_keeps_in_sorted_order(folder: Path) -> None:
     ]
     assert [task.task_type for task in tasks] == [LIGHT, PLACE, PLACE]
     assert all((folder / task.path).name == "game.tw-pddl" and len(task.sha256) == 64 for task in tasks)
-    below = find_official_games(folder / "json_2.1.2", "valid_seen")
+    below = find_official_games(folder / "json_2.1.2")["valid_seen"]
     assert [(task.task_id, task.sha256) for task in below] == [(task.task_id, task.sha256) for task in tasks]
 
 
-def test_filter_by_task_type(folder: Path) -> None:
-    assert [task.task_type for task in find_official_games(folder, "valid_seen", [LIGHT])] == [LIGHT]
-
-
-def test_one_warning_says_what_is_missing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_incomplete_split_gives_one_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        find_official_games(folder, "valid_seen", [LIGHT])
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        find_official_games(folder)
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    warnings = [message for message in messages if "is not in" not in message]
     assert len(warnings) == 1
     for part in ("valid_seen", "3 playable", "expected 140", f"{PLACE} 2 of 35", "2 unsolvable", "1 without"):
         assert part in warnings[0]
     assert "3 games in the wording of 2.1.2" in caplog.text
 
 
-def test_missing_folders_and_wrong_names(folder: Path) -> None:
+def test_missing_root_or_split_raises_or_warns(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(DataError, match="does not exist"):
-        find_official_games(folder / "nowhere", "train")
-    with pytest.raises(DataError, match="expected train/"):
-        find_official_games(folder, "train")
-    with pytest.raises(ConfigurationError, match="found 'test'"):
-        find_official_games(folder, "test")
-    with pytest.raises(ConfigurationError, match="found 'pick'"):
-        find_official_games(folder, "valid_seen", ["pick"])
-
-
-def test_a_split_that_is_not_there_is_told_and_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    splits = find_official_splits(folder)
-    assert list(splits) == ["valid_seen"]
-    told = [record.getMessage() for record in caplog.records if "is not in" in record.getMessage()]
-    assert ["train" in message and "3553" in message for message in told] == [True, False]
-    assert ["valid_unseen" in message and "134" in message for message in told] == [False, True]
+        find_official_games(folder / "nowhere")
     with pytest.raises(DataError, match="holds no official ALFWorld games"):
-        find_official_splits(folder / "json_2.1.2" / "valid_seen")
+        find_official_games(folder / "json_2.1.2" / "valid_seen")
+    assert list(find_official_games(folder)) == ["valid_seen"]
+    warnings = [record.getMessage() for record in caplog.records if "is not in" in record.getMessage()]
+    assert ["train" in message and "3553" in message for message in warnings] == [True, False]
+    assert ["valid_unseen" in message and "134" in message for message in warnings] == [False, True]
 
 
-def test_trajectory_file_that_is_not_json(folder: Path) -> None:
+def test_trajectory_file_that_is_not_json_raises(folder: Path) -> None:
     path = next(folder.rglob("traj_data.json"))
     path.write_text("{")
     with pytest.raises(DataError, match="not JSON") as caught:
-        find_official_games(folder, "valid_seen")
+        find_official_games(folder)["valid_seen"]
     assert str(path) in str(caught.value)
 
 
@@ -109,9 +96,10 @@ def test_official_valid_seen_is_complete(
     root = tmp_path_factory.mktemp("official")
     extract_official(root, lambda name: "/valid_seen/" in name)
     with caplog.at_level(logging.INFO):
-        tasks = find_official_games(root, "valid_seen")
+        tasks = find_official_games(root)["valid_seen"]
     assert Counter(task.task_type for task in tasks) == OFFICIAL_COUNTS["valid_seen"]
     assert len({task.task_id for task in tasks}) == 140
     assert "140 games in the wording of 2.1.1" in caplog.text
-    (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    (warning,) = [message for message in messages if "is not in" not in message]
     assert "other commands than generated games" in warning

@@ -138,7 +138,7 @@ def test_every_sentence_of_the_goal_library_is_understood():
             assert (wish.task_type, wish.item_kind, wish.target_kind) == (task_type, "mug", "shelf")
 
 
-def test_a_foreign_sentence_is_an_error_that_quotes_it():
+def test_memory_unknown_task_sentence_raises():
     with pytest.raises(DataError, match="'Warm up some coffee'"):
         Memory("You are in the middle of a room.\n\nYour task is to: Warm up some coffee")
 

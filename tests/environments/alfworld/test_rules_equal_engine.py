@@ -131,32 +131,11 @@ def test_states_of_items_play_alike(engine, tmp_path):
     assert won.index(True) == len(won) - 6
 
 
-def everything_seen(model):
-    """Walk through the whole game and return all that it says, doors and hands included."""
-    seen = [model.step("inventory").observation, model.admissible_commands()]
-    for receptacle in model.scene.receptacles:
-        seen += [model.step(f"{verb} {receptacle.name}").observation for verb in ("go to", "examine", "open")]
-    return seen
-
-
-def test_a_copy_is_independent_and_reset_starts_again():
+def test_reset_starts_again():
     rng = stream(7, "copy")
     task_type = "pick_heat_then_place_in_recep"
     scene = sample_scene(rng, floor_plans_of(task_type, False)[0], task_type, Difficulty())
-    model = RulesModel(scene)
-    first = model.reset()
-    *history, last = [turn.action for turn in demonstrate(scene, rng).turns]
-    for command in history:
-        model.step(command)
-    twin = model.copy()
-    assert everything_seen(twin.copy()) == everything_seen(model.copy())
-    assert twin.step(last).won
-    assert not model.won()
-    for turn in demonstrate(scene, rng, noise=0.5).turns:
-        twin.step(turn.action)
-    untouched = RulesModel(scene)
-    for command in history:
-        untouched.step(command)
-    assert everything_seen(model) == everything_seen(untouched)
-    assert model.reset() == first
-    assert everything_seen(model) == everything_seen(RulesModel(scene))
+    model, commands = RulesModel(scene), [turn.action for turn in demonstrate(scene, rng).turns]
+    played = [[model.reset(), *(model.step(command) for command in commands)] for _ in range(2)]
+    assert played[0][-1].won
+    assert played[0] == played[1]

@@ -8,11 +8,11 @@ from scienceworld_worlds import FIND_ANIMAL
 
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.environments.base import PanelTasks
 from sg_pipeline.environments.scienceworld import demonstrations
 from sg_pipeline.environments.scienceworld.benchmark import (
     WORDS,
     ScienceWorldBenchmark,
-    ScienceWorldTasksConfig,
     read_solutions,
 )
 from sg_pipeline.environments.scienceworld.demonstrations import (
@@ -49,7 +49,7 @@ def tokenizer():
 
 @pytest.fixture
 def demonstrator(tmp_path):
-    made = ScienceWorldBenchmark().demonstrator(ScienceWorldTasksConfig(panel="small"), tmp_path, tmp_path, tmp_path)
+    made = ScienceWorldBenchmark().demonstrator(PanelTasks(panel="small"), tmp_path, tmp_path, tmp_path)
     yield made
     made.close()
 
@@ -86,7 +86,7 @@ def test_every_kind_of_task_is_demonstrated_to_its_end(environment, tokenizer, t
         assert tokenizer.decode(ids) == turn.action
 
 
-def test_mistakes_are_judged_and_made_good(environment):
+def test_demonstrate_mistakes_are_judged_and_corrected(environment):
     solution = read_solutions()["find-animal/0"]
     shown = demonstrate(environment, FIND_ANIMAL, solution, stream(2, "noisy"), noise=0.5)
     assert shown.won
@@ -107,11 +107,11 @@ def test_a_plan_knows_where_each_step_is_made():
     assert room_shown("The cupboard is now open.") is None
 
 
-def test_what_was_played_is_read_again(demonstrator, tmp_path, monkeypatch):
+def test_demonstrator_reads_its_recordings(demonstrator, tmp_path, monkeypatch):
     played = [demonstrator.demonstrate(number, stream(3, number), 0.35 * (number % 2)) for number in range(4)]
     assert all(shown.won for shown in played)
     assert len({shown.turns[0].observation for shown in played}) > 1
-    again = ScienceWorldBenchmark().demonstrator(ScienceWorldTasksConfig(panel="small"), tmp_path, tmp_path, tmp_path)
+    again = ScienceWorldBenchmark().demonstrator(PanelTasks(panel="small"), tmp_path, tmp_path, tmp_path)
     monkeypatch.setattr(demonstrations, "demonstrate", None)  # from here on, playing would fail
     # In another order: a demonstration depends on its arguments alone.
     for number in (3, 0, 2, 1):
@@ -119,16 +119,16 @@ def test_what_was_played_is_read_again(demonstrator, tmp_path, monkeypatch):
     again.close()
 
 
-def test_damaged_recordings_are_told(demonstrator, tmp_path):
+def test_demonstrate_damaged_recording_raises(demonstrator, tmp_path):
     demonstrator.demonstrate(0, stream(3, 0), 0.0)
     demonstrator._recordings.execute("UPDATE played SET demonstration = substr(demonstration, 1, 40)")
     with pytest.raises(DataError, match=r"cannot be read or written .*remove the file"):
         demonstrator.demonstrate(0, stream(3, 0), 0.0)
 
 
-def test_a_panel_without_solutions_has_no_expert(tmp_path):
+def test_demonstrator_panel_without_solutions_raises(tmp_path):
     with pytest.raises(ConfigurationError, match=r"'official' has no solved tasks"):
-        ScienceWorldBenchmark().demonstrator(ScienceWorldTasksConfig(panel="official"), tmp_path, tmp_path, tmp_path)
+        ScienceWorldBenchmark().demonstrator(PanelTasks(panel="official"), tmp_path, tmp_path, tmp_path)
 
 
 def test_the_committed_words_are_the_simulators():

@@ -34,7 +34,7 @@ def test_a_solved_task_scores_one_and_its_rewards_sum_to_it(environment):
         environment.step("look around")
 
 
-def test_a_wrong_focus_loses_at_once_and_what_was_earned_goes(environment):
+def test_environment_wrong_focus_loses_and_takes_back_rewards(environment):
     results = play(environment, FIND_ANIMAL, ["teleport to outside", "focus on axe", "look around"])
     assert len(results) == 3
     assert results[1].score > 0
@@ -62,7 +62,7 @@ def test_the_first_observation_holds_task_room_actions_and_things():
     ("name", "simplifications", "electrical", "teleports"),
     [("find-animal", "easy", False, True), ("power-component", "easy", True, True), ("find-animal", "", True, False)],
 )
-def test_forms_of_a_task_are_what_the_simulator_accepts_there(name, simplifications, electrical, teleports, caplog):
+def test_forms_of_a_task_are_accepted_by_the_simulator(name, simplifications, electrical, teleports, caplog):
     environment = ScienceWorldEnvironment(simplifications=simplifications, **PLAIN)
     task = make_task(name, 0, "train")
     forms = environment.reset(task, 0).forms
@@ -88,14 +88,7 @@ def test_the_room_is_shown_after_a_change_of_place_only(environment):
     assert environment.step("open cupboard").observation == "The cupboard is now open."
 
 
-def test_without_simplifications_nobody_teleports():
-    environment = ScienceWorldEnvironment(simplifications="", **PLAIN)
-    environment.reset(FIND_ANIMAL, 0)
-    assert not environment.step("teleport to kitchen").valid
-    environment.close()
-
-
-def test_a_question_is_answered_by_a_number_or_called_off(environment):
+def test_environment_question_is_answered_by_number_or_cancelled(environment):
     *_, asked, answered, again, cancelled, after = play(
         environment,
         FIND_ANIMAL,
@@ -123,7 +116,7 @@ def test_a_question_is_answered_by_a_number_or_called_off(environment):
         "漢字 😀 é",
     ],
 )
-def test_what_is_no_command_is_not_understood_and_harms_nothing(environment, action):
+def test_step_invalid_action_changes_nothing(environment, action):
     environment.reset(FIND_ANIMAL, 0)
     result = environment.step(action)
     assert (result.valid, result.done, result.reward) == (False, False, 0.0)
@@ -147,26 +140,26 @@ def test_resetting_the_task_gives_no_second_try(environment):
         ("find-animal", "NAME/NUMBER"),
     ],
 )
-def test_an_unknown_task_or_variation_is_told_in_a_sentence(environment, path, said):
+def test_environment_unknown_task_or_variation_raises(environment, path, said):
     with pytest.raises(DataError, match=said) as caught:
         environment.reset(Task("t", "scienceworld", "train", "find-animal", path, ""), 0)
     assert "\n" not in str(caught.value)
     assert environment.reset(FIND_ANIMAL, 0).observation
 
 
-def test_an_unknown_simplification_is_told_in_a_sentence():
+def test_environment_unknown_simplification_raises():
     environment = ScienceWorldEnvironment(simplifications="hard")
     with pytest.raises(DataError, match="Unknown simplification label: hard"):
         environment.reset(FIND_ANIMAL, 0)
     environment.close()
 
 
-def test_a_panel_of_another_simulator_is_not_played(environment):
+def test_environment_panel_of_another_simulator_raises(environment):
     with pytest.raises(DataError, match="another ScienceWorld simulator"):
         environment.reset(make_task("find-animal", 0, "train", "0" * 64), 0)
 
 
-def test_environments_of_one_process_do_not_notice_each_other():
+def test_environments_of_one_process_do_not_affect_each_other():
     tasks = [FIND_ANIMAL, make_task("use-thermometer", 7, "train")]
     alone = ScienceWorldEnvironment()
     expected = [play(alone, task, WANDERING) for task in tasks]

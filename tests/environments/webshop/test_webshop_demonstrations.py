@@ -23,7 +23,7 @@ def demonstrator():
     made.close()
 
 
-def test_the_expert_wins_nearly_always_within_the_limit(demonstrator) -> None:
+def test_expert_solves_nearly_always_within_the_limit(demonstrator) -> None:
     played = [demonstrator.demonstrate(number, stream(0, number), 0.0) for number in range(60)]
     assert sum(demo.won for demo in played) >= 57
     assert all(len(demo.turns) <= 15 for demo in played)
@@ -47,7 +47,7 @@ def test_mistakes_are_marked_judged_and_recovered_from(demonstrator) -> None:
     assert sum(demo.won for demo in played if any(turn.is_noise for turn in demo.turns)) >= 20
 
 
-def test_a_demonstration_depends_on_its_number_and_stream_alone(demonstrator) -> None:
+def test_demonstrate_depends_on_number_and_stream_alone(demonstrator) -> None:
     first = demonstrator.demonstrate(7, stream(2, 7), 0.2)
     demonstrator.demonstrate(501, stream(2, 501), 0.2)  # another catalogue in between
     assert demonstrator.demonstrate(7, stream(2, 7), 0.2) == first
@@ -89,7 +89,7 @@ def hidden_goal(shop: Catalogue) -> tuple[int, str]:
     raise AssertionError("no such goal")
 
 
-def test_verdicts_on_the_straight_way(shop: Catalogue) -> None:
+def test_verdicts_on_the_direct_way(shop: Catalogue) -> None:
     position, search = told_goal(shop)
     visit = Visit(shop, position)
     goal, product = visit.session.goal, shop.find(visit.session.goal.asin)
@@ -99,7 +99,7 @@ def test_verdicts_on_the_straight_way(shop: Catalogue) -> None:
     assert [visit.judge(action) for action in [*actions, "click[buy now]"]] == ["positive"] * (len(actions) + 1)
 
 
-def test_verdicts_beside_the_way(shop: Catalogue) -> None:
+def test_verdicts_off_the_direct_way(shop: Catalogue) -> None:
     position, search = told_goal(shop)
     visit = Visit(shop, position)
     goal = visit.session.goal

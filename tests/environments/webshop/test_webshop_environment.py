@@ -77,7 +77,7 @@ def test_prompts_name_what_the_shop_accepts(
     assert caplog.messages == []
 
 
-def test_a_half_right_purchase_ends_with_its_score(shop: Catalogue, shop_folder: Path) -> None:
+def test_environment_partly_right_purchase_scores_its_share(shop: Catalogue, shop_folder: Path) -> None:
     environment = WebShopEnvironment(shop_folder)
     environment.reset(task(shop, 3), seed=0)
     for action in winning_actions(shop, 3)[:2]:
@@ -115,17 +115,17 @@ def test_the_pool_plays_the_same_and_a_bad_task_harms_no_other(shop: Catalogue, 
 
 
 @pytest.mark.parametrize("path", ["synthetic/-1", "synthetic", "synthetic/x", "video/0", "synthetic/100000", ""])
-def test_an_unknown_task_is_told(shop: Catalogue, shop_folder: Path, path: str) -> None:
+def test_environment_unknown_task_raises(shop: Catalogue, shop_folder: Path, path: str) -> None:
     with pytest.raises(DataError):
         WebShopEnvironment(shop_folder).reset(replace(task(shop, 0), path=path), seed=0)
 
 
-def test_another_goal_than_the_panels_is_told(shop: Catalogue, shop_folder: Path) -> None:
+def test_environment_goal_other_than_the_panels_raises(shop: Catalogue, shop_folder: Path) -> None:
     with pytest.raises(DataError, match="another goal"):
         WebShopEnvironment(shop_folder).reset(replace(task(shop, 0), sha256="0" * 64), seed=0)
 
 
-def test_a_missing_folder_or_file_is_told(tmp_path: Path) -> None:
+def test_open_catalogue_missing_folder_or_file_raises(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="WEBSHOP_DATA"):
         open_catalogue(tmp_path / "nowhere", None)
     folder = write_small_shop(tmp_path / "shop")
@@ -136,7 +136,7 @@ def test_a_missing_folder_or_file_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FILES[:2])
 @pytest.mark.parametrize("kept", [0, 1, 0.5, -3])
-def test_a_truncated_file_is_told_and_leaves_nothing(tmp_path: Path, name: str, kept: float) -> None:
+def test_open_catalogue_truncated_file_raises_and_leaves_nothing(tmp_path: Path, name: str, kept: float) -> None:
     folder = write_small_shop(tmp_path / "shop")
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: int(len(content) * kept) if 0 < kept < 1 else int(kept)])
@@ -158,14 +158,14 @@ def test_a_truncated_file_is_told_and_leaves_nothing(tmp_path: Path, name: str, 
         (b'["\xff"]', "invalid bytes in UTF8"),
     ],
 )
-def test_a_wrong_file_is_told(tmp_path: Path, content: str | bytes, told: str) -> None:
+def test_open_catalogue_wrong_file_raises(tmp_path: Path, content: str | bytes, told: str) -> None:
     folder = write_small_shop(tmp_path / "shop")
     (folder / FILES[0]).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=told):
         open_catalogue(folder, None)
 
 
-def test_a_price_that_is_none_is_told(tmp_path: Path) -> None:
+def test_open_catalogue_unreadable_price_raises(tmp_path: Path) -> None:
     folder = write_small_shop(tmp_path / "shop")
     products = json.loads((folder / FILES[0]).read_text())
     products[0]["pricing"] = "free"
@@ -182,7 +182,7 @@ def test_official_products_are_those_of_the_whole_files(tmp_path: Path) -> None:
     assert read.sha256 == {name: digest_of_file(folder / name) for name in FILES}
 
 
-def test_changed_files_are_prepared_anew(tmp_path: Path) -> None:
+def test_open_catalogue_changed_files_are_prepared_again(tmp_path: Path) -> None:
     folder = write_small_shop(tmp_path / "shop")
     first = open_catalogue(folder, tmp_path / "cache")
     assert open_catalogue(folder, tmp_path / "cache") is first

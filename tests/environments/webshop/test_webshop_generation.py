@@ -37,7 +37,7 @@ def test_a_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
     assert other != products(recipe)
 
 
-def test_ids_are_different_and_made_of_known_pieces() -> None:
+def test_ids_are_unique_and_made_of_known_pieces() -> None:
     first, second, third = (set(pieces) for pieces in asin_pieces())
     assert (len(first), len(second)) == (len(set(KINDS)), len(set(ATTRIBUTES)))
     ids = [product.asin.lower() for product in products(CatalogueRecipe(products=3000))]
@@ -48,7 +48,7 @@ def test_ids_are_different_and_made_of_known_pieces() -> None:
     assert len(more) == 938
 
 
-def test_an_id_says_kind_attribute_and_maker() -> None:
+def test_asin_encodes_kind_attribute_and_maker() -> None:
     for product in products(CatalogueRecipe(products=40)):
         brand = product.title.split()[0].lower()
         assert product.asin in {asin(product.query, product.attributes[0], brand, number) for number in range(3)}
@@ -94,14 +94,7 @@ def test_shipped_panels_are_right_to_the_byte(name: str, tmp_path: Path) -> None
             assert fits(product, made)
 
 
-def test_the_default_panel_has_the_sizes_of_the_documents() -> None:
-    splits = Panel.read(PANELS / "default.json").splits
-    assert {split: len(goals) for split, goals in splits.items()} == {"train": 224, "dev": 100, "test": 200}
-    kinds = {goal.task_type for goals in splits.values() for goal in goals}
-    assert kinds == {"beauty", "electronics", "fashion", "garden", "grocery"}
-
-
-def test_a_panel_file_is_read_as_it_was_made_and_changes_are_told(tmp_path: Path) -> None:
+def test_panel_file_round_trip_and_changed_file_raises(tmp_path: Path) -> None:
     path = tmp_path / "panel.json"
     panel = create_panel_file(path, CatalogueRecipe(products=60), {"train": 4, "test": 3})
     assert Panel.read(path) == panel
@@ -114,7 +107,7 @@ def test_a_panel_file_is_read_as_it_was_made_and_changes_are_told(tmp_path: Path
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"environment": "alfworld", "sha256": "x"}'])
-def test_what_is_no_panel_is_told(tmp_path: Path, content: str) -> None:
+def test_panel_read_other_file_raises(tmp_path: Path, content: str) -> None:
     path = tmp_path / "panel.json"
     path.write_text(content)
     with pytest.raises(DataError, match=r"panel\.json"):
@@ -123,12 +116,12 @@ def test_what_is_no_panel_is_told(tmp_path: Path, content: str) -> None:
         Panel.read(tmp_path / "nowhere.json")
 
 
-def test_too_small_a_catalogue_is_told() -> None:
+def test_make_panel_too_small_catalogue_raises() -> None:
     with pytest.raises(ConfigurationError, match=r"tasks\.sizes asks for 50"):
         make_panel(CatalogueRecipe(products=20), {"test": 50})
 
 
-def test_a_generator_that_gives_other_bytes_is_told(tmp_path: Path) -> None:
+def test_write_panel_other_bytes_raises(tmp_path: Path) -> None:
     panel = make_panel(CatalogueRecipe(products=20), {"test": 2})
     other = panel.model_copy(update={"files": {name: "0" * 64 for name in FILES}})
     with pytest.raises(DataError, match="comes out different"):

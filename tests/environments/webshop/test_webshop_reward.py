@@ -85,7 +85,7 @@ def test_colours_are_compared_by_their_first_name() -> None:
     assert normalise_colour("16 oz") == "16 oz"
 
 
-def test_pairs_of_a_synthetic_goal_keep_the_originals_fault() -> None:
+def test_pairs_of_a_synthetic_goal_keep_the_fault_of_the_original() -> None:
     product = replace(PRODUCT, options={"color": ("black137", "white")})
     pair = replace(GOAL, options=(("color", "black137"),))
     # The page's value is cut to its colour, the goal's pair is not: "black" is no word of "color black137".

@@ -35,7 +35,7 @@ def test_tokens_follow_the_standard_tokenizer(text: str, tokens: list[str]) -> N
     assert list(tokenize(text)) == tokens
 
 
-def test_the_shorter_pattern_for_ascii_cuts_as_the_full_one() -> None:
+def test_tokenize_ascii_pattern_equals_the_full_one() -> None:
     rng = np.random.default_rng(3)
     alphabet = list("ab1_.,:;' -\"")
     for _ in range(3000):
@@ -44,7 +44,7 @@ def test_the_shorter_pattern_for_ascii_cuts_as_the_full_one() -> None:
         assert list(tokenize(text)) == full, text
 
 
-def test_analysis_takes_off_possessives_stop_words_and_endings() -> None:
+def test_analyze_removes_possessives_stop_words_and_endings() -> None:
     assert analyze("The men's Loafers & Slip-Ons for the winters\u2019s") == ["men", "loafer", "slip", "on", "winter"]
     assert analyze("it is in the of") == []
 
@@ -91,7 +91,7 @@ def test_ties_go_to_the_smaller_id_and_k_limits(tmp_path: Path) -> None:
     assert [number for number, _ in index.search("tea", k=2)] == [1, 2]
 
 
-def test_blocks_do_not_show_in_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_does_not_depend_on_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = [f"word{number % 7} word{number % 3} tea" for number in range(25)]
     (tmp_path / "one").mkdir()
     (tmp_path / "many").mkdir()

@@ -7,7 +7,7 @@ import tempfile
 def _import_alfworld() -> None:
     """Import alfworld without its side effects: it makes the folder `$ALFWORLD_DATA` and sets the variable itself.
 
-    Whether the user has set it is what `tasks.data` in the configuration wants to know.
+    The configuration's `tasks.data` depends on whether the user has set it.
     """
     users = os.environ.get("ALFWORLD_DATA")
     os.environ["ALFWORLD_DATA"] = tempfile.gettempdir()

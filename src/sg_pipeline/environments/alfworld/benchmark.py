@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from sg_pipeline.environments.alfworld.generation.sampler import Difficulty
-from sg_pipeline.environments.base import Demonstrator
+from sg_pipeline.environments.base import Benchmark, Demonstrator
 from sg_pipeline.environments.panels import SourcedTasks, find_panel, prepared
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class TasksConfig(SourcedTasks):
     compile_workers: int = Field(2, ge=1)
 
 
-class AlfworldBenchmark:
+class AlfworldBenchmark(Benchmark):
     """ALFWorld's household tasks as text (see `base.Benchmark`)."""
 
     name = "alfworld"
@@ -52,10 +52,10 @@ class AlfworldBenchmark:
         from sg_pipeline.environments.alfworld.compile import compile_games
 
         if config.source == "official":
-            from sg_pipeline.environments.alfworld.official import find_official_splits
+            from sg_pipeline.environments.alfworld.official import find_official_games
 
             folder = config.data_folder(root)
-            splits = find_official_splits(folder)
+            splits = find_official_games(folder)
             listing = {split: [[task.task_id, task.sha256] for task in tasks] for split, tasks in splits.items()}
             sha256 = hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
             data_root, source = str(folder), "official data"

@@ -1,20 +1,20 @@
 """A compiled game: everything the fast engine needs, translated once, and how it is kept on disk.
 
 One game = one file of about 40 KB, named by the digest of the game's bytes and of the versions of the
-libraries that translated it. A file that does not check out is translated again.
+libraries that translated it. A damaged file is translated again.
 """
 
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import zlib
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from sg_pipeline.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class CompiledGame:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "CompiledGame":
-        """Read what `to_bytes` wrote. Raises `ValueError` where the content is not whole."""
+        """Read what `to_bytes` wrote. Raises `ValueError` if the content is damaged."""
         body = content[len(_MAGIC) + 32 :]
         if content[: len(_MAGIC)] != _MAGIC or content[len(_MAGIC) : len(_MAGIC) + 32] != hashlib.sha256(body).digest():
             raise ValueError("its digest does not match")
@@ -83,26 +83,18 @@ def cache_path(cache_dir: Path, sha256: str) -> Path:
 
 
 def load_cached(cache_dir: Path, sha256: str) -> CompiledGame | None:
-    """Return the compiled game from the cache; None where it is missing or not whole (which is logged)."""
+    """Return the compiled game from the cache; None if it is missing or damaged (which is logged)."""
     path = cache_path(cache_dir, sha256)
     try:
         return CompiledGame.from_bytes(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, zlib.error) as error:
-        logger.warning("The compiled game %s is not usable (%s); it is made again.", path, error)
+        logger.warning("The compiled game %s is not usable (%s) and will be replaced.", path, error)
         return None
 
 
 def store_cached(cache_dir: Path, sha256: str, game: CompiledGame) -> None:
-    """Write the compiled game; other processes see the old state or the whole file, never a part of it."""
-    path = cache_path(cache_dir, sha256)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(game.to_bytes())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write the compiled game; other processes see the old state or the whole file."""
+    with atomic_write(cache_path(cache_dir, sha256)) as temporary:
+        temporary.write_bytes(game.to_bytes())

@@ -7,7 +7,7 @@ commands.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from sg_pipeline.environments.alfworld.fast_engine import FastEngine
 from sg_pipeline.environments.alfworld.gamefile import GameFile, loading, read_game
@@ -53,7 +53,7 @@ class AlfworldEnvironment:
         self._data_root = Path(data_root)
         if engine not in ("fast", "stock"):
             raise ConfigurationError(f"The ALFWorld engine must be 'fast' or 'stock', found {engine!r}.")
-        self._engine: Engine = FastEngine(admissible, cache_dir) if engine == "fast" else StockEngine(admissible)
+        self._engine = FastEngine(admissible, cache_dir) if engine == "fast" else StockEngine(admissible)
         self._playing = False
 
     def reset(self, task: Task, seed: int) -> StepResult:
@@ -95,24 +95,8 @@ class AlfworldEnvironment:
         self._engine.close()
 
 
-class Engine(Protocol):
-    """Plays one game at a time, any number of them one after another. Not thread-safe, not picklable."""
-
-    def start(self, game: GameFile) -> StepResult:
-        """Load `game` and start it from the beginning. Raises `DataError` if its PDDL or grammar does not load."""
-        ...
-
-    def step(self, command: str) -> StepResult:
-        """Play one command. Outer spaces do not count; anything but an exact command changes nothing."""
-        ...
-
-    def close(self) -> None:
-        """Release what the engine holds; it is not used again."""
-        ...
-
-
 class StockEngine:
-    """The reference: exactly the environment that alfworld's `AlfredTWEnv` builds for one game."""
+    """The reference: exactly the environment that alfworld's `AlfredTWEnv` builds for a game; used as `FastEngine`."""
 
     def __init__(self, admissible: bool = False) -> None:
         self._admissible = admissible
@@ -120,7 +104,7 @@ class StockEngine:
         self._commands: frozenset[str] = frozenset()
 
     def start(self, game: GameFile) -> StepResult:
-        """See `Engine.start`."""
+        """See `FastEngine.start`."""
         import textworld
         from alfworld.agents.environment.alfred_tw_env import AlfredDemangler, AlfredInfos
 
@@ -138,13 +122,13 @@ class StockEngine:
         return self._result(state, score=float(state["won"]), done=bool(state["won"]), valid=True)
 
     def step(self, command: str) -> StepResult:
-        """See `Engine.step`."""
+        """See `FastEngine.step`."""
         valid = command.strip() in self._commands
         state, score, done = self._env.step(command)
         return self._result(state, score=float(score), done=bool(done), valid=valid)
 
     def close(self) -> None:
-        """See `Engine.close`."""
+        """See `FastEngine.close`."""
         if self._env is not None:
             _idle_environments.append(self._env)
             self._env = None

@@ -1,8 +1,8 @@
 """A scripted player that knows only what it has read, and its demonstrations.
 
-Its sub-goal is always the command that completes the next part of the plan, named with everything it needs ("take
-mug 1 from shelf 2"); its action is that command, or what must come before it: going there, opening it. So the
-action follows from the sub-goal and the last observation alone, which is what a small policy can learn.
+Its sub-goal is always the command that completes the next part of the plan, with everything it needs ("take mug 1
+from shelf 2"); its action is that command, or what must come before it: going there, opening it. So the action follows
+from the sub-goal and the last observation alone, which a small policy can learn.
 
     no item known      find mug in shelf 2          go to shelf 2 / open shelf 2
     item known         take mug 1 from shelf 2      go to shelf 2 / open shelf 2 / take mug 1 from shelf 2
@@ -42,21 +42,21 @@ IMPOSSIBLE_SHARE = 0.25
 
 
 class Decision(NamedTuple):
-    """What the expert wants (in words, for the guidance) and does."""
+    """The expert's sub-goal (in words, for the guidance) and action."""
 
     subgoal: str
     action: str
 
 
 NOTHING_LEFT = Decision("look around", "look")
-"""Everything is searched, or the hand holds what fits nowhere: only in a game that cannot be won."""
+"""Everything is searched, or the hand holds what fits nowhere: only in a game that cannot be solved."""
 
 
 class Expert:
-    """Decides one turn at a time; holds no state but its taste for variety.
+    """Decides one turn at a time.
 
     Args:
-        rng: source of the variety.
+        rng: used for the whim only.
         whim: probability of searching in a random likely place instead of the first one listed.
         put: the game's form of the command that puts something down, of `grammar.command_forms`.
     """
@@ -67,7 +67,7 @@ class Expert:
         self._put = put
 
     def decide(self, memory: Memory) -> Decision:
-        """Return the next sub-goal and action; depends on what was read, and on chance only where it searches."""
+        """Return the next sub-goal and action; depends on what was read, and on `rng` only when it searches."""
         if memory.held is None:
             item = self._choose_item(memory)
             if item is None:
@@ -79,7 +79,7 @@ class Expert:
         return self._use_lamp(memory) if memory.wish.needs_lamp else self._bring(memory, memory.held)
 
     def _choose_item(self, memory: Memory) -> str | None:
-        """Return the wanted item to take: a treated one, then one that lies here, then the first discovered."""
+        """Return the wanted item to take: a treated one, then one that is here, then the first discovered."""
         items = memory.to_fetch()
 
         def rank(item: str) -> tuple[bool, bool]:
@@ -88,7 +88,7 @@ class Expert:
         return min(items, key=rank) if items else None
 
     def _bring(self, memory: Memory, held: str) -> Decision:
-        """Treat the wanted item where the task asks for it, then put it where it belongs."""
+        """Treat the wanted item if the task asks for it, then put it where it belongs."""
         treatment, target = memory.wish.treatment, memory.target()
         appliances = memory.of_kind(APPLIANCES[treatment][0].lower()) if treatment else []
         if appliances and not memory.ready(held):
@@ -99,7 +99,7 @@ class Expert:
         return self._put.replace("(object)", item).replace("(receptacle)", place)
 
     def _use_lamp(self, memory: Memory) -> Decision:
-        """Light the wanted item that is in the hand."""
+        """Look at the wanted item that is in the hand under a lamp."""
         lamps = memory.known(memory.wish.target_kind)
         if not lamps:
             return self._search(memory, memory.wish.target_kind)
@@ -141,7 +141,7 @@ def _may_be_in(memory: Memory, kind: str, place_kind: str) -> bool:
     """Return whether common sense expects something of a kind in such a place.
 
     Lamps are in no table of what may hold what: they stand on furniture. An item that only has to be brought somewhere
-    is not there yet, or the game would have been won before it began.
+    is not there yet, or the game would have been solved at its start.
     """
     wish = memory.wish
     if wish.needs_lamp and kind == wish.target_kind:
@@ -152,7 +152,7 @@ def _may_be_in(memory: Memory, kind: str, place_kind: str) -> bool:
 
 
 def _reach(memory: Memory, place: str, command: str, subgoal: str | None = None, through_door: bool = True) -> Decision:
-    """Return the command, or what must come before it at `place`: going there, opening it (where that matters)."""
+    """Return the command, or what must come before it at `place`: going there, opening it (if that matters)."""
     subgoal = subgoal or command
     if memory.at != place:
         return Decision(subgoal, f"go to {place}")
@@ -168,13 +168,13 @@ def demonstrate(
 
     Args:
         scene: the game.
-        rng: the only source of chance.
+        rng: the only source of randomness.
         noise: probability, per turn, that a mistake replaces the expert's action.
         max_turns: the episode's limit.
         whim: probability that a search starts at a random likely place instead of the first one listed.
 
     Returns:
-        The demonstration; lost where the limit came first.
+        The demonstration; lost if the limit came first.
     """
     model = RulesModel(scene)
     observation = model.reset()
@@ -193,10 +193,10 @@ def demonstrate(
 
 
 def mistake(model: RulesModel, rng: np.random.Generator) -> str:
-    """Return a command at random: mostly one that is possible, else one that only looks so.
+    """Return a random command: mostly a possible one, else one that only looks possible.
 
-    The impossible ones are those that a policy under training writes: things that are not here, places that are not in
-    the room, doors that are elsewhere.
+    The impossible ones are like those of a policy under training: things that are not here, places that are not in the
+    room, doors that are elsewhere.
     """
     commands = [command for command in model.admissible_commands() if command not in ("help", "look", "inventory")]
     if rng.random() >= IMPOSSIBLE_SHARE:

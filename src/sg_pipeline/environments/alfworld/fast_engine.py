@@ -1,10 +1,10 @@
-"""The fast engine: plays what the stock engine plays, with every piece of work done once and shared.
+"""The fast engine: plays what the stock engine plays, with all repeated work done once and shared.
 
     game file ──► compiled game (disk cache) ──► game in play (one per process) ──► episodes (one per engine)
 
 A game in play holds one copy of fast-downward's library, whose state registry numbers the states, and a table of the
 states visited so far with the commands possible in each and the transitions taken. An episode is a place in that table.
-What the table lacks is asked from the library (applicable operators, successor, goal) and from the grammar (texts), as
+What is not in the table comes from the library (applicable operators, successor, goal) and from the grammar (texts), as
 textworld's `PddlEnv` does at every step.
 
 A state is the library's number *and* textworld's own set of facts: textworld adds all effects of an operator,
@@ -30,7 +30,7 @@ _MAX_IDLE_GAMES = 16  # Games without an episode that stay loaded; one takes abo
 
 @dataclass(slots=True, eq=False)
 class _Operator:
-    """A grounded action: its arguments, and what it does to the facts (worked out when first applied)."""
+    """A grounded action: its arguments, and its effect on the facts (computed when first applied)."""
 
     number: int
     name: str
@@ -53,7 +53,7 @@ class State:
 
 
 class GameInPlay:
-    """One loaded game with everything its episodes in this process have learnt of it."""
+    """One loaded game with everything that its episodes in this process have computed."""
 
     def __init__(self, game: CompiledGame) -> None:
         from textworld.generator.game import EntityInfo
@@ -140,7 +140,7 @@ class GameInPlay:
         return state
 
     def _commands(self, facts: int) -> dict[str, _Operator]:
-        """Return what can be done in the library's current state; of two operators with one text the first counts."""
+        """Return the commands of the library's current state; of two operators with one text the first counts."""
         from fast_downward import Operator
 
         count = self._library.get_applicable_operators_count()
@@ -181,7 +181,7 @@ _games: OrderedDict[str, GameInPlay] = OrderedDict()
 
 
 class FastEngine:
-    """Plays games as `StockEngine` does, text for text, at a fraction of its cost."""
+    """Plays one game at a time, any number of them one after another, as `StockEngine` does. Not thread-safe."""
 
     def __init__(self, admissible: bool = False, cache_dir: Path | None = None) -> None:
         self._admissible = admissible
@@ -191,7 +191,7 @@ class FastEngine:
         self._path = Path()
 
     def start(self, game: GameFile) -> StepResult:
-        """See `Engine.start`."""
+        """Load `game` and start it from the beginning. Raises `DataError` if its PDDL or grammar does not load."""
         self.close()
         self._path = game.path
         self._game = acquire(game, self._cache_dir)
@@ -199,7 +199,7 @@ class FastEngine:
         return self._result(self._game.intro, self._state, valid=True)
 
     def step(self, command: str) -> StepResult:
-        """See `Engine.step`."""
+        """Play one command. Outer spaces do not count; anything but an exact command changes nothing."""
         if self._game is None or self._state is None:
             raise RuntimeError("FastEngine.step was called before start.")
         with loading(self._path):
@@ -210,7 +210,7 @@ class FastEngine:
         return self._result(feedback, self._state, valid=True)
 
     def close(self) -> None:
-        """See `Engine.close`."""
+        """Release what the engine holds."""
         if self._game is not None:
             release(self._game)
             self._game = self._state = None

@@ -8,8 +8,8 @@ A derivation expands the symbols that textworld parsed:
     ["text", words]            as it is
     ["rule", name]             the first alternative of a rule whose condition holds
     ["eval", expression]       a Python expression over the entities bound so far, "o.name"
-    ["each", symbol, query]    the symbol once per answer of the query (once where there is none)
-    ["list", each]             the same with separators; a rule of its own where it is empty
+    ["each", symbol, query]    the symbol once per answer of the query (once without a query)
+    ["list", each]             the same with separators; a separate rule if it is empty
 """
 
 from collections.abc import Iterator

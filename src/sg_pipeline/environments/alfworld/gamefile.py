@@ -1,4 +1,4 @@
-"""Reading a game file: everything that can be wrong with one, said in one sentence.
+"""Reads and checks a game file; every problem is reported in one sentence.
 
 A game is `<task>/<trial>/game.tw-pddl`: JSON with the fields `pddl_domain`, `grammar` (textworld's own
 grammar, with the task's text baked in), `pddl_problem` and `solvable`.
@@ -19,7 +19,7 @@ from sg_pipeline.errors import DataError, SgPipelineError
 GAME_FILE_NAME = "game.tw-pddl"
 _TEXT_FIELDS = ("pddl_domain", "grammar", "pddl_problem")
 
-# The wording of PutObject names the data version: the game data of 2.1.2 renamed "put X in/on Y" to "move X to Y".
+# The wording of PutObject identifies the data version: the game data of 2.1.2 renamed "put X in/on Y" to "move X to Y".
 _PUT_TEMPLATE = re.compile(r'action\s+PutObject\s*\{\s*template\s*::\s*"([^"]*)"')
 GENERATED_VERSION = "2.1.2"
 _VERSIONS = {"put {o} in/on {r}": "2.1.1", "move {o} to {r}": GENERATED_VERSION}
@@ -47,7 +47,7 @@ def data_version(grammar: str) -> str:
 
 
 def read_json(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the sha256 of a JSON file and the object that it holds; `DataError` where there is none."""
+    """Return the sha256 of a JSON file and the object that it holds; `DataError` if there is none."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -90,7 +90,7 @@ def read_game(path: Path, sha256: str = "") -> GameFile:
 
 @contextmanager
 def loading(path: Path) -> Iterator[None]:
-    """Turn whatever the PDDL translator or the grammar throws into one sentence about the game `path`.
+    """Turn any exception of the PDDL translator or the grammar into one sentence about the game `path`.
 
     The translator reports some errors by `sys.exit` and sets `sys.argv`; neither may leak into the caller.
     """

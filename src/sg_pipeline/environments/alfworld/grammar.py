@@ -1,8 +1,8 @@
-"""A game's grammar: its rules, the forms of its commands, and the refusal of one that is more than a grammar.
+"""A game's grammar: its rules, the forms of its commands, and the check that it contains no code.
 
-textworld evaluates the expressions of a grammar (`{o.indefinite + ' ' + o.name}`) as Python, so a game file from
-elsewhere is a program. Official grammars name things of the game and nothing else; whatever goes beyond that is refused
-before anything of the file is evaluated.
+textworld evaluates the expressions of a grammar (`{o.indefinite + ' ' + o.name}`) as Python, so a game file from an
+unknown source is a program. Official grammars only name things of the game; anything beyond that is refused before
+anything of the file is evaluated.
 """
 
 import ast
@@ -19,7 +19,7 @@ from sg_pipeline.environments.alfworld.gamefile import GameFile, loading
 # The one rule of the grammar that differs from game to game.
 _TASK_RULE = re.compile(r'("task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*)("(?:[^"\\\n]|\\.)*")')
 
-# All that official expressions are made of: "r.name", "o", "o.indefinite + ' ' + o.name", "r.name or r.id".
+# Everything that official expressions consist of: "r.name", "o", "o.indefinite + ' ' + o.name", "r.name or r.id".
 _NODES = (ast.Expression, ast.Name, ast.Attribute, ast.Load, ast.Constant, ast.BinOp, ast.Add, ast.BoolOp, ast.Or)
 _ATTRIBUTES = ("name", "id", "indefinite", "definite")
 
@@ -63,8 +63,8 @@ def read_grammar(game: GameFile) -> ParsedGrammar:
 def command_forms(game: GameFile) -> tuple[str, ...]:
     """Return the forms of a game's commands, "take (object) from (receptacle)", in the order of its grammar.
 
-    The words are the grammar's; a slot is named after the type that the PDDL domain gives to it. An action that the
-    domain lacks has no form.
+    The words are the grammar's; a slot is named after its type in the PDDL domain. An action that is not in the domain
+    has no form.
 
     Raises:
         DataError: as `read_grammar`.
@@ -76,7 +76,7 @@ def command_forms(game: GameFile) -> tuple[str, ...]:
 
 
 def nested(symbols: Iterable[Symbol]) -> Iterator[Symbol]:
-    """Yield symbols and those inside them."""
+    """Yield symbols and the symbols inside them."""
     for symbol in symbols:
         yield symbol
         if symbol[0] in ("list", "each"):
@@ -145,7 +145,7 @@ def _plain(symbol: Any) -> Symbol:
 
 
 def _check(symbols: Iterable[Symbol], own: frozenset[str]) -> None:
-    """Refuse expressions that are more than names of `own` placeholders, their texts, and texts between them."""
+    """Refuse expressions other than names of `own` placeholders, their texts, and texts between them."""
     for symbol in nested(symbols):
         if symbol[0] == "eval" and not _is_harmless(symbol[1], own):
             shown = symbol[1] if len(symbol[1]) <= 80 else f"{symbol[1][:77]}..."

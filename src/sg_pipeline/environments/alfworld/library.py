@@ -1,12 +1,12 @@
-"""Copies of fast-downward's shared library: one per game that is in play.
+"""Copies of fast-downward's shared library: one per game in play.
 
-The library holds its planning task in global variables, so two games need two copies that the dynamic loader
-takes for different files. `fast_downward.load_lib` copies all 34 MB, of which 33 are debugging sections; the
-loader reads only the loadable segments (1.1 MB), so this module copies just those: the same machine code, a
-millisecond instead of a tenth of a second, and room for dozens of games.
+The library holds its planning task in global variables, so two games need two copies that are different files for the
+dynamic loader. `fast_downward.load_lib` copies all 34 MB, of which 33 are debugging sections; the loader reads only the
+loadable segments (1.1 MB), so this module copies just those: the same machine code, a millisecond instead of a tenth of
+a second, and memory for dozens of games.
 
-A copy is never closed: unloading one (`fast_downward.close_lib`) can crash the process at exit. Copies that are
-no longer used wait here for the next game.
+A copy is never closed: unloading one (`fast_downward.close_lib`) can crash the process at exit. Unused copies are
+kept here for the next game.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ _idle: list[Any] = []
 
 
 def take_library() -> Any:
-    """Return a library that nobody else uses, ready for `load_sas`."""
+    """Return a library for exclusive use, ready for `load_sas`."""
     if _idle:
         return _idle.pop()
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +58,7 @@ def _loadable_image() -> bytes:
 
 
 def _declare(library: Any) -> Any:
-    """Declare the functions that we call, as `fast_downward.load_lib` does, and the two that it leaves out."""
+    """Declare the functions that we call, as `fast_downward.load_lib` does, and two more."""
     from fast_downward import Operator
     from textworld.envs.pddl.logic import Atom
 

@@ -1,8 +1,8 @@
 """What a player knows: everything that it has read so far, and nothing else.
 
 `Memory` reads the game's texts (wording of data versions 2.1.1 and 2.1.2) and keeps where things were seen. The
-scripted expert decides on it, `progress.py` judges on it; neither looks into the simulator. All names and kinds are as
-the game shows them, in lower case.
+scripted expert and `progress.py` decide on it; neither looks into the simulator. All names and kinds are as the game
+shows them, in lower case.
 """
 
 import re
@@ -19,7 +19,7 @@ _CAN_CONTAIN = {
 }
 
 PUT_VERBS = ("move", "put")
-"""What putting something down is called: in data version 2.1.2, and in 2.1.1."""
+"""Verbs for putting something down: in data version 2.1.2, and in 2.1.1."""
 
 # The sentences of alfworld's goal library, most specific first; "object", "target" are kinds.
 _SENTENCES = (
@@ -59,7 +59,7 @@ class Wish:
 
     @property
     def needs_lamp(self) -> bool:
-        """The item is to be looked at under a lamp, not brought anywhere."""
+        """Whether the item is to be looked at under a lamp, not brought anywhere."""
         return self.task_type == "look_at_obj_in_light"
 
 
@@ -128,7 +128,7 @@ class Memory:
         self.state: dict[str, set[str]] = {verb: set() for verb in ("clean", "heat", "cool", "use")}
 
     def read(self, command: str, observation: str) -> None:
-        """Take in what the game answered to a command."""
+        """Record the game's answer to a command."""
         if observation.startswith(NOTHING_HAPPENS):
             return
         verb, _, rest = command.strip().partition(" ")
@@ -159,12 +159,12 @@ class Memory:
         return [item for item in self.where if kind_of(item) == kind]
 
     def to_fetch(self) -> list[str]:
-        """Return the wanted items whose place is known; of two to bring, not the one that is there already."""
+        """Return the wanted items whose place is known; of two to bring, without the one that is there already."""
         target = self.target() if self.wish.count > 1 else None
         return [item for item in self.known(self.wish.item_kind) if self.where[item] != target]
 
     def ready(self, item: str) -> bool:
-        """Return whether an item has had the treatment that the task asks for (True where it asks for none)."""
+        """Return whether an item has had the treatment that the task asks for (True if it asks for none)."""
         return self.wish.treatment is None or item in self.state[self.wish.treatment]
 
     def target(self) -> str | None:

@@ -1,103 +1,54 @@
-"""The official ALFWorld games, as `alfworld-download` lays them out.
+"""The official ALFWorld games, as `alfworld-download` stores them.
 
-They lie under `root/[json_2.1.x/]<split>/<task>/<trial>/` as `traj_data.json` and `game.tw-pddl`.
+root/[json_2.1.x/]<split>/<task>/<trial>/traj_data.json, game.tw-pddl
 """
 
 import logging
 from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
 
 from sg_pipeline.environments.alfworld.gamefile import GAME_FILE_NAME, GENERATED_VERSION, data_version, read_json
-from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
+from sg_pipeline.errors import DataError
 from sg_pipeline.trajectories.types import Task
 
 logger = logging.getLogger(__name__)
 
 OFFICIAL_COUNTS: dict[str, dict[str, int]] = {
-    "train": {
-        "pick_and_place_simple": 790,
-        "look_at_obj_in_light": 308,
-        "pick_clean_then_place_in_recep": 650,
-        "pick_heat_then_place_in_recep": 459,
-        "pick_cool_then_place_in_recep": 533,
-        "pick_two_obj_and_place": 813,
-    },
-    "valid_seen": {
-        "pick_and_place_simple": 35,
-        "look_at_obj_in_light": 13,
-        "pick_clean_then_place_in_recep": 27,
-        "pick_heat_then_place_in_recep": 16,
-        "pick_cool_then_place_in_recep": 25,
-        "pick_two_obj_and_place": 24,
-    },
-    "valid_unseen": {
-        "pick_and_place_simple": 24,
-        "look_at_obj_in_light": 18,
-        "pick_clean_then_place_in_recep": 31,
-        "pick_heat_then_place_in_recep": 23,
-        "pick_cool_then_place_in_recep": 21,
-        "pick_two_obj_and_place": 17,
-    },
+    "train": dict(zip(TASK_TYPES, (790, 308, 650, 459, 533, 813), strict=True)),
+    "valid_seen": dict(zip(TASK_TYPES, (35, 13, 27, 16, 25, 24), strict=True)),
+    "valid_unseen": dict(zip(TASK_TYPES, (24, 18, 31, 23, 21, 17), strict=True)),
 }
 """Playable games per split and task type (ALFWorld paper, table 1): 3553, 140 and 134."""
 
 
-def find_official_games(root: Path, split: str, task_types: Collection[str] | None = None) -> list[Task]:
-    """List the official games of a split, by the rules of alfworld's `AlfredTWEnv.collect_game_files`.
+def find_official_games(root: Path) -> dict[str, list[Task]]:
+    """List the official games of every split below `root`, by the rules of `AlfredTWEnv.collect_game_files`.
 
-    A game counts when it is marked solvable, is of one of the six task types, moves no receptacle and slices
-    nothing. Where a split does not hold the official number of games, one warning says what is missing.
+    A game counts if it is marked solvable, is of one of the six task types, moves no receptacle and slices nothing. A
+    warning reports each split that is missing, or that does not have the official number of games.
 
     Args:
         root: the folder that `$ALFWORLD_DATA` names, or the folder that holds the splits.
-        split: "train", "valid_seen" or "valid_unseen".
-        task_types: those wanted; None for all six.
 
     Returns:
-        The tasks, sorted by path; `path` is relative to `root`.
+        The tasks by split, sorted by path; `path` is relative to `root`.
 
     Raises:
-        ConfigurationError: there is no such split or task type.
-        DataError: `root` or the split's folder does not exist, or a file in it is not JSON.
+        DataError: `root` does not exist or holds no split at all, or a file in it is not JSON.
     """
-    if split not in OFFICIAL_COUNTS:
-        raise ConfigurationError(f"The split must be one of {', '.join(OFFICIAL_COUNTS)}, found {split!r}.")
-    expected = OFFICIAL_COUNTS[split]
-    unknown = sorted(set(task_types or ()) - set(expected))
-    if unknown:
-        raise ConfigurationError(f"The task types must be among {', '.join(expected)}, found {unknown[0]!r}.")
-    root = Path(root)
-    tasks: list[Task] = []
-    skipped: Counter[str] = Counter()
-    versions: Counter[str] = Counter()
-    for trajectory in sorted(_split_folder(root, split).rglob("traj_data.json")):
-        found = _task(root, split, trajectory, versions)
-        if isinstance(found, Task):
-            tasks.append(found)
-        else:
-            skipped[found] += 1
-    _report(split, expected, tasks, skipped, versions)
-    return [task for task in tasks if task_types is None or task.task_type in task_types]
-
-
-def find_official_splits(root: Path) -> dict[str, list[Task]]:
-    """List the official games of every split that lies under `root`; one that is not there is told and left out.
-
-    Raises:
-        DataError: `root` does not exist or holds no split at all; or as `find_official_games`.
-    """
-    root = Path(root)
-    found = [split for split in OFFICIAL_COUNTS if _split_folders(root, split)]
+    if not root.is_dir():
+        raise DataError(f"The folder of the official ALFWorld games does not exist: {root} (run alfworld-download).")
+    folders = {split: found[0] for split in OFFICIAL_COUNTS if (found := _split_folders(root, split))}
+    if not folders:
+        raise DataError(
+            f"The folder {root} holds no official ALFWorld games: expected {', '.join(OFFICIAL_COUNTS)} in it or in "
+            "json_2.1.x/."
+        )
     for split, counts in OFFICIAL_COUNTS.items():
-        if found and split not in found:
-            logger.warning(
-                "Official ALFWorld %s is not in %s: 0 of %d games; no figure on it can be given.",
-                split,
-                root,
-                sum(counts.values()),
-            )
-    return {split: find_official_games(root, split) for split in found or OFFICIAL_COUNTS}
+        if split not in folders:
+            logger.warning("Official ALFWorld %s is not in %s: 0 of %d games.", split, root, sum(counts.values()))
+    return {split: _split_tasks(root, split, folder) for split, folder in folders.items()}
 
 
 def official_files(root: Path) -> dict[str, Path]:
@@ -113,26 +64,28 @@ def _split_folders(root: Path, split: str) -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-def _split_folder(root: Path, split: str) -> Path:
-    """Return the folder of a split, or say what is missing."""
-    if folders := _split_folders(root, split):
-        return folders[0]
-    if not root.is_dir():
-        raise DataError(f"The folder of the official ALFWorld games does not exist: {root} (run alfworld-download).")
-    raise DataError(
-        f"The folder {root} holds no official ALFWorld games of the split {split}: expected {split}/ or "
-        f"json_2.1.x/{split}/ in it."
-    )
+def _split_tasks(root: Path, split: str, folder: Path) -> list[Task]:
+    tasks: list[Task] = []
+    skipped: Counter[str] = Counter()
+    versions: Counter[str] = Counter()
+    for trajectory in sorted(folder.rglob("traj_data.json")):
+        task = _task(root, split, trajectory, versions)
+        if isinstance(task, Task):
+            tasks.append(task)
+        else:
+            skipped[task] += 1
+    _report(split, tasks, skipped, versions)
+    return tasks
 
 
 def _task(root: Path, split: str, trajectory: Path, versions: Counter[str]) -> Task | str:
-    """Return the task beside a `traj_data.json`, or why it does not count."""
+    """Return the task of a `traj_data.json`, or why it does not count."""
     folder = trajectory.parent
     name = folder.relative_to(root).as_posix()
     if "movable" in name or "Sliced" in name:
         return "with movable receptacles or slicing"
     task_type = read_json(trajectory)[1].get("task_type")
-    if task_type not in OFFICIAL_COUNTS[split]:
+    if task_type not in TASK_TYPES:
         return "of another task type"
     path = folder / GAME_FILE_NAME
     if not path.exists():
@@ -141,25 +94,18 @@ def _task(root: Path, split: str, trajectory: Path, versions: Counter[str]) -> T
     if not game.get("solvable"):
         return "unsolvable"
     versions[data_version(str(game.get("grammar", "")))] += 1
-    return Task(
-        task_id=f"official/{split}/{folder.parent.name}/{folder.name}",
-        environment="alfworld",
-        split=split,
-        task_type=task_type,
-        path=path.relative_to(root).as_posix(),
-        sha256=sha256,
-    )
+    name = f"official/{split}/{folder.parent.name}/{folder.name}"
+    return Task(name, "alfworld", split, task_type, path.relative_to(root).as_posix(), sha256)
 
 
-def _report(
-    split: str, expected: dict[str, int], tasks: list[Task], skipped: Counter[str], versions: Counter[str]
-) -> None:
+def _report(split: str, tasks: list[Task], skipped: Counter[str], versions: Counter[str]) -> None:
+    expected = OFFICIAL_COUNTS[split]
     wording = ", ".join(f"{count} games in the wording of {version}" for version, count in sorted(versions.items()))
     logger.info("Official ALFWorld %s: %s.", split, wording or "no games")
     if versions.keys() - {GENERATED_VERSION}:
         logger.warning(
             "Official ALFWorld %s has other commands than generated games, which have those of %s: a language model's "
-            "prompt lists each game's own; a tiny policy has learnt those of generated games, so it puts nothing down.",
+            "prompt lists each game's own; a tiny policy knows those of generated games only and puts nothing down.",
             split,
             GENERATED_VERSION,
         )

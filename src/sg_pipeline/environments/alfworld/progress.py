@@ -1,14 +1,13 @@
-"""The judge of a turn: did the last action bring the task nearer, do nothing for it, or set it back?
+"""Verdicts on actions: did the last one bring the task nearer, do nothing for it, or set it back?
 
-The verdicts rest on a count of milestones reached (`milestones`) and, where that does not change, on whether the
-action served anything. They are the polarity of a demonstration's guidance: what a guidance at turn t says of the
-action at turn t-1.
+They depend on the number of milestones reached (`milestones`) and, if that does not change, on whether the action was
+useful. They are the polarity of a demonstration's guidance: the guidance at turn t judges the action at turn t-1.
 
     positive   a milestone: wanted item or lamp found, item taken, cleaned / heated / cooled, placed, lamp switched on,
                the container opened that holds what is wanted
     negative   not possible; a milestone lost; or wasted: a place searched before or not needed, the wrong item,
                looking around, closing
-    neutral    the rest: searching a new place, going where the plan goes on, putting a wrong item away
+    neutral    the rest: searching a new place, going where the plan continues, putting a wrong item away
 """
 
 from sg_pipeline.environments.alfworld.memory import PUT_VERBS, Memory, kind_of
@@ -19,8 +18,8 @@ from sg_pipeline.trajectories.types import Polarity
 def milestones(memory: Memory) -> int:
     """Return how many milestones of the task are reached, as far as the player can know.
 
-    Per wanted item (the best ones; two for pick_two_obj_and_place): found 1, in the hand 1, treated 1; 4 once it lies
-    in the target. Per lamp: found 1, switched on 1.
+    Per wanted item (the best ones; two for pick_two_obj_and_place): found 1, in the hand 1, treated 1; 4 once it is in
+    the target. Per lamp: found 1, switched on 1.
     """
     wish = memory.wish
     stages = []
@@ -42,14 +41,14 @@ def milestones(memory: Memory) -> int:
 
 
 class Progress:
-    """Judges one episode, turn by turn; `memory` is what the player knows by then."""
+    """Judges one episode, turn by turn; `memory` is what the player knows."""
 
     def __init__(self, first_observation: str) -> None:
         self.memory = Memory(first_observation)
         self._reached = milestones(self.memory)
 
     def judge(self, command: str, observation: str, won: bool = False) -> Polarity:
-        """Take in one command and its answer, and return what it did for the task."""
+        """Record one command and its answer, and return the verdict on it."""
         if observation.startswith(NOTHING_HAPPENS):
             return Polarity.NEGATIVE
         verdict = self._purpose(command.strip())
@@ -61,7 +60,7 @@ class Progress:
     def _purpose(self, command: str) -> Polarity:
         """Judge a possible command that reaches no milestone, by what was known before it.
 
-        What loses a milestone (putting a wanted item down elsewhere, warming what was cooled) has no purpose either.
+        Losing a milestone (putting a wanted item down elsewhere, warming what was cooled) is negative as well.
         """
         memory = self.memory
         verb, _, rest = command.partition(" ")
@@ -85,7 +84,7 @@ class Progress:
         return items < wish.count or (wish.needs_lamp and not memory.known(wish.target_kind))
 
     def _needed(self, doors: bool = False) -> set[str]:
-        """Return the places where the plan can go on now; with `doors`, only those whose inside is needed."""
+        """Return the places where the plan can continue now; with `doors`, only those whose inside is needed."""
         memory, wish = self.memory, self.memory.wish
         if memory.held is None:
             return {memory.where[item] for item in memory.to_fetch()}

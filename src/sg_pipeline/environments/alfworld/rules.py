@@ -1,9 +1,8 @@
-"""ALFWorld's rules in plain Python: the same texts as the engine, a thousand times as fast.
+"""ALFWorld's rules in plain Python: the same texts as the engine, a thousand times faster.
 
 The model plays a `Scene` as the real engine plays the game file made from it: the domain is `alfred.pddl`, the
 wording `alfred.twl2` as the alfworld package ships them (data version 2.1.2: "move X to Y", "You arrive at drawer
-5."). It makes demonstrations; evaluation and training always play the real engine. A test holds the two together,
-step by step.
+5."). It plays demonstrations; evaluation and training always use the real engine. A test compares the two step by step.
 """
 
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ _HELP = """Available commands:
 
 
 class Answer(NamedTuple):
-    """What a step returns: the engine's text, whether the goal is reached now, whether the command was possible."""
+    """The engine's text, whether the goal is reached now, whether the command was possible."""
 
     observation: str
     won: bool
@@ -53,7 +52,7 @@ class Answer(NamedTuple):
 
 
 class RulesModel:
-    """One game in progress. `reset` starts it again; `copy` branches it (in about a microsecond)."""
+    """One game in progress. `reset` starts it again."""
 
     __slots__ = ("_at", "_closed", "_flags", "_item_index", "_place", "_receptacle_index", "scene")
 
@@ -72,14 +71,6 @@ class RulesModel:
         self._flags: dict[str, frozenset[int]] = dict.fromkeys(("clean", "heat", "cool", "use", "slice"), frozenset())
         room = _enumerate([receptacle.name for receptacle in self.scene.receptacles])
         return f"{_MIDDLE_OF_ROOM.format(room)}\n\nYour task is to: {self.scene.task_text}"
-
-    def copy(self) -> "RulesModel":
-        """Return an independent game in the same state."""
-        twin = object.__new__(RulesModel)
-        twin.scene, twin._item_index, twin._receptacle_index = self.scene, self._item_index, self._receptacle_index
-        twin._at, twin._closed = self._at, set(self._closed)
-        twin._place, twin._flags = list(self._place), dict(self._flags)
-        return twin
 
     def step(self, command: str) -> Answer:
         """Play one command; anything that is not possible now, letter for letter, answers "Nothing happens."."""
@@ -187,7 +178,7 @@ class RulesModel:
         if self._at == NOWHERE:
             # Only the first observation lists the receptacles: the `look` command asks for those at this very place.
             return _MIDDLE_OF_ROOM.format("nothing")
-        # Every receptacle has a location of its own here, so nothing lies beside it.
+        # Every receptacle has a separate location here, so nothing is next to it.
         return f"You are facing the {self.scene.receptacles[self._at].name}. Next to it, you see nothing."
 
     def _describe(self, receptacle: int) -> str:
@@ -289,7 +280,7 @@ class RulesModel:
 
 
 def _enumerate(names: Sequence[str]) -> str:
-    """Return a list of things as the engine words it: "nothing", "a mug 1", "a mug 1, and a pan 1"."""
+    """Return a list of things as the engine writes it: "nothing", "a mug 1", "a mug 1, and a pan 1"."""
     if not names:
         return "nothing"
     if len(names) == 1:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sg_pipeline.policies.vocabulary import ITEM_NUMBERS, PLAIN_ENGLISH, RECEPTACLE_NUMBERS, Vocabulary
+from sg_pipeline.policies.vocabulary import PLAIN_ENGLISH, Vocabulary
 
-# What the ALFWorld grammar (both data versions), the task templates and guidance texts say besides nouns.
+# Words of the ALFWorld grammar (both data versions), the task templates and guidance texts, without nouns.
 _WORDS = """
     room task facing next nothing happens open closed carrying not anything pick from on off in into in/on onto to
     arrive at loc turn heat clean cool hot cold slice sliced using with move put take go look inventory examine
@@ -34,15 +34,11 @@ REWRITES = (
 )
 
 
-def alfworld_vocabulary(
-    extra_words: Iterable[str] = (), receptacle_numbers: int = RECEPTACLE_NUMBERS, item_numbers: int = ITEM_NUMBERS
-) -> Vocabulary:
+def alfworld_vocabulary(extra_words: Iterable[str] = ()) -> Vocabulary:
     """Return the words of ALFWorld's text games, from the object lists that the alfworld package ships.
 
     Args:
         extra_words: words of prompts, guidance texts and the like; nouns among them are recognised.
-        receptacle_numbers: highest receptacle number that is one token.
-        item_numbers: highest item number that is one token.
     """
     from alfworld.gen import constants
 
@@ -52,8 +48,6 @@ def alfworld_vocabulary(
         receptacles=tuple(sorted(receptacles)),
         items=tuple(sorted(items - receptacles)),
         words=(),
-        receptacle_numbers=receptacle_numbers,
-        item_numbers=item_numbers,
         phrases=PHRASES,
         rewrites=REWRITES,
     )

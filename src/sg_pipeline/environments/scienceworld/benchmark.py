@@ -7,9 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from sg_pipeline.environments.base import Demonstrator
+from sg_pipeline.environments.base import Benchmark, Demonstrator, PanelTasks
 from sg_pipeline.environments.panels import find_panel, prepared
 from sg_pipeline.environments.scienceworld.java import find_java
 from sg_pipeline.environments.scienceworld.panel import NAME, PANELS, read_panel, require_simulator
@@ -37,29 +35,13 @@ _POT_NUMBERS = 12
 """Flower pots are the things that are numbered; "pot 6" is one token."""
 
 
-class ScienceWorldTasksConfig(BaseModel):
-    """Which variations a run plays.
-
-    Attributes:
-        panel: "default" (short tasks), "small" (a few of them), "official" (all 30 tasks in the published splits), or
-            the path of a panel file.
-        limit: play only the first tasks of each split, at most this many; None: all.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    panel: str = "default"
-    limit: int | None = Field(None, ge=1)
-
-
-class ScienceWorldBenchmark:
-    """ScienceWorld (see `base.Benchmark`)."""
+class ScienceWorldBenchmark(Benchmark):
+    """ScienceWorld: "default" has short tasks, "small" a few of them, "official" all 30 in the published splits."""
 
     name = NAME
     environment = "sg_pipeline.environments.scienceworld.environment:ScienceWorldEnvironment"
-    tasks_config: type[BaseModel] = ScienceWorldTasksConfig
 
-    def prepare(self, config: ScienceWorldTasksConfig, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
+    def prepare(self, config: PanelTasks, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
         """Read the panel, check Java and the simulator that the panel was made for; see `Benchmark`.
 
         Nothing is generated or compiled: the simulator makes a world in a twentieth of a second.
@@ -70,11 +52,11 @@ class ScienceWorldBenchmark:
         source = f"official ScienceWorld variations, panel {config.panel}"
         return prepared(panel.tasks(), config.limit, sha256=panel.sha256, source=source, data_root=NAME)
 
-    def inputs(self, config: ScienceWorldTasksConfig, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
+    def inputs(self, config: PanelTasks, root: Path) -> Mapping[str, Path | Mapping[str, Path]]:
         """Return the panel's file, which names the simulator by its digest; see `Benchmark`."""
         return {"tasks.panel": find_panel(config.panel, PANELS, root)}
 
-    def demonstrator(self, config: ScienceWorldTasksConfig, games: Path, compiled: Path, root: Path) -> Demonstrator:
+    def demonstrator(self, config: PanelTasks, games: Path, compiled: Path, root: Path) -> Demonstrator:
         """Return the expert on the panel's kinds of tasks, training variations only; see `Benchmark`."""
         from sg_pipeline.environments.scienceworld.demonstrations import ScienceWorldDemonstrator
 

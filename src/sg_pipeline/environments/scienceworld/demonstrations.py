@@ -19,11 +19,12 @@ import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from sg_pipeline.environments.base import Demonstration, DemoTurn, StepResult
 from sg_pipeline.environments.scienceworld.environment import ScienceWorldEnvironment
@@ -47,6 +48,8 @@ VARIANTS = 6
 
 FORMAT = 1
 """Raise it when demonstrations are played differently."""
+
+_SAVED = TypeAdapter(Demonstration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +228,15 @@ class ScienceWorldDemonstrator:
             with closing(self._recordings.execute("SELECT demonstration FROM played WHERE what = ?", (what,))) as found:
                 row = found.fetchone()
             if row is not None:
-                return from_json(row[0])
+                return _SAVED.validate_json(row[0])
             made = self._play(key, noise, variant)
-            self._recordings.execute("INSERT OR REPLACE INTO played VALUES (?, ?)", (what, to_json(made)))
-        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+            self._recordings.execute(
+                "INSERT OR REPLACE INTO played VALUES (?, ?)", (what, _SAVED.dump_json(made).decode())
+            )
+        except (sqlite3.Error, ValidationError) as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise DataError(
-                f"the recorded demonstration {what!r} cannot be read or written ({error}); remove the file "
+                f"the recorded demonstration {what!r} cannot be read or written ({reason}); remove the file "
                 "scienceworld-demonstrations-*.sqlite in the folder of compiled games"
             ) from error
         return made
@@ -239,15 +245,3 @@ class ScienceWorldDemonstrator:
         task = make_task(*parse_path(key, key), "train")
         chance = stream(0, "scienceworld demonstration", key, repr(noise), variant)
         return demonstrate(self._environment, task, self._solutions[key], chance, noise)
-
-
-def to_json(demonstration: Demonstration) -> str:
-    """Return a demonstration as text."""
-    return json.dumps(asdict(demonstration), separators=(",", ":"))
-
-
-def from_json(text: str) -> Demonstration:
-    """Read what `to_json` wrote. Raises `ValueError`, `TypeError` or `KeyError` if the text is damaged."""
-    content = json.loads(text)
-    turns = tuple(DemoTurn(**{**turn, "polarity": Polarity(turn["polarity"])}) for turn in content.pop("turns"))
-    return Demonstration(**{**content, "turns": turns, "last_polarity": Polarity(content["last_polarity"])})

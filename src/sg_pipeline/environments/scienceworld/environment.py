@@ -1,7 +1,6 @@
 """ScienceWorld behind the environment protocol, and the texts that go into the simulator and come out of it."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from sg_pipeline.environments.base import StepResult
@@ -96,9 +95,9 @@ class ScienceWorldEnvironment:
         self._actions, self._score = [], 0
         world = self._enter()
         parts = [tidy(world.description()), tidy(world.look())]
-        actions = shown_actions(world.possible_actions())
+        actions = [template for template in world.possible_actions() if not _HIDDEN.fullmatch(template)]
         if self._show_actions:
-            parts.append(list_actions(actions))
+            parts.append(f"Actions (OBJ is a thing): {', '.join(actions)}.")
         self._playing = True
         forms = tuple(action.replace("OBJ", "(thing)") for action in actions)
         return StepResult(observation="\n".join([*parts, *self._objects(world)]), forms=forms)
@@ -156,7 +155,9 @@ class ScienceWorldEnvironment:
         return world
 
     def _objects(self, world: World) -> list[str]:
-        return [list_objects(world.visible_objects())] if self._show_objects else []
+        if not self._show_objects:
+            return []
+        return [f"Things here: {', '.join(world.visible_objects()) or 'none'}."]
 
 
 def clean_action(action: str) -> str | None:
@@ -184,18 +185,3 @@ def has_moved(answer: str) -> bool:
 def tidy(answer: str) -> str:
     """Return the simulator's answer without tabs and without spaces at the ends of lines."""
     return "\n".join(line.strip() for line in answer.strip().splitlines())
-
-
-def shown_actions(templates: Sequence[str]) -> list[str]:
-    """Return the simulator's action templates without those that it never gets."""
-    return [template for template in templates if not _HIDDEN.fullmatch(template)]
-
-
-def list_actions(templates: Sequence[str]) -> str:
-    """Return the sentence that names what can be done."""
-    return f"Actions (OBJ is a thing): {', '.join(templates)}."
-
-
-def list_objects(names: Sequence[str]) -> str:
-    """Return the sentence that names what can be seen."""
-    return f"Things here: {', '.join(names) or 'none'}."

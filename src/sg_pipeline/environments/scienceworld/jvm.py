@@ -2,16 +2,18 @@
 
     environment ─► World ─► Simulator (this process's) ─► JVM
 
-A JVM of its own for each environment costs 350 MB and seconds of start and of warming up; the many rollouts of a step
-would not fit a laptop. What the simulator keeps outside a world is little: the generator of chance, the counter
-of object numbers and the simplifications in force (found by reading the fields of every Scala object of the jar). A
-world carries its own and puts them in place before it moves, so that worlds never notice each other.
+A separate JVM for each environment costs 350 MB and seconds of start and of warming up; the many rollouts of a step
+would not fit a laptop. The simulator keeps little outside a world: the random generator, the counter of object numbers
+and the simplifications in force (found by reading the fields of every Scala object of the jar). A world has its own and
+puts them in place before it moves, so that worlds never affect each other.
 """
 
 import atexit
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +45,13 @@ class Simulator:
         self._process = start_java(java or find_java(), heap_mb)
         from py4j.java_gateway import GatewayParameters, JavaGateway
 
-        # It logs with a traceback what it raises as well.
+        # It logs a traceback of every error that it also raises.
         logging.getLogger("py4j").setLevel(logging.CRITICAL)
         parameters = GatewayParameters(port=self._process.port, auth_token=self._process.token, auto_field=True)
         self._gateway = JavaGateway(gateway_parameters=parameters)
         self._current: World | None = None
         self.lock = threading.RLock()
-        """Held by whoever lets a world move."""
+        """Held while a world moves."""
         jvm = self.jvm
         # Set before Scala's console is made: the simulator prints every step.
         silence = jvm.java.io.PrintStream(jvm.java.io.OutputStream.nullOutputStream())
@@ -79,16 +81,16 @@ class Simulator:
         return self._process.process.poll() is None
 
     def chance(self) -> int:
-        """Return the state of the generator of chance."""
+        """Return the state of the random generator."""
         return int(self._seed.get(self._random))
 
     def set_chance(self, state: int) -> None:
-        """Put the generator of chance into a state that `chance` returned."""
+        """Put the random generator into a state that `chance` returned."""
         # `setSeed` scrambles what it is given with this number; the same again undoes it.
         self._random.setSeed(state ^ 0x5DEECE66D)
 
     def put_in_place(self, world: "World") -> None:
-        """Make `world` the one that moves: put away what belongs to the last one, bring out its own."""
+        """Make `world` the one that moves: save the globals of the last one, restore its own."""
         last = self._current
         if last is world:
             return
@@ -103,17 +105,13 @@ class Simulator:
                 self._simplifications.parseSimplificationStr(world.simplifications)
 
     def forget(self, world: "World") -> None:
-        """Let go of a world."""
+        """Forget a world."""
         if self._current is world:
             self._current = None
 
     def task_names(self) -> list[str]:
         """Return the simulator's tasks, sorted."""
         return sorted(str(name) for name in self.interface.getTaskNames())
-
-    def variation_count(self, task: str) -> int:
-        """Return how many variations a task has."""
-        return int(self.interface.getTaskMaxVariations(task))
 
     def variations(self, task: str) -> dict[str, list[int]]:
         """Return the official variation numbers of a task: train, dev, test."""
@@ -127,7 +125,7 @@ class Simulator:
 
     def close(self) -> None:
         """End the JVM."""
-        # Proxies that are collected later must not knock at a port that may be somebody else's by then.
+        # Proxies that are collected later must not contact a port that may belong to another process by then.
         self._gateway._gateway_client.is_connected = False
         self._gateway.close()
         self._process.end()
@@ -138,7 +136,7 @@ class World:
 
     Attributes:
         simulator: the JVM in which it lives.
-        put_away: state of chance and last object number while another world moves.
+        put_away: random state and last object number while another world moves.
         simplifications: those in force, as the simulator spells them.
     """
 
@@ -154,13 +152,13 @@ class World:
         return not self.simulator.alive
 
     def load(self, task: str, variation: int, simplifications: str, gold: bool = False) -> tuple[str, ...]:
-        """Make the world of a task.
+        """Create the world of a task.
 
         Args:
             task: one of `Simulator.task_names`.
-            variation: below `Simulator.variation_count`.
+            variation: its number.
             simplifications: "easy", names with commas between them, or nothing.
-            gold: have the simulator work out how to solve it, which takes a second.
+            gold: let the simulator compute a solution, which takes a second.
 
         Returns:
             With `gold` the actions that solve it, else nothing.
@@ -171,7 +169,7 @@ class World:
         with self._moving():
             interface = self.simulator.interface
             complaint = str(interface.load(task, variation, simplifications, gold))
-            # The rest of the interface, among it every task's things, is worth 8 MB and needed no more.
+            # The rest of the interface, with the things of every task, is 8 MB that are not needed again.
             self._agent = interface.agentInterface().get()
             self.simplifications = str(self._agent.simplificationStr())
             if not complaint and self._agent.isInErrorState():
@@ -187,16 +185,16 @@ class World:
     def act(self, action: str) -> tuple[str, int, bool]:
         """Play one action.
 
-        The wrapper's own `step` goes on to write a history, to look, to look into the inventory and to list what could
-        be done, at five times the cost; this is the call inside it.
+        The wrapper's own `step` also writes a history, looks around and into the inventory, and lists the possible
+        actions, at five times the cost; this is the call inside it.
 
         Returns:
             The answer, the official score (-100 to 100), and whether the episode has ended.
         """
         with self._moving():
             # A tuple as text is one answer instead of three.
-            told = str(self._agent.step(action).toString())
-        answer, score, completed = told[1:-1].rsplit(",", 2)
+            text = str(self._agent.step(action).toString())
+        answer, score, completed = text[1:-1].rsplit(",", 2)
         return answer, round(100 * float(score)), completed == "true"
 
     def possible_actions(self) -> list[str]:
@@ -205,7 +203,7 @@ class World:
             return [str(template) for template in self._agent.getPossibleActions()]
 
     def visible_objects(self) -> list[str]:
-        """Return a name for each thing that can be seen, sorted. Choosing names draws chance: it is put back."""
+        """Return a name for each visible thing, sorted; the random numbers drawn for them are put back."""
         with self._moving():
             before = self.simulator.chance()
             names = [str(name) for name in self._agent.getPossibleObjects()]
@@ -222,44 +220,21 @@ class World:
         with self._moving():
             return str(self._agent.getTaskDescription())
 
-    def progress(self) -> str:
-        """Return the simulator's table of goal conditions."""
-        with self._moving():
-            return str(self._agent.getGoalProgressStr())
-
     def close(self) -> None:
-        """Let go of it; the simulator lives on."""
+        """Release it; the simulator lives on."""
         self.simulator.forget(self)
         self._agent = None
 
-    def _moving(self) -> "_Turn":
-        return _Turn(self)
-
-
-class _Turn:
-    """Lets one world move: alone, with its own globals in place, and with a dead JVM told as such."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def __enter__(self) -> None:
-        self._world.simulator.lock.acquire()
-        try:
-            self._world.simulator.put_in_place(self._world)
-        except BaseException as error:
-            self._world.simulator.lock.release()
-            self._tell(error)
-            raise
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        self._world.simulator.lock.release()
-        if error is not None:
-            self._tell(error)
-
-    def _tell(self, error: BaseException) -> None:
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Let this world alone move, with its own globals in place."""
         from py4j.protocol import Py4JNetworkError
 
-        if isinstance(error, Py4JNetworkError):
+        try:
+            with self.simulator.lock:
+                self.simulator.put_in_place(self)
+                yield
+        except Py4JNetworkError as error:
             raise SimulatorDied("the JVM of ScienceWorld has died") from error
 
 
@@ -268,12 +243,12 @@ _making = threading.Lock()
 
 
 def shared_simulator(heap_mb: int = HEAP_MB) -> Simulator:
-    """Return this process's simulator; a new one where the last has died. It ends with the process.
+    """Return this process's simulator, a new one if the last has died. It ends with the process.
 
     Raises:
         ConfigurationError, EnvironmentFailure: as for `Simulator`.
     """
-    # The process id is part of the key: a forked child must not talk on its parent's connection.
+    # The process id is part of the key: a forked child must not use its parent's connection.
     key = (os.getpid(), heap_mb)
     with _making:
         simulator = _shared.get(key)

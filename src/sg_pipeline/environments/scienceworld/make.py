@@ -94,7 +94,7 @@ def official_splits() -> dict[str, dict[str, list[int]]]:
 
 
 def choose(splits: Splits, tasks: Sequence[str], sizes: Mapping[str, int]) -> dict[str, dict[str, list[int]]]:
-    """Return `sizes[split]` evenly spaced variations of each task, or all where there are fewer."""
+    """Return `sizes[split]` evenly spaced variations of each task, or all if there are fewer."""
     chosen: dict[str, dict[str, list[int]]] = {}
     for split in sizes:
         chosen[split] = {}

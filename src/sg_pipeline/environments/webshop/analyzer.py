@@ -11,9 +11,9 @@ at 255 characters.
 from collections.abc import Iterator
 from functools import lru_cache
 
-from sg_pipeline.environments.webshop import extra
+from sg_pipeline.environments.base import requires_extra
 
-with extra():
+with requires_extra("webshop"):
     import regex
     from lunr.stemmer import PorterStemmer
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from sg_pipeline.environments.base import Demonstrator
+from sg_pipeline.environments.base import Benchmark, Demonstrator
 from sg_pipeline.environments.panels import SourcedTasks, find_panel, prepared
 from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe
 from sg_pipeline.errors import DataError
@@ -45,7 +45,7 @@ class TasksConfig(SourcedTasks):
     goals: Literal["human", "synthetic"] = "human"
 
 
-class WebshopBenchmark:
+class WebshopBenchmark(Benchmark):
     """WebShop's purchases as text (see `base.Benchmark`)."""
 
     name = "webshop"

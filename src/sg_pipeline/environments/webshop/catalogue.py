@@ -1,9 +1,9 @@
-"""All products of a shop on the disk, prepared once: found by number or asin, searched, and asked for goals.
+"""All products of a shop on disk, prepared once: to be found by number or asin, searched, and asked for goals.
 
     official files ──► products.jsonl, where each line ends, asins in order, index/, goals-<kind>.npy
 
 Everything is memory-mapped and read-only: the environments of a process share one `Catalogue` (`open_catalogue`), and
-processes share its pages, so a million products cost an environment next to nothing.
+processes share its pages, so a million products cost an environment almost no memory.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from sg_pipeline.files import atomic_write
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Version of what lies on the disk: raise it when products, analyzer or index change."""
+"""Version of the prepared form; raise it when products, analyzer or index change."""
 
 _MANIFEST = "catalogue.json"
 _PRODUCTS_KEPT = 2_000
@@ -54,7 +54,7 @@ class Catalogue:
 
     @property
     def sha256(self) -> str:
-        """Digest of the official files that it was made of."""
+        """Digest of the official files that it was made from."""
         return str(self._manifest["sha256"])
 
     def products(self) -> Iterator[Product]:
@@ -63,7 +63,7 @@ class Catalogue:
             yield self._read(number)
 
     def find(self, asin: str) -> Product | None:
-        """Return the product of that id."""
+        """Return the product with this id; None if there is none."""
         wanted = np.array(asin.encode(), dtype=self._asins.dtype)
         place = int(np.searchsorted(self._asins, wanted))
         if place < len(self._asins) and self._asins[place] == wanted and len(asin.encode()) <= self._asins.itemsize:
@@ -82,13 +82,13 @@ class Catalogue:
         """Return the goal at a position of the original's order.
 
         Raises:
-            DataError: there is none.
+            DataError: there is no such goal.
         """
         number, part = self._goal_place(kind, position)
         return make_goal(self.product(number), kind, part)
 
     def goal_product(self, kind: GoalKind, position: int) -> Product:
-        """Return the product whose goal that is. Errors as `goal`."""
+        """Return the product of that goal. Errors as `goal`."""
         return self.product(self._goal_place(kind, position)[0])
 
     def _read(self, number: int) -> Product:
@@ -121,7 +121,7 @@ def _open(folder: Path) -> Catalogue:
 
 
 def open_catalogue(data: Path, cache: Path | None) -> Catalogue:
-    """Return this process's catalogue of the official files in `data`, prepared first if need be.
+    """Return this process's catalogue of the official files in `data`; prepare it first if necessary.
 
     Args:
         data: folder of the files.
@@ -152,7 +152,7 @@ def prepare_catalogue(files: OfficialFiles, folder: Path) -> None:
         try:
             temporary.rename(folder)
         except OSError:
-            # Another process was faster with the same catalogue.
+            # Another process has prepared the same catalogue meanwhile.
             if not (folder / _MANIFEST).is_file():
                 raise
     finally:
@@ -190,8 +190,8 @@ def _write(files: OfficialFiles, folder: Path) -> None:
 
 
 def _cache_key(files: OfficialFiles) -> str:
-    """Return what names the prepared form: gigabytes are not read again to see that nothing has changed."""
-    # A copy can have size and time of another content, but not the time at which it was copied.
+    """Return the name of the prepared form, without reading gigabytes again to see that nothing has changed."""
+    # A copy can have size and mtime of another content, but not its ctime.
     stats = ((path.name, path.stat()) for path in files.paths())
     stamps = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps([FORMAT, str(files.products.parent), stamps]).encode()).hexdigest()[:16]

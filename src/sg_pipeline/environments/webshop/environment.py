@@ -17,8 +17,8 @@ class WebShopEnvironment:
     """Plays WebShop in text mode (see `environments.base.Environment`).
 
     An action is valid if it is a search, or a click on something that the page has; anything else leaves the page as
-    it is and costs the turn. The episode ends with "Buy Now" and never before: the reward is the purchase's score, in
-    [0, 1], on that step, and 0 on all others. Won is a score of 1. There is no step limit: limits are the rollout's.
+    it is and costs the turn. The episode ends with "Buy Now" only: the reward is the purchase's score, in [0, 1], on
+    that step, and 0 on all others. Solved is a score of 1. There is no step limit: limits are the rollout's.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class WebShopEnvironment:
         Args:
             data_root: folder of the official (or generated) files.
             cache_dir: where prepared catalogues are kept; None: in `data_root`.
-            repeat_instruction: every page begins with the instruction, as in the original; False: the first page alone
-                does, which saves a policy with a short memory a third of its tokens.
+            repeat_instruction: every page begins with the instruction, as in the original; False: only the first page,
+                which saves a third of the tokens.
             admissible: put the possible commands into every `StepResult`.
         """
         self._data_root, self._cache_dir = Path(data_root), cache_dir
@@ -42,14 +42,14 @@ class WebShopEnvironment:
         self._admissible = admissible
         self._session: Session | None = None
         self.reward: Reward | None = None
-        """The purchase, judged in full; None before there is one."""
+        """All parts of the purchase's reward; None before a purchase."""
 
     def reset(self, task: Task, seed: int) -> StepResult:
         """Start an episode of `task`.
 
         Args:
             task: `task.path` is "<kind of goal>/<position>"; a non-empty `task.sha256` must be the goal's.
-            seed: not used: a visit has no chance of its own.
+            seed: not used: nothing is random in a visit.
 
         Returns:
             The search page with the instruction.
@@ -65,17 +65,17 @@ class WebShopEnvironment:
                 f"WebShop's task {task.task_id} has the path {task.path!r}: 'human/<position>' or "
                 "'synthetic/<position>' was expected."
             )
-        goal = catalogue.goal(kind, int(position))  # type: ignore[arg-type]  # an unknown kind is told by the catalogue
+        goal = catalogue.goal(kind, int(position))  # type: ignore[arg-type]  # the catalogue checks the kind
         if task.sha256 and goal.sha256 != task.sha256:
             raise DataError(
                 f"WebShop's task {task.task_id} is another goal in {self._data_root} than in its panel (sha256 "
-                f"{goal.sha256[:12]}… instead of {task.sha256[:12]}…): restore the panel's data, or prepare tasks anew."
+                f"{goal.sha256[:12]}… instead of {task.sha256[:12]}…): restore the panel's data, or prepare it again."
             )
         self._session = Session(catalogue, goal)
         return replace(self._result(self._session.page), forms=FORMS)
 
     def start(self, goal: Goal) -> StepResult:
-        """Start an episode with a goal of one's own, for experts and comparisons with the original."""
+        """Start an episode with any goal, for comparisons with the original."""
         self.reward = None
         self._session = Session(open_catalogue(self._data_root, self._cache_dir), goal)
         return self._result(self._session.page)
@@ -94,11 +94,11 @@ class WebShopEnvironment:
 
     @property
     def session(self) -> Session | None:
-        """The visit under way, for experts and labels; a policy never sees it."""
+        """The present visit, for comparisons; a policy never sees it."""
         return self._session
 
     def close(self) -> None:
-        """Let go of the episode; the catalogue serves the next environment in this process."""
+        """Release the episode; the catalogue serves the next environment in this process."""
         self._session = None
 
     def _result(self, page: Page, reward: Reward | None = None, valid: bool = True) -> StepResult:
@@ -117,7 +117,7 @@ class WebShopEnvironment:
 
 
 def _commands(page: Page) -> tuple[str, ...]:
-    """Return what can be done; a search may say anything, and is possible everywhere before the end."""
+    """Return the possible commands; a search may contain anything, and is possible everywhere before the end."""
     if page.kind is PageKind.DONE:
         return ()
     return ("search[...]", *(f"click[{name}]" for name in page.clickables if name != "search"))

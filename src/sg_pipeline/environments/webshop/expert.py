@@ -36,7 +36,7 @@ CATALOGUE_SHARE = 500
 """A catalogue of three thousand products takes a second to make, a demonstration twenty milliseconds."""
 
 IMPOSSIBLE_SHARE = 0.25
-"""Of the mistakes: clicks on what is not on the page."""
+"""Share of mistakes that are clicks on what is not on the page."""
 
 _PAGES = 3
 """Result pages that the expert reads before it searches with fewer words."""
@@ -78,7 +78,7 @@ class Expert:
         promising = [
             product for product in page if goal.query in product.title.lower() and product.price <= goal.price_upper
         ]
-        # A title without any of the attributes is a long way off; beyond that the search knows better than the titles.
+        # A title without any of the attributes is unlikely to fit; otherwise the order of the search decides.
         for product in promising:
             traits = [attribute for attribute in goal.attributes if attribute in product.title.lower()]
             if traits:
@@ -104,7 +104,7 @@ class Expert:
         return "buy", "click[buy now]"
 
     def _read(self, product: Product) -> tuple[str, str]:
-        """Leave a sub-page; of the features, with what they say."""
+        """Leave a sub-page, and remember what the features say."""
         if self._session.page.is_features:
             self._checked.add(product.asin)
             shown = " ".join(self._session.page.segments).lower()
@@ -128,7 +128,7 @@ def demonstrate(
         max_turns: the episode's limit.
 
     Returns:
-        The demonstration; lost where the limit came first, or where nothing that fits was found.
+        The demonstration; lost if the limit came first, or if nothing that fits was found.
     """
     session = Session(catalogue, goal)
     progress, expert = Progress(session), Expert(session)
@@ -149,7 +149,7 @@ def demonstrate(
 
 
 def mistake(session: Session, rng: np.random.Generator) -> str:
-    """Return an action at random that does not end the visit: mostly a possible click, else one that only looks so."""
+    """Return an action at random that does not end the visit: mostly a possible click, else an impossible one."""
     page, goal = session.page, session.goal
     if rng.random() < IMPOSSIBLE_SHARE:
         absent = [*goal.option_values(), goal.asin.lower(), "features", "< prev", "next >", BUY]
@@ -166,7 +166,7 @@ class GeneratedShopDemonstrator:
     """Plays fresh goals in fresh catalogues, none of which is a panel's (see `base.Demonstrator`)."""
 
     def __init__(self, recipe: CatalogueRecipe) -> None:
-        """Take what the catalogues are drawn with; their seeds are other ones."""
+        """Take the recipe of the catalogues; their seeds are others."""
         self._recipe = recipe
         self._folder = tempfile.TemporaryDirectory(prefix="sg_webshop_demonstrations_")
         self._number = -1

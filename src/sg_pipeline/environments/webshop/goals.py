@@ -1,4 +1,4 @@
-"""What a customer wants: goals in the original's order, with deterministic price limits, and disjoint splits.
+"""Goals: what a customer wants, in the original's order, with deterministic price limits, and disjoint splits.
 
 Source: `get_human_goals` and `get_synthetic_goals` of the original's `web_agent_site/engine/goal.py`, and the shuffle
 with seed 233 in `SimServer`. A goal is named by its kind and its position in that order.
@@ -12,9 +12,9 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,10 @@ GoalKind = Literal["human", "synthetic"]
 KINDS: tuple[GoalKind, ...] = ("human", "synthetic")
 
 SHUFFLE_SEED = 233
-"""Of the original: whoever reports the first 500 goals as test set means this order."""
+"""The original's: a test set of "the first 500 goals" means this order."""
 
 SPLITS: dict[str, tuple[int, int | None]] = {"train": (1500, None), "dev": (500, 1500), "test": (0, 500)}
-"""Positions of each split, the authors' own. They share no goal; a worker never shuffles anew."""
+"""Positions of each split, the authors' own. They share no goal; a worker never shuffles again."""
 
 NO_LIMIT = 1_000_000.0
 _LIMITS = [10.0 * step for step in range(1, 100)]
@@ -45,7 +45,7 @@ class Goal:
         instruction: the text that the agent sees.
         attributes: what the product must have.
         options: what must be selected: pairs of name and value (synthetic goals), or values (human goals).
-        price_upper: the price limit; `NO_LIMIT` where the text names none.
+        price_upper: the price limit; `NO_LIMIT` if the text names none.
         name, query, category, product_category: of the product `asin`; the reward compares the kind of thing.
     """
 
@@ -67,22 +67,6 @@ class Goal:
     def option_values(self) -> tuple[str, ...]:
         """Return the wanted values without the names of their options."""
         return tuple(option if isinstance(option, str) else option[1] for option in self.options)
-
-    @classmethod
-    def from_original(cls, goal: Mapping[str, Any]) -> "Goal":
-        """Return a goal of the original, given as the mapping that it keeps."""
-        options = goal["goal_options"]
-        return cls(
-            asin=goal["asin"],
-            instruction=goal["instruction_text"],
-            attributes=tuple(goal["attributes"]),
-            options=tuple(options.items()) if isinstance(options, Mapping) else tuple(options),
-            price_upper=float(goal["price_upper"]),
-            name=goal["name"],
-            query=goal["query"],
-            category=goal["category"],
-            product_category=goal["product_category"],
-        )
 
 
 def goal_order(products: Iterable[Product], kind: GoalKind) -> npt.NDArray[np.int32]:

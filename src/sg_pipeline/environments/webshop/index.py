@@ -28,7 +28,7 @@ B = 0.4
 TOP_K = 50
 
 MAX_CLAUSES = 1024
-"""Of Lucene's `BooleanQuery`: a query of more distinct terms is refused there, and finds nothing here."""
+"""Of Lucene's `BooleanQuery`: it refuses a query of more distinct terms; here it finds nothing."""
 
 _BLOCK = 20_000
 """Documents whose postings are sorted together while an index is built; affects memory only."""
@@ -64,7 +64,7 @@ class SearchIndex:
     """A built index, opened for reading; made by `IndexBuilder`."""
 
     def __init__(self, folder: Path) -> None:
-        """Map the arrays of `folder`; nothing is read yet but the list of terms' places."""
+        """Map the arrays of `folder`."""
         self._term_bytes = np.load(folder / "term_bytes.npy", mmap_mode="r")
         self._term_ends = np.load(folder / "term_ends.npy", mmap_mode="r")
         self._posting_ends = np.load(folder / "posting_ends.npy", mmap_mode="r")
@@ -86,7 +86,7 @@ class SearchIndex:
     def search(self, query: str, k: int = TOP_K) -> list[tuple[int, float]]:
         """Return the best documents for `query`, best first, as (number of the document, score); at most `k`.
 
-        Any text may be asked for: one without a known term finds nothing.
+        Any text is allowed; one without a known term finds nothing.
         """
         counts = Counter(analyze(query))
         if len(counts) > MAX_CLAUSES:
@@ -141,9 +141,9 @@ class SearchIndex:
 
 
 class IndexBuilder:
-    """Takes documents one after the other and writes their index.
+    """Collects documents one after the other and writes their index.
 
-    Memory while it builds: ten bytes a posting (a posting is a distinct term of a document), and the words.
+    Memory while it builds: ten bytes a posting (a posting is a distinct term of a document), and the terms.
     """
 
     def __init__(self) -> None:
@@ -154,7 +154,7 @@ class IndexBuilder:
         self._total = 0
 
     def add(self, text: str) -> None:
-        """Take the next document; the first has number 0."""
+        """Add the next document; the first has number 0."""
         terms, documents, frequencies = self._columns
         number = len(self._norms)
         words = analyze(text)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from sg_pipeline.environments.webshop import extra
+from sg_pipeline.environments.base import requires_extra
 from sg_pipeline.environments.webshop.products import Product, is_listed, read_product
 from sg_pipeline.errors import DataError
 
-with extra():
+with requires_extra("webshop"):
     import ijson
 
 HUMAN_INSTRUCTIONS = "items_human_ins.json"

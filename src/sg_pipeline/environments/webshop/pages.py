@@ -1,8 +1,8 @@
 """The pages of the shop as text and as what can be clicked.
 
-The original renders HTML templates and strips the tags off again: the text of a page is its text nodes joined by
-" [SEP] ", what can be clicked its buttons, then its product links, then its option values, each name once. Both follow
-from the product directly; what an HTML parser does to white space is kept (`shown`).
+The original renders HTML templates and strips the tags again: the text of a page is its text nodes joined by " [SEP] ",
+what can be clicked is its buttons, then its product links, then its option values, each name once. Both are made from
+the product directly; the effect of an HTML parser on white space is kept (`shown`).
 """
 
 import json
@@ -59,7 +59,7 @@ class Page:
 
     @property
     def is_features(self) -> bool:
-        """It is a product's page "Features"."""
+        """Whether it is a product's page "Features"."""
         return self.kind is PageKind.SUB_PAGE and self.name == "features"
 
     @property
@@ -78,7 +78,7 @@ class Page:
 def shown(*texts: str) -> tuple[str, ...]:
     """Return the segments of some text nodes, each stripped.
 
-    An empty one is no node; of white space alone, the parser keeps a line break, which is left out, or one blank.
+    An empty text is no node; white space alone is left out if it has a line break, and otherwise an empty segment.
     """
     return tuple(text.strip() for text in texts if text and (text.strip(_HTML_SPACE) or "\n" not in text))
 

@@ -1,7 +1,7 @@
-"""A product as the shop knows it, made from an entry of the official files by the original's rules.
+"""A product, made from an entry of the official files by the original's rules.
 
-Source: `load_products` of the original's `web_agent_site/engine/engine.py`. Names of the official fields are kept
-where they say what is in them; `Product` holds what pages, search and reward read.
+Source: `load_products` of the original's `web_agent_site/engine/engine.py`. `Product` holds what
+pages, search and reward read, under the official names if they are clear.
 """
 
 import json
@@ -17,7 +17,7 @@ DEFAULT_PRICE = 100.0
 """Of a product without one."""
 
 NO_ATTRIBUTES = ("DUMMY_ATTR",)
-"""What the original gives a product that the attribute file does not know."""
+"""The original's attributes of a product that is not in the attribute file."""
 
 ASIN_LENGTH = 10
 
@@ -27,7 +27,7 @@ CATEGORY_MARK = "\u203a"
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """What a person wrote who wanted this product.
+    """An instruction that a person wrote for this product.
 
     Attributes:
         text: the sentence.
@@ -55,7 +55,7 @@ class Product:
         query: the search that it was found by when the data were gathered; hidden.
         category: one of five: beauty, electronics, fashion, garden, grocery.
         product_category: path of categories, `CATEGORY_MARK` between them; hidden.
-        wish: instruction of the synthetic goals, without options and price; None where there is none.
+        wish: instruction of the synthetic goals, without options and price; None: no synthetic goals.
         wish_attributes: what it asks for.
         instructions: those that people wrote.
     """
@@ -83,15 +83,15 @@ class Product:
 
     def dump(self) -> bytes:
         """Return it as one line of JSON."""
-        # Not `asdict`, whose copies would take half of the time that a million products need.
+        # Not `asdict`, whose copies would take half of the time for a million products.
         fields = {name: getattr(self, name) for name in self.__slots__}
         fields["instructions"] = [asdict(one) for one in self.instructions]
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
     def parse(cls, line: bytes) -> "Product":
         """Return what `dump` wrote."""
-        fields = json.loads(line.decode("utf-8", "surrogatepass"))
+        fields = json.loads(line)
         for name in ("bullets", "attributes", "wish_attributes"):
             fields[name] = tuple(fields[name])
         fields["options"] = {name: tuple(values) for name, values in fields["options"].items()}
@@ -103,7 +103,7 @@ class Product:
 
 
 def is_listed(entry: Mapping[str, Any]) -> bool:
-    """Say whether the original lists the product at all."""
+    """Return whether the original lists the product at all."""
     asin = entry["asin"]
     return asin != "nan" and len(asin) <= ASIN_LENGTH
 
@@ -115,12 +115,12 @@ def read_product(
 
     Args:
         entry: of the product file.
-        known: of `items_ins_v2.json` for the same asin, None where it has none.
+        known: of `items_ins_v2.json` for the same asin, None: it has none.
         instructions: of `items_human_ins.json` for the same asin.
 
     Raises:
         KeyError, TypeError, AttributeError: a field is missing or of another kind.
-        DataError: the price is no price.
+        DataError: the price cannot be read.
     """
     bullets = entry["small_description"]
     prices, tag = _pricing(entry)
@@ -155,7 +155,7 @@ def _options(custom: Mapping[str, Sequence[Mapping[str, Any]] | None] | str | No
 
 
 def _pricing(entry: Mapping[str, Any]) -> tuple[list[float], str]:
-    """Return the lowest and highest price (one number where they are the same), and the tag."""
+    """Return the lowest and highest price (or a single one), and the tag."""
     text = entry.get("pricing")
     if not text:
         return [DEFAULT_PRICE], f"${DEFAULT_PRICE}"
@@ -173,7 +173,7 @@ def _pricing(entry: Mapping[str, Any]) -> tuple[list[float], str]:
 def _price(asin: str, prices: Sequence[float]) -> float:
     """Return one price out of a range, always the same for a product.
 
-    The original draws it before it seeds its random numbers: there it differs from process to process.
+    The original draws it before it seeds its random numbers, so there it differs between processes.
     """
     if len(prices) == 1:
         return prices[0]

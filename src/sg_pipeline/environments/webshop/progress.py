@@ -1,8 +1,8 @@
-"""Verdicts on actions, from the shop's own knowledge of how near the visit is to a purchase of score 1.
+"""Verdicts on actions: did they bring the visit nearer to a purchase of score 1?
 
-What counts is which goal conditions are met where the visit is: a fitting product among the results, then open, then
-its wanted options selected. A verdict never tells what the pages have not told: a product that lacks an attribute is
-not called wrong before its features were opened, if only they would tell.
+What counts is which goal conditions are met: a fitting product among the results, then open, then its wanted options
+selected. A verdict never reveals what the pages have not shown: a product that lacks an attribute is not called wrong
+before its features were opened, if only they show it.
 """
 
 from sg_pipeline.environments.webshop.goals import Goal
@@ -14,7 +14,7 @@ from sg_pipeline.trajectories.types import Polarity
 
 
 def wanted_options(product: Product, goal: Goal) -> dict[str, str]:
-    """Return what to select of `product` for the goal: name -> value, where it has the value."""
+    """Return the options of `product` that the goal wants, as far as it has them: name -> value."""
     found: dict[str, str] = {}
     for option in goal.options:
         names = [option[0]] if not isinstance(option, str) else list(product.options)
@@ -27,17 +27,17 @@ def wanted_options(product: Product, goal: Goal) -> dict[str, str]:
 
 
 def fits(product: Product, goal: Goal) -> bool:
-    """Say whether buying `product` with the right options has score 1."""
+    """Return whether buying `product` with the right options has score 1."""
     return judge(product, goal, wanted_options(product, goal)).total == 1.0
 
 
 def untold(product: Product, goal: Goal) -> list[str]:
-    """Return the wanted attributes that the product's title does not tell."""
+    """Return the wanted attributes that are not in the product's title."""
     return [attribute for attribute in goal.attributes if attribute not in product.title.lower()]
 
 
 def visibly_wrong(product: Product, goal: Goal) -> bool:
-    """Say whether price, options or the kind of thing show on the item's page that it does not fit."""
+    """Return whether price, options or the kind of thing on the item's page show that it does not fit."""
     reward = judge(product, goal, wanted_options(product, goal))
     return not reward.r_price or reward.r_type < 1 or (reward.r_option is not None and reward.r_option < 1)
 
@@ -52,7 +52,7 @@ class Progress:
         self._remember()
 
     def judge(self, action: str, outcome: Outcome) -> Polarity:
-        """Return what `action`, which led to `outcome` just now, did for the goal."""
+        """Return the verdict on `action`, whose result is `outcome`."""
         before, kind, offered, matched = self._product, self._kind, self._offered, self._matched
         self._remember()
         if outcome.reward is not None:

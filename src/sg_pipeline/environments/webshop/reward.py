@@ -1,13 +1,13 @@
-"""How well a purchase meets a goal: the original's reward in its four parts.
+"""The original's reward of a purchase, in its four parts.
 
     reward = r_type (n_attributes + n_options + [price <= limit]) / (|attributes| + |options| + 1)
 
 Source: `web_agent_site/engine/goal.py` of the original; the text comparison is thefuzz's `token_set_ratio` > 85, here
-from rapidfuzz, on which thefuzz stands.
+from rapidfuzz, which thefuzz wraps.
 
-One thing is ours: `r_type` compares the nouns of two titles, which the original takes from spaCy's large English
-model. PyPI does not carry it; words of letters without stop words stand in its place. It moves the title score
-within its bands, and counts only where neither query nor categories agree, or the titles share hardly a word.
+One thing differs: `r_type` compares the nouns of two titles, which the original takes from spaCy's large English
+model. It is not on PyPI; words of letters without stop words replace it. That moves the title score within its bands,
+and matters only if neither query nor categories agree, or if the titles share hardly a word.
 """
 
 import re
@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sg_pipeline.environments.webshop import extra
+from sg_pipeline.environments.base import requires_extra
 from sg_pipeline.environments.webshop.analyzer import STOP_WORDS
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.products import CATEGORY_MARK, Product
 
-with extra():
+with requires_extra("webshop"):
     from rapidfuzz import fuzz
     from rapidfuzz.utils import default_process
 
@@ -50,7 +50,7 @@ class Reward:
     Attributes:
         total: in [0, 1].
         r_type: 1.0 the right kind of thing, 0.5, 0.1 or 0.0 less and less so.
-        r_att, r_option: share of the wanted attributes and options that are met; `r_option` None: none is wanted.
+        r_att, r_option: share of the wanted attributes and options that are met; `r_option` None: no option is wanted.
         r_price: the price is within the limit.
         query_match, category_match, title_score: what `r_type` is made of.
         w_att, w_option, w_price: weight of each part, adding up to 1.
@@ -69,14 +69,14 @@ class Reward:
     w_price: float
 
     def parts(self) -> tuple[tuple[str, float], ...]:
-        """What the reward is made of, by name; without `r_option` where none is wanted."""
+        """Return the parts of the reward by name, without `r_option` if no option is wanted."""
         shares = {name: getattr(self, name) for name in ("r_type", "r_att", "r_option", "r_price")}
         return tuple((name, float(share)) for name, share in shares.items() if share is not None)
 
 
 @lru_cache(maxsize=100_000)
 def token_set_ratio(first: str, second: str) -> int:
-    """Return thefuzz's `token_set_ratio` in whole percent, 0 where one of the two holds no letter or digit."""
+    """Return thefuzz's `token_set_ratio` in whole percent, 0 if one of the two has no letter or digit."""
     first, second = (default_process(text.translate(_LATIN_1)) for text in (first, second))
     return round(fuzz.token_set_ratio(first, second))
 

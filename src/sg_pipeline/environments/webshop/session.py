@@ -94,7 +94,7 @@ class Session:
         self._number = 1
 
     def act(self, text: str) -> Outcome:
-        """Carry out what the policy wrote."""
+        """Carry out an action, as the policy wrote it."""
         action = parse_action(text)
         if action is None or not self._possible(action):
             return Outcome(self.page, understood=False)
@@ -118,7 +118,7 @@ class Session:
         return [self._catalogue.product(number) for number in self._found[start : start + PER_PAGE]]
 
     def _possible(self, action: Action) -> bool:
-        # The search page's button has no words to search for.
+        # The search page's button alone has no words to search for.
         return action.name == "search" or (action.argument != "search" and action.argument in self.page.clickables)
 
     def _click(self, name: str) -> None:

@@ -1,7 +1,7 @@
-"""The words of generated shops for a word-level policy, and what of the pages tells it nothing.
+"""The words of generated shops for a word-level policy, and the rewrites that drop what tells it nothing.
 
 A results page of ten products is about 110 tokens: the instruction is read once, on the first page; separators,
-buttons that are always there and cents are dropped. An asin is three tokens: kind, first attribute, maker.
+buttons that are on every page and cents are dropped. An asin is three tokens: kind, first attribute, maker.
 """
 
 from sg_pipeline.environments.webshop.generation.words import BRANDS, DEPARTMENTS, asin_pieces

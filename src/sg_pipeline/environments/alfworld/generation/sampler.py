@@ -35,11 +35,11 @@ class Difficulty(BaseModel):
 
     Attributes:
         min_receptacles, max_receptacles: bounds on receptacles per scene; a floor plan with fewer gives all it has.
-        min_items, max_items: bounds on items per scene, lamps included; fewer where nothing else may be placed.
-        max_receptacles_per_kind: at most so many cabinets, drawers ... of one kind.
-        max_items_per_kind: at most so many mugs ... of one kind (at least two in pick_two_obj_and_place).
-        max_items_per_receptacle: at most so many items in one place at the start.
-        duplicate_probability: that a further item is one more of a kind already there.
+        min_items, max_items: bounds on items per scene, lamps included; fewer if nothing else may be placed.
+        max_receptacles_per_kind: limit of cabinets, drawers ... of one kind.
+        max_items_per_kind: limit of mugs ... of one kind (at least two in pick_two_obj_and_place).
+        max_items_per_receptacle: limit of items in one place at the start.
+        duplicate_probability: that a further item is another one of a kind already present.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,7 +79,7 @@ def sample_scene(rng: np.random.Generator, number: int, task_type: str, difficul
     """Draw one solvable scene that does not start solved.
 
     Args:
-        rng: the only source of chance; the same stream gives the same scene.
+        rng: the only source of randomness; the same stream gives the same scene.
         number: AI2-THOR floor plan number.
         task_type: one of `rulebook.TASK_TYPES`; must suit the floor plan (`floor_plans_of`).
         difficulty: size limits.

@@ -1,1 +1,1 @@
-"""Catalogues of our own, in the official files: what is sold, how it is told, and which goals are played."""
+"""Generated catalogues in the format of the official files, and panels of goals on them."""

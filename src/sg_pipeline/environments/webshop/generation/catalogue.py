@@ -1,12 +1,12 @@
-"""Draws a catalogue: families of products that are alike but for one thing that a customer may care about.
+"""Draws a catalogue: families of products that differ in one thing that a customer may care about.
 
-A family has a kind and three attributes. The title tells two of them; the third stands on the page "Features" only,
-as the first bullet, which the search knows: who searches for it finds it, and has to open the features to see it.
-Beside the product there are rivals of the same kind and title attributes: one that costs more, one with another third
-attribute, one with other option values. So a customer reads prices on the results, values on the item's page and, if
-the third attribute matters, its features.
+A family has a kind and three attributes. The title has two of them; the third is on the page "Features" only, as the
+first bullet, which is in the search index: a search finds it, but one has to open the features to see it. Each product
+has rivals of the same kind and title attributes: one that costs more, one with another third attribute, one with other
+option values. So a customer reads prices on the results, values on the item's page and, if the third attribute matters,
+its features.
 
-Every family is drawn from its own stream: a catalogue of a million products needs no more memory than one of ten.
+Every family is drawn from a separate stream: a catalogue of a million products needs no more memory than one of ten.
 """
 
 import json
@@ -28,7 +28,7 @@ FILES = ("items_shuffle.json", "items_ins_v2.json", "items_human_ins.json")
 """The official names."""
 
 _LOWEST, _HIGHEST = 5, 60
-"""Dollars of an original; a dearer rival costs 20 to 40 more."""
+"""Dollars of an original; a more expensive rival costs 20 to 40 more."""
 
 Rival = Literal["dearer", "other attribute", "other options"]
 
@@ -41,7 +41,7 @@ class CatalogueRecipe(BaseModel):
         seed: decides everything else.
         rivals: which rivals each product has.
         values: how many values an option of a product has.
-        hidden: how often a goal asks for the attribute that the title does not tell.
+        hidden: share of goals that ask for the attribute that is not in the title.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +54,7 @@ class CatalogueRecipe(BaseModel):
 
 
 def write_catalogue(recipe: CatalogueRecipe, folder: Path) -> None:
-    """Write the three official files of a catalogue, each whole or not at all; nobody wrote human instructions."""
+    """Write the three official files of a catalogue, each whole or not at all; there are no human instructions."""
     with (
         atomic_write(folder / FILES[0]) as products,
         atomic_write(folder / FILES[1]) as attributes,
@@ -80,7 +80,7 @@ def entries(recipe: CatalogueRecipe) -> Iterator[tuple[dict[str, Any], dict[str,
 
 
 def _members(recipe: CatalogueRecipe) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield families without end; each one's order is drawn, so that the original is not always first."""
+    """Yield families without end, each in random order, so that the original is not always first."""
     family = 0
     while True:
         rng = stream(recipe.seed, "webshop family", family)
