@@ -15,14 +15,15 @@ class EvaluationConfig(BaseModel):
 
     Attributes:
         splits: of the panel, to play; None: all but the one that is trained on.
-        temperature: of sampling. 1.0 is the policy that GRPO trains and whose success the learning curve shows; field
-            practice on ALFWorld is 0.4, which usually wins more.
+        temperature: of sampling. 1.0 is the policy that GRPO trains and whose success the learning curve shows; common
+            practice on ALFWorld is 0.4, which usually succeeds more often.
         episodes_per_game: repetitions of each game; above 1 the intervals are bootstrapped by game.
         guided: play with guidance before each action.
         plain: play without guidance.
-        games: the first so many games of each split; None: all.
+        games: the first N games of each split; None: all.
         max_turns: an episode that has not ended by then is truncated; None: as in the rollouts.
-        batch_rows: episodes played at once by each process that shares the run; memory grows with it.
+        batch_rows: episodes played at once by each process that shares the run, unless `rollout` allows fewer; memory
+            grows with it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,9 +55,9 @@ class ValidationConfig(BaseModel):
     """Which games validate a policy, and how it plays them: in the mode that is trained.
 
     Attributes:
-        panel: name of a panel that comes with the package, or path of a panel file.
+        panel: name of a panel in the package, or path of a panel file.
         split: of that panel.
-        games: the first so many games of the split; None: all.
+        games: the first N games of the split; None: all.
         episodes_per_game: repetitions of each game.
         temperature: of sampling.
     """
@@ -70,14 +71,14 @@ class ValidationConfig(BaseModel):
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
 
     def tasks(self, own: Any) -> Any:
-        """Return the section `tasks` that plays the validation panel; what changes no result is the run's `own`."""
+        """Return the section `tasks` for the validation panel; what affects no result is taken from the run's `own`."""
         values = {**own.model_dump(), "panel": self.panel, "limit": self.games}
         if "source" in values:
             values["source"] = "panel"
         return type(own).model_validate(values)
 
     def evaluation(self, mode_guided: bool, batch_rows: int) -> EvaluationConfig:
-        """Return the same as the configuration of an evaluation; `batch_rows` changes no result."""
+        """Return the configuration of an evaluation that plays this; `batch_rows` affects no result."""
         return EvaluationConfig(
             splits=(self.split,), temperature=self.temperature, episodes_per_game=self.episodes_per_game,
             guided=mode_guided, plain=not mode_guided, games=self.games, batch_rows=batch_rows,
@@ -87,12 +88,12 @@ class ValidationConfig(BaseModel):
 class CrossCheckpointConfig(BaseModel):
     """One policy, guided by earlier, the same and later versions of itself.
 
-    Checkpoints are named by fractions of the training: 0 is the base policy, 1 the final one. The one is taken that was
-    written down next to it, so a short run has its own.
+    Checkpoints are given as fractions of the training: 0 is the base policy, 1 the final one. The nearest saved
+    checkpoint is used.
 
     Attributes:
-        policy: who acts. The paper: 0.5, checkpoint 40 of 80.
-        guides: who write its guidance; the policy itself is always among them. The paper: 0.125, 0.5 and 1.
+        policy: writes the actions. The paper: 0.5, checkpoint 40 of 80.
+        guides: write its guidance; the policy itself is always among them. The paper: 0.125, 0.5 and 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -123,7 +124,7 @@ Method = Literal["react", "react_self_guide", "reflexion", "reflact"]
 
 
 METHODS: tuple[Method, ...] = get_args(Method)
-"""All of them, in the order of tables. Each has a prompt set of its name."""
+"""All methods, in the order of tables. Each has a prompt set of its name."""
 
 
 TITLES: dict[str, str] = {
@@ -132,11 +133,11 @@ TITLES: dict[str, str] = {
     "reflexion": "Reflexion",
     "reflact": "ReflAct",
 }
-"""How reports call a method."""
+"""Name of a method in reports."""
 
 
 REFERENCE: Method = "react"
-"""What the others are compared with."""
+"""The method that the others are compared with."""
 
 
 SELF_GUIDED: Method = "react_self_guide"
@@ -151,8 +152,8 @@ class ReflexionConfig(BaseModel):
     """What Reflexion adds to ReAct.
 
     Attributes:
-        trials: attempts at a game that is not won before, the first included.
-        memory: reflections that the next trial shows at most, the latest ones. 3 in the original.
+        trials: attempts at a game until it is solved, the first included.
+        memory: the next trial shows up to N of the latest reflections. 3 in the original.
         max_new_tokens: of a reflection.
     """
 
@@ -194,12 +195,12 @@ class PromptingConfig(BaseModel):
         return methods
 
     def unused(self) -> tuple[str, ...]:
-        """Return what no chosen method looks at."""
+        """Return the parameters that no chosen method reads."""
         others = tuple(f"prompts.{method}" for method in METHODS if method not in self.methods)
         return others if REFLEXION in self.methods else ("reflexion", *others)
 
     def trials(self, method: str) -> int:
-        """Return how often `method` may try a game."""
+        """Return the number of attempts that `method` has at a game."""
         return self.reflexion.trials if method == REFLEXION else 1
 
     def prompts_of(self, method: Method) -> str:

@@ -1,1 +1,1 @@
-"""Evaluation: what a policy achieves on frozen panels, how sure that is, and whether its guidance means anything."""
+"""Evaluation on frozen panels: play, scores and their intervals, calibration of guidance, prompting methods."""

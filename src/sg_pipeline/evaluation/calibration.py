@@ -1,8 +1,8 @@
-"""Does guidance mean anything? The verdicts of the turns against the outcome of their episode.
+"""Calibration of guidance: the verdicts of the turns against the outcome of their episode.
 
-A lost episode usually runs to its step limit, so it has more turns than a won one: `win_rate_of_turns` is the rate
-to compare P(win | label) with, not the success rate. For the same reason R_sg mixes verdict and length;
-`mean_verdict` leaves the length out.
+A failed episode usually runs to its turn limit, so it has more turns than a successful one: compare P(win | label)
+with `win_rate_of_turns`, not with the success rate. For the same reason R_sg mixes verdict and length; `mean_verdict`
+leaves the length out.
 
 Everything about turns is a function of their counts by (third of the episode, label, outcome), so a bootstrap
 (`study.guidance`) resamples counts instead of turns.
@@ -23,7 +23,7 @@ LABELS = tuple(sorted((polarity.value for polarity in VERDICT), key=lambda name:
 """In the order of what they predict: negative, neutral, positive."""
 
 THIRDS = ("early", "middle", "late")
-"""Turn t of T lies in third floor(3 t / T) of its episode."""
+"""Turn t of T is in third floor(3 t / T) of its episode."""
 
 BRIER = ("score", "reliability", "resolution", "uncertainty")
 

@@ -1,17 +1,17 @@
-"""How sure a success rate or a mean score is, and a difference between two policies.
+"""Confidence intervals of success rates, mean scores and differences between two policies.
 
 Which interval, and why:
 
-- One episode a game: the episodes are independent, and the Wilson score interval holds its level down to a handful
-  of episodes and at rates of 0 and 1, where the textbook's "p +- 2 s" collapses.
-- Several episodes a game: episodes of one game resemble each other, so games are resampled (cluster bootstrap), not
-  episodes; counting episodes as independent would make the interval too narrow.
+- One episode a game: the episodes are independent, and the Wilson score interval keeps its level down to a handful
+  of episodes and at rates of 0 and 1, where the normal approximation collapses.
+- Several episodes a game: episodes of one game are correlated, so games are resampled (cluster bootstrap), not
+  episodes; treating episodes as independent would make the interval too narrow.
 - Two policies on the same games: the differences per game are resampled (paired bootstrap), which takes the games'
   difficulty out of the comparison.
 
 The bootstrap's percentiles are widened for few games ("expanded percentile": Hesterberg, The American Statistician
-69(4), 2015), and where no resample can differ from another, Wilson's bound takes over: n games that agree do
-not prove that all games would. A mean score is bootstrapped by game in the same way, whatever its episodes a game.
+69(4), 2015). Where all resamples are equal, Wilson's bound is used: n games that agree do not prove that all games
+would. A mean score is bootstrapped by game in the same way, also with one episode a game.
 """
 
 import math
@@ -23,13 +23,13 @@ import numpy as np
 from sg_pipeline.randomness import stream
 
 CONFIDENCE = 0.95
-"""Of every interval; the fields that hold one are called `ci95`."""
+"""Level of every interval; fields with an interval are called `ci95`."""
 
 RESAMPLES = 10_000
-"""Enough that the ends of an interval move by less than a tenth of a point between seeds at 100 games."""
+"""Enough for the ends of an interval to move by less than a tenth of a point between seeds at 100 games."""
 
 _CHUNK = 4_000_000
-"""Numbers drawn at once, so that large panels need no more memory than small ones."""
+"""Numbers drawn at once, which bounds the memory for large panels."""
 
 Interval = tuple[float, float]
 PerGame = Mapping[str, Sequence[float]]
@@ -43,17 +43,17 @@ def wilson(wins: float, episodes: int) -> Interval | None:
     rate, z = wins / episodes, _z()
     centre = (rate + z * z / (2 * episodes)) / (1 + z * z / episodes)
     half = z * math.sqrt(rate * (1 - rate) / episodes + z * z / (4 * episodes**2)) / (1 + z * z / episodes)
-    # At 0 and 1 the bound is the rate itself, but for rounding.
+    # At 0 and 1 the bound is the rate itself, except for rounding.
     return (0.0 if wins == 0 else centre - half), (1.0 if wins == episodes else centre + half)
 
 
 def success_interval(games: PerGame, seed: int, *names: int | str) -> tuple[Interval | None, str]:
-    """Interval of the success rate over all episodes, and the name of the method that gave it.
+    """Interval of the success rate over all episodes, and the name of its method.
 
     Args:
         games: game -> (wins, episodes).
         seed: the run's seed.
-        names: what the interval is of; with the seed they name the bootstrap's random stream.
+        names: what is estimated; with the seed they name the bootstrap's random stream.
 
     Returns:
         ((low, high), "wilson") with one episode a game, ((low, high), "bootstrap by game") otherwise; None for the
@@ -69,7 +69,7 @@ def success_interval(games: PerGame, seed: int, *names: int | str) -> tuple[Inte
 
 
 def score_interval(games: PerGame, seed: int, *names: int | str) -> tuple[Interval | None, str]:
-    """Interval of the mean score over all episodes, and the name of the method that gave it.
+    """Interval of the mean score over all episodes, and the name of its method.
 
     Args:
         games: game -> (sum of the scores, each in [0, 1]; episodes).
@@ -85,7 +85,7 @@ def score_interval(games: PerGame, seed: int, *names: int | str) -> tuple[Interv
 
 
 def paired_difference(base: PerGame, final: PerGame, seed: int, *names: int | str) -> dict[str, Any]:
-    """Compare two policies on the games that both have played.
+    """Compare two policies on the games that both played.
 
     Args:
         base: game -> (wins, episodes) of the one policy, or sums of scores in place of wins.
@@ -95,10 +95,10 @@ def paired_difference(base: PerGame, final: PerGame, seed: int, *names: int | st
 
     Returns:
         `difference`: mean over games of (success share, or mean score, of final - of base), and its `ci95` (paired
-        bootstrap by game); `games`; `better` and `worse`: games on which final wins more, or less, often; `p_value`:
-        exact two-sided sign test on these; `outside_noise`: the interval excludes 0 and the test agrees (p < 0.05), as
-        with fewer than six games that differ no bootstrap should be believed alone. Without common games all but the
-        counts are None.
+        bootstrap by game); `games`; `better` and `worse`: games in which final succeeds more, or less, often;
+        `p_value`: exact two-sided sign test on these; `outside_noise`: the interval excludes 0 and the test agrees (p <
+        0.05), since a bootstrap alone is unreliable with fewer than six games that differ. Without common games all but
+        the counts are None.
     """
     common = sorted(set(base) & set(final))
     rates = [np.array([table[game][0] / table[game][1] for game in common]) for table in (base, final)]
@@ -118,7 +118,7 @@ def paired_difference(base: PerGame, final: PerGame, seed: int, *names: int | st
 
 
 def sign_test(better: int, worse: int) -> float:
-    """Two-sided p-value of `better` against `worse` games if neither were likelier; 1 where none differ."""
+    """Two-sided p-value of `better` against `worse` games under equal probabilities; 1 where none differ."""
     from scipy.stats import binomtest
 
     return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
@@ -138,7 +138,7 @@ def _bootstrap(values: np.ndarray, weights: np.ndarray, seed: int, *names: int |
 
 
 def _expanded_tail(games: int) -> float:
-    """The percentile that makes up for the bootstrap's narrowness with few games; 0.025 with many."""
+    """Percentile that corrects the bootstrap's narrowness with few games; 0.025 with many."""
     from scipy.stats import norm, t
 
     return float(norm.cdf(t.ppf((1 - CONFIDENCE) / 2, games - 1) * math.sqrt(games / (games - 1))))

@@ -1,4 +1,4 @@
-"""What a policy achieves on a panel: from evaluation episodes to JSON-ready scores."""
+"""Scores of a policy on a panel: from evaluation episodes to JSON-ready metrics."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,11 +29,10 @@ def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
         JSON-ready: `success_rate`, `ci95` [low, high], `interval` (its method), `episodes`, `games`, `score`,
         `mean_turns`, `mean_turns_won`, `truncated_share` (of episodes), `invalid_action_share`,
         `unparsed_action_share`, `unparsed_guidance_share` (of turns); `task_types`: type -> success_rate, ci95,
-        interval, episodes; `calibration`: `guidance_calibration`; `per_game`: task_id -> [wins, episodes]. What is
-        undefined is None. Where episodes are graded, so that a score is not just who has won, further `score_ci95`,
+        interval, episodes; `calibration`: `guidance_calibration`; `per_game`: task_id -> [wins, episodes]. Undefined
+        values are None. Where episodes are graded, so that a score is more than success, also `score_ci95`,
         `score_interval`, `score_per_game`: task_id -> [sum of scores, episodes], and by task type `score`,
-        `score_ci95`, `score_interval`. Where the benchmark says what a score is made of, further `parts`:
-        `mean_parts`.
+        `score_ci95`, `score_interval`. Where the benchmark reports the parts of a score, also `parts`: `mean_parts`.
 
     Raises:
         DataError: the table mixes splits or policies.
@@ -79,7 +78,7 @@ def paired_scores(base: Mapping[str, Any], final: Mapping[str, Any], seed: int, 
     """Compare two policies by their `score_episodes` on one split.
 
     Returns:
-        `intervals.paired_difference` of success; where either was graded, with that of the mean score as `score`.
+        `intervals.paired_difference` of success; where either was graded, that of the mean score as `score`.
     """
     success = paired_difference(base["per_game"], final["per_game"], seed, *names)
     if "score_per_game" not in base and "score_per_game" not in final:
@@ -89,12 +88,12 @@ def paired_scores(base: Mapping[str, Any], final: Mapping[str, Any], seed: int, 
 
 
 def graded_score(score: Mapping[str, Any]) -> tuple[float | None, list[float] | None]:
-    """Mean score of a `score_episodes`, and its interval; where nothing is graded, those of success."""
+    """Mean score of a `score_episodes`, and its interval; without grades those of success."""
     return score.get("score"), score.get("score_ci95") or score.get("ci95")
 
 
 def is_graded(*scores: Mapping[str, Any]) -> bool:
-    """Whether the score of any of these says more than who has won."""
+    """Whether any of these has a score that is more than success."""
     return any("score_ci95" in score for score in scores)
 
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.prompts import Prompts
     from sg_pipeline.policies.policy import Policy
-    from sg_pipeline.sampling.base import Sampler
 
 _TURN = ("split", "group", "item", "turn")
 """Columns that name a row of a trajectory table of an evaluation."""
@@ -147,43 +146,26 @@ def reflect(player: Player, played: pl.DataFrame, trial: int, prompting: Prompti
         ConfigurationError: prompt and note do not fit into `rollout.max_length`.
     """
     from sg_pipeline.agents.format import AgentFormat
-    from sg_pipeline.agents.reflexion import reflection_prompts
-
-    policy, max_length = player.policy, player.config.max_length
-    if max_length <= prompting.reflexion.max_new_tokens:
-        raise ConfigurationError(
-            f"prompting.reflexion.max_new_tokens is {prompting.reflexion.max_new_tokens}, but rollout.max_length = "
-            f"{max_length} is the limit of prompt and reflection together: raise the latter"
-        )
-    words = AgentFormat(
-        policy.tokenizer, reflection_prompts(player.prompts()), False, policy.stop_ids, player.config.date
-    )
-    sampler = world().each(player.sampler)
-    notes = _notes(player, sampler, words, _failed(played), trial, prompting.reflexion.max_new_tokens)
-    # Every rank has written them; an engine's rounding may depend on what else it did, so rank 0's are taken.
-    return world().broadcast(notes)
-
-
-def _notes(
-    player: Player,
-    sampler: "Sampler",
-    words: "AgentFormat",
-    failed: Sequence[Trajectory],
-    trial: int,
-    max_new_tokens: int,
-) -> pl.DataFrame:
-    from sg_pipeline.agents.reflexion import reflection_request
+    from sg_pipeline.agents.reflexion import reflection_prompts, reflection_request
     from sg_pipeline.evaluation.tables import REFLECTIONS
 
-    max_length = player.config.max_length
+    policy, config, max_new_tokens = player.policy, player.config, prompting.reflexion.max_new_tokens
+    if config.max_length <= max_new_tokens:
+        raise ConfigurationError(
+            f"prompting.reflexion.max_new_tokens is {max_new_tokens}, but rollout.max_length = {config.max_length} is "
+            f"the limit of prompt and reflection together: raise the latter"
+        )
+    words = AgentFormat(policy.tokenizer, reflection_prompts(player.prompts()), False, policy.stop_ids, config.date)
+    sampler = world().each(player.sampler)
+    failed = _failed(played)
     rows: list[dict[str, Any]] = []
-    size = player.config.rows or len(failed)
-    for batch in (failed[start : start + size] for start in range(0, len(failed), max(1, size))):
-        prompts = [reflection_request(words, one, max_length - max_new_tokens) for one in batch]
+    size = config.rows or max(1, len(failed))
+    for batch in (failed[start : start + size] for start in range(0, len(failed), size)):
+        prompts = [reflection_request(words, one, config.max_length - max_new_tokens) for one in batch]
         streams = [
             stream(player.seed, "prompting", one.task.split, "reflect", trial, one.group, one.item) for one in batch
         ]
-        session = sampler.open(streams, max_length)
+        session = sampler.open(streams, config.max_length)
         written = session.extend(list(range(len(batch))), prompts, words.stop_ids, max_new_tokens)
         rows += [
             {
@@ -200,7 +182,8 @@ def _notes(
             }
             for one, prompt, completion in zip(batch, prompts, written, strict=True)
         ]
-    return pl.DataFrame(rows, schema=REFLECTIONS)
+    # Every rank has written them; an engine's rounding may depend on what else it did, so rank 0's are taken.
+    return world().broadcast(pl.DataFrame(rows, schema=REFLECTIONS))
 
 
 def _failed(played: pl.DataFrame) -> list[Trajectory]:

@@ -1,4 +1,4 @@
-"""What prompting methods achieve and cost: scores after each trial, paired differences, tokens."""
+"""Scores of prompting methods after each trial, their paired differences and their cost."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +10,21 @@ from sg_pipeline.evaluation.metrics import evaluate_table, is_graded, paired_sco
 
 _EPISODE = ["split", "group", "item"]
 
+_GRADED = ("score", "score_ci95", "score_interval")
+"""Shown where a score is more than success."""
+
+_SHOWN = (
+    "success_rate",
+    "ci95",
+    "interval",
+    "episodes",
+    "games",
+    "invalid_action_share",
+    "unparsed_action_share",
+    "truncated_share",
+    "cost",
+)
+
 
 def score_method(
     method: str,
@@ -19,11 +34,11 @@ def score_method(
     reflections: Sequence[pl.DataFrame],
     seed: int,
 ) -> dict[str, Any]:
-    """Score a method after each of its trials; a game that was won in trial k counts as won from k on.
+    """Score a method after each of its trials; a game that is solved in trial k counts as solved from k on.
 
     Args:
         method: its name.
-        trials: trajectory tables; a later one holds the games that were lost in the one before.
+        trials: trajectory tables; a later one holds the games that failed in the one before.
         thoughts: their thoughts.
         reports: of `prompting.play_trial`, one a trial.
         reflections: what was noted between the trials.
@@ -31,8 +46,8 @@ def score_method(
 
     Returns:
         JSON-ready: `method`, `title`, `policy`, `parameters`, and `after_trial`, a list with one entry a trial:
-        `trial`, `counters` of its rollout, `splits`: split -> the figures of `metrics.score_episodes` (of each game's
-        last trial) and `cost` (see `cost`).
+        `trial`, `counters` of its rollout, `splits`: split -> `metrics.score_episodes` (of each game's last trial) and
+        `cost` (see `cost`).
     """
     after = []
     for trial in range(1, len(trials) + 1):
@@ -60,26 +75,22 @@ def after_trial(trials: Sequence[pl.DataFrame], trial: int) -> pl.DataFrame:
 def cost(
     trials: Sequence[pl.DataFrame], thoughts: Sequence[pl.DataFrame], reflections: Sequence[pl.DataFrame], split: str
 ) -> dict[str, float | None]:
-    """Return what these trials took on one split, reflections included.
+    """Return the cost of these trials on one split, reflections included.
 
     Returns:
         Means per game and repetition: `trials`, `turns`, `sampled_tokens`, `context_tokens` (what the policy read, each
         token once: a cache keeps it); `no_thought_share`: turns in which no thought was found.
     """
-    played, noted, thought = (
-        pl.concat(tables).filter(pl.col("split") == split) if tables else None
-        for tables in (trials, reflections, thoughts)
-    )
-    assert played is not None
-    assert thought is not None
-    episodes = trials[0].filter(pl.col("split") == split).select(_EPISODE).n_unique()
+    played, thought = (pl.concat(tables).filter(pl.col("split") == split) for tables in (trials, thoughts))
+    first = trials[0].filter(pl.col("split") == split).select(_EPISODE).n_unique()
     attempts = sum(table.filter(pl.col("split") == split).select(_EPISODE).n_unique() for table in trials)
     sampled, context = _tokens(played, "completion_ids"), _tokens(played, "context_ids")
-    if noted is not None:
+    for notes in reflections:
+        noted = notes.filter(pl.col("split") == split)
         sampled, context = sampled + _tokens(noted, "completion_ids"), context + _tokens(noted, "prompt_ids")
     totals = {"trials": attempts, "turns": played.height, "sampled_tokens": sampled, "context_tokens": context}
     return {
-        **{name: total / episodes if episodes else None for name, total in totals.items()},
+        **{name: total / first if first else None for name, total in totals.items()},
         "no_thought_share": thought["thought"].null_count() / thought.height if thought.height else None,
     }
 
@@ -87,66 +98,45 @@ def cost(
 def compare(
     evaluations: Sequence[Mapping[str, Any]], about: Mapping[str, Any], seed: int, reference: str = REFERENCE
 ) -> dict[str, Any]:
-    """Set methods side by side.
+    """Compare methods.
 
     Args:
         evaluations: of `score_method`, of the same policy on the same games.
-        about: what the figures belong to (run, panel, limits), for the reader.
+        about: run, panel and limits, for the reader.
         seed: the run's seed.
         reference: method whose first trial the others are compared with; without it there are no differences.
 
     Returns:
         JSON-ready: `about`; `reference` (None without it); `rows`, one for each split, method and trial: `split`,
-        `method`, `title`, `trial`, `single_trial` (only such rows cost the reference's number of trials), the figures
-        of `_SHOWN` (and `_GRADED`), and `difference` to the reference (`metrics.paired_scores`; None for the reference
-        itself).
+        `method`, `title`, `trial`, `single_trial` (only such rows cost the reference's number of trials), the values
+        named in `_SHOWN` (and `_GRADED`), and `difference` to the reference (`metrics.paired_scores`; None for the
+        reference itself).
     """
     base = next((one for one in evaluations if one["method"] == reference), None)
-    rows = []
-    for split in sorted({split for one in evaluations for split in one["after_trial"][0]["splits"]}):
-        for one in evaluations:
-            for after in one["after_trial"]:
-                score = after["splits"][split]
-                rows.append(
-                    {
-                        "split": split,
-                        "method": one["method"],
-                        "title": one["title"],
-                        "trial": after["trial"],
-                        "single_trial": after["trial"] == 1,
-                        **{name: score[name] for name in _SHOWN},
-                        **({name: score[name] for name in _GRADED} if is_graded(score) else {}),
-                        "difference": None
-                        if base is None or one is base
-                        else paired_scores(
-                            base["after_trial"][0]["splits"][split],
-                            score,
-                            seed,
-                            *("prompting", split, one["method"], after["trial"]),
-                        ),
-                    }
-                )
+    rows = [
+        {
+            "split": split,
+            "method": one["method"],
+            "title": one["title"],
+            "trial": after["trial"],
+            "single_trial": after["trial"] == 1,
+            **{name: score[name] for name in (*_SHOWN, *(_GRADED if is_graded(score) else ()))},
+            "difference": None
+            if base is None or one is base
+            else paired_scores(
+                base["after_trial"][0]["splits"][split], score, seed, "prompting", split, one["method"], after["trial"]
+            ),
+        }
+        for split in sorted({split for one in evaluations for split in one["after_trial"][0]["splits"]})
+        for one in evaluations
+        for after in one["after_trial"]
+        for score in [after["splits"][split]]
+    ]
     return {
         "about": {**about, "policy": evaluations[0]["policy"], "parameters": evaluations[0]["parameters"]},
         "reference": None if base is None else reference,
         "rows": rows,
     }
-
-
-_GRADED = ("score", "score_ci95", "score_interval")
-"""Shown where a score says more than who has won."""
-
-_SHOWN = (
-    "success_rate",
-    "ci95",
-    "interval",
-    "episodes",
-    "games",
-    "invalid_action_share",
-    "unparsed_action_share",
-    "truncated_share",
-    "cost",
-)
 
 
 def _tokens(table: pl.DataFrame, column: str) -> int:

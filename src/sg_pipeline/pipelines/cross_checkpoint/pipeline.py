@@ -16,9 +16,9 @@ def create_pipeline(config: CrossCheckpointConfig, coevolve: CoevolveConfig, sch
     """Return the cross-checkpoint study of a finished run.
 
     Args:
-        config: which checkpoints.
-        coevolve: says which ones a run has.
-        schedule: gives their datasets their names.
+        config: the checkpoints to compare.
+        coevolve: steps and checkpoints of the run.
+        schedule: names their datasets.
     """
     policy, guides = config.steps(coevolve)
     written = {0: BASE_POLICY, **{place.index + 1: place.policy_out for place in unroll(coevolve, schedule)}}

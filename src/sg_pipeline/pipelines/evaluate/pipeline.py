@@ -7,14 +7,14 @@ from sg_pipeline.pipelines.evaluate.nodes import play_with_guidance, play_withou
 from sg_pipeline.runs.steps import BASE_POLICY, FINAL_POLICY, GUIDE
 
 EVALUATED = {"base": BASE_POLICY, "final": FINAL_POLICY}
-"""What is evaluated: name in the report -> dataset of the policy."""
+"""Name in the report -> dataset of the policy."""
 
 
 def create_pipeline(config: EvaluationConfig, guided: bool = False) -> Pipeline:
-    """Return the evaluation of both policies, in the modes that the configuration asks for.
+    """Return the evaluation of both policies, in the configured modes.
 
     Args:
-        config: which modes.
+        config: the modes.
         guided: a frozen `guide` writes the guidance.
     """
     one = _one_policy(config, guided)

@@ -13,13 +13,13 @@ def read_guide(rollout: RolloutConfig, base_policy: Any, project: Path) -> Any:
 
     Args:
         rollout: names its folder.
-        base_policy: the guide must read and write the same tokens.
-        project: what the folder is relative to.
+        base_policy: the guide must have the same tokens.
+        project: base of a relative folder.
 
     Returns:
-        A policy that nobody trains.
+        A policy that is not trained.
     """
-    assert rollout.guide is not None, "the node is in the graph only where there is a guide"
+    assert rollout.guide is not None, "the node is in the graph only with a guide"
     try:
         return load_guide(project / rollout.guide, base_policy)
     except CheckpointError as error:

@@ -1,4 +1,4 @@
-"""Guide."""
+"""Guide: one node, in the graph only with `rollout.guide`."""
 
 from kedro.pipeline import Node, Pipeline
 

@@ -40,15 +40,15 @@ def load_policy(
     run: RunConfig,
     prompting: PromptingConfig,
 ) -> Any:
-    """Load the language model that all methods prompt; it is not copied to the run's folders.
+    """Load the language model that all methods prompt; it is not copied into the run's folders.
 
     Args:
-        config: which policy; any but the tiny one.
+        config: any policy but the tiny one.
         environment, tasks, games, compiled, project, run: as for the base policy.
-        prompting: methods and prompts, to be checked against it.
+        prompting: methods and prompts, to be checked with it.
 
     Returns:
-        The live policy, shared by all nodes: none of them changes it.
+        The live policy, shared by all nodes; none of them changes it.
     """
     if config.source == "warm_start":
         raise ConfigurationError(
@@ -120,8 +120,8 @@ def scorer(method: Method, trials: int) -> Callable[..., dict[str, Any]]:
         played, thoughts, reports = (parts[kind * trials : (kind + 1) * trials] for kind in range(3))
         evaluation = score_method(method, played, thoughts, reports, parts[3 * trials :], run.seed)
         for after in evaluation["after_trial"]:
-            figures = ", ".join(f"{split} {score['success_rate']:.1%}" for split, score in after["splits"].items())
-            logger.info("%s, up to trial %d: %s", evaluation["title"], after["trial"], figures)
+            scores = ", ".join(f"{split} {score['success_rate']:.1%}" for split, score in after["splits"].items())
+            logger.info("%s, up to trial %d: %s", evaluation["title"], after["trial"], scores)
         return evaluation
 
     return score
@@ -137,7 +137,7 @@ def compare_methods(
     panel: dict[str, Any],
     *evaluations: dict[str, Any],
 ) -> tuple[dict[str, Any], str]:
-    """Set the methods side by side.
+    """Compare the methods.
 
     Args:
         run, environment, rollout, evaluation, prompting: parameters.

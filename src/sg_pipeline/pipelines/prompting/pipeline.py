@@ -1,4 +1,4 @@
-"""Prompting: each method's trials, what is noted between them, its scores; then one comparison."""
+"""Prompting: the trials of each method with the notes between them, its scores; then one comparison."""
 
 from kedro.pipeline import Node, Pipeline, pipeline
 

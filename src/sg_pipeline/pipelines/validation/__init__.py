@@ -1,4 +1,4 @@
-"""Success on the validation panel of every policy that a run writes down."""
+"""Success of every policy that a run saves, on the validation panel."""
 
 from sg_pipeline.pipelines.validation.pipeline import create_pipeline
 

@@ -35,13 +35,13 @@ def prepare_validation_panel(
 
     Args:
         config: which panel.
-        evaluation: which splits judge the policy; one of the panel that is neither trained on nor evaluated may hold
-            the validation tasks.
+        evaluation: the splits that judge the policy; a split of the panel that is neither trained on nor evaluated may
+            hold the validation tasks.
         environment: names the benchmark.
         tasks: its section `tasks`.
         panel: the run's own, prepared.
         games, compiled_games: folders.
-        project: what relative paths in the configuration start from.
+        project: base of relative paths in the configuration.
 
     Returns:
         The prepared panel.

@@ -1,4 +1,4 @@
-"""One node for each policy that is written down."""
+"""Validation: one node for each saved policy."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -12,8 +12,8 @@ def create_pipeline(config: CoevolveConfig, schedule: TrustSchedule, guided: boo
     """Return the validation of all checkpoints and of the final policy.
 
     Args:
-        config: says which checkpoints there are.
-        schedule: gives their datasets their names.
+        config: steps and checkpoints of the run.
+        schedule: names their datasets.
         guided: a frozen `guide` writes the guidance.
     """
     written = {place.index + 1: place for place in unroll(config, schedule)}
