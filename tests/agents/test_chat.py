@@ -1,4 +1,4 @@
-"""Real chat templates: taken apart, and the same on every day."""
+"""Real chat templates: their parts, and the same prompt on every day."""
 
 import datetime
 
@@ -25,7 +25,7 @@ def on_day(monkeypatch, year):
 
 
 @pytest.mark.parametrize("name", sorted(real_templates()))
-def test_real_template_reads_its_own_reply_and_ignores_the_clock(monkeypatch, name):
+def test_real_template_parses_its_reply_and_ignores_the_clock(monkeypatch, name):
     tokenizer = real_tokenizer(name)
     prompts = []
     for year in (2031, 2032):
@@ -48,5 +48,5 @@ def test_real_template_reads_its_own_reply_and_ignores_the_clock(monkeypatch, na
         assert asks[name] in tokenizer.decode(dated.opening("You see a shelf."))
 
 
-def test_templates_that_ask_for_the_date_are_among_them():
+def test_real_templates_include_some_that_ask_for_the_date():
     assert {name for name, text in real_templates().items() if "strftime_now" in text} >= {"llama3_2", "gptoss"}

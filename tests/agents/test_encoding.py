@@ -1,4 +1,4 @@
-"""Only the chat template writes control tokens, whatever an environment or a policy says."""
+"""Only the chat template writes control tokens, whatever text an environment or a policy gives."""
 
 from collections import Counter
 
@@ -48,7 +48,7 @@ TOKENIZERS = {
 
 
 def prepared(name):
-    """A format, its reply, and a function that counts the control tokens among ids."""
+    """Return a tokenizer, its format, a reply, and a function that counts the control tokens among ids."""
     tokenizer = TOKENIZERS[name]
     agent_format = AgentFormat(tokenizer, load_prompts("tiny" if name == "tiny" else "self_guide"), guidance=True)
     control = {index for index, token in tokenizer.added_tokens_decoder.items() if token.content != "countertop"}
@@ -58,7 +58,7 @@ def prepared(name):
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_text_writes_no_control_tokens(name):
+def test_encode_text_gives_no_control_tokens(name):
     tokenizer, agent_format, reply, counted = prepared(name)
     words = [token.content for token in tokenizer.added_tokens_decoder.values() if token.content != "countertop"]
     opening = agent_format.opening("x", ("look", "look"), ("look",))
@@ -71,12 +71,12 @@ def test_text_writes_no_control_tokens(name):
             agent_format.encode_reply(Polarity.NEUTRAL, text, text),
         )
         assert [counted(ids) for ids in written] == plain, text
-        if name != "tiny":  # which knows its own words only
+        if name != "tiny":  # which knows only its own words
             assert text in tokenizer.decode(grown)
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_text_without_control_words_is_encoded_together_with_the_template(name):
+def test_encode_text_without_control_words_is_one_piece_with_the_template(name):
     tokenizer, agent_format, _, _ = prepared(name)
     text = "You see a countertop 1, a < b & c > d, [x] | y.\n <b>soap</b>"
     whole = tokenizer.decode(agent_format.opening("MARK", forms=("look",)))
@@ -89,8 +89,8 @@ def test_text_without_control_words_is_encoded_together_with_the_template(name):
     )
 
 
-def test_tags_that_are_tokens_stay_so_in_prompts_and_replies():
-    """A user may have made them tokens of a model's; the prompts show them as the policy should write them."""
+def test_encode_tags_that_are_tokens_stay_tokens_in_prompts_and_replies():
+    """A user may have added them to a model's tokenizer; prompts show them as the policy should write them."""
     tokenizer = TOKENIZERS["qwen"]
     tag, end = tokenizer.convert_tokens_to_ids(["</action>", "<|im_end|>"])
     agent_format = AgentFormat(tokenizer, Prompts("own", "Write <action>look</action>. <|im_end|>", "Act."), True)

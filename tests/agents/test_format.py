@@ -32,7 +32,7 @@ KINDS = ["tiny", *TEMPLATES]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("guidance", [True, False])
-def test_a_reply_is_read_as_it_was_written(kind, guidance):
+def test_parse_reads_an_encoded_reply(kind, guidance):
     format, tokenizer = make(kind, guidance)
     ids = format.encode_reply(Polarity.NEGATIVE if guidance else None, "find mug", "go to shelf 2")
     assert ids[-1] in format.stop_ids
@@ -53,7 +53,7 @@ def test_a_reply_is_read_as_it_was_written(kind, guidance):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_growing_equals_rendering_the_whole_conversation(kind):
+def test_contexts_equal_the_rendered_conversation(kind):
     """The context tokens are those that the template itself puts there, for stopped and for cut completions."""
     format, tokenizer = make(kind)
     reply = format.encode_reply(Polarity.POSITIVE, "take mug 1", "go to shelf 2")
@@ -75,12 +75,12 @@ def test_growing_equals_rendering_the_whole_conversation(kind):
     if kind == "tiny":
         assert tokenizer.encode(whole, add_special_tokens=False) == grown
     elif kind == "qwen3":
-        # The template would strip the empty thought of the first turn; what was sampled after it stays as it was.
+        # The template would strip the empty thought of the first turn; what was sampled after it does not change.
         first_prompt = "<|im_start|>assistant\n<think>\n\n</think>\n\n<guidance>"
         assert text.replace(first_prompt, "<|im_start|>assistant\n<guidance>", 1) == whole
         assert text.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
     elif kind == "llama2":
-        # Its space before the answer belongs to no prompt: the policy may write it or not.
+        # The space before the answer is part of no prompt: the policy may write it or not.
         assert text.replace("</s>", " </s>") == whole.replace("[/INST] <guidance>", "[/INST]<guidance>")
     elif kind == "mistral":
         assert text == whole.replace("[/INST] <guidance>", "[/INST]<guidance>")
@@ -91,12 +91,12 @@ def test_growing_equals_rendering_the_whole_conversation(kind):
 
 
 @pytest.mark.parametrize("kind", sorted(TEMPLATES))
-def test_the_turn_ends_where_the_template_ends_it(kind):
+def test_stop_ids_are_the_templates_end(kind):
     format, tokenizer = make(kind)
     assert format.stop_ids == (tokenizer.convert_tokens_to_ids(ENDS[kind]),)
 
 
-def test_another_end_of_sequence_stops_too_and_is_followed_by_the_templates_own():
+def test_stop_ids_include_the_tokenizers_end():
     tokenizer = bpe_tokenizer("qwen3", eos="<|endoftext|>")
     format = AgentFormat(tokenizer, load_prompts("self_guide"), True)
     end, eos = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
@@ -106,7 +106,7 @@ def test_another_end_of_sequence_stops_too_and_is_followed_by_the_templates_own(
     assert format.parse([*tokenizer.encode(REPLY), eos]).action_parsed
 
 
-def test_models_own_ends_stop_too_and_are_followed_by_the_templates_own():
+def test_stop_ids_include_the_models_ends():
     format = AgentFormat(BPE["llama3"], load_prompts("self_guide"), True, stop_ids=[0, 7])
     end = BPE["llama3"].convert_tokens_to_ids("<|eot_id|>")
     assert set(format.stop_ids) == {0, 7, end}
@@ -118,7 +118,7 @@ def test_models_own_ends_stop_too_and_are_followed_by_the_templates_own():
         assert format.parse(written).action == "go to shelf 2"
 
 
-def test_model_ends_a_turn_where_template_and_tokenizer_have_no_end():
+def test_stop_ids_without_template_and_tokenizer_end_are_the_models():
     tokenizer = bpe_tokenizer("plain")
     tokenizer.eos_token = None
     format = AgentFormat(tokenizer, load_prompts("self_guide"), True, stop_ids=[0])
@@ -126,97 +126,20 @@ def test_model_ends_a_turn_where_template_and_tokenizer_have_no_end():
     assert format.following([5], "x") == [0, *format.following([5, 0], "x")]
 
 
-def test_what_follows_does_not_depend_on_what_was_written():
-    format, _ = make("qwen3")
-    reply = format.encode_reply(Polarity.NEUTRAL, "look", "look")
-    other = format.encode_reply(Polarity.POSITIVE, "x", "y")
-    assert format.following(reply, "a b") == format.following(other, "a b")
-
-
 @pytest.mark.parametrize("template", [NUMBERED, LAST_ONLY])
-def test_a_template_that_rewrites_history_is_refused(template):
+def test_format_template_that_rewrites_history_raises(template):
     tokenizer = bpe_tokenizer("qwen3", chat_template=template)
     with pytest.raises(CheckpointError, match="cannot be used for trajectories that only grow"):
         AgentFormat(tokenizer, load_prompts("self_guide"), True)
 
 
-def test_a_missing_template_or_end_is_refused():
+def test_format_missing_template_or_end_raises():
     with pytest.raises(CheckpointError, match=r"chat template .* is missing"):
         AgentFormat(bpe_tokenizer("qwen3", chat_template=""), load_prompts("self_guide"), True)
     endless = bpe_tokenizer("plain")
     endless.eos_token = None
     with pytest.raises(CheckpointError, match="nothing ends a turn"):
         AgentFormat(endless, load_prompts("self_guide"), True)
-
-
-CASES = [
-    # text, guidance, polarity, guidance_parsed, action, action_parsed
-    (REPLY, "positive: take mug 1", "positive", True, "go to shelf 2", True),
-    (
-        " <guidance> NEGATIVE - wrong way </guidance>\n<action> look </action> ",
-        "NEGATIVE - wrong way",
-        "negative",
-        True,
-        "look",
-        True,
-    ),
-    ("<guidance>neutral</guidance><action>look</action>", "neutral", "neutral", True, "look", True),
-    ("<guidance>positively: x</guidance><action>look</action>", "positively: x", "neutral", False, "look", True),
-    ("<guidance>take it</guidance><action>look</action>", "take it", "neutral", False, "look", True),
-    ("<guidance></guidance><action>look</action>", "", "neutral", False, "look", True),
-    ("<action>look</action>", None, "neutral", False, "look", True),
-    ("<action>look</action><guidance>positive: x</guidance>", None, "neutral", False, "look", True),
-    ("<guidance>positive: x<action>look</action></guidance>", None, "neutral", False, "look", True),
-    ("<guidance>a<guidance>positive: x</guidance><action>look</action>", "positive: x", "positive", True, "look", True),
-    (
-        "<guidance>positive: x</guidance><guidance>negative: y</guidance><action>look</action>",
-        "positive: x",
-        "positive",
-        True,
-        "look",
-        True,
-    ),
-    (
-        "<guidance>positive: x</guidance><action>look</action><action>inventory</action> and more",
-        "positive: x",
-        "positive",
-        True,
-        "look",
-        True,
-    ),
-    ("<guidance>positive: x</guidance><action></action>", "positive: x", "positive", True, "<action></action>", False),
-    ("<guidance>positive: x</guidance>go to\nshelf 2", "positive: x", "positive", True, "go to shelf 2", False),
-    ("<guidance>positive: x</guidance><action>go to", "positive: x", "positive", True, "<action>go to", False),
-    ("<guidance>positive: x", None, "neutral", False, "<guidance>positive: x", False),
-    ("go to shelf 2", None, "neutral", False, "go to shelf 2", False),
-    ("", None, "neutral", False, "", False),
-    ("<action>a<action>look</action>", None, "neutral", False, "look", True),
-    ("<action>go to\n  shelf 2</action>", None, "neutral", False, "go to shelf 2", True),
-]
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
-def test_odd_completions(case):
-    text, guidance, polarity, guidance_parsed, action, action_parsed = case
-    format, tokenizer = make("qwen3")
-    ids = tokenizer.encode(text)
-    for completion in (ids, [*ids, format.stop_ids[0]]):
-        turn = format.parse(completion)
-        assert (turn.guidance, turn.polarity, turn.guidance_parsed) == (guidance, Polarity(polarity), guidance_parsed)
-        assert (turn.action, turn.action_parsed) == (action, action_parsed)
-        assert len(turn.segments) == len(completion)
-
-
-def test_segments_of_odd_completions():
-    format, tokenizer = make("qwen3")
-
-    def segments(text):
-        return set(format.parse(tokenizer.encode(text)).segments)
-
-    assert segments("go to shelf 2") == {ACTION}
-    assert segments("<guidance>positive: it goes on and on") == {GUIDANCE}
-    assert segments("<action>look</action><guidance>x</guidance>") == {ACTION}
-    assert segments("hm <action>look</action>") == {GUIDANCE, ACTION}
 
 
 WRITTEN = [
@@ -236,30 +159,22 @@ WRITTEN = [
 
 @pytest.mark.parametrize("action", WRITTEN)
 @pytest.mark.parametrize("guidance", [True, False])
-def test_parsed_action_is_what_was_written(action, guidance):
+def test_parse_action_is_verbatim(action, guidance):
     format, _ = make("qwen3", guidance)
     turn = format.parse(format.encode_reply(Polarity.POSITIVE, "x", f" {action}\n"))
     assert (turn.action, turn.action_parsed) == (action.strip(" "), True)
 
 
 @pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r", " \n\n  "])
-def test_parsed_action_is_on_one_line(line_break):
+def test_parse_action_is_on_one_line(line_break):
     format, _ = make("qwen3")
     turn = format.parse(format.encode_reply(Polarity.POSITIVE, "x", f"click[a{line_break}b  c]"))
     assert turn.action == "click[a b  c]"
 
 
-def test_a_long_raw_action_is_cut():
-    format, tokenizer = make("qwen3")
-    turn = format.parse(tokenizer.encode("word " * 200))
-    assert not turn.action_parsed
-    assert len(turn.action) <= RAW_ACTION_CHARACTERS
-    assert "\n" not in turn.action
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 399), max_size=40), st.booleans())
-def test_any_tokens_are_parsed_without_an_error(ids, guidance):
+def test_parse_any_tokens_without_an_error(ids, guidance):
     for kind in ("qwen3", "tiny"):
         turn = make(kind, guidance)[0].parse(ids)
         assert len(turn.segments) == len(ids)
@@ -270,7 +185,7 @@ def test_any_tokens_are_parsed_without_an_error(ids, guidance):
         assert "\n" not in turn.action
 
 
-def test_commands_are_shown_where_they_are_given():
+def test_contexts_show_admissible_commands():
     format, tokenizer = make("qwen3")
     reply = format.encode_reply(Polarity.NEUTRAL, "x", "look")
     text = tokenizer.decode(format.following(reply, "Nothing happens.", ("look", "go to shelf 2")))
@@ -279,18 +194,23 @@ def test_commands_are_shown_where_they_are_given():
     assert "Possible commands: look" in tokenizer.decode(format.opening(FIRST, ("look",), FORMS))
 
 
+def test_format_mode_without_a_system_prompt_raises():
+    with pytest.raises(ConfigurationError, match="'react' have no system prompt with guidance; set their field"):
+        AgentFormat(BPE["qwen3"], load_prompts("react"), guidance=True)
+
+
 def test_opening_without_forms_for_a_prompt_that_lists_them_raises():
     with pytest.raises(ConfigurationError, match=r"'self_guide' list the forms .* environment names none"):
         make("qwen3")[0].opening(FIRST)
     assert make("tiny")[0].opening(FIRST, forms=FORMS) == make("tiny")[0].opening(FIRST)
 
 
-def test_a_guided_reply_needs_a_polarity():
+def test_encode_reply_without_polarity_raises():
     with pytest.raises(ValueError, match="polarity"):
         make("tiny")[0].encode_reply(None, "x", "look")
 
 
-def test_the_tiny_policy_samples_few_tokens_a_turn():
+def test_encode_reply_of_the_tiny_policy_is_short():
     format, _ = make("tiny")
     assert len(format.encode_reply(Polarity.NEUTRAL, "find mug in cabinet 1", "go to cabinet 1")) == 10
     assert len(format.encode_reply(Polarity.POSITIVE, "take mug 1 from shelf 1", "take mug 1 from shelf 1")) == 12

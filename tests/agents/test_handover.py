@@ -28,7 +28,7 @@ def ids_of(tokenizer, text):
         ("<guidance>naïve ☕ > </guidance><action>look</action>", "</guidance>"),
     ],
 )
-def test_the_guides_part_is_the_shortest_that_holds_the_tag(name, text, tag):
+def test_handover_length_is_the_shortest_that_holds_the_tag(name, text, tag):
     tokenizer = TOKENIZERS[name]
     ids = ids_of(tokenizer, text)
     length = Handover(tokenizer).length(ids)
@@ -37,7 +37,7 @@ def test_the_guides_part_is_the_shortest_that_holds_the_tag(name, text, tag):
     assert length < len(ids)
 
 
-def test_tags_merged_with_their_neighbours_end_it_too():
+def test_handover_tags_merged_with_their_neighbours_end_guidance():
     tokenizer = TOKENIZERS["bpe"]
     tokens = [ids_of(tokenizer, part)[0] for part in ("x", "</")]
     assert len(ids_of(tokenizer, "</guidance>")) > 2, "or this test means nothing"
@@ -51,19 +51,19 @@ def test_tags_merged_with_their_neighbours_end_it_too():
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 @pytest.mark.parametrize("text", ["<guidance>positive: take mug 1", "hm", "<guidance>neutral: x</action>", ""])
-def test_a_turn_without_an_end_is_all_the_guides(name, text):
+def test_handover_turn_without_an_end_is_all_guidance(name, text):
     ids = ids_of(TOKENIZERS[name], text)
     assert Handover(TOKENIZERS[name]).length(ids) == len(ids)
 
 
-def test_segments_say_who_wrote_a_token_even_where_the_text_says_otherwise():
+def test_guided_format_segments_are_who_wrote_a_token():
     tokenizer = TOKENIZERS["bpe"]
     form = GuidedFormat(tokenizer, Prompts("short", "Guide, then act.", "Act."))
     apart = ids_of(tokenizer, "<guidance>positive: x</guidance>"), ids_of(tokenizer, "\n<action>look</action>")
     parsed = form.parse([*apart[0], *apart[1], *form.stop_ids])
     assert parsed.segments == [int(Segment.GUIDANCE)] * len(apart[0]) + [int(Segment.ACTION)] * (len(apart[1]) + 1)
     assert (parsed.action, parsed.guidance, parsed.action_parsed) == ("look", "positive: x", True)
-    # The guide has ended the turn: the parser takes its words for an action, but they are not the policy's.
+    # The guide ended the turn: the parser reads its words as an action, but they are not the policy's.
     parsed = form.parse([*ids_of(tokenizer, "go to shelf 1"), *form.stop_ids])
     assert (parsed.action, parsed.action_parsed) == ("go to shelf 1", False)
     assert set(parsed.segments) == {int(Segment.GUIDANCE)}

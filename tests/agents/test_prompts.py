@@ -6,7 +6,7 @@ from sg_pipeline.agents.prompts import load_prompts, warn_of_foreign_commands
 from sg_pipeline.errors import ConfigurationError
 
 
-def test_shipped_prompts_load():
+def test_load_prompts_shipped_sets():
     for name in ("tiny", "self_guide"):
         prompts = load_prompts(name)
         assert prompts.guided
@@ -17,7 +17,7 @@ def test_shipped_prompts_load():
 
 
 @pytest.mark.parametrize("benchmark", ["alfworld", "scienceworld", "webshop"])
-def test_each_prompting_method_differs_from_react_in_its_reasoning_alone(benchmark):
+def test_prompting_methods_differ_only_in_their_reasoning(benchmark):
     methods = ("react", "react_self_guide", "reflact", "reflexion", "self_guide")
     react, guided, reflact, reflexion, plain = (load_prompts(name, benchmark) for name in methods)
     assert (reflexion.plain, reflexion.thought) == (react.plain, react.thought) == (react.plain, "thought")
@@ -33,7 +33,7 @@ def test_each_prompting_method_differs_from_react_in_its_reasoning_alone(benchma
     assert not guided.plain
 
 
-def test_a_benchmark_has_its_own_words_before_the_shared_ones():
+def test_load_prompts_prefers_the_benchmarks_own():
     assert load_prompts("self_guide", "alfworld") == load_prompts("self_guide")
     assert load_prompts("tiny", "webshop") == load_prompts("tiny")
     assert load_prompts("react", "of_somebody") == load_prompts("react")
@@ -44,7 +44,7 @@ def test_a_benchmark_has_its_own_words_before_the_shared_ones():
         assert ("household" in system) == (name == "alfworld")
 
 
-def test_a_set_takes_over_what_it_does_not_set(tmp_path):
+def test_load_prompts_inherits_from_base(tmp_path):
     mine, other = tmp_path / "mine.yml", tmp_path / "other.yml"
     mine.write_text("base: reflexion\nplain: P")
     prompts = load_prompts(str(mine))
@@ -57,11 +57,11 @@ def test_a_set_takes_over_what_it_does_not_set(tmp_path):
         load_prompts(str(mine))
 
 
-def test_braces_in_an_observation_are_text():
+def test_user_message_braces_are_text():
     assert load_prompts("self_guide").user_message("a {b} {observation}") == "a {b} {observation}"
 
 
-def test_own_prompts_by_path(tmp_path):
+def test_load_prompts_by_path(tmp_path):
     path = tmp_path / "mine.yml"
     path.write_text('guided: "G"\nplain: "P"\nobservation: "See: {observation}"\ncommands: " [{commands}]"\n')
     prompts = load_prompts(str(path))
@@ -91,7 +91,7 @@ def test_own_prompts_by_path(tmp_path):
         ("base: no_such_prompts", "prompts 'no_such_prompts' is neither"),
     ],
 )
-def test_broken_prompts_are_explained(tmp_path, text, message):
+def test_load_prompts_broken_file_raises(tmp_path, text, message):
     path = tmp_path / "broken.yml"
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=message) as caught:
@@ -99,7 +99,7 @@ def test_broken_prompts_are_explained(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_names_the_shipped_sets():
+def test_load_prompts_missing_file_names_the_shipped_sets():
     with pytest.raises(ConfigurationError, match=r"shipped sets \(react, .*, self_guide, tiny\)"):
         load_prompts("no_such_prompts")
 
@@ -125,7 +125,7 @@ FORMS = ("go to (receptacle)", "put (object) in/on (receptacle)", "use (object)"
         ("{commands}\nWrite mug 1, not mug. Example: <action>use desklamp 1</action>", []),
     ],
 )
-def test_prompt_that_spells_out_a_foreign_command_warns_once(system, foreign, caplog):
+def test_foreign_command_in_a_prompt_warns_once(system, foreign, caplog):
     caplog.set_level(logging.WARNING)
     for _ in range(2):
         warn_of_foreign_commands("mine.yml", system, FORMS)

@@ -37,7 +37,7 @@ DONE = ("look", True, Polarity.POSITIVE, True)
 
 
 @pytest.mark.parametrize(("opening", "closing"), [*FAMILIES, ("<mull>", "</mull>")])
-def test_draft_is_not_played_in_any_tags(opening, closing):
+def test_parse_draft_is_not_played(opening, closing):
     tokenizer = OWN if opening == "<mull>" else PLAIN
     assert parsed(tokenizer, f"{opening}{DRAFT}{closing}{ANSWER}") == DONE
     assert parsed(tokenizer, f"{DRAFT}{closing}\n\n{ANSWER}") == DONE
@@ -60,13 +60,13 @@ def test_draft_is_not_played_in_any_tags(opening, closing):
         (f"{DRAFT}</think>", NOTHING),
     ],
 )
-def test_prompt_that_ends_inside_a_block_begins_with_reasoning(text, wanted):
+def test_parse_prompt_inside_a_block_begins_with_reasoning(text, wanted):
     assert parsed(INSIDE, text) == wanted
     reply = AgentFormat(INSIDE, PROMPTS, True).encode_reply(Polarity.NEUTRAL, "x", "look")
     assert "</think>" in INSIDE.decode(reply)
 
 
-def test_prompt_that_shows_a_closed_block_begins_with_the_answer():
+def test_parse_prompt_with_a_closed_block_begins_with_the_answer():
     """Qwen3's thinking mode is off: its prompt ends behind an empty block."""
     assert INSIDE.decode(AgentFormat(INSIDE, PROMPTS, True).opening("x")).endswith("<think>\n")
     assert PLAIN.decode(AgentFormat(PLAIN, PROMPTS, True).opening("x")).endswith("</think>\n\n")
@@ -76,7 +76,7 @@ def test_prompt_that_shows_a_closed_block_begins_with_the_answer():
 @pytest.mark.parametrize(
     "before", [f"<think>{DRAFT}</think>", "<thought>x</thought>", "<think>x</think><thought>y</thought>"]
 )
-def test_reasoning_before_the_guidance_is_no_guidance_segment(before):
+def test_parse_reasoning_is_no_guidance_segment(before):
     agent_format = AgentFormat(PLAIN, load_prompts("react_self_guide"), True)
     ids = PLAIN.encode(f"{before}\n{ANSWER}")
     segments = agent_format.parse(ids).segments
@@ -89,14 +89,14 @@ def test_reasoning_before_the_guidance_is_no_guidance_segment(before):
     assert set(agent_format.parse(PLAIN.encode(f"<think>{ANSWER}")).segments) == {int(Segment.ACTION)}
 
 
-def test_thought_in_the_tag_of_a_reasoning_model_is_shown_and_not_played():
+def test_parse_thought_in_a_reasoning_tag_is_recorded_and_not_played():
     prompts = Prompts("own", plain="Think, then act.", thought="think")
     agent_format = AgentFormat(PLAIN, prompts, False)
     turn = agent_format.parse(PLAIN.encode("<think>or <action>wait</action></think><action>look</action>"))
     assert (turn.thought, turn.action) == ("or <action>wait</action>", "look")
 
 
-def test_guide_that_drafts_hands_over_after_its_answer():
+def test_handover_of_a_reasoning_guide_is_after_its_answer():
     agent_format = GuidedFormat(PLAIN, PROMPTS)
     guides = PLAIN.encode(f"<think>{DRAFT}</think><guidance>positive: on</guidance>")
     ids = [*guides, *PLAIN.encode(" <action>look</action>")]
@@ -106,14 +106,14 @@ def test_guide_that_drafts_hands_over_after_its_answer():
     assert verdict.startswith(f"<think>{DRAFT}</think><guidance>positive")
 
 
-def test_reflection_shows_no_reasoning():
+def test_answer_text_has_no_reasoning():
     words = AgentFormat(PLAIN, reflection_prompts(load_prompts("reflexion")), False)
     ids = [*PLAIN.encode("<think>hm\nhm</think>\nLook\nfirst."), *words.stop_ids]
     assert words.answer_text(ids) == "Look first."
     assert words.answer_text(PLAIN.encode("<think>hm")) == ""
 
 
-def test_end_of_a_message_within_a_turn_does_not_stop_it():
+def test_stop_ids_do_not_end_a_turn_within_its_reasoning():
     """gpt-oss ends its analysis as the template ends a turn, and its turn with a token of its own."""
     tokenizer = real_tokenizer("gptoss")
     end, own = tokenizer.convert_tokens_to_ids(["<|end|>", "<|return|>"])

@@ -1,4 +1,4 @@
-"""The prompting tests play the pool's and ALFWorld's little games with a tokenizer of the agents' tests."""
+"""The prompting tests use small games of the environments' tests and a tokenizer of the agents' tests."""
 
 import sys
 from pathlib import Path

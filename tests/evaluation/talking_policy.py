@@ -45,7 +45,7 @@ def last_seen(text):
 
 
 def searcher(text, chance):
-    """Sweep right, then left; a key is taken and a chest opened only by who was told of the key."""
+    """Sweep right, then left; take the key and open the chest only after a note about the key."""
     if "look back at a failed attempt" in text:
         return "Next time take key, then open chest.\nNothing else counts."
     seen = last_seen(text)

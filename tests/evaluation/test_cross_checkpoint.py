@@ -16,23 +16,23 @@ from sg_pipeline.trajectories.frame import to_frame
     ("steps", "every", "policy", "guides"),
     [
         (80, 10, 40, (0, 10, 40, 80)),  # the paper's, and the base policy
-        (8, 3, 3, (0, 3, 8)),  # 4 and 1 were not written down: the nearest, the earlier of two
+        (8, 3, 3, (0, 3, 8)),  # 4 and 1 were not saved: the nearest, the earlier of two
         (4, 2, 2, (0, 2, 4)),
         (1, 10, 0, (0, 1)),
     ],
 )
-def test_fractions_of_the_training_choose_what_was_written_down(steps, every, policy, guides):
+def test_steps_are_the_nearest_saved_checkpoints(steps, every, policy, guides):
     assert CrossCheckpointConfig().steps(section("coevolve", steps=steps, checkpoint_every=every)) == (policy, guides)
 
 
-def test_the_policy_is_always_among_the_guides():
+def test_steps_include_the_policy_among_the_guides():
     config = CrossCheckpointConfig(policy=0.25, guides=(1.0,))
     assert config.steps(section("coevolve", steps=80, checkpoint_every=10)) == (20, (20, 80))
     with pytest.raises(ValueError, match=r"between 0 and 1, not 1\.5"):
         CrossCheckpointConfig(guides=(1.5,))
 
 
-def test_written_steps_are_those_of_the_graph():
+def test_written_steps():
     assert written_steps(section("coevolve", steps=8, checkpoint_every=3)) == [0, 3, 6, 8]
     assert written_steps(section("coevolve", steps=8, checkpoint_every=4)) == [0, 4, 8]
 
@@ -41,7 +41,7 @@ def played(wins, split="valid_seen"):
     return [episode(group, verdicts=(P, N), won=won, split=split, step=40) for group, won in enumerate(wins)]
 
 
-def test_guides_are_compared_with_the_policys_own_guidance_game_by_game():
+def test_cross_table_compares_guides_by_game():
     episodes = {
         10: to_frame(played([False] * 8) + played([True] * 4, "valid_unseen")),
         40: to_frame(played([True, False] * 4) + played([True] * 4, "valid_unseen")),

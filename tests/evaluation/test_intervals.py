@@ -32,11 +32,11 @@ def one_each(outcomes) -> dict[str, list[int]]:
     return {f"game-{i:04}": [int(won), 1] for i, won in enumerate(outcomes)}
 
 
-def test_one_episode_a_game_is_wilson():
+def test_success_interval_one_episode_a_game_is_wilson():
     assert success_interval(one_each([True] * 30 + [False] * 70), 0) == (wilson(30, 100), "wilson")
 
 
-def test_repetitions_that_agree_add_no_certainty():
+def test_success_interval_equal_repetitions_add_no_certainty():
     """100 games of which 30 are always won, 8 times each: as sure as 100 episodes, not as 800."""
     games = {f"g{i:03}": [8 if i < 30 else 0, 8] for i in range(100)}
     (low, high), method = success_interval(games, 0)
@@ -44,20 +44,20 @@ def test_repetitions_that_agree_add_no_certainty():
     assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(0.3 * 0.7 / 100), rel=0.05)
 
 
-def test_independent_repetitions_add_certainty():
+def test_success_interval_independent_repetitions_add_certainty():
     chance = stream(1, "test")
     games = {f"g{i:03}": [int(chance.binomial(8, 0.3)), 8] for i in range(100)}
     (low, high), _ = success_interval(games, 0)
     assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(0.3 * 0.7 / 800), rel=0.2)
 
 
-def test_games_without_spread_are_not_certain():
+def test_success_interval_without_spread_is_not_a_point():
     interval, method = success_interval({f"g{i}": [4, 4] for i in range(10)}, 0)
     assert (interval, method) == (wilson(10, 10), "wilson over games")
     assert success_interval({}, 0)[0] is None
 
 
-def test_bootstrap_is_of_the_seed_and_the_names():
+def test_bootstrap_depends_on_seed_and_names():
     games = {f"g{i}": [i % 3, 2 + i % 2] for i in range(25)}
     assert success_interval(games, 7, "valid_seen") == success_interval(dict(reversed(games.items())), 7, "valid_seen")
     assert success_interval(games, 7, "valid_seen") != success_interval(games, 8, "valid_seen")
@@ -78,8 +78,8 @@ def test_paired_difference_by_hand():
     assert (back["difference"], back["outside_noise"]) == (pytest.approx(-0.2), True)
 
 
-def test_pairing_beats_two_intervals():
-    """Where the same hard games stay lost, the paired interval is much narrower than either policy's own."""
+def test_paired_difference_is_narrower_than_either_interval():
+    """Where the same hard games stay unsolved, the paired interval is much narrower than either policy's own."""
     base = one_each([True] * 50 + [False] * 50)
     final = one_each([True] * 62 + [False] * 38)
     low, high = paired_difference(base, final, 0)["ci95"]
@@ -97,15 +97,15 @@ def test_the_same_policy_twice_is_no_difference():
     assert found["ci95"] == [-bound, bound]
 
 
-def test_four_lucky_games_are_noise():
-    """A bootstrap of four changes in one direction excludes 0; the sign test (p = 1/8) does not believe it."""
+def test_paired_difference_of_four_games_is_noise():
+    """A bootstrap of four changes in one direction excludes 0; the sign test (p = 1/8) does not."""
     found = paired_difference(one_each([False] * 100), one_each([True] * 4 + [False] * 96), 0)
     assert found["ci95"][0] > 0
     assert found["p_value"] == pytest.approx(0.125)
     assert found["outside_noise"] is False
 
 
-def test_only_common_games_count():
+def test_paired_difference_uses_only_common_games():
     base = {"a": [0, 1], "b": [1, 1], "x": [1, 1]}
     final = {"a": [1, 1], "b": [1, 1], "y": [0, 1]}
     assert paired_difference(base, final, 0)["games"] == 2

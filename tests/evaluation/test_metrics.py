@@ -24,7 +24,7 @@ def table() -> pl.DataFrame:
     return to_frame(seen + unseen)
 
 
-def test_score_by_hand(table):
+def test_score_episodes_by_hand(table):
     score = evaluate_table(table, seed=0)["valid_seen"]
     assert (score["success_rate"], score["episodes"], score["games"], score["interval"]) == (0.5, 4, 4, "wilson")
     assert score["ci95"] == pytest.approx(list(wilson(2, 4)))
@@ -39,7 +39,7 @@ def test_score_by_hand(table):
     assert score["per_game"] == {f"valid_seen-{i}": [int(i < 2), 1] for i in range(4)}
 
 
-def test_grades_stand_beside_success_where_there_are_any(table):
+def test_score_episodes_adds_grades_to_success(table):
     plain = evaluate_table(table, seed=0)["valid_seen"]
     assert not {"score_ci95", "score_per_game"} & set(plain)
     assert "score" not in plain["task_types"]["pick_and_place_simple"]
@@ -59,25 +59,25 @@ def test_grades_stand_beside_success_where_there_are_any(table):
     assert "score" not in paired_scores(plain, plain, 0)
 
 
-def test_a_mean_score_that_is_the_same_in_every_game_is_not_certain():
+def test_score_interval_without_spread_is_not_a_point():
     low, high = score_interval({f"game-{i}": [0.5, 1] for i in range(20)}, 0)[0]
     assert low < 0.4
     assert high > 0.6
     assert score_interval({}, 0)[0] is None
 
 
-def test_splits_with_the_same_numbers_stay_apart(table):
+def test_evaluate_table_keeps_splits_apart(table):
     scores = evaluate_table(table, seed=0)
     assert list(scores) == ["valid_seen", "valid_unseen"]
     assert (scores["valid_unseen"]["episodes"], scores["valid_unseen"]["success_rate"]) == (2, 0.5)
 
 
-def test_order_of_rows_does_not_matter(table):
+def test_evaluate_table_ignores_the_order_of_rows(table):
     once = json.dumps(evaluate_table(table, seed=0))
     assert json.dumps(evaluate_table(table.sample(fraction=1.0, shuffle=True, seed=5), seed=0)) == once
 
 
-def test_repetitions_are_clustered_by_game():
+def test_score_episodes_clusters_repetitions_by_game():
     frame = to_frame([episode(g, i, (Z, P), won=g < 4) for g in range(10) for i in range(3)])
     score = score_episodes(frame, seed=0)
     assert (score["episodes"], score["games"], score["interval"]) == (30, 10, "bootstrap by game")
@@ -85,13 +85,13 @@ def test_repetitions_are_clustered_by_game():
     assert high - low > naive[1] - naive[0]
 
 
-def test_without_guidance_there_is_no_calibration():
+def test_score_episodes_without_guidance_has_no_calibration():
     score = score_episodes(to_frame([episode(0, 0, (None, None), won=True)]), seed=0)
     assert score["calibration"] is None
     assert score["unparsed_guidance_share"] is None
 
 
-def test_nothing_and_only_losses_are_json():
+def test_score_episodes_empty_or_all_failed_is_json():
     empty = score_episodes(to_frame([]), seed=0)
     assert (empty["success_rate"], empty["ci95"], empty["episodes"]) == (None, None, 0)
     lost = score_episodes(to_frame([episode(0, 0, (Z,), won=False)]), seed=0)
@@ -99,14 +99,14 @@ def test_nothing_and_only_losses_are_json():
     json.dumps([empty, lost], allow_nan=False)
 
 
-def test_mixed_tables_are_refused(table):
+def test_score_episodes_mixed_table_raises(table):
     with pytest.raises(DataError, match="mixes splits in its column split"):
         score_episodes(table, seed=0)
     with pytest.raises(DataError, match=r"column step \(0, 3\)"):
         score_episodes(to_frame([episode(0, step=0), episode(1, step=3)]), seed=0)
 
 
-def test_configuration():
+def test_evaluation_config_modes_and_errors():
     assert EvaluationConfig().modes == ("with_guidance", "without_guidance")
     assert EvaluationConfig(plain=False).modes == ("with_guidance",)
     with pytest.raises(ValidationError, match="both false"):

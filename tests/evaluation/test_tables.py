@@ -20,7 +20,7 @@ def table() -> pl.DataFrame:
     return with_parts(to_frame(EPISODES), [(t.group, t.item, found.get((t.group, t.item), ())) for t in EPISODES])
 
 
-def test_without_parts_everything_is_as_before():
+def test_with_parts_without_any_returns_the_table():
     plain = to_frame(EPISODES)
     table = with_parts(plain, [(t.group, t.item, ()) for t in EPISODES])
     assert table is plain
@@ -28,7 +28,7 @@ def test_without_parts_everything_is_as_before():
     assert "parts" not in evaluate_table(table, 0)["valid_seen"]
 
 
-def test_means_over_the_episodes_that_have_the_part(table):
+def test_mean_parts_are_over_the_episodes_that_have_them(table):
     parts = evaluate_table(table, 0)["valid_seen"]["parts"]
     assert list(parts) == ["r_price", "r_type"]
     assert (parts["r_type"]["mean"], parts["r_type"]["episodes"]) == (0.5, 3)
@@ -38,7 +38,7 @@ def test_means_over_the_episodes_that_have_the_part(table):
     assert parts == mean_parts(table.sample(fraction=1.0, shuffle=True, seed=3), 0, "valid_seen")
 
 
-def test_the_column_is_declared_and_trajectories_come_back_from_it(table):
+def test_evaluation_table_declares_parts(table):
     assert from_frame(EvaluationTable.validate(table)) == EPISODES
     assert table.filter(group=1)["parts"].to_list() == [[]] * 6
     with pytest.raises(SchemaError, match="parts"):
@@ -47,7 +47,7 @@ def test_the_column_is_declared_and_trajectories_come_back_from_it(table):
         EvaluationTable.validate(table.rename({"parts": "part_s"}))
 
 
-def test_a_batch_without_parts_stands_beside_one_with(table):
+def test_mean_parts_of_tables_with_and_without_parts(table):
     both = pl.concat([to_frame(EPISODES[:2]), table], how="diagonal")
     assert EvaluationTable.validate(both)["parts"].null_count() == 6
     assert mean_parts(both, 0)["r_type"]["episodes"] == 3

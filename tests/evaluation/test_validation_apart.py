@@ -1,4 +1,4 @@
-"""What chooses among policies must not have trained or judge them."""
+"""Games that choose among policies must neither train nor judge them."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -48,14 +48,14 @@ def prepare(splits: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch) -> 
     return prepare_validation_panel(config, evaluation, EnvironmentConfig(), {}, own, here, here, here)
 
 
-def test_a_split_that_is_not_evaluated_may_validate(monkeypatch):
+def test_validation_split_that_is_not_evaluated_is_accepted(monkeypatch):
     assert prepare(("test",), monkeypatch)["splits"]["dev"][0]["task_id"] == "dev-5"
     for splits in (None, ("dev", "test")):
         with pytest.raises(ConfigurationError, match="2 of its games, such as 'dev-5', are also games of dev"):
             prepare(splits, monkeypatch)
 
 
-def test_a_game_that_is_trained_on_never_validates():
+def test_validation_game_that_is_trained_on_raises():
     with pytest.raises(ConfigurationError, match="are also games of train"):
         check_apart({"splits": {"dev": games("dev", range(3, 6))}}, "dev", {"train": OWN["train"]}, "mine")
     with pytest.raises(ConfigurationError, match=r"validation\.split is 'valid', but the panel 'mine' has dev"):

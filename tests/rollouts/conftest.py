@@ -1,4 +1,4 @@
-"""The rollouts' tests play the same little game as the pool's."""
+"""The rollouts' tests play the same small game as the pool's."""
 
 import sys
 from pathlib import Path
