@@ -80,6 +80,8 @@ PLAIN = """
 # Not append-only.
 NUMBERED = "{%- for message in messages %}{{ loop.revindex }} {{ message['content'] }}<|im_end|>{%- endfor %}"
 LAST_ONLY = "{{ messages[-1]['content'] }}<|im_end|>"
+COUNTED = "{{ messages | length }}{% for message in messages %} {{ message['content'] }}<|im_end|>{% endfor %}"
+INDEXED = "{% for message in messages %}{{ message['content'] }}<|im_end|>{{ loop.index }} {% endfor %}"
 
 # As DeepSeek-R1's: the prompt ends inside the reasoning.
 R1 = """

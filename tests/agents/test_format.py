@@ -1,7 +1,7 @@
 """Text <-> tokens of a turn, on the tiny tokenizer and on ordinary ones."""
 
 import pytest
-from chat_templates import ENDS, LAST_ONLY, NUMBERED, TEMPLATES, bpe_tokenizer
+from chat_templates import COUNTED, ENDS, INDEXED, LAST_ONLY, NUMBERED, TEMPLATES, bpe_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,7 +126,7 @@ def test_stop_ids_without_template_and_tokenizer_end_are_the_models():
     assert format.following([5], "x") == [0, *format.following([5, 0], "x")]
 
 
-@pytest.mark.parametrize("template", [NUMBERED, LAST_ONLY])
+@pytest.mark.parametrize("template", [NUMBERED, LAST_ONLY, COUNTED, INDEXED])
 def test_format_template_that_rewrites_history_raises(template):
     tokenizer = bpe_tokenizer("qwen3", chat_template=template)
     with pytest.raises(CheckpointError, match="cannot be used for trajectories that only grow"):

@@ -156,6 +156,9 @@ def test_solved_game_counts_from_its_trial_on_with_all_costs(first, notes):
         (sum(written[:2]) + noted[0]) / 6,
         (sum(written) + sum(noted)) / 6,
     ]
+    read = sum(table["context_ids"].list.len().sum() for table in tables)
+    asked = sum(table["prompt_ids"].list.len().sum() for table in written_notes)
+    assert splits[2]["cost"]["context_tokens"] == (read + asked) / 6
     assert splits[2]["per_game"] == {"t0": [2, 2], "t1": [2, 2], "t2": [2, 2]}
     assert splits[2]["mean_turns"] == pytest.approx((second.filter("won").height + third.height) / 6)
     compared = compare([scored], {"run": "r"}, seed=0)
@@ -195,7 +198,10 @@ def test_methods_share_their_random_streams_and_trials_do_not(first):
     assert numbers(play(trial=2)[0]) != numbers(react)
     assert len(set(numbers(react))) > 6  # no two episodes have the same
     # Neither the other attempts nor the batches change an episode.
-    assert play(ATTEMPTS[3:], batch_rows=2)[0].equals(react.filter((pl.col("group") * 2 + pl.col("item")) >= 3))
+    sampler = TalkingSampler(TOKENIZER, searcher)
+    rest = play(ATTEMPTS[3:], batch_rows=2, sampler=sampler)[0]
+    assert [len(session.sequences) for session in sampler.sessions] == [1, 2]  # whole groups
+    assert rest.equals(react.filter((pl.col("group") * 2 + pl.col("item")) >= 3))
 
 
 def test_reflect_has_separate_random_streams(first):
