@@ -1,4 +1,4 @@
-"""A real little game for the tests of pool and rollouts: find the key, open the chest.
+"""A small game for the tests of pool and rollouts: find the key, open the chest.
 
 Rooms lie in a row; the key and the chest are in rooms drawn from the seed. Some tasks misbehave on purpose: a
 task's `path` is a list of words such as "hang@3" (at the third action) or "crash-once@2:/some/flag".

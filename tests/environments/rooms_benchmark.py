@@ -1,4 +1,4 @@
-"""A whole benchmark of the tests' own: the little game of `rooms`, graded, with tasks, an expert and words."""
+"""A whole benchmark for tests: the small game of `rooms`, graded, with tasks, an expert and words."""
 
 import hashlib
 import json

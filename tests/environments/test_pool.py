@@ -1,4 +1,4 @@
-"""The pool: results do not depend on workers, and their deaths lose nothing, waited for or not."""
+"""The pool: results do not depend on workers, and dead workers lose nothing, with and without waiting."""
 
 import os
 import signal

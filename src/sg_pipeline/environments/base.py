@@ -38,7 +38,7 @@ class StepResult:
         admissible: the commands that are possible now; None unless asked for.
         parts: components of the score, (name, value in [0, 1]) each; those of an episode's last answer count.
         forms: after `reset`, the forms of this game's commands, such as "take (object) from (receptacle)", for prompts
-            that list them; empty where the environment names none.
+            that list them; empty if the environment names none.
     """
 
     observation: str

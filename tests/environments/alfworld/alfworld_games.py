@@ -1,4 +1,4 @@
-"""Games for the engine's tests: generated ones, and official ones where they are present."""
+"""Games for the tests: generated ones, and official ones if present."""
 
 import hashlib
 import json

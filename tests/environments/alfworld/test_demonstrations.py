@@ -1,4 +1,4 @@
-"""The expert wins on what it has read, recovers from mistakes, and says what it does in few known words."""
+"""The expert solves games on what it has read, recovers from mistakes, and names its sub-goals in few known words."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Compiled games on disk: found again, made again when damaged, the same whoever makes them."""
+"""Compiled games on disk: reused, replaced when damaged, the same for any number of workers."""
 
 import json
 import logging

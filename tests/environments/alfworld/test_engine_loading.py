@@ -1,4 +1,4 @@
-"""What the adapter says of games that cannot be played, and how it treats the text and the process around it."""
+"""Errors for games that cannot be played; texts and state of the process stay clean."""
 
 import io
 import json

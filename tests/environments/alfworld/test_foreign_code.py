@@ -1,4 +1,4 @@
-"""A game file whose grammar holds code is refused before anything of it runs."""
+"""A game file whose grammar contains code is refused before any of it runs."""
 
 import json
 import re

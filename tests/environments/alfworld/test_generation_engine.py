@@ -1,4 +1,4 @@
-"""Generated games on the unmodified engine: names, places and order are what the `Scene` says, and they can be won."""
+"""Generated games on the unmodified engine: names, places and order of the `Scene`, and they can be solved."""
 
 import dataclasses
 import json

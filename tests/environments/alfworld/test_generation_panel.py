@@ -1,4 +1,4 @@
-"""Panels: deterministic, disjoint, rebuilt to the byte, and outspoken when something is wrong."""
+"""Panels: deterministic, disjoint, rebuilt to the byte, with clear errors."""
 
 import json
 from collections import Counter

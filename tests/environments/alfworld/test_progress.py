@@ -1,4 +1,4 @@
-"""What the judge says of single actions, in one kitchen and one bedroom written by hand."""
+"""Verdicts on single actions, in one kitchen and one bedroom written by hand."""
 
 from dataclasses import replace
 

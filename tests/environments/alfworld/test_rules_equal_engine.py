@@ -1,4 +1,4 @@
-"""The plain Python model of the rules says, letter for letter, what the unmodified engine says."""
+"""The plain Python model of the rules gives exactly the texts of the unmodified engine."""
 
 import re
 

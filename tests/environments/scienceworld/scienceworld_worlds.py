@@ -1,4 +1,4 @@
-"""What ScienceWorld's tests share: they are skipped where the extra is not installed, and share this process's JVM."""
+"""Shared by ScienceWorld's tests, which are skipped without the extra and share this process's JVM."""
 
 import pytest
 

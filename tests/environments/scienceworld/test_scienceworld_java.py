@@ -1,4 +1,4 @@
-"""The JVMs: they repeat each other, fail in a sentence, and none outlives the run."""
+"""The JVMs: equal answers, clear errors, and none outlives the run."""
 
 import os
 import signal

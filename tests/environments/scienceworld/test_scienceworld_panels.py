@@ -1,4 +1,4 @@
-"""The frozen panels: they are of the official splits, and broken ones are told."""
+"""The frozen panels: parts of the official splits; broken ones raise."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What WebShop brings to the graph: prepared panels, the expert, the words."""
+"""WebShop as a benchmark: prepared panels, the expert, the words."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""WebShop behind the protocol, alone and in the pool's workers, and what it says of bad data."""
+"""WebShop behind the protocol, alone and in the pool's workers; errors for bad data."""
 
 import json
 import re

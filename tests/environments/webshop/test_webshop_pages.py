@@ -1,4 +1,4 @@
-"""The shop's pages and what actions do, on products with all that can be odd about them."""
+"""The shop's pages and what actions do, on unusual products."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Shops for the tests: small generated ones, and the official thousand products where they are present."""
+"""Shops for the tests: small generated ones, and the official thousand products if present."""
 
 import json
 import os

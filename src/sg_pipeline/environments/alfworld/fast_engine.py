@@ -86,7 +86,7 @@ class GameInPlay:
         give_back_library(self._library)
 
     def play(self, state: State, command: str) -> tuple[str, State] | None:
-        """Return the feedback and the next state; None where the command is not possible."""
+        """Return the feedback and the next state; None if the command is not possible."""
         operator = state.commands.get(command)
         if operator is None:
             return None

@@ -134,7 +134,7 @@ class RulesModel:
         return self._place.index(HELD) if HELD in self._place else None
 
     def _play(self, command: str) -> str | None:
-        """Apply a command and return its feedback; None where it is not possible."""
+        """Apply a command and return its feedback; None if it is not possible."""
         verb, _, rest = command.partition(" ")
         if not rest:
             return self._play_bare(verb)

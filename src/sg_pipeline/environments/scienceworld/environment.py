@@ -57,7 +57,7 @@ class ScienceWorldEnvironment:
             data_root: not used: the simulator contains its tasks.
             cache_dir: not used.
             simplifications: "easy" (the field's: teleporting, open doors, flower pots that water themselves, no
-                electrical actions where the task needs none), the simulator's own names with commas between them, or
+                electrical actions if the task needs none), the simulator's own names with commas between them, or
                 nothing.
             show_actions: list the action templates in the first observation.
             show_objects: list the names of the things in sight in the first observation and after each action.

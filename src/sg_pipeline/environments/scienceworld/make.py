@@ -197,7 +197,7 @@ def _carrying(path: Sequence[str]) -> Iterator[str]:
 
 
 def _plain_name(name: str, room: str) -> str:
-    """Return the longest part of a name that the room's description holds, or the name where it holds none."""
+    """Return the longest part of a name that the room's description holds, or the name if it holds none."""
     words = name.split()
     shown = f" {' '.join(re.findall(r'[a-z0-9-]+', room.lower()))} "
     spans = [words[start:end] for start in range(len(words)) for end in range(start + 1, len(words) + 1)]
