@@ -1,4 +1,4 @@
-"""The prompting methods from the command line, with a small language model that knows nothing."""
+"""The prompting methods from the command line, with a small random language model."""
 
 import polars as pl
 import pytest
@@ -48,7 +48,7 @@ def played(project, language_model):
 
 
 def outputs(project, run):
-    """Return every file of a run but for what says whose it is: path -> content."""
+    """Return every file of a run, except those of its identity: path -> content."""
     files = {}
     for layer in ("07", "08"):
         folder = project.data(layer, run)
@@ -58,7 +58,7 @@ def outputs(project, run):
     return files
 
 
-def test_every_method_leaves_trajectories_scores_and_a_row(project, played):
+def test_prompting_writes_all_outputs_of_every_method(project, played):
     assert sorted(outputs(project, played)) == sorted(
         [f"prompting/{m}_{kind}_1.{end}" for m in METHODS for kind, end in PLAYED]
         + [f"prompting/reflexion_{kind}_2.{end}" for kind, end in PLAYED]
@@ -74,12 +74,16 @@ def test_every_method_leaves_trajectories_scores_and_a_row(project, played):
     ]
     assert comparison["reference"] == "react"
     assert comparison["about"]["policy"].endswith("Qwen3-nano")
+    for method in METHODS:
+        scores = project.json("08", played, f"prompting_{method}.json")["after_trial"][0]["splits"]
+        assert (scores["valid_seen"]["calibration"] is None) == (method != "react_self_guide")
     for row in comparison["rows"]:
         assert (row["episodes"], row["games"]) == (2, 2)
         assert row["single_trial"] == (row["trial"] == 1)
         assert (row["difference"] is None) == (row["method"] == "react")
         table = pl.read_parquet(project.data("07", played) / "prompting" / f"{row['method']}_trial_1.parquet")
         mine = table.filter(split=row["split"])
+        assert mine["polarity"].is_null().any() == (row["method"] != "react_self_guide")
         if row["trial"] == 1:
             assert row["cost"]["sampled_tokens"] == mine["completion_ids"].list.len().sum() / 2
             assert row["cost"]["context_tokens"] == mine["context_ids"].list.len().sum() / 2
@@ -89,13 +93,13 @@ def test_every_method_leaves_trajectories_scores_and_a_row(project, played):
     assert "not comparable with single-trial methods at equal cost" in text
 
 
-def test_the_first_trial_of_reflexion_is_react(project, played):
+def test_prompting_first_trial_of_reflexion_is_react(project, played):
     folder = project.data("07", played) / "prompting"
     react, reflexion = (pl.read_parquet(folder / f"{method}_trial_1.parquet") for method in ("react", "reflexion"))
     assert react.equals(reflexion)
     second = pl.read_parquet(folder / "reflexion_trial_2.parquet")
     notes = pl.read_parquet(folder / "reflexion_reflections_1.parquet")
-    assert second["task_id"].n_unique() == notes.height == 4  # a policy that knows nothing has lost every game
+    assert second["task_id"].n_unique() == notes.height == 4  # a random policy fails every game
     for text in second.filter(turn=0)["observation"]:
         assert "what you noted" in text.lower()
     seconds = project.json("08", played, "prompting_reflexion.json")["after_trial"][1]["splits"]["valid_seen"]["cost"]
@@ -104,24 +108,8 @@ def test_the_first_trial_of_reflexion_is_react(project, played):
     assert seconds["sampled_tokens"] > firsts["sampled_tokens"] + 1
 
 
-def test_only_self_guidance_has_verdicts(project, played):
-    for method in METHODS:
-        table = pl.read_parquet(project.data("07", played) / "prompting" / f"{method}_trial_1.parquet")
-        assert table["polarity"].is_null().any() == (method != "react_self_guide")
-        scores = project.json("08", played, f"prompting_{method}.json")["after_trial"][0]["splits"]
-        assert (scores["valid_seen"]["calibration"] is None) == (method != "react_self_guide")
-
-
-def test_the_same_again(project, language_model, played):
-    project.run("prompting", "prompted_again", parameters(language_model))
-    first, again = outputs(project, played), outputs(project, "prompted_again")
-    assert {name for name in first if first[name] != again[name]} == {"prompting.json", "prompting.md"}
-    one, other = (project.json("08", run, "prompting.json") for run in (played, "prompted_again"))
-    assert one["rows"] == other["rows"]
-
-
-def test_a_run_goes_on_where_it_was_killed(project, language_model, played):
-    """What is there is not played again; what is missing is made from it, bit for bit."""
+def test_prompting_resumes_bit_for_bit(project, language_model, played):
+    """Existing outputs are not played again; missing ones are recreated from them, bit for bit."""
     before = outputs(project, played)
     folder = project.data("07", played) / "prompting"
     kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -134,7 +122,7 @@ def test_a_run_goes_on_where_it_was_killed(project, language_model, played):
     assert sorted(again) == sorted(f"reflexion_{kind}_2.{end}" for kind, end in PLAYED)
 
 
-def test_prompting_is_compared_in_what_it_reads_and_reads_nothing_else(project, language_model, played):
+def test_prompting_reads_only_its_declared_parameters(project, language_model, played):
     more = {"rollout__tasks_per_step": 3, "rollout__group_size": 5, "train__beta": 0.5, "evaluate__batch_rows": 3}
     with parameter_reads() as found:
         project.run("prompting", played, parameters(language_model, **more))
@@ -144,11 +132,11 @@ def test_prompting_is_compared_in_what_it_reads_and_reads_nothing_else(project, 
     assert found["prompting", "evaluate"] - {"batch_rows"} == set(READ_IN_PART["prompting", "evaluate"])
     recorded = project.json("08", played, "run.json")["parameters"]
     assert not any(name.startswith(("train.", "rollout.tasks", "rollout.group")) for name in recorded)
-    told = project.refuse("prompting", played, parameters(language_model, rollout__max_turns=1))
-    assert "(rollout.max_turns was 2, is 1)" in told
+    error = project.refuse("prompting", played, parameters(language_model, rollout__max_turns=1))
+    assert "(rollout.max_turns was 2, is 1)" in error
 
 
-def test_some_methods_only(project, language_model):
+def test_prompting_of_some_methods_without_reference(project, language_model):
     more = {"prompting__methods": "reflact+react_self_guide"}
     project.run("prompting", "two_methods", parameters(language_model, **more))
     comparison = project.json("08", "two_methods", "prompting.json")
@@ -158,7 +146,7 @@ def test_some_methods_only(project, language_model):
     assert "paired by game" not in (project.data("08", "two_methods") / "prompting.md").read_text()
 
 
-def test_own_prompts(project, language_model, tmp_path):
+def test_prompting_with_own_prompts(project, language_model, tmp_path):
     path = tmp_path / "mine.yml"
     path.write_text("base: react\nplain: Answer with <action>look</action>.")
     more = {"prompting__methods": "react", "prompting__prompts__react": path}
@@ -169,7 +157,7 @@ def test_own_prompts(project, language_model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         ({"prompting__methods": "reflexact"}, "parameter prompting.methods.0: input should be 'react', "),
         ({"prompting__methods": "react+react"}, "prompting.methods: a method is named twice: react, react"),
@@ -181,14 +169,14 @@ def test_own_prompts(project, language_model, tmp_path):
         ({"rollout__max_length": 9000}, "max_length must lie between 1 and the model's max_position_embeddings (8192)"),
     ],
 )
-def test_what_a_user_can_get_wrong(project, language_model, more, told):
-    name = f"wrong_{next(iter(more))}_{len(told)}"
-    assert told in project.refuse("prompting", name, parameters(language_model, **more))
+def test_prompting_wrong_parameters_are_refused(project, language_model, more, message):
+    name = f"wrong_{next(iter(more))}_{len(message)}"
+    assert message in project.refuse("prompting", name, parameters(language_model, **more))
     assert not list(project.data("07").glob(f"{name}/**/*.parquet"))
 
 
-def test_the_tiny_policy_is_refused_in_one_sentence(project):
-    told = project.refuse("prompting", "tiny_prompting", {"base_model.source": "checkpoint"})
-    assert "need a language model that follows instructions, but base_model is the tiny policy" in told
-    told = project.refuse("prompting", "tiny_prompting", {"base_model.source": "warm_start"})
-    assert "base_model.source is 'warm_start', which makes the tiny policy" in told
+def test_prompting_refuses_the_tiny_policy(project):
+    error = project.refuse("prompting", "tiny_prompting", {"base_model.source": "checkpoint"})
+    assert "need a language model that follows instructions, but base_model is the tiny policy" in error
+    error = project.refuse("prompting", "tiny_prompting", {"base_model.source": "warm_start"})
+    assert "base_model.source is 'warm_start', which makes the tiny policy" in error

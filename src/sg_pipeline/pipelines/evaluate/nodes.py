@@ -13,7 +13,7 @@ from sg_pipeline.config.run import RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.evaluation.metrics import evaluate_table
 from sg_pipeline.evaluation.play import evaluate
-from sg_pipeline.pipelines.games import player_of
+from sg_pipeline.pipelines.player import player_of
 from sg_pipeline.reporting.progress import evaluation_lines
 
 logger = logging.getLogger(__name__)

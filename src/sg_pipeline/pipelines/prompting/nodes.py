@@ -24,7 +24,7 @@ from sg_pipeline.evaluation.prompting import (
 )
 from sg_pipeline.evaluation.prompting_scores import compare, score_method
 from sg_pipeline.pipelines.base_model.nodes import load_base_policy
-from sg_pipeline.pipelines.games import player_of
+from sg_pipeline.pipelines.player import player_of
 from sg_pipeline.reporting.prompting_table import comparison_markdown
 
 logger = logging.getLogger(__name__)

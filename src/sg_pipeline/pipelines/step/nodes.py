@@ -14,7 +14,7 @@ from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.pool import shared_pids
-from sg_pipeline.pipelines.games import player_of
+from sg_pipeline.pipelines.player import player_of
 from sg_pipeline.rewards.aggregate import aggregate_step
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks
 from sg_pipeline.rollouts.result import time_split

@@ -14,7 +14,7 @@ from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.registry import load_benchmark
 from sg_pipeline.evaluation.metrics import score_episodes
 from sg_pipeline.evaluation.play import check_apart, evaluate, evaluated_splits
-from sg_pipeline.pipelines.games import player_of
+from sg_pipeline.pipelines.player import player_of
 from sg_pipeline.reporting.progress import evaluation_lines
 from sg_pipeline.rollouts.play import TRAIN
 
