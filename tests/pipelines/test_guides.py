@@ -159,7 +159,7 @@ def test_cross_checkpoint_guides_one_policy_by_all(project, finished):
 def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path, base_policy):
     for name in ("step_009", "step_019"):
         shutil.copytree(base_policy, tmp_path / name)
-    with pytest.raises(DatasetError, match=r"no policy in .*step_039 \(.* has step_009, step_019\); run"):
+    with pytest.raises(DatasetError, match=r"no policy exists in .*step_039 \(.* has step_009, step_019\); run"):
         PolicyDataset(filepath=str(tmp_path / "step_039")).load()
 
 
