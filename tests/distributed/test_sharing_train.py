@@ -11,7 +11,7 @@ import torch
 from rounding import GRADIENT, LOGP, UPDATE, relative_difference, update_difference
 from safetensors.torch import load_file
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from sg_pipeline.environments.pool import EnvironmentPool, shared_pool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import ConfigurationError, DataError, EnvironmentFailure
 
+pytestmark = pytest.mark.slow
+
 ROOMS = EnvironmentSpec(SPEC)
 ACTIONS = ["right", "take key", "left", "take key", "left", "open chest", "dance", "right", "right", "take key"]
 TASKS = [task(f"t{row}") for row in range(6)]

@@ -4,6 +4,8 @@ import polars as pl
 import pytest
 from project_copy import ProjectCopy, sentence
 
+pytestmark = pytest.mark.slow
+
 ROOMS = "rooms_benchmark:RoomsBenchmark"
 LAYER = """
 environment: {arguments: {key_worth: 0.25}}

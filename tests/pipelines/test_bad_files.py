@@ -14,6 +14,8 @@ import pytest
 from sg_pipeline.cli.explain import explain
 from sg_pipeline.files import atomic_write
 
+pytestmark = pytest.mark.slow
+
 STEP = {"coevolve.steps": 3, "coevolve.checkpoint_every": 1}
 
 

@@ -3,6 +3,8 @@
 import pytest
 from project_copy import REPOSITORY, sentence
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("parameters", "told"),

@@ -8,6 +8,8 @@ import pytest
 
 from sg_pipeline.policies.checkpoint import is_pruned, is_whole
 
+pytestmark = pytest.mark.slow
+
 DRIVER = str(Path(__file__).with_name("self_killing_run.py"))
 EVERY = {"coevolve.steps": 5, "coevolve.checkpoint_every": 1}
 FEW = {**EVERY, "checkpoints.keep_last": 1, "checkpoints.keep_cross_checkpoint": "false"}

@@ -18,6 +18,8 @@ from sg_pipeline.rewards.trust import Trapezoid
 from sg_pipeline.runs.lineage import READ_IN_PART
 from sg_pipeline.trajectories.types import Segment
 
+pytestmark = pytest.mark.slow
+
 DISTILL = {"distill.steps": 4, "distill.won_only": "false", "distill.epochs": 1, "distill.batch_tokens": 500}
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from sg_pipeline.planning import plan as planning
 
+pytestmark = pytest.mark.slow
+
 
 def test_plan_of_new_run_measures_a_trial_and_deletes_it(project) -> None:
     project.run("plan", "planned")

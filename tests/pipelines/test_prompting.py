@@ -7,6 +7,8 @@ from parameter_reads import parameter_reads
 
 from sg_pipeline.runs.lineage import READ_IN_PART
 
+pytestmark = pytest.mark.slow
+
 PLAYED = (("trial", "parquet"), ("thoughts", "parquet"), ("report", "json"))
 METHODS = ("react", "react_self_guide", "reflexion", "reflact")
 

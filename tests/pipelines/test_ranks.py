@@ -9,7 +9,10 @@ from same_run import assert_same_run
 
 from sg_pipeline.distributed.world import world
 
-pytestmark = pytest.mark.timeout(900)  # processes that each import torch and TRL, on a machine that may be busy
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]  # processes that each import torch and TRL, on a machine that may be busy
 
 KILLING = str(Path(__file__).with_name("one_rank_killed.py"))
 

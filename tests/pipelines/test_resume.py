@@ -10,7 +10,10 @@ from project_copy import wait_for
 
 from sg_pipeline.errors import ConfigurationError
 
-pytestmark = pytest.mark.timeout(900)  # six processes, one after the other, on a machine that may be busy
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]  # six processes, one after the other, on a machine that may be busy
 
 DRIVER = str(Path(__file__).with_name("self_killing_run.py"))
 LONGER = {"coevolve.steps": 5}

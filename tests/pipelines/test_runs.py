@@ -5,6 +5,8 @@ import json
 import pytest
 from project_copy import SMALL
 
+pytestmark = pytest.mark.slow
+
 STEPS = SMALL["coevolve.steps"]
 
 

@@ -1,7 +1,10 @@
 """The pipelines on their own, in order, as a reader of the README would try them."""
 
 import polars as pl
+import pytest
 from project_copy import SMALL
+
+pytestmark = pytest.mark.slow
 
 LAYERS = {
     "tasks": ("02", "panel.json"),

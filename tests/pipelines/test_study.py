@@ -5,7 +5,10 @@ import json
 import pytest
 from project_copy import ProjectCopy
 
-pytestmark = pytest.mark.timeout(1200)  # the first test of a project waits for its runs, each a process of its own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+]  # the first test of a project waits for its runs, each a process of its own
 
 TRUSTED = {"aggregate.schedule.activation": 0, "aggregate.schedule.full": 0}
 LONG = {"aggregate.schedule.activation": 0.5, "aggregate.schedule.full": 0.5}

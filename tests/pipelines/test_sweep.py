@@ -8,6 +8,8 @@ import pytest
 import yaml
 from project_copy import ProjectCopy
 
+pytestmark = pytest.mark.slow
+
 LITTLE = {
     "presets": ["off"],
     "space": {"activation": {"low": 0.4, "high": 0.9}, "ramp": 0.0, "annealing": 0.0, "peak": 1.0, "shape": "linear"},

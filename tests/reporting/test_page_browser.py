@@ -13,7 +13,10 @@ from page_sources import HOSTILE, hostile, study
 from sg_pipeline.reporting.page import Section, build_page, paragraph
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on the path")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on the path"),
+]
 
 MINUS = "\N{MINUS SIGN}"
 PINNED, OTHER = "grpo_sg-seed0/training/3/train/1/0", "grpo_sg-seed0/training/3/train/1/1"

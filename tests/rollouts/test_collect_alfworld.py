@@ -19,6 +19,8 @@ from sg_pipeline.rollouts.collect import attempts_at, collect
 from sg_pipeline.sampling.base import Completion
 from sg_pipeline.trajectories.types import Polarity, Segment
 
+pytestmark = pytest.mark.slow
+
 CONFIG = section("rollout", group_size=3, max_turns=6, max_new_tokens=24, max_length=1024)
 
 

@@ -20,7 +20,7 @@ from sg_pipeline.runs import clock
 from sg_pipeline.runs.lineage import parameters_read
 from sg_pipeline.runs.lock import RunLock
 from sg_pipeline.runs.outputs import CLOCK, LOCK, OF_TRAINING, data_folder, delete_outputs
-from sg_pipeline.runs.stale import DECIDED, earlier_outputs, forget_stale_reports, starts_runs
+from sg_pipeline.runs.stale import DECIDED, OF_RUNS, earlier_outputs, forget_stale_reports, starts_runs
 from sg_pipeline.runs.steps import BASE_POLICY, FINAL_POLICY
 from sg_pipeline.sampling.engines import close_engines
 
@@ -243,7 +243,7 @@ def _graph() -> set[Any]:
 
 def _starts(pipeline: Any) -> bool:
     """Whether a pipeline is not a run itself but starts runs: it takes no name, lock or time of the run in force."""
-    return any(starts_runs(node) for node in pipeline.nodes)
+    return any(OF_RUNS in node.tags for node in pipeline.nodes)
 
 
 def _trains(pipeline: Any) -> bool:

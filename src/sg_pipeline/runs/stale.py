@@ -47,6 +47,10 @@ def earlier_outputs(pipeline: Any, graph: Collection[Any], catalog: Any) -> list
     return [name for name in reversed(order) if hasattr(catalog.get(name), "delete") and catalog.exists(name)]
 
 
+OF_RUNS = "of-runs"
+"""Tag of the nodes of pipelines that are not a run, but start runs and report on them: study, sweep, plan."""
+
+
 def starts_runs(node: Any) -> bool:
     """Whether a node starts runs in processes, which look after their outputs themselves."""
     return "command_line" in node.inputs

@@ -12,6 +12,8 @@ from sg_pipeline.environments.alfworld.official import find_official_games
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.trajectories.types import Task
 
+pytestmark = pytest.mark.slow
+
 NONSENSE = ["", "xyzzy", "GO TO SHELF 1", "Look", "take mug 1 from moon 1", "go to loc 1", "look around", "help"]
 
 

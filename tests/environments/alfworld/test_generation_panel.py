@@ -23,6 +23,8 @@ from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
 from sg_pipeline.environments.panels import digest_of
 from sg_pipeline.errors import ConfigurationError, DataError
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"train": 30, "valid_seen": 13, "valid_unseen": 12}
 
 

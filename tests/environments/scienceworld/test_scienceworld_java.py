@@ -20,6 +20,8 @@ from sg_pipeline.environments.scienceworld.environment import ScienceWorldEnviro
 from sg_pipeline.environments.scienceworld.jvm import Simulator, World, shared_simulator
 from sg_pipeline.errors import ConfigurationError, EnvironmentFailure
 
+pytestmark = pytest.mark.slow
+
 POOLED = EnvironmentSpec(SPEC, {"show_objects": False, "heap_mb": 256})
 
 PLAYER = f"""

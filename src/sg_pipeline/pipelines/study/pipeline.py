@@ -15,6 +15,7 @@ from sg_pipeline.pipelines.study.nodes import (
     make_run,
     write_tables,
 )
+from sg_pipeline.runs.stale import OF_RUNS
 from sg_pipeline.study.plan import PlannedRun, plan_runs
 
 GUIDE = "guide_figures"
@@ -55,7 +56,7 @@ def create_pipeline(study: StudyConfig, methods: Mapping[str, Parameters]) -> Pi
         Node(write_tables, shown, "study_report", name="write_tables"),
         Node(make_page(runs), {**parameters, **shown}, "study_page", name="write_page"),
     ]  # fmt: skip
-    return Pipeline(nodes)
+    return Pipeline(nodes, tags=OF_RUNS)
 
 
 def _namespace(run: PlannedRun) -> str:

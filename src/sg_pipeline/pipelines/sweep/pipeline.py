@@ -4,6 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from sg_pipeline.config.tree import Parameters
 from sg_pipeline.pipelines.sweep.nodes import draw, make_confirm, make_search, write_best, write_report
+from sg_pipeline.runs.stale import OF_RUNS
 
 
 def create_pipeline(given: Parameters) -> Pipeline:
@@ -20,5 +21,6 @@ def create_pipeline(given: Parameters) -> Pipeline:
             Node(draw, ["sweep_results", "params:sweep", "project_folder"], "sweep_figures", name="draw"),
             Node(write_report, ["sweep_results", "sweep_figures"], "sweep_report", name="write_report"),
             Node(write_best, "sweep_results", "sweep_best", name="write_best"),
-        ]
+        ],
+        tags=OF_RUNS,
     )
