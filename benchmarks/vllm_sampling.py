@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from sg_pipeline.config.sampling import SamplingConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.tokenizer import build_tokenizer
@@ -61,14 +61,14 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--executable", required=True)
     arguments = parser.parse_args()
-    server = SamplingConfig(engine="vllm", server={"executable": arguments.executable})  # type: ignore[arg-type]
+    server = section("sampling", engine="vllm", server={"executable": arguments.executable})  # type: ignore[arg-type]
     torch.set_num_threads(arguments.threads)
     length = arguments.first + arguments.turns * (arguments.context + arguments.new)
     for dtype in arguments.dtypes:
         policy = make_policy(arguments, dtype)
         size = policy.parameter_count() / 1e6
         samplers = {
-            "transformers": make_sampler(policy, SamplingConfig(engine="transformers"), 1.0, length),
+            "transformers": make_sampler(policy, section("sampling", engine="transformers"), 1.0, length),
             "vllm": make_sampler(policy, server, 1.0, length),
         }
         for rows in arguments.rows:

@@ -5,7 +5,6 @@ import json
 import pytest
 from played_episodes import N, P, episode
 
-from sg_pipeline.config.evaluation import CrossCheckpointConfig, EvaluationConfig
 from sg_pipeline.config.loader import section
 from sg_pipeline.config.run import written_steps
 from sg_pipeline.evaluation.metrics import cross_table
@@ -22,14 +21,17 @@ from sg_pipeline.trajectories.frame import to_frame
     ],
 )
 def test_steps_are_the_nearest_saved_checkpoints(steps, every, policy, guides):
-    assert CrossCheckpointConfig().steps(section("coevolve", steps=steps, checkpoint_every=every)) == (policy, guides)
+    assert section("cross_checkpoint").steps(section("coevolve", steps=steps, checkpoint_every=every)) == (
+        policy,
+        guides,
+    )
 
 
 def test_steps_include_the_policy_among_the_guides():
-    config = CrossCheckpointConfig(policy=0.25, guides=(1.0,))
+    config = section("cross_checkpoint", policy=0.25, guides=(1.0,))
     assert config.steps(section("coevolve", steps=80, checkpoint_every=10)) == (20, (20, 80))
     with pytest.raises(ValueError, match=r"between 0 and 1, not 1\.5"):
-        CrossCheckpointConfig(guides=(1.5,))
+        section("cross_checkpoint", guides=(1.5,))
 
 
 def test_written_steps():
@@ -47,7 +49,7 @@ def test_cross_table_compares_guides_by_game():
         40: to_frame(played([True, False] * 4) + played([True] * 4, "valid_unseen")),
         80: to_frame(played([True] * 8) + played([False] * 4, "valid_unseen")),
     }
-    table = cross_table(episodes, 40, panel_sha256="abc", config=EvaluationConfig(temperature=0.7), seed=0)
+    table = cross_table(episodes, 40, panel_sha256="abc", config=section("evaluate", temperature=0.7), seed=0)
     assert [(row["split"], row["guide_step"]) for row in table] == [
         (split, guide) for split in ("valid_seen", "valid_unseen") for guide in (10, 40, 80)
     ]

@@ -5,7 +5,7 @@ import pytest
 from played_episodes import N, P, Z, episode
 from pydantic import ValidationError
 
-from sg_pipeline.config.evaluation import EvaluationConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import DataError
 from sg_pipeline.evaluation.intervals import score_interval, wilson
 from sg_pipeline.evaluation.metrics import evaluate_table, paired_scores, score_episodes
@@ -107,11 +107,11 @@ def test_score_episodes_mixed_table_raises(table):
 
 
 def test_evaluation_config_modes_and_errors():
-    assert EvaluationConfig().modes == ("with_guidance", "without_guidance")
-    assert EvaluationConfig(plain=False).modes == ("with_guidance",)
+    assert section("evaluate").modes == ("with_guidance", "without_guidance")
+    assert section("evaluate", plain=False).modes == ("with_guidance",)
     with pytest.raises(ValidationError, match="both false"):
-        EvaluationConfig(guided=False, plain=False)
+        section("evaluate", guided=False, plain=False)
     with pytest.raises(ValidationError, match="twice: valid_seen, valid_seen"):
-        EvaluationConfig(splits=("valid_seen", "valid_seen"))
+        section("evaluate", splits=("valid_seen", "valid_seen"))
     with pytest.raises(ValidationError):
-        EvaluationConfig(temprature=1.0)
+        section("evaluate", temprature=1.0)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sg_pipeline.config.environment import EnvironmentConfig
-from sg_pipeline.config.evaluation import EvaluationConfig, ValidationConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.play import check_apart
 from sg_pipeline.pipelines.validation import nodes
@@ -43,9 +42,9 @@ class ValidationTasks:
 
 def prepare(splits: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch) -> dict:
     monkeypatch.setattr(nodes, "load_benchmark", lambda _: Rest())
-    config, own, here = ValidationConfig(split="dev"), {"splits": OWN}, Path()
-    evaluation = EvaluationConfig(splits=splits)
-    return prepare_validation_panel(config, evaluation, EnvironmentConfig(), {}, own, here, here, here)
+    config, own, here = section("validation", split="dev"), {"splits": OWN}, Path()
+    evaluation = section("evaluate", splits=splits)
+    return prepare_validation_panel(config, evaluation, section("environment"), {}, own, here, here, here)
 
 
 def test_validation_split_that_is_not_evaluated_is_accepted(monkeypatch):

@@ -9,7 +9,6 @@ from parameter_reads import parameter_reads
 from project_copy import SMALL
 from rounding import LOGP
 
-from sg_pipeline.config.evaluation import EvaluationConfig
 from sg_pipeline.config.loader import section
 from sg_pipeline.datasets.policy import PolicyDataset
 from sg_pipeline.pipelines import coevolve, evaluate
@@ -167,11 +166,11 @@ def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path, base_policy
 
 def test_the_guide_goes_to_every_rollout_and_to_guided_evaluations():
     graph = coevolve.create_pipeline(section("coevolve", steps=3), Trapezoid(), guided=True)
-    graph += evaluate.create_pipeline(EvaluationConfig(), guided=True)
+    graph += evaluate.create_pipeline(section("evaluate"), guided=True)
     guided = {node.name.rpartition(".")[2] for node in graph.nodes if "guide" in node.inputs}
     assert guided == {"rollout", "play_with_guidance"}
     assert sum("guide" in node.inputs for node in graph.nodes) == 3 + 2
     plain = coevolve.create_pipeline(section("coevolve", steps=3), Trapezoid()) + evaluate.create_pipeline(
-        EvaluationConfig()
+        section("evaluate")
     )
     assert "guide" not in plain.inputs()

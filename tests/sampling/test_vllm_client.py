@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sg_pipeline.config.sampling import SamplingConfig, VllmConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.sampling.vllm import client as client_module
@@ -126,7 +126,7 @@ def check(client, max_length=64):
     config = SimpleNamespace(vocab_size=300, hidden_size=64)
     config.get_text_config = lambda: config
     policy = SimpleNamespace(model=SimpleNamespace(config=config), name="tiny")
-    check_server(client, policy, VllmConfig(), "float32", max_length)
+    check_server(client, policy, section("sampling").vllm, "float32", max_length)
 
 
 def test_a_turn_is_asked_for_as_it_is_wanted(server, engine):
@@ -246,7 +246,7 @@ def test_a_server_that_does_not_start_is_told(tmp_path, monkeypatch):
         (script, r"does not start: it has ended with code 3 \(ModuleNotFoundError: No module named vllm\); its log is"),
         (tmp_path / "nothing", "which is no program"),
     ):
-        config = SamplingConfig(engine="vllm", server={"executable": str(executable)})
+        config = section("sampling", engine="vllm", server={"executable": str(executable)})
         with pytest.raises(SamplingError, match=sentence):
             ServerProcess(None, config, "float32", 64)
     assert [path.suffix for path in tmp_path.glob("sg_vllm_*")] == [".log"]

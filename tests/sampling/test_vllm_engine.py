@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from sg_pipeline.config.sampling import SamplingConfig, VllmConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import ConfigurationError, SamplingError
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.weights import named_weights
@@ -23,7 +23,7 @@ from sg_pipeline.sampling.vllm.held import combined, fingerprint
 from sg_pipeline.sampling.vllm.model import write_configuration
 from sg_pipeline.sampling.vllm.session import VllmSampler
 
-SERVER = SamplingConfig(engine="vllm", server={"url": "http://h:1"})
+SERVER = section("sampling", engine="vllm", server={"url": "http://h:1"})
 SIZES = {
     "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 1024, "initializer_range": 0.1,
@@ -255,12 +255,12 @@ def test_transformers_sampler_refuses_hybrid_models(kind):
 )
 def test_adapters_are_sent_separately_where_a_merge_would_lose_them(setting, dtype, found):
     policy = adapted()
-    assert room(policy, VllmConfig(adapters=setting), dtype) == found
-    assert room(policy_of(), VllmConfig(adapters="auto"), dtype) is None
+    assert room(policy, section("sampling", vllm={"adapters": setting}).vllm, dtype) == found
+    assert room(policy_of(), section("sampling", vllm={"adapters": "auto"}).vllm, dtype) is None
 
 
 def test_adapters_that_cannot_be_sent_separately_are_refused():
-    separate = VllmConfig(adapters="separate")
+    separate = section("sampling", vllm={"adapters": "separate"}).vllm
     with pytest.raises(ConfigurationError, match=r"has 0 sets of adapters.*base_model.lora"):
         room(policy_of(), separate, "float32")
     policy = adapted()

@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from sg_pipeline.config.sampling import SamplingConfig
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.randomness import stream
@@ -102,7 +102,7 @@ def wait_for_a_turn(session):
 def held():
     """A policy and the engine that holds it, whose server was started for it."""
     policy = policy_of()
-    engine = ServerEngine(policy, SamplingConfig(engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
+    engine = ServerEngine(policy, section("sampling", engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
     assert engine.update(policy)
     yield policy, engine
     processes = processes_of(engine)
@@ -113,7 +113,9 @@ def held():
 
 def other_engine(held, policy, length=LENGTH, **sampling):
     """An engine on the same server."""
-    return ServerEngine(policy, SamplingConfig(engine="vllm", server={"url": held[1]._own.url}, **sampling), length)
+    return ServerEngine(
+        policy, section("sampling", engine="vllm", server={"url": held[1]._own.url}, **sampling), length
+    )
 
 
 def test_greedy_tokens_are_those_of_transformers(held):
@@ -188,7 +190,7 @@ def test_bfloat16_server_gets_adapters_alone_and_misses_no_small_step(monkeypatc
     for name, weight in policy.model.named_parameters():
         weight.data = weight.data.float() if ".lora_" in name else weight.data
     policy.compute = "bfloat16"
-    engine = ServerEngine(policy, SamplingConfig(engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
+    engine = ServerEngine(policy, section("sampling", engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
     try:
         train_adapters(policy, 0.05)
         assert engine.update(policy)
@@ -238,7 +240,7 @@ def test_a_server_with_another_runs_weights_is_noticed(held):
 
 def test_a_dead_server_is_told_in_a_sentence_and_leaves_nothing():
     policy = policy_of()
-    engine = ServerEngine(policy, SamplingConfig(engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
+    engine = ServerEngine(policy, section("sampling", engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
     processes = processes_of(engine)
     try:
         engine.update(policy)

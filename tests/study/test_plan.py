@@ -2,7 +2,7 @@
 
 import pytest
 
-from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
+from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader, section
 from sg_pipeline.config.study import GuideConfig, StudyConfig
 from sg_pipeline.config.tree import Parameters, check_parameters
 from sg_pipeline.errors import ConfigurationError
@@ -80,4 +80,4 @@ def test_plan_runs_contradictory_study_raises(study, methods, changes, told) -> 
 
 def test_study_config_duplicate_name_raises() -> None:
     with pytest.raises(ValueError, match="grpo is named twice"):
-        StudyConfig(methods=("grpo", "grpo_sg", "grpo"))
+        section("study", methods=("grpo", "grpo_sg", "grpo"))

@@ -9,7 +9,6 @@ import torch
 from learning_tools import TEMPERATURE
 
 from sg_pipeline.config.loader import section
-from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.errors import SamplingError
 from sg_pipeline.pipelines.step.nodes import train
 from sg_pipeline.rewards.credit import EPSILON
@@ -79,14 +78,14 @@ def train_node(policy, tables, sampling=None, **config):
         Path(),
         section("train", minibatch=2, **config),
         section("rollout", temperature=TEMPERATURE),
-        sampling or SamplingConfig(engine="transformers"),
+        sampling or section("sampling", engine="transformers"),
         section("run", name="r"),
     )
 
 
 @pytest.mark.parametrize("engine", ["transformers", "vllm"])
 def test_gap_of_a_first_step_ends_the_run(tables, make_policy, engine) -> None:
-    sampling = SamplingConfig(engine=engine, server={"url": "http://h:1"} if engine == "vllm" else {})
+    sampling = section("sampling", engine=engine, server={"url": "http://h:1"} if engine == "vllm" else {})
     for correction in ("none", "token_truncate"):
         with pytest.raises(SamplingError, match=f"step 0: .*sampling.engine {engine}.*rounding explains 0.001"):
             train_node(make_policy(), tables, sampling, sampler_correction=correction)
@@ -125,7 +124,7 @@ def test_explained_gap_follows_the_shortest_type(make_policy, compute, dtype, en
     policy = make_policy()
     policy.model.to(getattr(torch, dtype))
     policy.compute = compute
-    sampling = SamplingConfig(
-        engine=engine, server={"url": "http://h:1"} if engine == "vllm" else {}, vllm={"dtype": "bfloat16"}
+    sampling = section(
+        "sampling", engine=engine, server={"url": "http://h:1"} if engine == "vllm" else {}, vllm={"dtype": "bfloat16"}
     )
     assert explained_gap(policy, sampling, temperature) == explained

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, locate
+from sg_pipeline.config.extensions import ENVIRONMENT, locate
 from sg_pipeline.errors import ConfigurationError
 
 
@@ -21,7 +21,7 @@ class PoolConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    workers: int = Field(default=2, ge=0)
+    workers: int = Field(ge=0)
     step_timeout_s: float = Field(default=60.0, gt=0)
     reset_timeout_s: float = Field(default=180.0, gt=0)
     start_timeout_s: float = Field(default=180.0, gt=0)
@@ -40,9 +40,9 @@ class EnvironmentConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = DEFAULT
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    pool: PoolConfig = Field(default_factory=PoolConfig)
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)  # conf/base has those of its own benchmark only
+    pool: PoolConfig
 
     @field_validator("name")
     @classmethod

@@ -28,9 +28,9 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    splits: tuple[str, ...] | None = Field(default=None, min_length=1)
-    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    episodes_per_game: int = Field(default=1, ge=1)
+    splits: tuple[str, ...] | None = Field(None, min_length=1)  # conf/base has those of its own benchmark only
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    episodes_per_game: int = Field(ge=1)
     guided: bool = True
     plain: bool = True
     games: int | None = Field(default=None, ge=1)
@@ -64,11 +64,11 @@ class ValidationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    panel: str = "validation"
-    split: str = "valid_seen"
+    panel: str
+    split: str
     games: int | None = Field(None, ge=1)
     episodes_per_game: int = Field(1, ge=1)
-    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
+    temperature: float = Field(gt=0, allow_inf_nan=False)
 
     def tasks(self, own: Any) -> Any:
         """Return the section `tasks` for the validation panel; what affects no result is taken from the run's `own`."""
@@ -98,8 +98,8 @@ class CrossCheckpointConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    policy: float = Field(0.5, ge=0, le=1)
-    guides: tuple[float, ...] = Field((0.0, 0.125, 0.5, 1.0), min_length=1)
+    policy: float = Field(ge=0, le=1)
+    guides: tuple[float, ...] = Field(min_length=1)
 
     @field_validator("guides")
     @classmethod
@@ -159,9 +159,9 @@ class ReflexionConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    trials: int = Field(default=3, ge=1, le=50)
-    memory: int = Field(default=3, ge=1)
-    max_new_tokens: int = Field(default=256, ge=1)
+    trials: int = Field(ge=1, le=50)
+    memory: int = Field(ge=1)
+    max_new_tokens: int = Field(ge=1)
 
 
 class PromptingConfig(BaseModel):
@@ -176,10 +176,10 @@ class PromptingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[Method, ...] = Field(default=METHODS, min_length=1)
+    methods: tuple[Method, ...] = Field(min_length=1)
     prompts: dict[Method, str] = Field(default_factory=dict)
-    max_new_tokens: int = Field(default=256, ge=1)
-    reflexion: ReflexionConfig = Field(default_factory=ReflexionConfig)
+    max_new_tokens: int = Field(ge=1)
+    reflexion: ReflexionConfig
 
     @field_validator("methods", mode="before")
     @classmethod

@@ -29,13 +29,13 @@ class VllmConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    gpu_memory_utilization: float = Field(default=0.3, gt=0, le=1)
-    cpu_cache_gib: int = Field(default=1, ge=1)
-    prefix_caching: bool = True
-    sleep: bool = False
-    adapters: Literal["auto", "merged", "separate"] = "auto"
-    enforce_eager: bool | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    gpu_memory_utilization: float = Field(gt=0, le=1)
+    cpu_cache_gib: int = Field(ge=1)
+    prefix_caching: bool
+    sleep: bool
+    adapters: Literal["auto", "merged", "separate"]
+    enforce_eager: bool | None
 
     def separate(self, dtype: str) -> bool:
         """Whether an engine that computes in `dtype` gets adapters alone."""
@@ -59,13 +59,13 @@ class ServerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: tuple[str, ...] = ()
-    executable: str | None = None
-    arguments: tuple[str, ...] = ()
-    environment: dict[str, str] = Field(default_factory=dict)
-    weights: str | None = None
-    start_s: float = Field(default=600, gt=0)
-    answer_s: float = Field(default=600, gt=0)
+    url: tuple[str, ...]
+    executable: str | None
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    weights: str | None
+    start_s: float = Field(gt=0)
+    answer_s: float = Field(gt=0)
 
     @field_validator("url", mode="before")
     @classmethod
@@ -98,8 +98,8 @@ class SamplingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     engine: str
-    vllm: VllmConfig = Field(default_factory=lambda: VllmConfig())
-    server: ServerConfig = Field(default_factory=lambda: ServerConfig())
+    vllm: VllmConfig
+    server: ServerConfig
 
     def unused(self) -> tuple[str, ...]:
         """Return what the engine does not look at, and where it is."""

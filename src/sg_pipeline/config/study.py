@@ -10,8 +10,8 @@ class GuideConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: str = "grpo_sg_gr"
-    seed: int = Field(0, ge=0)
+    method: str
+    seed: int = Field(ge=0)
 
 
 class StudyConfig(BaseModel):
@@ -29,12 +29,12 @@ class StudyConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = "study"
-    methods: tuple[str, ...] = Field(default=("grpo", "grpo_sg", "grpo_sg_gr"), min_length=1)
-    offline: tuple[str, ...] = ()
-    guide: GuideConfig | None = None
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
-    cross_checkpoint: tuple[str, ...] = ()
+    name: str
+    methods: tuple[str, ...] = Field(min_length=1)
+    offline: tuple[str, ...]
+    guide: GuideConfig | None
+    seeds: tuple[int, ...] = Field(min_length=1)
+    cross_checkpoint: tuple[str, ...]
     titles: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("name")

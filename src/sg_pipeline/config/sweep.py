@@ -59,11 +59,11 @@ class SpaceConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    activation: Range = Range(low=0.0, high=0.9)
-    ramp: Range = Range(low=0.0, high=1.0)
-    annealing: Range = Range(low=0.0, high=1.0)
-    peak: Range = Range(low=0.0, high=1.5)
-    shape: tuple[Literal["linear", "cosine"], ...] = Field(("linear", "cosine"), min_length=1)
+    activation: Range
+    ramp: Range
+    annealing: Range
+    peak: Range
+    shape: tuple[Literal["linear", "cosine"], ...] = Field(min_length=1)
     positive: Range | None = None
     negative: Range | None = None
     learning_rate: Range | None = None
@@ -134,21 +134,21 @@ class SweepConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = "sweep"
-    space: SpaceConfig = Field(default_factory=SpaceConfig)
-    presets: tuple[Preset, ...] = ("off", "paper", "constant")
-    n_trials: int = Field(30, ge=1)
-    timeout: float | None = Field(None, gt=0)
-    steps: int = Field(40, ge=1, le=100_000)
-    validate_every: int = Field(10, ge=1)
-    second: Literal["calibration", "steps_to_threshold"] | None = None
-    threshold: float = Field(0.55, gt=0, le=1)
-    pruner: Literal["median", "hyperband", "none"] = "median"
-    startup: int = Field(8, ge=0)
-    storage: str | None = None
-    candidates: int = Field(2, ge=1)
-    confirm_seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1, 2, 3)
-    confirm_steps: int | None = Field(None, ge=1, le=100_000)
+    name: str
+    space: SpaceConfig
+    presets: tuple[Preset, ...]
+    n_trials: int = Field(ge=1)
+    timeout: float | None = Field(gt=0)
+    steps: int = Field(ge=1, le=100_000)
+    validate_every: int = Field(ge=1)
+    second: Literal["calibration", "steps_to_threshold"] | None
+    threshold: float = Field(gt=0, le=1)
+    pruner: Literal["median", "hyperband", "none"]
+    startup: int = Field(ge=0)
+    storage: str | None
+    candidates: int = Field(ge=1)
+    confirm_seeds: tuple[Annotated[int, Field(ge=0)], ...]
+    confirm_steps: int | None = Field(ge=1, le=100_000)
 
     @field_validator("name")
     @classmethod

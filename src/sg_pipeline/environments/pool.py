@@ -117,11 +117,11 @@ class _Episode:
 class EnvironmentPool:
     """Plays any number of episodes of one kind of environment; use it as a context manager or `close` it."""
 
-    def __init__(self, spec: EnvironmentSpec, config: PoolConfig | None = None) -> None:
+    def __init__(self, spec: EnvironmentSpec, config: PoolConfig) -> None:
         """Start `config.workers` processes without waiting for them; with 0, episodes are played in this process."""
         locate(ENVIRONMENT, spec.name)  # an unknown name is reported here rather than by a worker
         self._spec = spec
-        self._config = config or PoolConfig()
+        self._config = config
         self._counters = PoolCounters()
         self._episodes: list[_Episode] = []
         self._answers: dict[int, StepResult | SgPipelineError] = {}
@@ -392,12 +392,11 @@ class EnvironmentPool:
 _shared: dict[str, EnvironmentPool] = {}
 
 
-def shared_pool(spec: EnvironmentSpec, config: PoolConfig | None = None) -> EnvironmentPool:
+def shared_pool(spec: EnvironmentSpec, config: PoolConfig) -> EnvironmentPool:
     """Return this process's pool for `spec` and `config`, created at the first call and closed at exit.
 
     Its workers and their compiled games stay alive from one training step to the next.
     """
-    config = config or PoolConfig()
     if not _shared:
         atexit.register(_close_shared)
     key = json.dumps([spec.name, dict(spec.arguments), config.model_dump()], sort_keys=True, default=str)

@@ -14,8 +14,7 @@ from talking_policy import TalkingSampler, TalkingSession, searcher
 
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
-from sg_pipeline.config.environment import EnvironmentConfig, PoolConfig
-from sg_pipeline.config.evaluation import EvaluationConfig, PromptingConfig, ReflexionConfig
+from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.config.loader import section
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
@@ -52,9 +51,9 @@ def player(method, sampler, max_length, batch_rows):
             return sampler
 
     config = CONFIG.model_copy(update={"max_length": max_length})
-    plain = TalkingPlayer(POLICY, EnvironmentConfig(), config, Path(), Path(), 5, section("sampling"))
-    evaluation = EvaluationConfig(episodes_per_game=2, batch_rows=batch_rows)
-    return with_prompts(plain, method, PromptingConfig(max_new_tokens=120), evaluation)
+    plain = TalkingPlayer(POLICY, section("environment"), config, Path(), Path(), 5, section("sampling"))
+    evaluation = section("evaluate", episodes_per_game=2, batch_rows=batch_rows)
+    return with_prompts(plain, method, section("prompting", max_new_tokens=120), evaluation)
 
 
 def play(attempts=ATTEMPTS, trial=1, rule=searcher, method="reflexion", sampler=None, spec=SPEC, max_length=8000,
@@ -69,7 +68,9 @@ def play(attempts=ATTEMPTS, trial=1, rule=searcher, method="reflexion", sampler=
 
 
 def look_back(failed, trial=1, rule=searcher, sampler=None, max_new_tokens=60, max_length=8000, batch_rows=100):
-    prompting = PromptingConfig(reflexion=ReflexionConfig(max_new_tokens=max_new_tokens))
+    prompting = section(
+        "prompting", reflexion=section("prompting", reflexion={"max_new_tokens": max_new_tokens}).reflexion
+    )
     sampler = sampler or TalkingSampler(TOKENIZER, rule)
     return reflect(player("reflexion", sampler, max_length, batch_rows), failed, trial, prompting)
 
