@@ -12,7 +12,7 @@ from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from sg_pipeline.config.base_model import LoraConfig, TinyConfig
-from sg_pipeline.config.environment import PoolConfig
+from sg_pipeline.config.environment import EnvironmentConfig, PoolConfig
 from sg_pipeline.config.loader import section
 from sg_pipeline.distributed.world import World
 from sg_pipeline.environments.pool import EnvironmentPool
@@ -30,7 +30,7 @@ from sg_pipeline.sampling.kv_cache import row_bytes
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 
 TINY = TinyConfig(hidden_size=16, layers=1, heads=1, head_dim=16, intermediate_size=16, max_position=4000)
-ENVIRONMENT = section("environment", name=SPEC, pool=PoolConfig(workers=0))
+ENVIRONMENT = EnvironmentConfig(name=SPEC, pool=PoolConfig(workers=0))
 CONFIG = section("rollout", group_size=1, max_turns=2, max_new_tokens=4, max_length=4000, prompts="self_guide")
 DATED = "{{ strftime_now('%d %b %Y') }} {% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
 
