@@ -31,7 +31,7 @@ def tokens(table, segment):
 
 
 def as_run(project, finished, name):
-    """Give a finished run another name: what is written for it stays apart."""
+    """Copy a finished run under another name, so that its outputs are separate."""
     for folder in sorted((project.root / "data").glob(f"*/{finished}")):
         shutil.copytree(folder, folder.with_name(name), ignore=shutil.ignore_patterns(".lock"))
     return name
@@ -55,7 +55,7 @@ def offline(project, guide):
     return "offline"
 
 
-def test_a_guide_is_distilled_from_recorded_trajectories(project, finished, guide):
+def test_distill_learns_guidance_from_recorded_trajectories(project, finished, guide):
     figures = project.json("08", "guide", "distillation.json")
     assert figures["source"] == finished
     assert figures["source_steps"] == list(range(SMALL["coevolve.steps"]))
@@ -67,7 +67,7 @@ def test_a_guide_is_distilled_from_recorded_trajectories(project, finished, guid
     assert read_manifest(project.root / guide)["name"] == f"guide of {finished}"
 
 
-def test_a_guide_with_the_policys_weights_changes_no_token(project, finished, base_policy):
+def test_guide_with_the_policys_weights_changes_no_token(project, finished, base_policy):
     for pipeline in ("tasks", "base_model", "rollout"):
         project.run(pipeline, "itself", {"rollout.guide": base_policy})
     guided, alone = trajectories(project, "itself", "single"), trajectories(project, finished)
@@ -77,7 +77,7 @@ def test_a_guide_with_the_policys_weights_changes_no_token(project, finished, ba
     assert gap < LOGP
 
 
-def test_only_the_actions_are_trained_on_and_the_guide_stays_as_it_is(project, guide, offline):
+def test_guided_run_trains_only_actions_and_leaves_the_guide(project, guide, offline):
     for step in (0, 1):
         table = trajectories(project, offline, f"step_00{step}")
         metrics = project.json("08", offline, f"steps/step_00{step}.json")
@@ -90,7 +90,7 @@ def test_only_the_actions_are_trained_on_and_the_guide_stays_as_it_is(project, g
     load_policy(project.root / guide)  # its digests hold
 
 
-def test_a_guided_run_goes_on_where_it_was_left(project, guide, offline):
+def test_guided_run_resumes(project, guide, offline):
     before = project.weights(offline)
     shutil.rmtree(project.data("06", offline) / "final")
     (project.data("07", offline) / "final_with_guidance.parquet").unlink()
@@ -99,36 +99,36 @@ def test_a_guided_run_goes_on_where_it_was_left(project, guide, offline):
     assert (project.data("07", offline) / "final_with_guidance.parquet").is_file()
 
 
-def test_evaluation_with_guidance_is_guided_and_without_is_not(project, finished, offline):
+def test_guide_plays_only_in_evaluations_with_guidance(project, finished, offline):
     one, other = ({m: pl.read_parquet(project.data("07", run) / f"base_{m}.parquet") for m in (
         "with_guidance", "without_guidance")} for run in (finished, offline))  # fmt: skip
     assert one["without_guidance"].equals(other["without_guidance"])
     assert not one["with_guidance"].equals(other["with_guidance"])
 
 
-def test_the_guide_belongs_to_the_runs_identity(project, guide, offline):
+def test_guide_is_part_of_the_runs_identity(project, guide, offline):
     assert project.json("08", offline, "run.json")["inputs"]["rollout.guide"]
     manifest = project.root / guide / "policy.json"
     before = manifest.read_text()
     manifest.write_text(before + " ")
-    said = project.refuse("evaluate", offline, {"rollout.guide": guide, "coevolve.steps": 2})
+    error = project.refuse("evaluate", offline, {"rollout.guide": guide, "coevolve.steps": 2})
     manifest.write_text(before)
-    assert f"rollout.guide is '{guide}' as before, but the content there has changed" in said
+    assert f"rollout.guide is '{guide}' as before, but the content there has changed" in error
 
 
-def test_a_guide_that_is_none_is_told_before_anything_is_played(project, finished):
+def test_missing_guide_is_refused_before_anything_is_played(project, finished):
     for pipeline in ("tasks", "base_model"):
         project.run(pipeline, "unguided", {"rollout.guide": "data/nowhere"})
-    said = project.refuse("rollout", "unguided", {"rollout.guide": "data/nowhere"})
-    assert said.startswith("rollout.guide is 'data/nowhere': There is no policy checkpoint in ")
-    said = project.refuse("coevolve", "mute", {"rollout.guide": "data/nowhere", "rollout.guidance": "false"})
-    assert "rollout.guidance is false, so there is nothing for a guide to write" in said
-    said = project.refuse("distill", "pupil", {"distill.source": "nobody"})
-    assert "distill.source is 'nobody', but it must name a run with training trajectories" in said
-    assert finished in said
+    error = project.refuse("rollout", "unguided", {"rollout.guide": "data/nowhere"})
+    assert error.startswith("rollout.guide is 'data/nowhere': There is no policy checkpoint in ")
+    error = project.refuse("coevolve", "mute", {"rollout.guide": "data/nowhere", "rollout.guidance": "false"})
+    assert "rollout.guidance is false, so there is nothing for a guide to write" in error
+    error = project.refuse("distill", "pupil", {"distill.source": "nobody"})
+    assert "distill.source is 'nobody', but it must name a run with training trajectories" in error
+    assert finished in error
 
 
-def test_cross_checkpoint_guides_one_policy_by_all(project, finished):
+def test_cross_checkpoint_guides_one_policy_by_each_checkpoint(project, finished):
     run = as_run(project, finished, "crossed")
     project.run("cross_checkpoint", run, {"cross_checkpoint.policy": 1.0})
     table = project.json("08", run, "cross_checkpoint.json")
@@ -138,7 +138,7 @@ def test_cross_checkpoint_guides_one_policy_by_all(project, finished):
     own = project.json("08", run, "evaluation_final.json")["with_guidance"]
     for row in table:
         assert row["episodes"] == SMALL["evaluate.games"]
-        if row["guide_step"] == row["policy_step"]:  # token for token what the ordinary evaluation has played
+        if row["guide_step"] == row["policy_step"]:  # token for token the ordinary evaluation
             assert row["score"]["per_game"] == own[row["split"]]["per_game"]
             assert row["difference"]["difference"] == 0
     folder = project.data("07", run)
@@ -150,21 +150,21 @@ def test_cross_checkpoint_guides_one_policy_by_all(project, finished):
     guided = pl.read_parquet(folder / "cross_checkpoint" / "policy_004_guide_000.parquet")
     assert guided["completion_ids"].to_list() != ordinary
     assert set(guided["step"]) == {4}
-    # Another policy of the same run needs no other name.
+    # Another policy of the same run needs no other run name.
     project.run("cross_checkpoint", run, {"cross_checkpoint.guides": "[0.0]"})
     assert {row["policy_step"] for row in project.json("08", run, "cross_checkpoint.json")} == {2}
     shutil.rmtree(project.data("06", run) / "checkpoints" / "step_001")
     assert "no policy exists in" in project.refuse("cross_checkpoint", run)
 
 
-def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path, base_policy):
+def test_missing_checkpoint_error_lists_the_existing_ones(tmp_path, base_policy):
     for name in ("step_009", "step_019"):
         shutil.copytree(base_policy, tmp_path / name)
     with pytest.raises(DatasetError, match=r"no policy exists in .*step_039 \(.* has step_009, step_019\); run"):
         PolicyDataset(filepath=str(tmp_path / "step_039")).load()
 
 
-def test_the_guide_goes_to_every_rollout_and_to_guided_evaluations():
+def test_guide_is_an_input_of_rollouts_and_guided_evaluations():
     graph = coevolve.create_pipeline(section("coevolve", steps=3), Trapezoid(), guided=True)
     graph += evaluate.create_pipeline(section("evaluate"), guided=True)
     guided = {node.name.rpartition(".")[2] for node in graph.nodes if "guide" in node.inputs}

@@ -1,4 +1,4 @@
-"""Prompting methods without training: ReAct, ReAct with self-guidance, Reflexion, ReFlAct."""
+"""Prompting methods without training: ReAct, ReAct with self-guidance, Reflexion, ReflAct."""
 
 from sg_pipeline.pipelines.prompting.pipeline import create_pipeline
 
