@@ -10,7 +10,7 @@ GO_ON = "run the same command with --only-missing-outputs to continue"
 
 
 class SgPipelineError(Exception):
-    """Base of every error that is meant for the user's eyes."""
+    """Base of every error that is shown to the user."""
 
 
 class ConfigurationError(SgPipelineError):
@@ -26,15 +26,15 @@ class CheckpointError(SgPipelineError):
 
 
 class EnvironmentFailure(SgPipelineError):
-    """An environment (or its worker process) failed more often than it may."""
+    """An environment (or its worker process) failed more often than allowed."""
 
 
 class RunIdentityError(SgPipelineError):
-    """Outputs of another configuration lie under this run's name."""
+    """Outputs of another configuration exist under this run's name."""
 
 
 class RunFailedError(SgPipelineError):
-    """A run that another one has started ended with an error."""
+    """A run started by another one ended with an error."""
 
 
 class RunKilledError(RunFailedError):
@@ -46,7 +46,7 @@ class SamplingError(SgPipelineError):
 
 
 class RankError(SgPipelineError):
-    """The processes that share a run are not those that were asked for, or have lost each other."""
+    """The processes that share a run are not those requested, or have lost contact."""
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:

@@ -99,7 +99,7 @@ def test_a_table_that_is_not_one_of_ours_does_not_reach_the_gradient(project, ru
         ("08/steps/step_000.json", b"[]", "is not a readable JSON file (it does not hold 'rollout')"),
         ("02/panel.json", b'{"splits": 3}', "is not a readable JSON file (it does not hold 'data_root')"),
         ("06/checkpoints/step_000/policy.json", b'{"format_version": 1, "files": {"x": 3}}', "'files'"),
-        ("03/step_001", b"a file", "a part of its path is a file, not a folder; correct that"),
+        ("03/step_001", b"a file", "a part of its path is a file, not a folder; fix that"),
     ],
 )
 def test_file_that_is_none_of_ours_is_named(project, finished_copy, place, content, told):
@@ -219,7 +219,7 @@ def test_no_space_left(project, monkeypatch, written):
             patch.setattr(os, "fsync", full_parquet)
         told = project.refuse("coevolve", run, STEP)
     place = {"checkpoint": "06_models/{}/checkpoints/step_001"}.get(written, "03_primary/{}/step_002/" + written)
-    assert f"no space left on the disk while writing {project.root}/data/{place.format(run)};" in told
+    assert f"no space left on disk while writing {project.root}/data/{place.format(run)};" in told
     assert "run the same command with --only-missing-outputs" in told
     kept = project.data("03", run) / "step_001" / "trajectories.parquet"
     written_at = kept.stat().st_mtime_ns

@@ -46,8 +46,8 @@ def test_parameters(project, parameters, told):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--pipeline=coevole"], "there is no pipeline 'coevole'; did you mean coevolve? There are aggregate,"),
-        (["--env=smok"], "conf/smok; did you mean smoke? There are base, "),
+        (["--pipeline=coevole"], "pipeline 'coevole' does not exist; did you mean coevolve? Available: aggregate,"),
+        (["--env=smok"], "conf/smok does not exist; did you mean smoke? Available: base, "),
         (["--params=run.name"], "`run.name` must contain a key and a value separated by `=`"),
         (["--params=coevolve.steps=[1"], "a value of --params cannot be read (ParserError: "),
         (["--load-versions=x"], "Expected the form of 'load_versions' to be"),
@@ -68,8 +68,8 @@ def test_options(project, options, told):
         (b"train:\n  minibatch: [8\n", "parameters_train.yml, line 3, is not valid YAML: "),
         (b"train:\n\tminibatch: 8\n", "parameters_train.yml, line 2, is not valid YAML: found character '\\t'"),
         (b"train: {beta: 1}\ntrain: {beta: 2}\n", "line 2, is not valid YAML: found duplicate key train"),
-        (b"- 3\n", "parameters_train.yml must hold names with values, but it holds a list"),
-        (b"\xff\xfe\x00", "parameters_train.yml is not text in UTF-8"),
+        (b"- 3\n", "parameters_train.yml must contain a mapping of names to values, but it contains a list"),
+        (b"\xff\xfe\x00", "parameters_train.yml is not UTF-8 text"),
         (b"train:\n  beta: ${globals:nothing}\n", "configuration value train.beta cannot be resolved: Globals key"),
         (b"train:\n  beta: ${nothing.at.all}\n", "configuration value train.beta cannot be resolved: Interpolation"),
         (b"train:\n  bta: 0.5\n", "unknown parameter train.bta (found 0.5): did you mean train.beta?"),
@@ -92,7 +92,7 @@ def test_the_catalog_is_told_apart(project):
     assert panel in whole
     for content, told in {
         whole + "\nmore: [\n": f"catalog.yml, line {whole.count(chr(10)) + 3}, is not valid YAML",
-        "- 1\n": "catalog.yml must hold names with values, but it holds a list",
+        "- 1\n": "catalog.yml must contain a mapping of names to values, but it contains a list",
         "": "the catalog has no run_identity",
         whole.replace(panel, "  filepath: 3\n"): "Dataset 'panel' must only contain arguments valid for",
     }.items():

@@ -113,7 +113,7 @@ def test_guide_is_part_of_the_runs_identity(project, guide, offline):
     manifest.write_text(before + " ")
     error = project.refuse("evaluate", offline, {"rollout.guide": guide, "coevolve.steps": 2})
     manifest.write_text(before)
-    assert f"rollout.guide is '{guide}' as before, but the content there has changed" in error
+    assert f"rollout.guide is '{guide}' as before, but its content has changed" in error
 
 
 def test_missing_guide_is_refused_before_anything_is_played(project, finished):

@@ -67,7 +67,7 @@ def test_another_base_policy_at_the_same_path_is_noticed(project, base_policy):
     manifest = place / "policy.json"
     manifest.write_text(manifest.read_text().replace('"notes": {}', '"notes": {"again": 1}'))
     told = project.refuse("base_model", "inputs", own)
-    assert "base_model.path is 'own_policy' as before, but the content there has changed" in told
+    assert "base_model.path is 'own_policy' as before, but its content has changed" in told
     shutil.rmtree(place)
     # The run has a copy of its own: it goes on without the original.
     project.run("coevolve", "inputs", {**own, "coevolve.steps": 4}, "--only-missing-outputs")
@@ -76,7 +76,7 @@ def test_another_base_policy_at_the_same_path_is_noticed(project, base_policy):
 def test_an_identity_that_is_damaged_is_told(project):
     project.run("tasks", "damaged_identity")
     (project.data("08", "damaged_identity") / "run.json").write_text('{"parameters": ')
-    assert "run.json is not a run's identity; delete" in project.refuse("tasks", "damaged_identity")
+    assert "run.json is not a valid run identity; delete" in project.refuse("tasks", "damaged_identity")
 
 
 def test_two_processes_on_one_run(project):

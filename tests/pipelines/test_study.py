@@ -176,8 +176,8 @@ def test_failed_run_is_reported_with_its_own_error(little) -> None:
 
 
 def test_name_of_a_study_cannot_be_a_run(little) -> None:
-    assert "data/*/study holds the runs of a study: choose another name" in little.refuse("tasks", "study")
-    assert "data/*/games is a folder of the project's own" in little.refuse("tasks", "games")
+    assert "data/*/study contains the runs of a study: choose another name" in little.refuse("tasks", "study")
+    assert "data/*/games is a reserved folder of the project" in little.refuse("tasks", "games")
 
 
 def test_pipeline_that_cannot_remake_a_run_does_not_delete_it(shared) -> None:
@@ -208,5 +208,5 @@ def test_distillation_from_a_changed_teacher_is_refused(little) -> None:
     other = little.data("03", "study/grpo_sg_gr-seed1") / "step_002" / "trajectories.parquet"
     lesson.write_bytes(other.read_bytes())
     told = little.refuse("distill", "study/distilled", arguments, "--only-missing-outputs")
-    assert "distill.source is 'study/grpo_sg_gr-seed1' as before, but the content there has changed" in told
+    assert "distill.source is 'study/grpo_sg_gr-seed1' as before, but its content has changed" in told
     lesson.write_bytes(content)

@@ -1,4 +1,4 @@
-"""What identifies a run: every parameter and every file that can change its results, and nothing else."""
+"""Identity of a run: every parameter and every file that can change its results, and nothing else."""
 
 import json
 import os
@@ -30,15 +30,15 @@ VLLM = {
     "train": {"sampler_correction": "token_truncate"},
 }
 
-# Parameters with a text that is no name of anything that is read.
-NAMES_NOTHING = {
+# Text parameters that do not name an input.
+NOT_INPUTS = {
     "run.name", "run.method", "base_model.dtype", "base_model.device", "base_model.lora.target_modules",
-    "environment.name", "aggregate.normalisation", "sampling.engine",  # code: its version is recorded
+    "environment.name", "aggregate.normalisation", "sampling.engine",  # code: the package version is recorded
     "evaluate.splits", "validation.split", "checkpoints.max_shard_size",
     "base_model.revision",  # of base_model.path, and digested with it
     "publish.repo_id", "sweep.name", "sweep.storage",
 }  # fmt: skip
-# Sections and groups that no result of a run depends on.
+# Sections on which no result of a run depends.
 FREE = ("study.", "sampling.server.")
 
 
@@ -77,14 +77,14 @@ def may_be_text(annotation: Any) -> bool:
 
 
 @pytest.mark.parametrize("benchmark", sorted(KNOWN[ENVIRONMENT]))
-def test_inputs_every_parameter_that_may_name_something_has_a_reader(benchmark: str) -> None:
+def test_inputs_text_parameters_have_readers(benchmark: str) -> None:
     found = {name for name, annotation in leaves(tree_of(benchmark, "trapezoid")) if may_be_text(annotation)}
     unread = {
         name
-        for name in found - NAMES_NOTHING
+        for name in found - NOT_INPUTS
         if not name.startswith(FREE) and not any(f"{name}.".startswith(f"{reader}.") for reader in READERS)
     }
-    assert not unread, "add a reader to runs.inputs.READERS, or say here that they name nothing that is read"
+    assert not unread, "add a reader to runs.inputs.READERS, or list them in NOT_INPUTS"
     assert {"base_model.path", "rollout.prompts", "rollout.guide", "distill.source", "tasks.panel"} <= found
 
 
@@ -108,7 +108,7 @@ def test_inputs_every_parameter_that_may_name_something_has_a_reader(benchmark: 
         ({}, {"prompting": {"max_new_tokens": 9}, "distill": {"steps": 3}, "checkpoints": {"keep_last": 1}}),
     ],
 )
-def test_fingerprint_parameters_without_effect_are_left_out(given: dict[str, Any], more: dict[str, Any]) -> None:
+def test_fingerprint_omits_parameters_without_effect(given: dict[str, Any], more: dict[str, Any]) -> None:
     both = {s: {**given.get(s, {}), **more.get(s, {})} for s in {**given, **more}}
     assert fingerprint(load(**both)) == fingerprint(load(**given))
 
@@ -128,7 +128,7 @@ def test_fingerprint_parameters_without_effect_are_left_out(given: dict[str, Any
         ({}, {"sampling": VLLM["sampling"], "train": VLLM["train"]}),
     ],
 )
-def test_differences_a_parameter_with_effect_is_named_both_ways(given: dict[str, Any], more: dict[str, Any]) -> None:
+def test_differences_name_a_parameter_with_effect_both_ways(given: dict[str, Any], more: dict[str, Any]) -> None:
     both = {s: {**given.get(s, {}), **more.get(s, {})} for s in {**given, **more}}
     here, there = ({**fingerprint(load(**one)), "inputs": {}} for one in (given, both))
     assert here["fingerprint"] != there["fingerprint"]
@@ -136,14 +136,14 @@ def test_differences_a_parameter_with_effect_is_named_both_ways(given: dict[str,
 
 
 def recorded(path: Path, read: set[str] | None = None, **given: Any) -> dict[str, Any]:
-    """Claim a run, and return what its `run.json` holds."""
+    """Claim a run and return the content of its `run.json`."""
     claim_run(path, load(**given), path.parents[3], read)
     return dict(read_identity(path) or {})
 
 
 @pytest.fixture
 def claimed(tmp_path: Path) -> Path:
-    """Return the path of a run's identity; the run has outputs of every kind."""
+    """Path of a run's identity; the run has outputs of every kind."""
     path = tmp_path / "data/08_reporting/default/run.json"
     for place in ("07_model_output/default/base.parquet", "08_reporting/default/validation/after_001.json"):
         (tmp_path / "data" / place).parent.mkdir(parents=True)
@@ -151,7 +151,7 @@ def claimed(tmp_path: Path) -> Path:
     return path
 
 
-def test_claim_a_pipeline_is_compared_in_what_it_reads(claimed: Path) -> None:
+def test_claim_run_compares_only_what_the_pipeline_reads(claimed: Path) -> None:
     training, prompting = {"rollout", "train"}, {"rollout.max_turns", "prompting"}
     (claimed.parents[2] / "07_model_output/default/prompting").mkdir()
     (claimed.parents[2] / "07_model_output/default/prompting/react_trial_1.parquet").touch()
@@ -167,7 +167,7 @@ def test_claim_a_pipeline_is_compared_in_what_it_reads(claimed: Path) -> None:
         recorded(claimed, training, rollout={"tasks_per_step": 6})
 
 
-def test_claim_how_a_run_is_validated_is_free_until_it_was_validated(claimed: Path) -> None:
+def test_claim_run_validation_parameters_bind_after_the_first_validation(claimed: Path) -> None:
     score = claimed.parent / "validation/after_001.json"
     score.unlink()
     panel = claimed.parents[2] / "02_intermediate/default/validation_panel.json"
@@ -187,13 +187,13 @@ def test_claim_how_a_run_is_validated_is_free_until_it_was_validated(claimed: Pa
 
 @pytest.fixture
 def project(claimed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a project's folder, which is the working directory."""
+    """Folder of a project, which is the working directory."""
     monkeypatch.chdir(claimed.parents[3])
     return claimed.parents[3]
 
 
 def write(path: str, text: str) -> None:
-    """Write a file so that neither its size nor its time says whether it has changed."""
+    """Write a file so that neither its size nor its time shows a change."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text)
     os.utime(path, ns=(1, 1))
@@ -236,7 +236,7 @@ BASED = "base: base.yml\nthought: thinking\n"
             "data/03_primary/donor/step_002/trajectories.parquet": "1"}),
     ],
 )  # fmt: skip
-def test_claim_changed_content_under_the_same_name_is_refused(
+def test_claim_run_changed_content_under_the_same_name_raises(
     project: Path, claimed: Path, given: dict[str, Any], file: str, before: str, after: str, beside: dict[str, str]
 ) -> None:
     for path, text in {**beside, file: before}.items():
@@ -247,12 +247,12 @@ def test_claim_changed_content_under_the_same_name_is_refused(
     recorded(claimed, read, **given)
     recorded(claimed, read, **given)
     write(file, after)
-    with pytest.raises(RunIdentityError, match="as before, but the content there has changed"):
+    with pytest.raises(RunIdentityError, match="as before, but its content has changed"):
         recorded(claimed, read, **given)
 
 
-def test_inputs_what_no_result_depends_on_is_not_digested(project: Path, claimed: Path) -> None:
-    """Comments of prompts, a model's README, and a folder that was copied elsewhere and back."""
+def test_inputs_ignore_files_without_effect_on_results(project: Path, claimed: Path) -> None:
+    """Comments in prompts, a model's README, and a folder that was copied and moved back."""
     write("my.yml", TEXTS)
     write("model/config.json", "{}")
     given = {**MODEL, "rollout": {"prompts": "my.yml"}}
@@ -267,9 +267,7 @@ def test_inputs_what_no_result_depends_on_is_not_digested(project: Path, claimed
     assert recorded(claimed, **given)["inputs"] == first
 
 
-def test_inputs_a_hub_id_is_recorded_as_the_commit_that_is_read(
-    project: Path, claimed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inputs_hub_id_is_recorded_as_its_commit(project: Path, claimed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(project / "hub"))
     given = {"base_model": {"source": "pretrained", "path": "owner/name"}}
     assert "base_model.path" not in recorded(claimed, **given)["inputs"]  # not fetched yet
@@ -287,8 +285,8 @@ def test_inputs_a_hub_id_is_recorded_as_the_commit_that_is_read(
 
 
 @pytest.mark.parametrize("change", [None, "content", "unknown"])
-def test_take_over_steps_made_with_other_content_are_left(project: Path, claimed: Path, change: str | None) -> None:
-    """Also where the donor does not say which content it was made with."""
+def test_take_over_ignores_steps_made_with_other_content(project: Path, claimed: Path, change: str | None) -> None:
+    """The same holds if the donor does not record the content."""
     write("my.yml", TEXTS)
     given = {"rollout": {"prompts": "my.yml"}}
     donor = recorded(claimed, **given)
@@ -305,11 +303,9 @@ def test_take_over_steps_made_with_other_content_are_left(project: Path, claimed
     assert take_over(project / "data", load(**given, run={"name": "taker"})) == (0 if change else 1)
 
 
-def test_digests_of_large_files_are_remembered_and_changes_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_digests_caches_large_files_and_detects_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_digests, "_LARGE", 1)
-    monkeypatch.setattr(file_digests, "_SETTLED_NS", -(2**62))  # as if the file had not changed for long
+    monkeypatch.setattr(file_digests, "_SETTLED_NS", -(2**62))  # as if the file had not changed recently
     hashed = []
     original = file_digests._sha256
     monkeypatch.setattr(file_digests, "_sha256", lambda path: hashed.append(path) or original(path))
@@ -324,9 +320,7 @@ def test_digests_of_large_files_are_remembered_and_changes_noticed(
     assert FileDigests(memory).of_file(file) != digest
 
 
-def test_digests_of_files_that_have_just_changed_are_not_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_digests_does_not_cache_a_file_changed_just_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_digests, "_LARGE", 1)
     (tmp_path / "weights").write_text("one")
     FileDigests(tmp_path / "memory").of_file(tmp_path / "weights")

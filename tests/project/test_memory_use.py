@@ -1,4 +1,4 @@
-"""Peak memory of a part of a step: what a process held, and no longer holds."""
+"""Peak memory of a part of a step, including memory freed since."""
 
 import os
 import sys
@@ -12,20 +12,20 @@ CPU = torch.device("cpu")
 MIB = 2**20
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can set a process's peak back")
-def test_a_parts_peak_is_its_own():
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset a process's peak")
+def test_peak_memory_excludes_earlier_parts():
     first = PeakMemory(CPU)
-    table = torch.ones(64 * MIB)  # 256 MiB, which are given back when they are freed
+    table = torch.ones(64 * MIB)  # 256 MiB, returned to the system when freed
     large = first.gib("first")["first"]
     del table
     second = PeakMemory(CPU)
     torch.ones(MIB)
     small = second.gib("second")["second"]
     assert large - small == pytest.approx(0.25, abs=0.1)
-    assert first.gib("first")["first"] < large  # one watch at a time: the second has set it back
+    assert first.gib("first")["first"] < large  # one measurement at a time: the second reset it
 
 
-def test_other_processes_are_added_up():
+def test_peak_of_processes_is_their_sum():
     own = peak_of_process() / 2**30
     assert own > 0.05
     if sys.platform == "linux":
@@ -33,8 +33,8 @@ def test_other_processes_are_added_up():
     assert peak_of_processes([]) == peak_of_processes([2**22 + 1]) == 0
 
 
-def test_a_gpu_tells_what_tensors_took_and_what_the_allocator_held(monkeypatch):
-    """The figures are torch's; here stand those that its documentation names."""
+def test_peak_memory_on_a_gpu_reports_allocated_and_reserved(monkeypatch):
+    """The functions of torch are replaced as its documentation describes them."""
     asked = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: asked.append(device))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**30)

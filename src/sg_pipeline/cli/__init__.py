@@ -1,4 +1,4 @@
-"""Commands of this project. Kedro looks for `cli` here."""
+"""Commands of this project; Kedro imports `cli` from here."""
 
 from sg_pipeline.cli.main import cli
 

@@ -1,7 +1,7 @@
-"""What a user is told about an error: one sentence with file, field, value found and the way on.
+"""Error messages for users: one sentence with file, field, value found and what to do.
 
-Kedro wraps what a node or dataset raises, so the whole chain of causes is searched. An error that nothing here
-knows is a defect of ours and keeps its traceback.
+Kedro wraps the errors of nodes and datasets, so the whole chain of causes is searched. An unknown error is a defect of
+this project and keeps its traceback.
 """
 
 import difflib
@@ -19,7 +19,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _AT_FAULT = {
     errno.ENOTDIR: "a part of its path is a file, not a folder",
     errno.EEXIST: "a part of its path is a file, not a folder",
-    errno.EISDIR: "a folder is in the place of a file",
+    errno.EISDIR: "it is a folder, not a file",
     errno.ENAMETOOLONG: "its name is too long",
     errno.ELOOP: "its symbolic links are circular",
     errno.EIO: "the disk reports an error",
@@ -27,18 +27,18 @@ _AT_FAULT = {
     errno.EMFILE: "this process has too many open files (see `ulimit -n`)",
     errno.ENFILE: "the system has too many open files",
 }
-"""What else a user can do something about."""
-# Libraries written in Rust (safetensors, polars) raise errors of their own that only quote the system's.
+"""Other errors that a user can fix."""
+# Libraries written in Rust (safetensors, polars) raise other errors that quote the operating system's.
 _QUOTED = re.compile(r"\(os error (\d+)\)")
 
 
 def explain(error: BaseException, conf: Path, env: str | None = None) -> str | None:
-    """Return the sentence that tells a user what to do about `error`; None where it is a defect of ours.
+    """Return a sentence that explains `error` and how to fix it; None if it is a defect of this project.
 
     Args:
-        error: what ended the command.
-        conf: the project's folder of configuration, to find the file that cannot be read.
-        env: the configuration environment in force beside `base`.
+        error: the error that ended the command.
+        conf: the project's configuration folder, to find an unreadable file.
+        env: the configuration environment on top of `base`.
     """
     chain = list(chain_of(error))
     for link in chain:
@@ -55,25 +55,25 @@ def explain(error: BaseException, conf: Path, env: str | None = None) -> str | N
 
 
 def _of_the_system(error: BaseException, chain: list[BaseException]) -> str | None:
-    """Explain a full disk, a missing permission or a path that does not fit, which may occur anywhere."""
+    """Explain a full disk, a missing permission or an unusable path, which may occur anywhere."""
     quoted = _QUOTED.search(str(error))
     code = error.errno if isinstance(error, OSError) and error.errno else int(quoted[1]) if quoted else None
     if code in _FULL:
         where = _file(chain)
         return (
-            f"no space left on the disk{f' while writing {where}' if where else ''}; free some, then {GO_ON}: "
-            f"what is already written is kept"
+            f"no space left on disk{f' while writing {where}' if where else ''}; free some space, then {GO_ON}: "
+            f"finished outputs are kept"
         )
     if code in _FORBIDDEN:
         reason = "the disk is read-only" if code == errno.EROFS else "permission is denied"
         return f"cannot use {_file(chain) or 'a file'}: {reason}; make it accessible, then {GO_ON}"
     if code in _AT_FAULT and _file(chain):
-        return f"cannot use {_file(chain)}: {_AT_FAULT[code]}; correct that, then {GO_ON}"
+        return f"cannot use {_file(chain)}: {_AT_FAULT[code]}; fix that, then {GO_ON}"
     return None
 
 
 def _file(chain: list[BaseException]) -> str | None:
-    """Return the file that the errors are about: the one that was to be written, not its temporary stand-in."""
+    """Return the file that the errors are about: the target file, not the temporary one."""
     notes = [note for link in chain for note in getattr(link, "__notes__", ())]
     named = [note.removeprefix(ABOUT) for note in notes if note.startswith(ABOUT)]
     opened = [str(link.filename) for link in chain if isinstance(link, OSError) and link.filename]
@@ -81,7 +81,7 @@ def _file(chain: list[BaseException]) -> str | None:
 
 
 def _of_the_ranks(chain: list[BaseException]) -> str | None:
-    """Explain that a process which shares the run is gone, which meets us wherever processes exchange something."""
+    """Explain that another process of the run is gone, which fails any exchange between processes."""
     from sg_pipeline.distributed.failures import is_lost, lost
     from sg_pipeline.distributed.world import world
 
@@ -89,7 +89,7 @@ def _of_the_ranks(chain: list[BaseException]) -> str | None:
 
 
 def _of_a_table(chain: list[BaseException]) -> str | None:
-    """Explain a file whose table is not what the catalog says it must be; one that we wrote so is a defect of ours."""
+    """Explain a file whose table violates its schema in the catalog; on saving, that is a defect of this project."""
     from kedro.validation.exceptions import DataValidationError
 
     for link in chain:
@@ -108,11 +108,11 @@ def _of_the_configuration(chain: list[BaseException], conf: Path, env: str) -> s
     from omegaconf.errors import OmegaConfBaseException
 
     if not (conf / env).is_dir() and any(_module(link).startswith("kedro.config") for link in chain):
-        others = {METHODS, ENVIRONMENTS, "accelerate"}  # folders that are no --env
+        others = {METHODS, ENVIRONMENTS, "accelerate"}  # folders that are not environments
         known = sorted(path.name for path in conf.glob("[!.]*") if path.is_dir() and path.name not in others)
         nearest = difflib.get_close_matches(env, known, n=1, cutoff=0.0)
-        hint = f"; did you mean {nearest[0]}? There are {', '.join(known)}" if nearest else ""
-        return f"there is no configuration folder {conf / env}{hint}"
+        hint = f"; did you mean {nearest[0]}? Available: {', '.join(known)}" if nearest else ""
+        return f"configuration folder {conf / env} does not exist{hint}"
     unreadable = _unreadable_file([conf / "base", conf / env])
     for link in chain:
         if isinstance(link, OmegaConfBaseException):
@@ -126,7 +126,7 @@ def _of_the_configuration(chain: list[BaseException], conf: Path, env: str) -> s
 
 
 def _unreadable_file(folders: list[Path]) -> str | None:
-    """Name the first configuration file that does not hold names with values in YAML."""
+    """Describe the first configuration file that is not a YAML mapping."""
     from omegaconf import DictConfig, OmegaConf
     from yaml import MarkedYAMLError
 
@@ -135,16 +135,16 @@ def _unreadable_file(folders: list[Path]) -> str | None:
             content = OmegaConf.load(path)
         except MarkedYAMLError as error:
             line = f", line {error.problem_mark.line + 1}," if error.problem_mark else ""
-            return f"{path}{line} is not valid YAML: {error.problem or error.context}; correct it and run again"
+            return f"{path}{line} is not valid YAML: {error.problem or error.context}; fix it and run again"
         except UnicodeDecodeError:
-            return f"{path} is not text in UTF-8; save it as such and run again"
+            return f"{path} is not UTF-8 text; save it in UTF-8 and run again"
         if not isinstance(content, DictConfig):
-            return f"{path} must hold names with values, but it holds a list"
+            return f"{path} must contain a mapping of names to values, but it contains a list"
     return None
 
 
 def _of_kedro(chain: list[BaseException]) -> str | None:
-    """Pass on what Kedro itself complains about, such as an unknown node: no code of ours has failed then."""
+    """Return Kedro's own message, such as an unknown node, if no code of this project failed."""
     message = " ".join(str(chain[0]).split())
     of_an_entry = "must only contain arguments valid for the constructor" in message
     if not of_an_entry and not all(_module(link).partition(".")[0] in ("kedro", "importlib") for link in chain):
@@ -156,7 +156,7 @@ def _of_kedro(chain: list[BaseException]) -> str | None:
 
     known = sorted(name for name in pipelines if name != "__default__")
     (nearest,) = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)
-    return f"there is no pipeline '{unknown[1]}'; did you mean {nearest}? There are {', '.join(known)}"
+    return f"pipeline '{unknown[1]}' does not exist; did you mean {nearest}? Available: {', '.join(known)}"
 
 
 def _module(error: BaseException) -> str:

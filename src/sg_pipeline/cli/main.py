@@ -1,4 +1,4 @@
-"""`kedro run` with this project's manners: a user's mistake is one sentence and exit code 1, never a traceback."""
+"""`kedro run` with clear errors: a user's mistake gives one sentence and exit code 1 instead of a traceback."""
 
 import os
 from pathlib import Path
@@ -16,11 +16,11 @@ from sg_pipeline.errors import GO_ON
 
 @click.group(context_settings=CONTEXT_SETTINGS, name="sg_pipeline")
 def cli() -> None:
-    """Commands of this project; they take the place of Kedro's own of the same name."""
+    """Commands of this project; they replace Kedro's commands of the same name."""
 
 
 class _Command(click.Command):
-    """A command that answers to a wrong option as to any other mistake: one sentence, exit code 1."""
+    """A command that reports a wrong option like any other mistake: one sentence, exit code 1."""
 
     def make_context(self, *arguments: Any, **named: Any) -> click.Context:
         try:
@@ -29,15 +29,15 @@ class _Command(click.Command):
             raise
         except click.ClickException as error:
             message = " ".join(error.format_message().split()).rstrip(".")
-        except Exception as error:  # what Kedro's own reading of --params and --config does not catch
-            told = " ".join(str(error).split())
-            where = "a value of --params" if "<unicode string>" in told else "the file of --config, which needs `run:`,"
-            message = f"{where} cannot be read ({type(error).__name__}: {told})"
-        raise click.ClickException(f"{message}; `kedro run --help` lists what there is") from None
+        except Exception as error:  # not caught by Kedro when it reads --params and --config
+            text = " ".join(str(error).split())
+            where = "a value of --params" if "<unicode string>" in text else "the file of --config, which needs `run:`,"
+            message = f"{where} cannot be read ({type(error).__name__}: {text})"
+        raise click.ClickException(f"{message}; `kedro run --help` lists the options") from None
 
 
 class _Sentence(click.ClickException):
-    """A sentence that the processes which share the run may be waiting for."""
+    """An error message that the other processes of the run may be waiting for."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         super().show(file)
@@ -45,21 +45,21 @@ class _Sentence(click.ClickException):
 
 
 def _run(**arguments: Any) -> Any:
-    # Kedro announces that --pipeline will be --pipelines one day; to the user of today it is the documented option.
+    # Kedro announces that --pipelines will replace --pipeline, but --pipeline is still the documented option.
     if arguments.get("pipeline"):
         arguments["pipelines"] = [arguments["pipeline"], *(arguments.get("pipelines") or [])]
         arguments["pipeline"] = None
     pipelines = arguments.get("pipelines")
     if pipelines in (["study"], ["sweep"], ["plan"]):
-        # Their runs know themselves what is missing of them; what is made of all of them is made anew in any case,
-        # since Kedro would take one of fewer runs for done, and a plan of other parameters for this one's.
+        # Their runs find their missing outputs themselves; outputs of all runs are always made again, because Kedro
+        # would take a comparison of fewer runs, or a plan for other parameters, for done.
         arguments["only_missing_outputs"] = False
     allowed = ("SequentialRunner", "ThreadRunner") if pipelines == ["study"] else ("SequentialRunner",)
     if arguments.get("runner") not in (None, *allowed):
         raise click.ClickException(
             f"--runner is {arguments['runner']!r}, but the nodes of a run share one live policy and one pool of "
             f"environments: only the SequentialRunner can run them (environment.pool.workers sets the processes); "
-            f"the study, whose runs are processes of their own, can use the ThreadRunner as well"
+            f"the study, whose runs are separate processes, can also use the ThreadRunner"
         )
     try:
         return kedro_run.callback(**arguments)  # type: ignore[misc]

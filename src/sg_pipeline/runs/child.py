@@ -65,7 +65,7 @@ def as_text(parameters: Mapping[str, Any]) -> str:
     """Write parameters as `--params` takes them.
 
     Raises:
-        RunFailedError: a value cannot be written there, such as a list.
+        RunFailedError: a value cannot be written in this form, such as a list.
     """
     parts = []
     for name, value in parameters.items():

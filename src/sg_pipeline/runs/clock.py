@@ -1,6 +1,6 @@
-"""The wall clock of a run, for reports only: no result depends on it.
+"""Wall-clock time of a run, for reports only: no result depends on it.
 
-A run may take several processes; each leaves behind what it has spent, and the next one goes on from there.
+A run may take several processes; each saves the time spent, and the next one continues from it.
 """
 
 import json
@@ -13,18 +13,18 @@ _began = time.monotonic()
 
 
 def restart() -> None:
-    """Begin to count."""
+    """Start counting from zero."""
     global _began  # noqa: PLW0603 - one process runs one pipeline at a time
     _began = time.monotonic()
 
 
 def elapsed() -> float:
-    """Seconds since `restart`, or since the program began, and those that `go_on_from` has found."""
+    """Return the seconds since `restart` (or the start of the program), plus those that `go_on_from` found."""
     return time.monotonic() - _began
 
 
 def go_on_from(path: Path) -> None:
-    """Add the seconds that earlier processes have spent; nothing where `path` does not tell."""
+    """Add the seconds that earlier processes spent, as saved in `path`; nothing if it cannot be read."""
     global _began  # noqa: PLW0603
     try:
         _began -= float(json.loads(path.read_text(encoding="utf-8"))["wall_seconds"])
@@ -33,6 +33,6 @@ def go_on_from(path: Path) -> None:
 
 
 def note(path: Path) -> None:
-    """Write down what has been spent up to now."""
+    """Save the seconds spent so far."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps({"wall_seconds": elapsed()}) + "\n", encoding="utf-8")

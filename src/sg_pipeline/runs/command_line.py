@@ -1,4 +1,4 @@
-"""What this session was started with, for the pipelines that start further runs with the same settings."""
+"""Options of this session, for pipelines that start further runs with the same settings."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +9,9 @@ class CommandLine:
     """`--env`, `--conf-source` and `--params` of the session.
 
     Attributes:
-        env: the configuration environment; None: the default one.
-        conf_source: the folder of configuration; None: the project's.
-        parameters: what stood after `--params`, by dotted name.
+        env: the configuration environment; None: the default.
+        conf_source: the configuration folder; None: the project's.
+        parameters: values of `--params`, by dotted name.
     """
 
     env: str | None = None
@@ -23,11 +23,11 @@ _current = CommandLine()
 
 
 def note(command_line: CommandLine) -> None:
-    """Remember it; the project's context does."""
-    global _current  # noqa: PLW0603 - Kedro hands nodes datasets, not its context
+    """Store it; called by the project's context."""
+    global _current  # noqa: PLW0603 - Kedro passes datasets to nodes, not its context
     _current = command_line
 
 
 def current() -> CommandLine:
-    """Return what the session in force was started with."""
+    """Return the options of the current session."""
     return _current

@@ -1,8 +1,8 @@
-"""Digests of files by content. Those of large files are remembered, by what the file system says of them.
+"""Digests of files by content; those of large files are cached by their file-system metadata.
 
-A file whose path, device, inode, size and times of change are what they were holds what it held: the time of the last
-change of its status (ctime) follows every write, and cannot be set back. A file that was changed a moment ago is not
-remembered, since a second change could carry the same times.
+A file with unchanged path, device, inode, size and modification times has unchanged content: every write updates the
+status change time (ctime), and it cannot be set back. A file that was changed a moment ago is not cached, because a
+second change could have the same times.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ from pathlib import Path
 from sg_pipeline.files import atomic_write
 
 _LARGE = 2**24
-"""Bytes from which on a digest is remembered: less is read in a hundredth of a second."""
+"""Minimum size in bytes for caching: smaller files are read in a hundredth of a second."""
 
 _SETTLED_NS = 2_000_000_000
-"""A file that was changed less long ago is not remembered."""
+"""A file that was changed more recently is not cached."""
 
 
 class FileDigests:
     """Digests of files, 16 hex digits each."""
 
     def __init__(self, memory: Path) -> None:
-        """Take the file that remembers those of large files; it is a cache, and may be deleted at any time."""
+        """`memory` is the cache file for the digests of large files; it may be deleted at any time."""
         self._memory = memory
         self._known: dict[str, list[object]] | None = None
 
@@ -36,8 +36,8 @@ class FileDigests:
         return self._digest(path)[:16]
 
     def of_files(self, files: Mapping[str, Path]) -> str:
-        """Return one digest of several files: of their names (which need not be their paths) and contents."""
-        with ThreadPoolExecutor() as threads:  # hashing lets other threads run
+        """Return one digest of several files: of their names (not necessarily paths) and contents."""
+        with ThreadPoolExecutor() as threads:  # hashing releases the GIL
             found = dict(zip(files, threads.map(self._digest, files.values()), strict=True))
         return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
 

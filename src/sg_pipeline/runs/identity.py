@@ -1,8 +1,8 @@
-"""Run identity: the outputs under one name were all made with the same parameters, from the same inputs.
+"""Run identity: all outputs under one name were made with the same parameters, from the same inputs.
 
-`run.json` in the run's reporting folder holds the parameters that affect results, their digest (the fingerprint) and
-the digests of what a path or name among them stands for. It has those that were read so far: a start is compared in
-what it reads itself (`lineage.parameters_read`), and adds what no earlier start has read.
+`run.json` in the run's reporting folder contains the parameters that affect results, their digest (the fingerprint) and
+the digests of the files that paths and names among them refer to. It contains only what was read so far: each start is
+compared by what it reads itself (`lineage.parameters_read`), and adds what no earlier start read.
 """
 
 import hashlib
@@ -34,18 +34,18 @@ from sg_pipeline.runs.outputs import (
 logger = logging.getLogger(__name__)
 
 Identity = Mapping[str, Any]
-"""What a `run.json` holds; at least `parameters` and `inputs`, both by dotted name."""
+"""Content of a `run.json`; at least `parameters` and `inputs`, both by dotted name."""
 
 _SHOWN = 4
-"""Differences that a message tells."""
+"""Maximum number of differences in a message."""
 
 _UNSET = "unset"
 
-# What may change between two starts of the same run, because no result depends on it. Sections add to it what has no
-# effect next to their other values: their method `unused`.
+# Parameters that may change between two starts of the same run, because no result depends on them. The method `unused`
+# of a section adds those without effect for its other values.
 _FREE = (
     "run.name",
-    "run.method",  # what it sets is compared itself
+    "run.method",  # the parameters that it sets are compared
     "run.share",
     "run.when_changed",
     "environment.pool",
@@ -59,22 +59,22 @@ _FREE = (
     "rollout.cache_gib",
     "checkpoints",  # which policies stay on disk
     "publish",
-    "cross_checkpoint",  # its table and files name the checkpoints themselves
+    "cross_checkpoint",  # its table and files name the checkpoints
     "study",  # which runs are compared
-    "sweep",  # which runs are made
-    "plan",  # what is predicted of a run
-    "distributed",  # how many processes share it
+    "sweep",  # which runs are started
+    "plan",  # a prediction about the run
+    "distributed",  # number of processes
 )
-# What co-evolution, its evaluation and its validation do not read.
+# Not read by co-evolution, its evaluation and its validation.
 _OWN = ("distill", "prompting")
 
 
 def fingerprint(parameters: Parameters, read: Collection[str] | None = None) -> dict[str, Any]:
-    """Return what identifies a run: `fingerprint` (16 hex digits), `version`, and the `parameters` behind it.
+    """Return the identity of a run: `fingerprint` (16 hex digits), `version`, and the `parameters` it is computed from.
 
     Args:
         parameters: of the run.
-        read: sections and parameters that count; None: those of co-evolution, evaluation and validation.
+        read: sections and parameters to include; None: those of co-evolution, evaluation and validation.
     """
     free = [*_FREE, *_unused(parameters), *(_OWN if read is None else ())]
     tree = flat(parameters.model_dump(mode="json", by_alias=True))
@@ -90,26 +90,26 @@ def claim_run(
     *,
     from_scratch: bool = True,
 ) -> None:
-    """Write this run's identity to `path`, or make sure that the one there is the same. The caller holds the lock.
+    """Write this run's identity to `path`, or check that the recorded one is the same. The caller holds the lock.
 
-    Parameters bind as long as there are outputs that were made with them: a first start that failed for a wrong
-    parameter does not bind the second.
+    Parameters are binding only while outputs made with them exist: a first start that failed because of a wrong
+    parameter does not restrict the second.
 
     Args:
         path: `run.json`.
         parameters: of this start.
-        project: what relative paths among the parameters start from.
+        project: base folder of relative paths among the parameters.
         read: what this start reads, see `fingerprint`.
-        from_scratch: it makes the whole run, so that `run.when_changed` may start a trained one over.
+        from_scratch: this start makes the whole run, so `run.when_changed` may start a trained one over.
 
     Raises:
-        RunIdentityError: the name cannot be a run's, or outputs under it were made with other parameters or inputs and
-            may not be deleted; says which.
+        RunIdentityError: the name is reserved, or outputs under it were made with other parameters or inputs and may
+            not be deleted; lists the differences.
     """
     name = parameters.run.name
     data = data_folder(path, name)
     if name in RESERVED or is_group(data, name):
-        what = "is a folder of the project's own" if name in RESERVED else "holds the runs of a study"
+        what = "is a reserved folder of the project" if name in RESERVED else "contains the runs of a study"
         raise RunIdentityError(f"run.name is '{name}', but data/*/{name} {what}: choose another name")
     for folder in sorted(data.glob(f"*/{name}")):
         remove_leftovers(folder)
@@ -121,14 +121,14 @@ def claim_run(
         there = _binding(recorded if outputs_exist(data, name) else None, data, name)
     elif there.get("version", __version__) != __version__:
         logger.warning(
-            "run '%s' was begun by sg_pipeline %s and is continued by %s", name, there.get("version"), __version__
+            "run '%s' was started by sg_pipeline %s and is continued by %s", name, there.get("version"), __version__
         )
     kept = {key: {**own[key], **there[key]} for key in ("parameters", "inputs")}
     new = {"fingerprint": _digest(kept["parameters"]), "version": there.get("version", __version__), **kept}
     if new == recorded:
         return
     if recorded is not None:
-        for section in MADE_WITH:  # prepared for something that was not made, such as a validation's panel
+        for section in MADE_WITH:  # prepared for outputs that were not made, such as a validation's panel
             if any(_under(n, (section,)) for n in differences(recorded, new)):
                 delete_outputs(data, name, MADE_WITH[section])
     with atomic_write(path) as temporary:
@@ -136,7 +136,7 @@ def claim_run(
 
 
 def is_same_run(path: Path, parameters: Parameters, project: Path) -> bool:
-    """Whether `path`, a `run.json`, is that of a co-evolution with these parameters and inputs."""
+    """Whether the `run.json` at `path` belongs to a co-evolution with these parameters and inputs."""
     there = read_identity(path)
     if there is None:
         return False
@@ -145,19 +145,19 @@ def is_same_run(path: Path, parameters: Parameters, project: Path) -> bool:
 
 
 def differences(there: Identity, here: Identity) -> dict[str, str]:
-    """Return in what two identities differ of what both have read: name of the parameter -> in words."""
+    """Return the differences in what both identities have read: name of the parameter -> description."""
     old, new = there["parameters"], here["parameters"]
     common = {_whole(n) for n in old} & {_whole(n) for n in new}
     names = [n for n in sorted({*old, *new}) if _whole(n) in common and old.get(n, _UNSET) != new.get(n, _UNSET)]
     parts = {n: f"{n} was {old.get(n, _UNSET)!r}, is {new.get(n, _UNSET)!r}" for n in names}
     for n in sorted({*there["inputs"]} & {*here["inputs"]}):
         if there["inputs"][n] != here["inputs"][n] and n not in parts:
-            parts[n] = f"{n} is {new.get(n, _UNSET)!r} as before, but the content there has changed"
+            parts[n] = f"{n} is {new.get(n, _UNSET)!r} as before, but its content has changed"
     return parts
 
 
 def read_identity(path: Path) -> dict[str, Any] | None:
-    """Return what a `run.json` holds; None where there is none that can be read."""
+    """Return the content of a `run.json`; None if it is missing or invalid."""
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
         if all(isinstance(there[key], dict) for key in ("parameters", "inputs")):
@@ -174,7 +174,7 @@ def _identify(parameters: Parameters, project: Path, read: Collection[str] | Non
 
 
 def _binding(recorded: Identity | None, data: Path, name: str) -> dict[str, Any]:
-    """Return what of a recorded identity there are outputs of."""
+    """Return the part of a recorded identity for which outputs exist."""
     if recorded is None:
         return {"parameters": {}, "inputs": {}}
     loose = [section for section, patterns in MADE_WITH.items() if not any_output(data, name, patterns)]
@@ -183,21 +183,21 @@ def _binding(recorded: Identity | None, data: Path, name: str) -> dict[str, Any]
 
 
 def _start_over(data: Path, parameters: Parameters, found: Mapping[str, str], *, from_scratch: bool) -> None:
-    """Delete what was made with other parameters, where the user wants that and this start makes it again."""
+    """Delete outputs made with other parameters, if `run.when_changed` allows it and this start makes them again."""
     name = parameters.run.name
-    told = "; ".join([*found.values()][:_SHOWN])
+    text = "; ".join([*found.values()][:_SHOWN])
     if len(found) > _SHOWN:
-        told += f"; and {len(found) - _SHOWN} more"
+        text += f"; and {len(found) - _SHOWN} more"
     if parameters.run.when_changed == "start_over":
         again = [section for section in MADE_WITH if any(_under(n, (section,)) for n in found)]
         if all(_under(n, again) for n in found):
-            logger.warning("run '%s' is evaluated again: %s", name, told)
+            logger.warning("run '%s' is evaluated again: %s", name, text)
             return delete_outputs(data, name, tuple(pattern for section in again for pattern in MADE_WITH[section]))
         if from_scratch or not is_trained(data, name):
-            logger.warning("run '%s' is made again: %s", name, told)
+            logger.warning("run '%s' is made again: %s", name, text)
             return delete_outputs(data, name, EVERYTHING)
     raise RunIdentityError(
-        f"run '{name}' has outputs that were made with other parameters ({told}); choose another name with --params "
+        f"run '{name}' has outputs that were made with other parameters ({text}); choose another name with --params "
         f"run.name=NAME, or delete data/*/{name} to start it over"
     )
 
@@ -207,13 +207,13 @@ def _read(path: Path, name: str) -> dict[str, Any]:
     if there is not None:
         return there
     raise RunIdentityError(
-        f"{path} is not a run's identity; delete data/*/{name} to start the run over, or choose another name with "
+        f"{path} is not a valid run identity; delete data/*/{name} to start the run over, or choose another name with "
         f"--params run.name=NAME"
     )
 
 
 def _unused(section: BaseModel, prefix: str = "") -> Iterator[str]:
-    """Yield the parameters that have no effect next to the values of the others."""
+    """Yield the parameters that have no effect given the values of the others."""
     if hasattr(section, "unused"):
         yield from (f"{prefix}{name}" for name in section.unused())
     for name, field in type(section).model_fields.items():
@@ -222,7 +222,7 @@ def _unused(section: BaseModel, prefix: str = "") -> Iterator[str]:
 
 
 def _whole(name: str) -> str:
-    """Return the parameter that is compared as a whole: "base_model.lora" is None, or has a rank and more."""
+    """Return the parameter that is compared as a unit: "base_model.lora" is None, or a section with a rank."""
     return ".".join(name.split(".")[:2])
 
 

@@ -1,7 +1,7 @@
-"""What a run reads by a name among its parameters, and the digests of it: a name may stay while its content changes.
+"""Digests of the files that a run reads by a path or name in its parameters: content may change under the same name.
 
-`READERS` has an entry for each parameter that is the path or the name of something that is read and can change a
-result. A new parameter of this kind needs an entry here: a test walks the tree of parameters and asks for one.
+`READERS` has an entry for each parameter that is the path or name of an input that can change a result. A new parameter
+of this kind needs an entry; a test walks the parameter tree and requires it.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.runs.digests import FileDigests
 
 Found = Iterator[tuple[str, str | None]]
-"""Names and digests; None of what is missing, which the node that needs it reports."""
+"""Names and digests; None for a missing input, which the node that needs it reports."""
 
 
 def read_inputs(parameters: Parameters, project: Path, reads: Callable[[str], bool]) -> dict[str, str]:
-    """Return the digests of what the parameters name: parameter -> digest.
+    """Return the digests of the inputs that the parameters name: parameter -> digest.
 
     Args:
         parameters: of the run.
-        project: what relative paths start from.
-        reads: whether a parameter, by its dotted name, is read at all.
+        project: base folder of relative paths.
+        reads: whether a parameter, by its dotted name, is read by this start.
     """
     digests = FileDigests(project / "data" / "02_intermediate" / ".digests.json")
     found: dict[str, str] = {}
@@ -74,13 +74,13 @@ def _environment(parameters: Parameters, project: Path, digests: FileDigests) ->
 
 
 def _tasks(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    with suppress(DataError):  # official data that are missing are reported where they are needed
+    with suppress(DataError):  # missing official data are reported where they are needed
         for name, files in load_benchmark(parameters.environment.name).inputs(parameters.tasks, project).items():
             yield name, _content(files, digests)
 
 
 def _validation(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    with suppress(ConfigurationError):  # a panel that does not exist is reported where it is needed
+    with suppress(ConfigurationError):  # a missing panel is reported where it is needed
         played = parameters.validation.tasks(parameters.tasks)
         for name, files in load_benchmark(parameters.environment.name).inputs(played, project).items():
             yield name.replace("tasks.", "validation.", 1), _content(files, digests)
@@ -108,7 +108,7 @@ READERS: Mapping[str, Callable[[Parameters, Path, FileDigests], Found]] = {
 
 
 def _manifest(folder: Path, digests: FileDigests) -> str | None:
-    """Digest a checkpoint of this project by its manifest, which has the digest of every file in it."""
+    """Digest a checkpoint of this project by its manifest, which contains the digest of every file."""
     from sg_pipeline.policies.checkpoint import MANIFEST
 
     path = folder / MANIFEST
@@ -116,9 +116,9 @@ def _manifest(folder: Path, digests: FileDigests) -> str | None:
 
 
 def _model(name: str, revision: str | None, project: Path, digests: FileDigests, *, local_only: bool) -> str | None:
-    """Digest a transformers model: the content of its folder, or the commit that a hub id stands for.
+    """Digest a transformers model: the content of its folder, or the commit of a hub id.
 
-    Adapters name the model that they belong to, which is read with them.
+    An adapter names its base model, which is included.
     """
     folder: Path | None = project / name
     if folder is not None and folder.is_dir():
@@ -138,22 +138,22 @@ def _model(name: str, revision: str | None, project: Path, digests: FileDigests,
 
 
 def _model_files(folder: Path) -> list[Path]:
-    """Return what `from_pretrained` may read of a folder: weights, configurations, tokenizer, templates."""
+    """Return the files of a folder that `from_pretrained` may read: weights, configurations, tokenizer, templates."""
     from sg_pipeline.policies.checkpoint import MANIFEST
 
     files = [*folder.iterdir(), *folder.glob("additional_chat_templates/*")]
-    beside = (".", "README", "LICENSE", "optimizer", MANIFEST)
-    return sorted(path for path in files if path.is_file() and not path.name.startswith(beside))
+    ignored = (".", "README", "LICENSE", "optimizer", MANIFEST)
+    return sorted(path for path in files if path.is_file() and not path.name.startswith(ignored))
 
 
 def _snapshot(repository: str, revision: str | None, *, local_only: bool) -> Path | None:
-    """Return the folder of a hub id's files in the local cache, whose name is the commit; None where it has none."""
+    """Return the snapshot folder of a hub id in the local cache, which is named by commit; None if not cached."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     for file in ("config.json", "adapter_config.json"):
         path: Any = None
         with suppress(Exception):  # no network, no such file, not a hub id: reported where the model is loaded
-            # Where downloads are allowed a branch may have moved on, as it will when the model is loaded.
+            # If downloads are allowed, a branch may point to a newer commit, as it will when the model is loaded.
             path = None if local_only else hf_hub_download(repository, file, revision=revision)
         with suppress(Exception):
             path = path or try_to_load_from_cache(repository, file, revision=revision)
@@ -163,7 +163,7 @@ def _snapshot(repository: str, revision: str | None, *, local_only: bool) -> Pat
 
 
 def _prompts(name: str, benchmark: str) -> str | None:
-    """Digest a prompt set as it is used, with what it takes over from others: shipped sets may change, too."""
+    """Digest a prompt set as used, including what it inherits: shipped sets may change, too."""
     from sg_pipeline.agents.prompts import load_prompts
 
     with suppress(ConfigurationError):
@@ -173,7 +173,7 @@ def _prompts(name: str, benchmark: str) -> str | None:
 
 
 def _content(files: Path | Mapping[str, Path], digests: FileDigests) -> str | None:
-    """Digest a file, all files of a folder, or files by name; None where there is none."""
+    """Digest a file, all files of a folder, or files by name; None without any file."""
     if isinstance(files, Path) and files.is_file():
         return digests.of_file(files)
     if isinstance(files, Path):

@@ -1,4 +1,4 @@
-"""What the graph of all pipelines says of one: which parameters its outputs depend on, and what is made from them."""
+"""Lineage in the graph of all pipelines: which parameters outputs depend on, and what is made from them."""
 
 from collections.abc import Collection, Iterable, Iterator
 from graphlib import TopologicalSorter
@@ -7,7 +7,7 @@ from typing import Any
 from sg_pipeline.runs.steps import BASE_POLICY, FINAL_POLICY
 
 _PLACES = {"base_policy_folder": BASE_POLICY, "policies": FINAL_POLICY}
-"""Datasets that are the place of another one."""
+"""Datasets that are the folder of another dataset."""
 
 READ_IN_PART: dict[tuple[str, str], tuple[str, ...]] = {
     ("tasks", "environment"): ("name",),
@@ -19,26 +19,26 @@ READ_IN_PART: dict[tuple[str, str], tuple[str, ...]] = {
     ("prompting", "rollout"): ("max_turns", "max_length", "max_observation_tokens", "date"),
     ("prompting", "evaluate"): ("splits", "temperature", "episodes_per_game", "games", "max_turns"),
 }
-"""Sections of which a room's nodes look at single parameters only: (room, section) -> those parameters."""
+"""Sections of which the nodes of a pipeline read only some parameters: (pipeline, section) -> those parameters."""
 
 
 def parameters_read(nodes: Iterable[Any], graph: Collection[Any]) -> set[str]:
-    """Return what the outputs of `nodes` depend on: sections ("train") and parameters ("rollout.max_turns").
+    """Return the sections ("train") and parameters ("rollout.max_turns") on which the outputs of `nodes` depend.
 
     Args:
-        nodes: of Kedro.
-        graph: nodes of all pipelines; those that make what `nodes` read count as well.
+        nodes: Kedro nodes.
+        graph: nodes of all pipelines; those that produce the inputs of `nodes` are included.
     """
     makers = {name: node for node in graph for name in node.outputs}
     found: set[str] = set()
     waiting, seen = list(nodes), set(nodes)
     while waiting:
         node = waiting.pop()
-        room = node.func.__module__.split(".")[-2]
+        pipeline = node.func.__module__.split(".")[-2]
         for name in node.inputs:
             if name.startswith("params:"):
                 section = name.removeprefix("params:")
-                part = READ_IN_PART.get((room, section))
+                part = READ_IN_PART.get((pipeline, section))
                 found |= {section} if part is None else {f"{section}.{parameter}" for parameter in part}
             maker = makers.get(_place(name))
             if maker is not None and maker not in seen:
@@ -48,7 +48,7 @@ def parameters_read(nodes: Iterable[Any], graph: Collection[Any]) -> set[str]:
 
 
 def made_from(names: Collection[str], graph: Iterable[Any]) -> set[str]:
-    """Return every dataset that is made from those of these names, directly or by way of others."""
+    """Return every dataset that is made from these datasets, directly or indirectly."""
     nodes = list(graph)
     found, before = set(names), -1
     while len(found) > before:
@@ -60,7 +60,7 @@ def made_from(names: Collection[str], graph: Iterable[Any]) -> set[str]:
 
 
 def in_order(graph: Iterable[Any]) -> Iterator[Any]:
-    """Yield nodes of any pipelines, which need not have different names, each behind those that make what it reads."""
+    """Yield nodes in topological order; nodes of different pipelines may have equal names."""
     nodes = list(graph)
     makers = {name: node for node in nodes for name in node.outputs}
     origins = {node: {makers[name] for name in map(_place, node.inputs) if name in makers} for node in nodes}

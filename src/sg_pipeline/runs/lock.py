@@ -1,4 +1,4 @@
-"""One process at a time works on a run: two of them would take each other's half-made outputs for finished ones."""
+"""Lock of a run: two processes would take each other's incomplete outputs for finished ones."""
 
 import fcntl
 import logging
@@ -12,20 +12,20 @@ logger = logging.getLogger(__name__)
 
 
 class RunLock:
-    """A lock on a run's name, which ends with the process that holds it, however that ends."""
+    """A lock on a run's name; the system releases it when the process ends, for whatever reason."""
 
     def __init__(self) -> None:
         self._file: IO[str] | None = None
 
     def take(self, path: Path, run: str) -> None:
-        """Take the lock, and let go of the one that this process may hold from an earlier run.
+        """Take the lock; release the one that this process may hold from an earlier run.
 
         Args:
-            path: the lock's file; its folder is made. The file stays: removing it would let two processes in.
+            path: the lock file; its folder is created. The file is never deleted: that would let two processes in.
             run: the run's name, for the message.
 
         Raises:
-            RunIdentityError: another process has it.
+            RunIdentityError: another process holds it.
         """
         self.release()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,13 +37,13 @@ class RunLock:
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
             raise RunIdentityError(
-                f"another process (pid {holder}) is working on run '{run}'; wait for its end, or choose another name "
+                f"another process (pid {holder}) is working on run '{run}'; wait until it ends, or choose another name "
                 f"with --params run.name=NAME"
             ) from None
         except OSError as error:
-            # Some network file systems have no locks; a run there is as safe as its user is careful.
+            # Some network file systems do not support locks; there the user must take care.
             file.close()
-            logger.warning("%s cannot be locked (%s): do not start run '%s' twice at once", path, error.strerror, run)
+            logger.warning("cannot lock %s (%s): do not start run '%s' twice in parallel", path, error.strerror, run)
             return
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -51,7 +51,7 @@ class RunLock:
         self._file = file
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if self._file is not None:
             self._file.close()
             self._file = None

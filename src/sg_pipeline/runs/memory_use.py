@@ -1,9 +1,9 @@
 """Peak memory of a part of a step, in GiB, for reports only: no result depends on it.
 
-On a GPU torch's allocator counts (`torch.cuda.max_memory_allocated` and `max_memory_reserved`; written from its
-documentation, untested on a GPU). On a CPU it is the largest resident set of this process, which holds the interpreter
-and its libraries too. Linux can set that back between two parts (`/proc/self/clear_refs`, man 5 proc). Where it
-cannot, a part's peak is the largest since the process began.
+On a GPU it is the peak of torch's allocator (`torch.cuda.max_memory_allocated`, `max_memory_reserved`; written from its
+documentation, untested on a GPU). On a CPU it is the largest resident set of this process, including the interpreter
+and its libraries. Linux can reset that between two parts (`/proc/self/clear_refs`, man 5 proc); elsewhere a part's peak
+is the largest since the process started.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 _FORGET_PEAK = "5"
-"""What sets the largest resident set back to the present one."""
+"""Value that resets the largest resident set to the current one."""
 
 
 class PeakMemory:
-    """Watches the memory of one device from its making on; one at a time."""
+    """Peak memory of one device since construction; use one at a time."""
 
     def __init__(self, device: torch.device) -> None:
-        """Begin to watch `device`; what it holds already counts."""
+        """Start measuring `device`; memory already in use counts."""
         self._device = device
         if device.type == "cuda":
             import torch
@@ -37,14 +37,14 @@ class PeakMemory:
                 Path("/proc/self/clear_refs").write_text(_FORGET_PEAK, encoding="ascii")
 
     def gib(self, name: str) -> dict[str, float]:
-        """Return the peak up to now.
+        """Return the peak so far.
 
         Args:
-            name: of what was done.
+            name: of the measured part.
 
         Returns:
-            name: on a GPU the most that tensors took, on a CPU the largest resident set of this process;
-            "NAME_reserved", on a GPU: the most that the allocator held, what it keeps for later included.
+            name: on a GPU the peak of allocated tensors, on a CPU the largest resident set of this process;
+            "NAME_reserved", on a GPU: the peak held by the allocator, including its cache.
         """
         if self._device.type != "cuda":
             return {name: peak_of_process() / GIB}
@@ -57,7 +57,7 @@ class PeakMemory:
 
 
 def peak_of_process(pid: int | None = None) -> int:
-    """Return the largest resident set of a process in bytes; None: of this one. 0 for one that is gone."""
+    """Return the largest resident set of a process in bytes; None: of this one. 0 if the process has ended."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid or 'self'}/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
@@ -71,5 +71,5 @@ def peak_of_process(pid: int | None = None) -> int:
 
 
 def peak_of_processes(pids: Iterable[int]) -> float:
-    """Return the largest resident sets of several processes together, in GiB: pages that they share count in each."""
+    """Return the sum of the largest resident sets of several processes, in GiB; shared pages count in each."""
     return sum(peak_of_process(pid) for pid in pids) / GIB

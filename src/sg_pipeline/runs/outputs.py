@@ -1,4 +1,4 @@
-"""What a run has left in the data folder, and what goes when it is made again."""
+"""Outputs of a run in the data folder, and which of them are deleted when it is made again."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 from sg_pipeline.files import remove
 
 RUN_JSON, LOCK, CLOCK, LOG = "run.json", ".lock", "clock.json", "log.txt"
-"""Files beside a run's reports that are no outputs: whose they are, who works on them, how long, what was printed."""
+"""Files next to a run's reports that are not outputs: identity, lock, time spent, log."""
 
 PLAN = ("plan.json", "plan.md")
-"""What was foretold of the run; no output either, since it is made before the run and binds it to nothing."""
+"""The plan of the run; not an output either, because it is made before the run and does not bind it."""
 
 EVERYTHING = ("*/{}/*",)
 """Every output of a run."""
@@ -24,7 +24,7 @@ EVALUATION = (
     "08_reporting/{}/report.*",
     "06_models/{}/final/README.md",
 )
-"""What parameters of the evaluation decide, and all that is made of it: Kedro would take the latter for done."""
+"""Outputs that depend on the evaluation's parameters, and all made from them: Kedro would take the latter for done."""
 
 _VALIDATION_PANEL = "02_intermediate/{}/validation_panel.json"
 
@@ -34,27 +34,27 @@ MADE_WITH: Mapping[str, tuple[str, ...]] = {
     "prompting": ("07_model_output/{}/prompting", "08_reporting/{}/prompting*"),
     "distill": ("06_models/{}/guide", "08_reporting/{}/distillation.json"),
 }
-"""Sections that decide a part of the outputs, which can be made again apart from the others."""
+"""Sections that affect only some of the outputs, which can be made again separately."""
 
 OF_TRAINING = ("07_model_output/{}/cross_checkpoint", "08_reporting/{}/shared.json", "06_models/{}/best.json")
-"""What tells of checkpoints and is no dataset of the graph, or has others with other settings."""
+"""Outputs about checkpoints that are not datasets of the graph, or differ between settings."""
 
 RESERVED = ("games", "compiled_games", "tiny-alfworld", "tiny-scienceworld", "tiny-webshop")
-"""Folders of the layers that belong to no run."""
+"""Folders of the data layers that belong to no run."""
 
 
 def data_folder(path: Path, name: str) -> Path:
-    """Return the data folder that `path`, the `run.json` of run `name`, lies in; the name may hold a group."""
+    """Return the data folder that contains `path`, the `run.json` of run `name`; the name may include a group."""
     return path.parents[2 + name.count("/")]
 
 
 def is_group(data: Path, name: str) -> bool:
-    """Whether other runs lie in folders of this name, as those of a study do."""
+    """Whether the folder of this name contains other runs, as that of a study does."""
     return any((data / "08_reporting" / name).glob(f"*/{RUN_JSON}"))
 
 
 def outputs_exist(data: Path, name: str) -> bool:
-    """Whether any layer holds an output of the run."""
+    """Whether any layer contains an output of the run."""
     return any(
         path.is_file() and path.name not in (RUN_JSON, LOCK, CLOCK, LOG, *PLAN)
         for folder in sorted(data.glob(f"*/{name}"))
@@ -63,7 +63,7 @@ def outputs_exist(data: Path, name: str) -> bool:
 
 
 def any_output(data: Path, name: str, patterns: Iterable[str]) -> bool:
-    """Whether there is a file under these patterns. A panel that is prepared for a validation is none yet."""
+    """Whether a file matches these patterns. The prepared panel of a validation does not count."""
     return any(
         path.is_file() or any(part.is_file() for part in path.rglob("*"))
         for pattern in patterns
@@ -73,15 +73,15 @@ def any_output(data: Path, name: str, patterns: Iterable[str]) -> bool:
 
 
 def is_trained(data: Path, name: str) -> bool:
-    """Whether the run has rolled out: what it has cost to make."""
+    """Whether the run has rollouts, its expensive part."""
     return any((data / "03_primary" / name).glob("step_*"))
 
 
 def delete_outputs(data: Path, name: str, patterns: tuple[str, ...]) -> None:
-    """Delete the run's outputs under these patterns, what is made last first.
+    """Delete the run's outputs that match these patterns, the last made first.
 
-    Its `run.json` stays until the caller overwrites it: outputs of a start that is killed meanwhile are not taken for
-    new ones, and nothing is left of which the origin is gone.
+    Its `run.json` stays until the caller overwrites it: if the process is killed meanwhile, the remaining outputs still
+    have their identity and are not taken for new ones.
     """
     for path in sorted({path for pattern in patterns for path in data.glob(pattern.format(name))}, reverse=True):
         if path.name not in (RUN_JSON, LOCK, LOG):

@@ -1,4 +1,4 @@
-"""Runs that begin alike: steps that another run has made with the same parameters are copied, not made again.
+"""Shared first steps: steps that another run made with the same parameters are copied instead of repeated.
 
 Two runs whose parameters differ only in the trust schedule are the same run up to the step where the schedules part:
 lambda(u) and the phase agree, so trajectories, rewards and weights do, bit for bit. What a donor has of these steps
@@ -52,14 +52,14 @@ def take_over(data: Path, parameters: Parameters) -> int:
         parameters: of this run, which holds its lock and lacks outputs.
 
     Returns:
-        How many steps the best donor has in common.
+        Number of steps in common with the best donor.
     """
     name = parameters.run.name
     identity = read_identity(data / "08_reporting" / name / "run.json") or {"inputs": {}}
     own = _recorded({**identity, "parameters": fingerprint(parameters)["parameters"]})
     donors = dict(_donors(data, name))
     prunes = parameters.checkpoints.keep_last is not None
-    if prunes:  # it would make the checkpoints between the donor's, and prune what they start from
+    if prunes:  # it would make the checkpoints between the donor's, and prune those they start from
         every = "coevolve.checkpoint_every"
         donors = {donor: there for donor, there in donors.items() if there.get(every) == own[every]}
     with suppress(FileNotFoundError):  # the donor is starting over
@@ -91,7 +91,7 @@ def _take_from(data: Path, name: str, own: Recorded, donors: dict[str, Recorded]
         for step in range(shared[best]):
             _copy(validation_file(data, best, step + 1, steps), data, best, name)
     _note(data / "08_reporting" / name / SHARED, {"donor": best, "first": own_steps, "last": shared[best]})
-    logger.info("run '%s': its first %d steps are those of run '%s', taken over", name, shared[best], best)
+    logger.info("run '%s': copied its first %d steps from run '%s'", name, shared[best], best)
     return shared[best]
 
 
@@ -169,7 +169,7 @@ def _files_of(data: Path, run: str, step: int, steps: int) -> list[Path]:
 
 
 def _copy_checkpoints(folders: list[Path], data: Path, donor: str, name: str, prunes: bool) -> None:
-    """Copy the donor's checkpoints that are whole, the last one first.
+    """Copy the donor's complete checkpoints, the last one first.
 
     One that the donor has pruned is enough for a run that prunes too and has a later one to continue from. Any other
     run makes it again, from the recorded trajectories.
@@ -209,10 +209,10 @@ def _copy(source: Path, data: Path, donor: str, name: str) -> None:
             shutil.copyfile(source, temporary)
         return
     half = target.with_name(f".{target.name}.copy.tmp")
-    shutil.rmtree(half, ignore_errors=True)  # of a start that was killed
+    shutil.rmtree(half, ignore_errors=True)  # left by a killed process
     try:
         shutil.copytree(source, half)
-    except shutil.Error:  # the donor prunes it meanwhile
+    except shutil.Error:  # the donor pruned it meanwhile
         shutil.rmtree(half, ignore_errors=True)
         return
     if is_whole(half) or is_pruned(half):  # else the donor has pruned it meanwhile

@@ -1,4 +1,4 @@
-"""The shape of a run: how many steps, which phase each belongs to, where the policy is written down."""
+"""Steps of a run: their number, their phases, and where the policy is saved."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Step:
 BASE_POLICY = "base_policy"
 FINAL_POLICY = "final_policy"
 GUIDE = "guide"
-"""The frozen policy that writes the guidance where `rollout.guide` names one."""
+"""The frozen policy that writes the guidance if `rollout.guide` names one."""
 
 VALIDATION = "validation"
 """Namespace of the validation datasets."""
@@ -39,7 +39,7 @@ def validation_output(after: int, steps: int) -> str:
 def unroll(config: CoevolveConfig, schedule: TrustSchedule) -> list[Step]:
     """Return the steps of a run, each linked to the next by its policy.
 
-    The name of the link says what it is: "….policy" lives in memory, "….checkpoint" is also written to the disk.
+    The dataset name of the link shows its kind: "….policy" is in memory, "….checkpoint" is also written to disk.
     """
     steps = []
     policy_in = BASE_POLICY
