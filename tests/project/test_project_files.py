@@ -70,7 +70,7 @@ def test_telemetry_is_refused() -> None:
 
 def test_every_run_that_the_readme_proposes_is_possible(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/running.md"))
     one = r"[a-z_]+(?:\.[a-z_]+)+=[^\s`,;]+"
     proposals = re.findall(rf"[`\s]({one}(?:,{one})*)[`\s;]", text)
     assert len(proposals) >= 12
