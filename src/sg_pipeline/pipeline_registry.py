@@ -1,14 +1,11 @@
 """The project's pipelines. What the parameters say decides how far `coevolve` is unrolled."""
 
 import warnings
-from collections.abc import Callable
 
 from kedro.pipeline import Pipeline
 
 from sg_pipeline.config.kedro_internals import requested_pipelines
-from sg_pipeline.config.loader import embedded_loader
-from sg_pipeline.config.study import StudyConfig
-from sg_pipeline.config.tree import Parameters, check_parameters
+from sg_pipeline.config.session import of_method, parameters
 from sg_pipeline.pipelines import (
     base_model,
     coevolve,
@@ -30,23 +27,6 @@ from sg_pipeline.runs.steps import BASE_POLICY
 
 # Kedro advises against dots to people who do not mean a namespace; our unrolled steps do.
 warnings.filterwarnings("ignore", message="One or more dataset names contain")
-
-OfMethod = Callable[[str], Parameters]
-"""A method's name -> the parameters in force with that method's over them."""
-
-_parameters: Parameters | None = None
-_of_method: OfMethod | None = None
-
-
-def use(parameters: Parameters, of_method: OfMethod) -> None:
-    """Take the parameters that the session's context has read (see `hooks/context.py`)."""
-    global _parameters, _of_method  # Kedro calls register_pipelines() without arguments
-    _parameters, _of_method = parameters, of_method
-
-
-def parameters() -> Parameters:
-    """Return the parameters in force: the session's, or those of conf/base without a session."""
-    return _parameters or check_parameters(embedded_loader()["parameters"])
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -79,21 +59,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     if _wanted("sweep"):
         registered["sweep"] = sweep.create_pipeline(p)
     if _wanted("study"):
-        registered["study"] = study.create_pipeline(p.study, _methods(p.study))
+        registered["study"] = study.create_pipeline(p.study, {name: of_method(name) for name in p.study.all_methods})
     return registered
-
-
-def _methods(config: StudyConfig) -> dict[str, Parameters]:
-    """Return the parameters of each method of the study."""
-    of_method = _of_method
-    if of_method is None:
-        loader = embedded_loader()
-        raw = loader["parameters"]
-
-        def of_method(name: str) -> Parameters:
-            return check_parameters(loader.with_method(raw, name))
-
-    return {name: of_method(name) for name in config.all_methods}
 
 
 def _wanted(name: str) -> bool:

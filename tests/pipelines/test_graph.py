@@ -4,6 +4,7 @@ import pytest
 from kedro.framework.project import pipelines
 
 from sg_pipeline import pipeline_registry
+from sg_pipeline.config import session
 from sg_pipeline.config.loader import section
 from sg_pipeline.hooks.run import _trains
 from sg_pipeline.pipelines import coevolve
@@ -18,10 +19,10 @@ OTHERS = ("cross_checkpoint", "distill", "plan", "publish", "study", "sweep", "v
 def registered():
     """Return the pipelines that conf/base asks for."""
     pipelines.set_requested(None)  # an earlier test may have asked for one alone
-    previous = pipeline_registry._parameters, pipeline_registry._of_method
-    pipeline_registry._parameters = pipeline_registry._of_method = None
+    previous = session._parameters, session._of_method
+    session.use(None, None)
     yield pipeline_registry.register_pipelines()
-    pipeline_registry._parameters, pipeline_registry._of_method = previous
+    session.use(*previous)
 
 
 def test_every_pipeline_is_registered_and_the_main_job_is_the_default(registered):

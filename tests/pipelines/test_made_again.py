@@ -7,6 +7,7 @@ import pytest
 from kedro.pipeline import Pipeline
 
 from sg_pipeline import pipeline_registry
+from sg_pipeline.config import session
 from sg_pipeline.runs.lineage import parameters_read
 from sg_pipeline.runs.stale import earlier_outputs
 
@@ -18,8 +19,8 @@ ELSEWHERE = {"prompting.table", "distilled_guide", "step.single.trained_policy"}
 def registered() -> dict[str, Pipeline]:
     """Return the pipelines of conf/base, whatever a session of this process has asked for."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pipeline_registry, "_parameters", None)
-        patched.setattr(pipeline_registry, "_of_method", None)
+        patched.setattr(session, "_parameters", None)
+        patched.setattr(session, "_of_method", None)
         return pipeline_registry.register_pipelines()
 
 

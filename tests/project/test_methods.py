@@ -9,6 +9,7 @@ import yaml
 from kedro.framework.project import pipelines
 
 from sg_pipeline import pipeline_registry
+from sg_pipeline.config import session
 from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader, method_parameters, method_title
 from sg_pipeline.config.tree import Parameters, check_parameters
 from sg_pipeline.errors import ConfigurationError
@@ -122,8 +123,8 @@ def test_a_method_that_is_not_there_is_told_with_the_nearest() -> None:
 def test_stages_name_pipelines_parameters_and_outputs_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     pipelines.set_requested(None)  # an earlier test may have asked for one alone, or with parameters of its own
-    monkeypatch.setattr(pipeline_registry, "_parameters", None)
-    monkeypatch.setattr(pipeline_registry, "_of_method", None)
+    monkeypatch.setattr(session, "_parameters", None)
+    monkeypatch.setattr(session, "_of_method", None)
     registered = pipeline_registry.register_pipelines()
     for name, stage in stages.items():
         (names,) = re.findall(r"--pipelines?=(\S+)", stage["cmd"])

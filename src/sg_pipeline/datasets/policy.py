@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
+from sg_pipeline.config import session
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.files import named, remove
@@ -35,7 +36,6 @@ class PolicyDataset(AbstractDataset[Any, Any]):
         """Return the live policy, or read the checkpoint to `base_model.device`."""
         if self._held is not None:
             return self._held
-        from sg_pipeline import pipeline_registry
         from sg_pipeline.policies.checkpoint import load_policy
 
         if not self._exists():
@@ -43,7 +43,7 @@ class PolicyDataset(AbstractDataset[Any, Any]):
                 f"no policy exists in {self._filepath}{self._others()}; run the pipeline that writes it first"
             )
         try:
-            device = pipeline_registry.parameters().base_model.device
+            device = session.parameters().base_model.device
             return load_policy(Path(self._filepath), device=world().device(device))
         except CheckpointError as error:
             raise CheckpointError(
@@ -52,10 +52,9 @@ class PolicyDataset(AbstractDataset[Any, Any]):
 
     def save(self, data: "Policy") -> None:
         """Write the checkpoint; keep the object where the link is live."""
-        from sg_pipeline import pipeline_registry
         from sg_pipeline.policies.checkpoint import save_policy
 
-        size = pipeline_registry.parameters().checkpoints.max_shard_size
+        size = session.parameters().checkpoints.max_shard_size
         with named(Path(self._filepath)):
             save_policy(data, Path(self._filepath), max_shard_size=size)
         self.hold(data)

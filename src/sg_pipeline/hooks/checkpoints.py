@@ -5,7 +5,7 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from sg_pipeline import pipeline_registry
+from sg_pipeline.config import session
 from sg_pipeline.config.run import written_steps
 from sg_pipeline.distributed.world import world
 from sg_pipeline.hooks.run import CROSS_CHECKPOINT
@@ -30,7 +30,7 @@ class CheckpointHook:
         if not (writes or compares):
             return
         self._catalog = catalog
-        given = pipeline_registry.parameters()
+        given = session.parameters()
         if compares:
             if not catalog.get(CROSS_CHECKPOINT).exists():
                 _, guides = given.cross_checkpoint.steps(given.coevolve)
@@ -51,7 +51,7 @@ class CheckpointHook:
     def _tidy(self) -> None:
         if not world().first:
             return
-        given = pipeline_registry.parameters()
+        given = session.parameters()
         needed = self._to_validate()
         if given.checkpoints.keep_cross_checkpoint:
             needed |= set(given.cross_checkpoint.steps(given.coevolve)[1])
@@ -65,7 +65,7 @@ class CheckpointHook:
         return Path(self._catalog.get("run_identity").path).parent
 
     def _models(self) -> Path:
-        name = pipeline_registry.parameters().run.name
+        name = session.parameters().run.name
         return data_folder(Path(self._catalog.get("run_identity").path), name) / "06_models" / name
 
 

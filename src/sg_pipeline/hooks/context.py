@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kedro.framework.context import KedroContext
 
-from sg_pipeline import pipeline_registry
+from sg_pipeline.config import session
 from sg_pipeline.config.kedro_internals import requested_pipelines
 from sg_pipeline.distributed.world import world
 from sg_pipeline.runs import clock, command_line
@@ -37,13 +37,13 @@ class ProjectContext(KedroContext):
         raw, given = loader["parameters"], dict(loader.runtime_params or {})
         command_line.note(command_line.CommandLine(self.env, str(loader.conf_source), flat(given) if given else {}))
         parameters = check_parameters(raw)
-        pipeline_registry.use(parameters, lambda name: check_parameters(loader.with_method(raw, name)))
+        session.use(parameters, lambda name: check_parameters(loader.with_method(raw, name)))
         # Nodes get these very objects: Kedro does not parse what is an instance of the wanted type already.
         fields = type(parameters).model_fields.items()
         loader["parameters"] = {info.alias or name: getattr(parameters, name) for name, info in fields}
         # An earlier session of the same process may have used another graph.
         requested = requested_pipelines()
-        pipelines.configure(pipeline_registry.__name__)
+        pipelines.configure("sg_pipeline.pipeline_registry")
         pipelines.set_requested(requested)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from sg_pipeline import pipeline_registry
+from sg_pipeline.config import session
 from sg_pipeline.distributed.failures import end_with_the_others
 from sg_pipeline.distributed.start import check_world
 from sg_pipeline.distributed.strategy import settle_strategy, strategy
@@ -36,7 +36,7 @@ class RanksHook:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Any) -> None:
         """Check the world size and connect the processes."""
-        config = pipeline_registry.parameters().distributed
+        config = session.parameters().distributed
         ranks = None if PLAN in pipeline.all_outputs() else config.ranks  # one process plans a run of several
         check_world(ranks, _starts(pipeline))
         settle_strategy(config.strategy)
@@ -61,7 +61,7 @@ class RunIdentityHook:
         try:
             world().on_first(lambda: self._take_run(run_params, pipeline, catalog))
             if not _starts(pipeline) or PLAN in pipeline.all_outputs():
-                _settle_libraries(pipeline_registry.parameters().run.threads)
+                _settle_libraries(session.parameters().run.threads)
             if run_params["only_missing_outputs"]:
                 catalog.agree_on_existence(pipeline.datasets())
         except BaseException:
@@ -73,7 +73,7 @@ class RunIdentityHook:
         from sg_pipeline.runs.identity import claim_run
         from sg_pipeline.runs.shared_steps import take_over
 
-        parameters = pipeline_registry.parameters()
+        parameters = session.parameters()
         identity = catalog.get("run_identity")
         if identity is None:
             raise ConfigurationError("the catalog has no run_identity: restore conf/base/catalog.yml")
@@ -126,7 +126,7 @@ class RemakingHook:
         earlier = earlier_outputs(pipeline, _graph(), catalog)
         if not earlier:
             return
-        given = pipeline_registry.parameters()
+        given = session.parameters()
         path = Path(catalog.get("run_identity").path)
 
         def delete() -> None:
@@ -212,7 +212,7 @@ class ProgressHook:
         self._nodes = 0
         if _starts(pipeline):
             return
-        run = pipeline_registry.parameters().run
+        run = session.parameters().run
         names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
         shared = "" if world().alone else f", shared by {world().size} processes ({strategy()})"
         logger.info("run '%s': %s, seed %d%s; outputs are in data/*/%s", run.name, names, run.seed, shared, run.name)
@@ -221,7 +221,7 @@ class ProgressHook:
     def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
         """Log that every output existed already."""
         if not self._nodes and run_params["only_missing_outputs"]:
-            logger.info("nothing to do: every output of run '%s' exists", pipeline_registry.parameters().run.name)
+            logger.info("nothing to do: every output of run '%s' exists", session.parameters().run.name)
 
     @hook_impl
     def after_node_run(self, node: Any, outputs: dict[str, Any]) -> None:
@@ -231,7 +231,7 @@ class ProgressHook:
         self._nodes += 1
         if node.name.rpartition(".")[2] == "train":
             metrics = next(value for name, value in outputs.items() if name.endswith("metrics"))
-            logger.info("%s", progress_line(metrics, pipeline_registry.parameters().coevolve.steps))
+            logger.info("%s", progress_line(metrics, session.parameters().coevolve.steps))
 
 
 def _graph() -> set[Any]:
