@@ -1,4 +1,4 @@
-"""Three processes meet: what each must find, and what happens when one hangs. Under torchrun, with a folder."""
+"""Three processes exchange values and errors, then one hangs; under torchrun, with an output folder."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ TIMEOUT_S = 8.0
 
 
 def main(folder: Path) -> None:
-    """Exchange, fail together in each way there is, and lose the third."""
+    """Exchange, fail together in every way, and lose the third process."""
     here = world()
     assert here.size == 3
     here.open(TIMEOUT_S)
@@ -38,14 +38,14 @@ def main(folder: Path) -> None:
     assert is_told(error) == (here.rank != 2)
 
     own = here.each(lambda: Path if here.rank else here)
-    assert own is (Path if here.rank else here), "what a rank keeps for itself need not travel"
+    assert own is (Path if here.rank else here), "the own result of a rank is not pickled"
     error = _error(lambda: here.each(_damaged if here.rank == 2 else lambda: None))
     assert str(error) == "damaged on rank 2"
 
     here.agree(None)
     assert str(_error(lambda: here.agree("no" if here.rank == 1 else None))) == "no"
     (folder / f"met_{here.rank}").touch()
-    _one_tells(folder)
+    _one_reports(folder)
 
     here.failing = False  # as at the beginning
     if here.rank == 2:
@@ -57,8 +57,8 @@ def main(folder: Path) -> None:
     sys.exit(1)
 
 
-def _one_tells(folder: Path) -> None:
-    """All fail alike, and one of them says so."""
+def _one_reports(folder: Path) -> None:
+    """All fail with the same error, and one of them prints it."""
     here = world()
     try:
         leave_together(DataError("a panel that all read is damaged"), "a panel that all read is damaged")

@@ -1,7 +1,4 @@
-"""Training steps of every kind by as many processes as there are: python sharing_train.py FOLDER STRATEGY.
-
-Under torchrun, or called alone.
-"""
+"""Training steps of every kind, under torchrun or in one process: python sharing_train.py FOLDER STRATEGY."""
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -45,11 +42,11 @@ CASES: dict[str, dict[str, Any]] = {
 layer that TRL has fused to the model, and recomputed activations."""
 
 ROWS = 13
-"""A number that no count of processes divides."""
+"""Not divisible by any number of processes."""
 
 
 def main(folder: Path, strategy: Strategy = "ddp") -> None:
-    """Train each case anew and leave the policies and figures in `folder`; then break one row, on one process alone."""
+    """Train each case and save policies and metrics in `folder`; then diverge on a row of one process."""
     torch.set_num_threads(1)
     settle_strategy(strategy)
     world().open(timeout_s=120)
@@ -81,12 +78,12 @@ def main(folder: Path, strategy: Strategy = "ddp") -> None:
 
 
 def fused() -> AbstractContextManager[Any]:
-    """Let training evaluate by TRL's output layer, as on a GPU."""
+    """Use TRL's fused output layer, as on a GPU."""
     return patch.object(ReplayTrainer, "_lean", lambda self, model: False)
 
 
 def _diverge(folder: Path) -> None:
-    """One row with an advantage beyond float32: each process must stop with the sentence of the one that has it."""
+    """Give one row an advantage beyond float32: each process must stop with the message of the one that has it."""
     policy = _policy()
     rows = _experience(policy, seed=0)
     before = [value.clone() for value in policy.model.state_dict().values()]
@@ -106,7 +103,7 @@ def _policy() -> Policy:
 
 
 def _experience(policy: Policy, seed: int) -> list[ExperienceRow]:
-    """Rows of unequal length, some of them without advantage, sampled by another policy than the trained one."""
+    """Rows of unequal length, some without advantage, sampled by another policy than the trained one."""
     rows = []
     for number in range(ROWS):
         rng = stream(seed, "experience", number)

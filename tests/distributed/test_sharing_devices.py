@@ -1,4 +1,4 @@
-"""What processes exchange of a training step lies on no GPU on its way: shown by a device without data."""
+"""Tensors of a training step are exchanged on the CPU, shown with a device without data."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ ELSEWHERE = torch.device("meta")
 
 @pytest.fixture
 def exchanged(monkeypatch):
-    """Pretend to be one of two processes; return what has been handed over."""
+    """Simulate one of two processes; return the exchanged values."""
     handed = []
 
     class Pair(World):
@@ -24,7 +24,7 @@ def exchanged(monkeypatch):
     return handed
 
 
-def test_tensors_travel_by_way_of_the_cpu(exchanged):
+def test_merged_rows_are_exchanged_on_the_cpu(exchanged):
     with FakeTensorMode(allow_non_fake_inputs=True):
         rows = sharing.merged({3: torch.zeros(4, device=ELSEWHERE)}, ELSEWHERE)
     assert [tensor.device.type for tensor in exchanged[0].values()] == ["cpu"]

@@ -1,4 +1,4 @@
-"""A training step by two (FSDP2) and by four processes (DDP) is one's: policy, AdamW's memory, figures, errors."""
+"""A training step by two (FSDP2) or four processes (DDP) equals that of one: policy, AdamW's state, metrics, errors."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def shared(request, tmp_path_factory):
     ranks, strategy = request.param
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
     # Once in about 15 starts a rank of FSDP2 on gloo died in native code ("malloc(): unaligned fastbin chunk"); the
-    # cause was not found. Such a death is tried again once, a second one fails.
+    # cause was not found. Such a crash is repeated once; a second one fails the test.
     for _ in range(2):
         done = subprocess.run(
             [*command, sharing_train.__file__, str(folder), strategy],
@@ -37,11 +37,11 @@ def shared(request, tmp_path_factory):
             break
     assert done.returncode == 0, done.stderr
     figures = torch.load(folder / "figures.pt", weights_only=False)
-    assert figures["size"] == ranks, "the launcher has started another number of processes"
+    assert figures["size"] == ranks, "the launcher started another number of processes"
     return folder
 
 
-def test_the_policy_is_the_same(alone, shared):
+def test_shared_step_gives_the_policy_of_one_process(alone, shared):
     start = tensors(alone / "reference/model.safetensors")
     for name in sharing_train.CASES:
         one, other = (tensors(folder / name / "model.safetensors") for folder in (shared, alone))
@@ -59,14 +59,14 @@ def tensors(path):
     return dict(sorted(load_file(path).items()))
 
 
-def test_each_process_holds_its_part(shared, request):
-    """Of AdamW's memory: all of it with DDP, what is not divisible apart with FSDP2."""
+def test_shared_step_each_process_holds_its_part_of_the_optimizer_state(shared, request):
+    """All of it with DDP; half with FSDP2, except for what is not divisible."""
     figures = torch.load(shared / "figures.pt", weights_only=False)
     share = figures["held"] / figures["whole"]
     assert share == 1.0 if "ddp" in request.node.name else 0.5 <= share < 0.52
 
 
-def test_the_figures_are_the_same(alone, shared):
+def test_shared_step_gives_the_metrics_of_one_process(alone, shared):
     figures = [torch.load(folder / "figures.pt", weights_only=False)["figures"] for folder in (alone, shared)]
     for name in sharing_train.CASES:
         for one, other in zip(figures[0][name], figures[1][name], strict=True):
@@ -78,7 +78,7 @@ def test_the_figures_are_the_same(alone, shared):
                 assert gaps[1][row] == pytest.approx(gaps[0][row], abs=LOGP, nan_ok=True)
 
 
-def test_what_one_process_meets_stops_all_with_its_sentence(alone, shared):
+def test_shared_step_error_of_one_process_stops_all_with_its_message(alone, shared):
     sentences = [path.read_text() for folder in (alone, shared) for path in sorted(folder.glob("diverged_*.txt"))]
     assert len(sentences) == 1 + torch.load(shared / "figures.pt", weights_only=False)["size"]
     assert len(set(sentences)) == 1

@@ -1,4 +1,4 @@
-"""Who a process is among those that share a run, and how processes that never import TRL meet, disagree and part."""
+"""Rank and size of a process; exchange and common termination of processes without TRL."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from sg_pipeline.errors import ConfigurationError, RankError
 MEETING = str(Path(__file__).with_name("meeting.py"))
 
 
-def test_a_process_without_a_launcher_is_alone():
+def test_world_without_a_launcher_has_one_process():
     here = read_world({})
     assert (here.rank, here.size, here.local_rank, here.alone, here.first) == (0, 1, 0, True, True)
     assert here.gather("x") == ["x"]
@@ -25,12 +25,12 @@ def test_a_process_without_a_launcher_is_alone():
     assert here.seconds == 0.0
 
 
-def test_the_launcher_says_who_we_are():
+def test_read_world_reads_the_launchers_variables():
     here = read_world({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
     assert (here.rank, here.size, here.local_rank, here.alone, here.first) == (5, 8, 1, False, False)
 
 
-def test_each_process_has_a_gpu_of_its_own():
+def test_world_device_is_the_gpu_of_the_local_rank():
     alone, shared = read_world({}), read_world({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
     assert [alone.device(name) for name in ("cpu", "cuda", "cuda:0")] == ["cpu", "cuda", "cuda:0"]
     with pytest.raises(ConfigurationError, match=r"base_model.device is 'cuda:1'.* set it to 'cuda', and CUDA_VISIBLE"):
@@ -49,20 +49,20 @@ def test_each_process_has_a_gpu_of_its_own():
         {"WORLD_SIZE": "2", "LOCAL_RANK": "0"},
     ],
 )
-def test_an_environment_that_contradicts_itself_is_refused(environment):
-    with pytest.raises(RankError, match=r"WORLD_SIZE=.* start them with torchrun"):
+def test_read_world_contradictory_variables_raise(environment):
+    with pytest.raises(RankError, match=r"WORLD_SIZE=.*; start the run with torchrun"):
         read_world(environment)
 
 
-def test_a_launcher_that_has_started_one_process_for_several_is_noticed():
-    """`accelerate launch --cpu --num_processes 2`; with one process asked for, it sets no address."""
+def test_read_world_one_process_started_for_several_raises():
+    """Case of `accelerate launch --cpu --num_processes 2`; for one requested process it sets no address."""
     single = {"ACCELERATE_USE_CPU": "True", "ACCELERATE_MIXED_PRECISION": "no"}
     assert read_world(single).alone
     with pytest.raises(RankError, match="asked for several processes, but has started one"):
         read_world({**single, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
 
 
-def test_other_numbers_of_processes_than_asked_for_are_refused():
+def test_check_world_other_number_of_processes_raises():
     assert world().alone
     check_world(1, starts_runs=True)
     with pytest.raises(RankError, match=r"distributed.ranks is 4, but 1 process shares"):
@@ -70,30 +70,30 @@ def test_other_numbers_of_processes_than_asked_for_are_refused():
 
 
 @pytest.mark.timeout(300)
-def test_processes_exchange_agree_and_part(tmp_path):
-    """See `meeting.py`: what is asserted there is asserted on each of three processes."""
+def test_world_three_processes_exchange_fail_and_end_together(tmp_path):
+    """The assertions are in `meeting.py`, executed by each of three processes."""
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "3", MEETING, tmp_path],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert {path.name for path in tmp_path.glob("met_*")} == {"met_0", "met_1", "met_2"}, done.stderr
-    assert len(list(tmp_path.glob("told_*"))) == 1, "one process tells what all of them have met"
-    # The third hangs longer than anybody waits; the launcher may end one of the others before it could say so.
+    assert len(list(tmp_path.glob("told_*"))) == 1, "one process prints the error that all of them hit"
+    # The third hangs longer than the timeout; the launcher may end one of the others before it prints.
     told = [line for line in done.stderr.splitlines() if "told: rank" in line]
     assert told, done.stderr
-    assert all("has died, hangs or was told to end" in line for line in told)
+    assert all("has died, hangs or was terminated" in line for line in told)
 
 
 @pytest.mark.parametrize(("device", "seen", "hint"), [("cuda:0", 8, True), ("cuda:0", 1, False), ("cpu", 8, False)])
-def test_gpus_that_a_single_process_leaves_alone_are_mentioned(device, seen, hint, monkeypatch):
+def test_unused_gpus_of_a_single_process_are_mentioned(device, seen, hint, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
     told = unused_gpus(torch.device(device))
     assert ("uses 1 of 8 GPUs, torchrun --nproc_per_node 8" in told) if hint else told == ""
 
 
 @pytest.mark.parametrize(("strategy", "warned"), [("fsdp2", True), ("ddp", False), (None, False)])
-def test_shards_that_one_process_cannot_make_are_mentioned(strategy, warned, caplog):
+def test_settle_strategy_fsdp2_with_one_process_warns(strategy, warned, caplog):
     settle_strategy(strategy)
-    settle_strategy(None)  # as the next run of this process has it
-    assert ("one process shards nothing: start the run with torchrun" in caplog.text) == warned
+    settle_strategy(None)  # reset for the next test
+    assert ("the run has one process, so nothing is sharded: start it with torchrun" in caplog.text) == warned

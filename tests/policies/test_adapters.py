@@ -73,7 +73,7 @@ def trainable(policy):
     return {name: weight.detach().clone() for name, weight in policy.model.named_parameters() if weight.requires_grad}
 
 
-def test_adapters_begin_as_nothing_and_chance_is_the_seeds(base, adapted):
+def test_add_adapters_is_neutral_and_depends_on_the_seed(base, adapted):
     again, other = load_policy(base), load_policy(base)
     before = torch.random.get_rng_state()
     add_adapters(again, LORA, str(base), None, seed=1)
@@ -88,7 +88,7 @@ def test_adapters_begin_as_nothing_and_chance_is_the_seeds(base, adapted):
     assert all(".lora_A." in name or ".lora_B." in name for name in one)
 
 
-def test_a_step_trains_adapters_alone(adapted):
+def test_train_step_changes_only_the_adapters(adapted):
     frozen = {name: w.detach().clone() for name, w in adapted.model.named_parameters() if not w.requires_grad}
     start = trainable(adapted)
     metrics = train(adapted)
@@ -101,7 +101,7 @@ def test_a_step_trains_adapters_alone(adapted):
     assert "forward" not in vars(adapted.model) | vars(causal_model(adapted.model))
 
 
-def test_checkpoint_holds_adapters_alone_and_training_goes_on(adapted, tmp_path):
+def test_checkpoint_contains_only_adapters_and_training_continues(adapted, tmp_path):
     train(adapted)
     save_policy(adapted, tmp_path / "run" / "step")
     names = {path.name for path in (tmp_path / "run" / "step").iterdir()}
@@ -118,7 +118,7 @@ def test_checkpoint_holds_adapters_alone_and_training_goes_on(adapted, tmp_path)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_users_of_peft_can_read_it(base, adapted, tmp_path):
+def test_checkpoint_of_adapters_is_readable_by_peft(base, adapted, tmp_path):
     from peft import AutoPeftModelForCausalLM, PeftModel
 
     train(adapted)
@@ -131,7 +131,7 @@ def test_users_of_peft_can_read_it(base, adapted, tmp_path):
     assert torch.equal(own, logits(adapted))
 
 
-def test_a_moved_project_is_still_whole(adapted, tmp_path):
+def test_checkpoint_of_adapters_loads_after_moving_with_its_base(adapted, tmp_path):
     save_policy(adapted, tmp_path / "runs" / "policy")
     assert read_manifest(tmp_path / "runs" / "policy")["adapter"]["path"] == "../../base"
     (tmp_path / "elsewhere").mkdir()
@@ -140,7 +140,7 @@ def test_a_moved_project_is_still_whole(adapted, tmp_path):
     assert torch.equal(logits(load_policy(tmp_path / "elsewhere" / "runs" / "policy")), logits(adapted))
 
 
-def test_another_base_is_refused(base, adapted, tokenizer, tmp_path):
+def test_checkpoint_of_adapters_with_another_base_raises(base, adapted, tokenizer, tmp_path):
     save_policy(adapted, tmp_path / "policy")
     save_policy(build_tiny(TINY, tokenizer, seed=4), base)
     with pytest.raises(CheckpointError, match="trained on other weights"):
@@ -151,7 +151,7 @@ def test_another_base_is_refused(base, adapted, tokenizer, tmp_path):
         load_policy(tmp_path / "policy")
 
 
-def test_merged_weights_are_an_ordinary_policy(adapted, tmp_path):
+def test_merge_writes_an_ordinary_policy(adapted, tmp_path):
     from transformers import AutoModelForCausalLM
 
     train(adapted)
@@ -167,7 +167,7 @@ def test_merged_weights_are_an_ordinary_policy(adapted, tmp_path):
         merge(tmp_path / "merged", tmp_path / "again")
 
 
-def test_merge_into_bfloat16_weights_loses_nothing(tokenizer, tmp_path):
+def test_merge_of_bfloat16_weights_is_lossless(tokenizer, tmp_path):
     short = build_tiny(TINY, tokenizer, seed=3)
     short.model.to(torch.bfloat16)
     save_policy(short, tmp_path / "short")
@@ -188,7 +188,7 @@ def test_merge_into_bfloat16_weights_loses_nothing(tokenizer, tmp_path):
     assert float((kept - delta).detach().norm()) < 0.01 * float(delta.detach().norm())
 
 
-def test_kl_is_measured_from_the_policy_without_adapters(base, adapted, tmp_path):
+def test_kl_reference_is_the_policy_without_adapters(base, adapted, tmp_path):
     save_policy(adapted, tmp_path / "start")
     assert json.loads((tmp_path / "start" / "policy.json").read_text())["adapter"]["neutral"]
     rows = experience(adapted)
@@ -209,7 +209,7 @@ def test_kl_is_measured_from_the_policy_without_adapters(base, adapted, tmp_path
     assert train(third, 1, rows, beta=0.1, reference=tmp_path / "trained")["kl"] == pytest.approx(0, abs=1e-6)
 
 
-def test_bfloat16_keeps_the_frozen_base_short(adapted, tmp_path):
+def test_bfloat16_policy_keeps_its_frozen_base_in_bfloat16(adapted, tmp_path):
     adapted.compute = "bfloat16"
     save_policy(adapted, tmp_path / "policy")
     policy = load_policy(tmp_path / "policy")
@@ -223,7 +223,7 @@ def test_bfloat16_keeps_the_frozen_base_short(adapted, tmp_path):
 
 
 @pytest.mark.parametrize("compute", ["weights", "bfloat16"])
-def test_imitation_trains_adapters_too(adapted, compute):
+def test_imitation_trains_the_adapters(adapted, compute):
     adapted.compute = compute
     if compute == "bfloat16":
         shorten_frozen(adapted.model)
@@ -237,7 +237,7 @@ def test_imitation_trains_adapters_too(adapted, compute):
     assert figures["optimizer_steps"] == 10
 
 
-def test_the_configuration_adds_them(base, tmp_path):
+def test_base_policy_with_lora_has_adapters(base, tmp_path):
     config = section("base_model", path=base.name, compute="bfloat16", lora={"rank": 2})
     folders = {"games": tmp_path, "compiled": tmp_path, "project": base.parent}
     policy = make_base_policy(config, None, None, **folders, seed=0)
@@ -253,8 +253,8 @@ def test_the_configuration_adds_them(base, tmp_path):
         section("base_model", source="warm_start", lora={"rank": 2})
 
 
-def test_refuses_what_cannot_be(adapted, base):
-    with pytest.raises(ConfigurationError, match="has adapters already"):
+def test_add_adapters_impossible_configuration_raises(adapted, base):
+    with pytest.raises(ConfigurationError, match="already has adapters"):
         add_adapters(adapted, LORA, str(base), None, seed=1)
     policy = load_policy(base)
     with pytest.raises(ConfigurationError, match="target_modules"):

@@ -40,7 +40,7 @@ def assert_same_tensors(one, other):
         assert torch.equal(value, other[key]), key
 
 
-def test_round_trip_is_exact(policy, tmp_path):
+def test_checkpoint_round_trip_is_exact(policy, tmp_path):
     save_policy(policy, tmp_path / "a" / "policy", notes={"tokens": 5})
     loaded = load_policy(tmp_path / "a" / "policy")
     assert (loaded.step, loaded.name) == (7, "of a test")
@@ -52,7 +52,7 @@ def test_round_trip_is_exact(policy, tmp_path):
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["policy"]
 
 
-def test_half_precision_and_tied_embeddings_round_trip(tokenizer, tmp_path):
+def test_checkpoint_of_half_precision_and_tied_embeddings_is_exact(tokenizer, tmp_path):
     config = TinyConfig(hidden_size=16, layers=1, heads=1, head_dim=16, intermediate_size=16, tie_word_embeddings=True)
     policy = build_tiny(config, tokenizer, 1)
     policy.model.to(torch.bfloat16)
@@ -63,7 +63,7 @@ def test_half_precision_and_tied_embeddings_round_trip(tokenizer, tmp_path):
     assert loaded.optimizer_state is None
 
 
-def test_transformers_reads_the_folder(policy, tmp_path):
+def test_checkpoint_is_readable_by_transformers(policy, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     save_policy(policy, tmp_path / "policy")
@@ -74,7 +74,7 @@ def test_transformers_reads_the_folder(policy, tmp_path):
         assert torch.equal(model(ids).logits, policy.model.eval()(ids).logits)
 
 
-def test_what_is_large_is_cut_into_files_that_transformers_reads(policy, tmp_path):
+def test_checkpoint_large_weights_are_sharded_for_transformers(policy, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = tmp_path / "policy"
@@ -96,14 +96,14 @@ def test_what_is_large_is_cut_into_files_that_transformers_reads(policy, tmp_pat
         load_policy(folder)
 
 
-def test_a_model_card_is_no_part_of_the_manifest(policy, tmp_path):
+def test_manifest_omits_the_model_card(policy, tmp_path):
     save_policy(policy, tmp_path / "policy")
     (tmp_path / "policy" / checkpoint.CARD).write_text("written later")
     assert load_policy(tmp_path / "policy").step == 7
     assert checkpoint.CARD not in read_manifest(tmp_path / "policy")["files"]
 
 
-def test_saving_replaces(policy, tmp_path):
+def test_save_policy_replaces_an_older_checkpoint(policy, tmp_path):
     folder = tmp_path / "policy"
     save_policy(policy, folder)
     (folder / "stray.txt").write_text("left over")
@@ -115,7 +115,7 @@ def test_saving_replaces(policy, tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["writing", "between the renames", "before clearing up"])
-def test_a_crash_leaves_the_old_or_the_new(policy, tmp_path, monkeypatch, moment):
+def test_save_policy_crash_leaves_the_old_or_the_new_checkpoint(policy, tmp_path, monkeypatch, moment):
     folder = tmp_path / "policy"
     save_policy(policy, folder)
     policy.step = 8
@@ -150,7 +150,7 @@ def test_a_crash_leaves_the_old_or_the_new(policy, tmp_path, monkeypatch, moment
     assert [path.name for path in tmp_path.iterdir()] == ["policy"]
 
 
-def test_says_what_is_wrong(policy, tmp_path):
+def test_load_policy_damaged_checkpoint_raises(policy, tmp_path):
     folder = tmp_path / "policy"
     assert not checkpoint_exists(folder)
     with pytest.raises(CheckpointError, match=r"no policy checkpoint in .*base_model\.source=pretrained"):
@@ -173,7 +173,7 @@ def test_says_what_is_wrong(policy, tmp_path):
     def edit(**changes):
         manifest.write_text(json.dumps(json.loads(manifest.read_text()) | changes))
 
-    assert "format_version 99, this program reads 1" in broken(lambda: edit(format_version=99))
+    assert "format_version 99, but this program reads 1" in broken(lambda: edit(format_version=99))
     assert "as 'step', but it must be of type int" in broken(lambda: edit(step="seven"))
     assert "not readable as JSON" in broken(lambda: manifest.write_text("{"))
     assert "format_version None" in broken(lambda: manifest.write_text("[]"))

@@ -17,7 +17,7 @@ def policy(*words):
     return build_tiny(SIZES, build_tokenizer(alfworld_vocabulary(words)), 0)
 
 
-def test_a_guide_is_frozen_and_brings_no_optimizer(tmp_path):
+def test_load_guide_is_frozen_without_optimizer_state(tmp_path):
     saved = policy()
     saved.optimizer_state = {"x": next(saved.model.parameters()).detach()}
     save_policy(saved, tmp_path / "guide")
@@ -26,14 +26,14 @@ def test_a_guide_is_frozen_and_brings_no_optimizer(tmp_path):
     assert not any(weight.requires_grad for weight in guide.model.parameters())
 
 
-def test_a_guide_of_another_tokenizer_is_refused(tmp_path):
+def test_load_guide_with_another_tokenizer_raises(tmp_path):
     save_policy(policy("aardvark"), tmp_path / "guide")
     with pytest.raises(
-        CheckpointError, match=r"has another tokenizer than the policy \(\d+ tokens, .* same base model"
+        CheckpointError, match=r"has another tokenizer than the policy \(\d+ tokens; .* same base model"
     ):
         load_guide(tmp_path / "guide", policy())
 
 
-def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
+def test_load_guide_without_a_checkpoint_raises(tmp_path):
     with pytest.raises(CheckpointError, match="There is no policy checkpoint in"):
         load_guide(tmp_path, policy())

@@ -70,7 +70,7 @@ def message_of(*arguments, **options):
     return text
 
 
-def test_a_checkpoint_loads(folder):
+def test_load_pretrained_loads_a_checkpoint(folder):
     policy = load_pretrained(str(folder))
     assert policy.model.dtype == torch.float32
     assert policy.tokenizer.chat_template == CHATML
@@ -78,7 +78,7 @@ def test_a_checkpoint_loads(folder):
     assert load_pretrained(str(folder), dtype="bfloat16").model.dtype == torch.bfloat16
 
 
-def test_load_mixture_of_experts_turns_the_router_loss_off(folder):
+def test_load_pretrained_mixture_of_experts_disables_the_router_loss(folder):
     size = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
     experts = {"num_key_value_heads": 1, "num_local_experts": 2, "output_router_logits": True}
     MixtralForCausalLM(MixtralConfig(vocab_size=300, **size, **experts)).save_pretrained(folder)
@@ -88,7 +88,7 @@ def test_load_mixture_of_experts_turns_the_router_loss_off(folder):
     assert policy.model(input_ids=torch.tensor([[5, 6]])).aux_loss is None
 
 
-def test_paths_that_are_no_model_folder(tmp_path):
+def test_load_pretrained_path_without_model_raises(tmp_path):
     assert "does not exist" in message_of(tmp_path / "missing")
     assert "does not exist" in message_of("./missing")
     file = tmp_path / "file"
@@ -106,7 +106,7 @@ def test_paths_that_are_no_model_folder(tmp_path):
         ("chat_template.jinja", "no chat template"),
     ],
 )
-def test_missing_parts(folder, name, message):
+def test_load_pretrained_missing_file_raises(folder, name, message):
     (folder / name).unlink()
     assert message in message_of(folder)
 
@@ -123,20 +123,20 @@ def test_missing_parts(folder, name, message):
         ("model.safetensors", b"not safetensors at all", "the model in folder"),
     ],
 )
-def test_corrupt_parts(folder, name, content, message):
+def test_load_pretrained_corrupt_file_raises(folder, name, content, message):
     (folder / name).write_bytes(content)
     text = message_of(folder)
     assert message in text
     assert str(folder) in text
 
 
-def test_truncated_weights(folder):
+def test_load_pretrained_truncated_weights_raise(folder):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     assert "the model in folder" in message_of(folder)
 
 
-def test_weights_of_another_architecture(folder):
+def test_load_pretrained_weights_of_another_architecture_raise(folder):
     config = folder / "config.json"
     config.write_text(config.read_text().replace('"hidden_size": 16', '"hidden_size": 32'))
     assert "21 weights of other shapes than its config.json says (first: lm_head.weight, (278, 16) instead" in (
@@ -152,18 +152,18 @@ def test_weights_of_another_architecture(folder):
         ViTForImageClassification(ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)),
     ],
 )
-def test_load_pretrained_of_no_causal_model_is_refused(folder, model):
+def test_load_pretrained_model_that_is_not_causal_raises(folder, model):
     model.save_pretrained(folder)
-    assert f"({model.config.model_type}, {type(model).__name__}) is no causal language model" in message_of(folder)
+    assert f"({model.config.model_type}, {type(model).__name__}) is not a causal language model" in message_of(folder)
 
 
-def test_weights_that_lack_a_layer_are_not_made_up(folder):
+def test_load_pretrained_missing_weights_raise(folder):
     config = folder / "config.json"
     config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
     assert "lacks 9 of its weights (first: model.layers.2." in message_of(folder)
 
 
-def test_a_tokenizer_with_more_tokens_than_embeddings(folder):
+def test_load_pretrained_more_tokens_than_embeddings_raises(folder):
     small = LlamaConfig(
         vocab_size=50,
         hidden_size=16,
@@ -175,16 +175,16 @@ def test_a_tokenizer_with_more_tokens_than_embeddings(folder):
     assert "do not belong together" in message_of(folder)
 
 
-def test_load_pretrained_with_a_stop_that_is_no_token_is_refused(folder):
+def test_load_pretrained_invalid_eos_token_id_raises(folder):
     (folder / "generation_config.json").write_text('{"eos_token_id": "</s>"}')
     assert "has '</s>' as eos_token_id" in message_of(folder)
 
 
-def test_unknown_type_and_device(folder):
+def test_load_pretrained_unknown_dtype_or_device_raises(folder):
     assert "dtype 'float8' is not one of auto, float32" in message_of(folder, dtype="float8")
     assert "device 'abacus'" in message_of(folder, device="abacus")
 
 
-def test_nothing_is_downloaded_by_default(monkeypatch):
+def test_load_pretrained_downloads_nothing_by_default(monkeypatch):
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("tried to reach the network"))
     assert "downloads are off" in message_of("nobody/no-such-model-here")

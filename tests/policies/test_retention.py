@@ -57,7 +57,7 @@ def whole(models: Path) -> list[int]:
     return [after for after in (0, 2, 4, 6, 8, 10) if is_whole(folder_after(models, after, 10))]
 
 
-def test_by_default_all_stay_and_none_is_chosen(run) -> None:
+def test_tidy_by_default_keeps_all_and_chooses_none(run) -> None:
     models, reports, write = run
     write(2, 4, 6, 8, 10)
     assert tidy(models, reports, section("checkpoints"), TEN) == []
@@ -65,7 +65,7 @@ def test_by_default_all_stay_and_none_is_chosen(run) -> None:
     assert read_best(models) is None
 
 
-def test_the_last_ones_stay(run) -> None:
+def test_tidy_keeps_the_last_checkpoints(run) -> None:
     models, reports, write = run
     kept = []
     for after in (2, 4, 6, 8, 10):
@@ -76,7 +76,7 @@ def test_the_last_ones_stay(run) -> None:
     assert [after for after in (2, 4, 6, 8) if is_pruned(folder_after(models, after, 10))] == [2, 4]
 
 
-def test_the_best_by_training_success_and_the_needed_ones_stay(run) -> None:
+def test_tidy_keeps_the_best_by_training_success_and_the_needed(run) -> None:
     models, reports, write = run
     config = section("checkpoints", keep_last=1, best="train_success")
     write(2, 4, 6)
@@ -91,7 +91,7 @@ def test_the_best_by_training_success_and_the_needed_ones_stay(run) -> None:
     assert "training episodes" in best["measured_on"]
 
 
-def test_what_is_not_validated_stays_where_validation_chooses(run) -> None:
+def test_tidy_by_validation_keeps_checkpoints_without_a_validation(run) -> None:
     models, reports, write = run
     config = section("checkpoints", keep_last=1, best="validation")
     write(2, 4, 6, 8)
@@ -103,7 +103,7 @@ def test_what_is_not_validated_stays_where_validation_chooses(run) -> None:
     assert read_best(models)["after"] == 6, "of equals the later one"
 
 
-def test_a_pruned_checkpoint_counts_as_there_and_says_so_when_it_is_loaded(run) -> None:
+def test_pruned_checkpoint_exists_but_loading_it_raises(run) -> None:
     models, _, write = run
     write(2)
     folder = folder_after(models, 2, 10)
@@ -121,7 +121,7 @@ def test_a_pruned_checkpoint_counts_as_there_and_says_so_when_it_is_loaded(run) 
     check_there(models, TEN, {0, 4, 10}, "a study")
 
 
-def test_a_kill_in_the_midst_leaves_a_whole_checkpoint_or_a_pruned_one(run, monkeypatch) -> None:
+def test_prune_policy_kill_leaves_a_complete_or_pruned_checkpoint(run, monkeypatch) -> None:
     models, reports, write = run
     write(2, 4)
 
@@ -146,7 +146,7 @@ def test_a_kill_in_the_midst_leaves_a_whole_checkpoint_or_a_pruned_one(run, monk
     assert [path.name for path in folder.iterdir()] == [checkpoint.MANIFEST]
 
 
-def test_a_policy_that_is_saved_again_is_no_pruned_one(run, original) -> None:
+def test_save_policy_over_a_pruned_checkpoint_restores_it(run, original) -> None:
     models, _, write = run
     write(2)
     folder = folder_after(models, 2, 10)
@@ -157,7 +157,7 @@ def test_a_policy_that_is_saved_again_is_no_pruned_one(run, original) -> None:
 
 
 @pytest.mark.parametrize("size", ["", "5", "GB", "0GB", "-1GB", "5 GiB"])
-def test_a_size_is_a_number_and_a_unit(size) -> None:
+def test_max_shard_size_without_number_and_unit_raises(size) -> None:
     assert shard_bytes("1.5MB") == 1_500_000
     with pytest.raises(ValueError, match="KB, MB or GB"):
         section("checkpoints", max_shard_size=size)

@@ -20,7 +20,7 @@ def weights(policy):
     return torch.cat([parameter.detach().flatten() for parameter in policy.model.parameters()])
 
 
-def test_the_seed_alone_decides_the_weights_and_global_chance_is_left_alone(tokenizer):
+def test_build_tiny_depends_only_on_the_seed_and_keeps_the_global_state(tokenizer):
     before = torch.get_rng_state()
     first = build_tiny(TinyConfig(**SMALL), tokenizer, seed=1)
     assert torch.equal(before, torch.get_rng_state())
@@ -30,7 +30,7 @@ def test_the_seed_alone_decides_the_weights_and_global_chance_is_left_alone(toke
     assert not torch.equal(weights(first), weights(build_tiny(TinyConfig(**SMALL), tokenizer, seed=2)))
 
 
-def test_the_default_is_about_a_million_weights_in_float32(tokenizer):
+def test_build_tiny_default_has_about_a_million_float32_parameters(tokenizer):
     policy = build_tiny(TinyConfig(), tokenizer, seed=0)
     assert 0.5e6 < policy.parameter_count() < 1.5e6
     assert policy.model.dtype == torch.float32
@@ -39,7 +39,7 @@ def test_the_default_is_about_a_million_weights_in_float32(tokenizer):
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_instances_start_near_their_noun_and_number(tokenizer, tied):
+def test_build_tiny_instances_start_as_noun_plus_number(tokenizer, tied):
     policy = build_tiny(TinyConfig(**SMALL, tie_word_embeddings=tied), tokenizer, seed=0)
     ids = tokenizer.get_vocab()
     for table in (policy.model.get_input_embeddings().weight, policy.model.get_output_embeddings().weight):
@@ -55,13 +55,13 @@ def test_instances_start_near_their_noun_and_number(tokenizer, tied):
     )
 
 
-def test_tying_saves_the_output_embedding(tokenizer):
+def test_build_tiny_tied_embeddings_have_no_output_matrix(tokenizer):
     tied = build_tiny(TinyConfig(**SMALL, tie_word_embeddings=True), tokenizer, seed=0)
     untied = build_tiny(TinyConfig(**SMALL), tokenizer, seed=0)
     assert untied.parameter_count() - tied.parameter_count() == len(tokenizer) * 32
 
 
-def test_a_saved_policy_loads_with_the_same_weights(tokenizer, tmp_path):
+def test_tiny_policy_loads_with_equal_weights(tokenizer, tmp_path):
     policy = build_tiny(TinyConfig(**SMALL), tokenizer, seed=3)
     policy.model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -70,7 +70,7 @@ def test_a_saved_policy_loads_with_the_same_weights(tokenizer, tmp_path):
     assert loaded.tokenizer.get_vocab() == tokenizer.get_vocab()
 
 
-def test_impossible_sizes_are_refused():
+def test_tiny_config_impossible_sizes_raise():
     with pytest.raises(ValidationError, match=r"heads \(4\) must be a multiple of kv_heads \(3\)"):
         TinyConfig(kv_heads=3)
     with pytest.raises(ValidationError):

@@ -42,13 +42,13 @@ def tokenizer():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_survives(tokenizer, command):
+def test_tokenizer_round_trip_of_a_command_is_exact(tokenizer, command):
     ids = tokenizer.encode(command, add_special_tokens=False)
     assert tokenizer.unk_token_id not in ids
     assert tokenizer.decode(ids) == command
 
 
-def test_every_command_about_every_noun_survives(tokenizer):
+def test_tokenizer_round_trip_of_every_command_and_noun_is_exact(tokenizer):
     vocabulary = alfworld_vocabulary()
     for noun in (*vocabulary.receptacles, *vocabulary.items):
         for number in (1, 6, 7, 12, 13, 23, 99):
@@ -57,14 +57,14 @@ def test_every_command_about_every_noun_survives(tokenizer):
                 assert tokenizer.decode(tokenizer.encode(command)) == command
 
 
-def test_instances_and_set_phrases_are_single_tokens(tokenizer):
+def test_tokenizer_instances_and_phrases_are_single_tokens(tokenizer):
     assert tokenizer.tokenize("take mug 6 from cabinet 12") == ["take", "mug 6", "from", "cabinet 12"]
     assert tokenizer.tokenize("go to drawer 3") == ["go to", "drawer 3"]
     assert tokenizer.tokenize("go to cabinet 23") == ["go to", "cabinet 2", "##3"]
     assert tokenizer.tokenize("Nothing happens.") == ["nothing happens"]
 
 
-def test_what_carries_nothing_is_dropped(tokenizer):
+def test_tokenizer_drops_articles_and_punctuation(tokenizer):
     intro = (
         "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking quickly around you, you see "
         "a bed 1, a desk 2, and a drawer 1.\n\nYour task is to: put a clean mug in desk."
@@ -84,7 +84,7 @@ def test_what_carries_nothing_is_dropped(tokenizer):
     assert tokenizer.tokenize("You pick up the mug 1 from the shelf 1.") == ["pick up", "mug 1", "from", "shelf 1"]
 
 
-def test_unknown_words_and_symbols_become_unk_and_nothing_breaks(tokenizer):
+def test_tokenizer_unknown_words_become_unk(tokenizer):
     for text in (
         "flurb 3",
         "mugs",
@@ -102,7 +102,7 @@ def test_unknown_words_and_symbols_become_unk_and_nothing_breaks(tokenizer):
     assert tokenizer.tokenize("mug two mug 2") == ["mug", "two", "mug 2"]
 
 
-def test_a_saved_tokenizer_loads_without_custom_code(tokenizer, tmp_path):
+def test_tokenizer_loads_without_custom_code(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     assert loaded.get_vocab() == tokenizer.get_vocab()
@@ -113,13 +113,13 @@ def test_a_saved_tokenizer_loads_without_custom_code(tokenizer, tmp_path):
     assert loaded.apply_chat_template(messages, tokenize=False) == "<|system-plain|><|obs|>look"
 
 
-def test_ids_do_not_depend_on_the_order_of_the_words():
+def test_tokenizer_ids_are_independent_of_word_order():
     one = Vocabulary(receptacles=("shelf", "desk"), items=("mug", "pen"), words=("go", "take", "take"))
     two = Vocabulary(receptacles=("desk", "shelf"), items=("pen", "mug"), words=("take", "go"))
     assert build_tokenizer(one).get_vocab() == build_tokenizer(two).get_vocab()
 
 
-def test_the_shipped_policys_tokenizer_is_made_again_byte_for_byte(tmp_path):
+def test_tokenizer_of_the_shipped_policy_is_reproduced_exactly(tmp_path):
     from sg_pipeline.environments.registry import load_benchmark
 
     shipped = Path(__file__).resolve().parents[2] / "data" / "06_models" / "tiny-alfworld" / "base"
@@ -128,7 +128,7 @@ def test_the_shipped_policys_tokenizer_is_made_again_byte_for_byte(tmp_path):
         assert (tmp_path / name).read_bytes() == (shipped / name).read_bytes(), name
 
 
-def test_a_vocabulary_says_what_of_its_texts_is_dropped_and_how_commands_look(tmp_path):
+def test_vocabulary_rewrites_and_joins_are_applied(tmp_path):
     shop = Vocabulary(
         receptacles=(),
         items=(),
@@ -146,20 +146,20 @@ def test_a_vocabulary_says_what_of_its_texts_is_dropped_and_how_commands_look(tm
         assert tokenizer.decode(ids) == command
 
 
-def test_words_are_added_once_and_nouns_stay_nouns():
+def test_vocabulary_with_words_adds_new_words_once():
     vocabulary = Vocabulary(receptacles=("shelf",), items=("mug",), words=("go",))
     more = vocabulary.with_words(["Mug", "shelf", "go", "quickly", "quickly", "2", "<tag>", "two words"])
     assert more.words == ("go", "quickly")
 
 
-def test_instance_parts():
+def test_instance_parts_splits_only_instances():
     assert instance_parts("mug 2") == ("mug", "2")
     assert instance_parts("in/on") is None
     assert instance_parts("## 2") is None
 
 
 @pytest.mark.skipif(not (DATA / "alfworld").is_dir(), reason=f"no official ALFWorld data under {DATA}")
-def test_official_games_have_no_unknown_words(tokenizer):
+def test_tokenizer_knows_all_words_of_official_games(tokenizer):
     import tarfile
 
     checked = 0

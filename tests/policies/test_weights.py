@@ -18,7 +18,7 @@ def model_of(tied=False):
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_every_weight_has_its_name_and_the_output_layer_too(tied):
+def test_named_weights_include_a_tied_output_layer(tied):
     model = model_of(tied)
     weights = dict(named_weights(Policy(model, range(30))))
     untied = model_of(tied=False)
@@ -28,7 +28,7 @@ def test_every_weight_has_its_name_and_the_output_layer_too(tied):
     assert torch.equal(untied(ids).logits, model(ids).logits)
 
 
-def test_adapters_are_merged_and_the_policy_stays_as_it_is():
+def test_named_weights_merge_adapters_without_changing_the_policy():
     peft = pytest.importorskip("peft")
     lora = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "up_proj"], modules_to_save=["lm_head"])
     adapted = peft.get_peft_model(model_of(), lora).eval()

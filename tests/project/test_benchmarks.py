@@ -1,4 +1,4 @@
-"""Benchmarks by name: their layer of conf/, their section, the names of their runs; ALFWorld stays what it was."""
+"""Benchmarks by name: their layer of conf/, their section, the names of their runs."""
 
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ def load(name: str, env: str = "base", **runtime: Any) -> Parameters:
     return check_parameters(loader(name, env, **runtime)["parameters"])
 
 
-def test_naming_the_default_changes_nothing() -> None:
+def test_loader_naming_the_default_benchmark_changes_nothing() -> None:
     plain = MethodConfigLoader(str(CONF), **{**CONFIG_LOADER_ARGS, "env": "base", "runtime_params": {}})
     assert loader(DEFAULT)["parameters"] == plain["parameters"]
     assert load(DEFAULT).run.name == "default"
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_benchmarks_layer_says_what_the_default_says_for_alfworld(name: str) -> None:
+def test_benchmark_layer_replaces_the_values_for_alfworld(name: str) -> None:
     layer = yaml.safe_load((CONF / "environments" / f"{name}.yml").read_text(encoding="utf-8"))
     assert layer["tasks"]["panel"] == "default"
     assert layer["evaluate"]["splits"] == ["dev", "test"]
@@ -59,13 +59,13 @@ def test_a_benchmarks_layer_says_what_the_default_says_for_alfworld(name: str) -
         ("base", {"run": {"name": "mine"}}, "mine"),
     ],
 )
-def test_runs_of_a_benchmark_have_names_of_their_own(name: str, env: str, runtime: Any, expected: str) -> None:
+def test_loader_names_runs_after_their_benchmark(name: str, env: str, runtime: Any, expected: str) -> None:
     raw = loader(name, env, **runtime)["parameters"]
     assert raw["run"]["name"] == expected.format(name)
     assert raw["study"]["name"] == f"{name}-{'quick' if env == 'quick' else 'study'}"
 
 
-def test_layers_lie_in_order() -> None:
+def test_loader_later_layers_override_earlier_ones() -> None:
     name = "webshop"
     assert loader(name)["parameters"]["rollout"]["max_turns"] == 15
     smoke = loader(name, "smoke")["parameters"]
@@ -74,7 +74,7 @@ def test_layers_lie_in_order() -> None:
     assert (given["rollout"]["max_turns"], given["rollout"]["guidance"]) == (7, False)
 
 
-def test_a_benchmarks_data_come_from_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_benchmark_data_folder_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", "/alfworld")
     monkeypatch.setenv("WEBSHOP_DATA", "/webshop")
     assert loader("webshop")["parameters"]["tasks"]["data"] == "/webshop"
@@ -85,7 +85,7 @@ SHIPPED = sorted(name for name in KNOWN[ENVIRONMENT] if load(name).base_model.so
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_benchmarks_shipped_policy_speaks_its_words(name: str) -> None:
+def test_benchmark_shipped_policy_has_its_vocabulary(name: str) -> None:
     from sg_pipeline.policies.checkpoint import load_policy
     from sg_pipeline.policies.tokenizer import build_tokenizer
 

@@ -1,4 +1,4 @@
-"""Every environment of conf/ is complete and possible, and conf/paper says what the paper says."""
+"""Every environment of conf/ is complete and valid; conf/paper has the values of the paper."""
 
 from pathlib import Path
 from shutil import copytree
@@ -28,7 +28,7 @@ def paper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Parameters:
 
 
 @pytest.mark.parametrize("env", ["base", "smoke", "quick"])
-def test_an_environment_that_needs_no_data_is_valid(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_without_data_is_valid(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
     parameters = load(env)
     assert parameters.tasks.source == "panel"
@@ -37,13 +37,13 @@ def test_an_environment_that_needs_no_data_is_valid(env: str, monkeypatch: pytes
     assert parameters.base_model.local_only
 
 
-def test_environments_have_run_names_of_their_own(paper: Parameters) -> None:
+def test_environments_have_different_run_names(paper: Parameters) -> None:
     names = [load(env).run.name for env in ("base", "smoke", "quick")]
     assert [*names, paper.run.name] == ["default", "smoke", "quick_run", "paper"]
     assert load("paper", run={"name": "mine"}).run.name == "mine"
 
 
-def test_paper_has_the_papers_schedule(paper: Parameters) -> None:
+def test_paper_environment_has_the_papers_schedule(paper: Parameters) -> None:
     steps = paper.coevolve.steps
     schedule = paper.aggregate.schedule
     trust = [schedule.trust(step, steps) for step in range(steps + 1)]
@@ -57,7 +57,7 @@ def test_paper_has_the_papers_schedule(paper: Parameters) -> None:
     assert [phases.index(phase) for phase in sorted(set(phases))] == [0, 40, 50, 70]
 
 
-def test_paper_has_the_papers_reward_and_batch(paper: Parameters) -> None:
+def test_paper_environment_has_the_papers_reward_and_batch(paper: Parameters) -> None:
     assert paper.aggregate.polarity.model_dump() == {"positive": 0.1, "neutral": 0.0, "negative": -0.1}
     assert (paper.aggregate.environment_scale, paper.aggregate.normalisation) == (1.0, "group")
     assert (paper.rollout.tasks_per_step, paper.rollout.group_size, paper.rollout.max_turns) == (16, 8, 50)
@@ -66,13 +66,13 @@ def test_paper_has_the_papers_reward_and_batch(paper: Parameters) -> None:
     assert (paper.tasks.source, paper.evaluate.temperature) == ("official", 0.4)
 
 
-def test_paper_without_data_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paper_environment_without_data_reports_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
     with pytest.raises(ConfigurationError, match="ALFWORLD_DATA"):
         load("paper")
 
 
-def test_paper_with_scienceworld() -> None:
+def test_paper_environment_with_scienceworld_is_valid() -> None:
     parameters = load("paper", environment={"name": "scienceworld"})
     assert parameters.run.name == "scienceworld-paper"
     assert parameters.tasks.model_dump() == {"panel": "official", "limit": None}
@@ -84,7 +84,7 @@ def test_paper_with_scienceworld() -> None:
     assert "science task" in load_prompts(parameters.rollout.prompts, "scienceworld").guided
 
 
-def test_paper_with_webshop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paper_environment_with_webshop_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBSHOP_DATA", "/official")
     parameters = load("paper", environment={"name": "webshop"})
     assert parameters.run.name == "webshop-paper"
@@ -97,7 +97,7 @@ def test_paper_with_webshop(monkeypatch: pytest.MonkeyPatch) -> None:
         load("paper", environment={"name": "webshop"})
 
 
-def test_an_environment_lays_a_benchmarks_file_over_its_own_values(tmp_path: Path) -> None:
+def test_environment_file_of_a_benchmark_overrides_its_values(tmp_path: Path) -> None:
     conf = copytree(CONF, tmp_path / "conf")
     (conf / "mine" / "environments").mkdir(parents=True)
     named = conf / "mine" / "parameters_mine.yml"

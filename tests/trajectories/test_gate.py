@@ -32,12 +32,12 @@ def table() -> pl.DataFrame:
     return to_frame(TRAJECTORIES)
 
 
-def test_round_trip_is_lossless(table):
+def test_frame_round_trip_is_lossless(table):
     assert from_frame(table) == TRAJECTORIES
     assert from_frame(table.sample(fraction=1.0, shuffle=True, seed=1)) == TRAJECTORIES
 
 
-def test_sound_rows_pass_untouched(table):
+def test_gate_passes_sound_rows_unchanged(table):
     valid, quarantined = gate(table, SIZE, section("validate"))
     assert valid.equals(table)
     assert quarantined.is_empty()
@@ -92,7 +92,7 @@ CORRUPTIONS = {
 
 
 @pytest.mark.parametrize("reason", CORRUPTIONS)
-def test_what_fails_is_quarantined_with_its_reason_and_its_group(table, reason):
+def test_gate_quarantines_a_failing_trajectory_with_reason_and_group(table, reason):
     bad = CORRUPTIONS[reason](table)
     limits = {"vocabulary": 5} if reason.endswith("4") else {"vocabulary": 10} if reason.endswith("9") else {}
     limits |= {"max_length": 12} if reason.startswith("longer") else {}
@@ -108,13 +108,13 @@ def test_what_fails_is_quarantined_with_its_reason_and_its_group(table, reason):
         RolloutTable.validate(bad)
 
 
-def test_keep_trains_on_what_is_left_of_a_group(table):
+def test_gate_keep_passes_the_rest_of_a_group(table):
     valid, quarantined = gate(CORRUPTIONS["not finite"](table), SIZE, section("validate", incomplete_groups="keep"))
     assert valid.filter(pl.col("group") == 1)["item"].unique().to_list() == [0, 1, 3]
     assert set(quarantined["item"]) == {2}
 
 
-def test_a_missing_trajectory_makes_its_group_incomplete(table):
+def test_gate_missing_trajectory_makes_its_group_incomplete(table):
     valid, quarantined = gate(table.filter(~WHOLE), SIZE, section("validate"))
     assert set(valid["group"]) == {0, 2, 3}
     assert quarantined["reason"].unique().to_list() == ["group incomplete: 3 of 4 trajectories are sound"]
@@ -130,7 +130,7 @@ OTHER_TASK = {
 
 @pytest.mark.parametrize("incomplete", ["drop", "keep"])
 @pytest.mark.parametrize("reason", OTHER_TASK)
-def test_group_not_comparable_goes_whole(table, reason, incomplete):
+def test_gate_quarantines_an_incomparable_group_completely(table, reason, incomplete):
     bad = OTHER_TASK[reason](table)
     valid, quarantined = gate(bad, SIZE, section("validate", incomplete_groups=incomplete, max_quarantined_share=0.5))
     assert quarantined["reason"].unique().to_list() == [reason]
@@ -142,13 +142,13 @@ def test_group_not_comparable_goes_whole(table, reason, incomplete):
     assert set(kept["item"]) == set(range(SIZE)) - ({2} if "task" in reason else {4})
 
 
-def test_valid_table_with_two_steps_or_tasks_is_refused(table):
+def test_valid_table_with_two_steps_or_tasks_raises(table):
     for bad in (put("step", pl.lit(4), WHOLE)(table), put("task_id", pl.lit("u"), WHOLE)(table)):
         with pytest.raises(Exception, match="every group is of one task, and the table of one step"):
             ValidTable.validate(bad)
 
 
-def test_too_many_unsound_trajectories_stop_the_run_in_one_sentence(table):
+def test_gate_too_many_quarantined_trajectories_raise(table):
     bad = table.with_columns(polarity=pl.lit("?"))
     with pytest.raises(
         DataError, match=r"16 of 16 trajectories of step 5 .* polarity is not in the set.*max_quarantined_share"

@@ -1,1 +1,1 @@
-"""Several processes that share one run: who is there (`world.py`), and how they end together (`failures.py`)."""
+"""One run in several processes: ranks and exchange (`world.py`), common termination (`failures.py`)."""

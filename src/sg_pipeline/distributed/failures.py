@@ -1,8 +1,8 @@
-"""How processes that share a run end together when one of them dies.
+"""Common termination: the processes of a run end together when one of them dies.
 
-The launcher (torchrun, accelerate launch) sends SIGTERM to the others when one process is gone; those that were waiting
-for it see their connection break, often before. Both become one sentence, and the usual way out: environments and
-their JVMs are closed, and the run goes on from its last checkpoint when it is started again.
+The launcher (torchrun, accelerate launch) sends SIGTERM to the others when one process has died; processes that wait
+for it often see a broken connection first. Both become one error message and a normal exit: environments and their JVMs
+are closed, and the run resumes from its last checkpoint when it is started again.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from sg_pipeline.distributed.world import World, is_told, world
 from sg_pipeline.errors import GO_ON, RankError, chain_of
 
 _TOLD = "sg_pipeline/told"
-"""Key of the launcher's store: the sentence that ends the run has been printed."""
+"""Key of the launcher's store: the error message has been printed."""
 
 _TELLING = "sg_pipeline/telling/"
-"""Keys of the launcher's store: how many processes have come to tell a sentence, by the sentence."""
+"""Keys of the launcher's store: number of processes that are about to print a message, by message."""
 
 _GRACE_S = 20.0
-"""How long the other processes wait for that."""
+"""Time for which the other processes wait for that."""
 
-# What gloo, NCCL and torch's store say when a peer is gone or silent.
+# Messages of gloo, NCCL and torch's store when a peer is gone or silent.
 _LOST = re.compile(
     r"gloo|Connection (closed|reset|refused)|Broken pipe|connectFullMesh|NCCL|ncclRemoteError|"
     r"Timed out waiting|Watchdog caught collective|Socket Timeout|recvValue failed",
@@ -36,12 +36,12 @@ _LOST = re.compile(
 
 
 def end_with_the_others(here: World) -> None:
-    """Turn the launcher's SIGTERM into an error, so that this process closes what it has opened."""
+    """Turn the launcher's SIGTERM into an error, so that this process closes its resources."""
     if here.alone:
         return
 
     def end(number: int, frame: Any) -> None:
-        if not here.failing:  # it is on its way out, with an error of its own
+        if not here.failing:  # it is already ending with another error
             here.failing = True
             raise RankError(lost(here))
 
@@ -49,31 +49,31 @@ def end_with_the_others(here: World) -> None:
 
 
 def lost(here: World) -> str:
-    """Return the sentence of a process that has lost the others."""
+    """Return the error message of a process that has lost the others."""
     return (
-        f"rank {here.rank} of {here.size} ends, because another process of this run has died, hangs or was told to "
-        f"end; {GO_ON}, with this or another number of processes"
+        f"rank {here.rank} of {here.size} ends, because another process of this run has died, hangs or was "
+        f"terminated; {GO_ON}, with this or another number of processes"
     )
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether `error` is what a broken connection or a silent peer looks like."""
+    """Whether `error` indicates a broken connection or a silent peer."""
     return isinstance(error, (RuntimeError, TimeoutError, OSError)) and _LOST.search(str(error)) is not None
 
 
 def leave_together(error: BaseException, sentence: str | None = None) -> None:
-    """Exit silently where another process prints the error: once it has, since the launcher ends all with the first.
+    """Exit silently if another process prints the error, after it has: the launcher ends all with the first.
 
-    Before the processes are connected all of them make the same mistake: the first one of each machine tells it. Later
-    what all compute alike may fail alike on all: the first one to come here tells it.
+    Before the processes are connected, all of them hit the same error, and the first process of each machine prints it.
+    Later a computation that all repeat may fail on all of them, and the first process to arrive here prints it.
 
     Args:
-        error: what ended the command.
-        sentence: that this process would print.
+        error: the error that ended the command.
+        sentence: the message that this process would print.
     """
     try:
         here = world()
-    except RankError:  # nobody knows who this process is: that is the error
+    except RankError:  # the rank is unknown: that is the error
         return
     if here.alone:
         return
@@ -81,14 +81,14 @@ def leave_together(error: BaseException, sentence: str | None = None) -> None:
     if not here.opened:
         if here.local_rank > 0:
             sys.exit(1)
-    elif any(is_told(link) for link in chain_of(error)) or _others_tell(sentence):  # a node may have said more about it
+    elif any(is_told(link) for link in chain_of(error)) or _others_tell(sentence):  # a node may have added details
         with suppress(Exception):
             _store().wait([_TOLD], timedelta(seconds=_GRACE_S))
         sys.exit(1)
 
 
 def _others_tell(sentence: str | None) -> bool:
-    """Whether another process has come to tell the very sentence."""
+    """Whether another process is about to print the same message."""
     if sentence is None:
         return False
     with suppress(Exception):
@@ -98,7 +98,7 @@ def _others_tell(sentence: str | None) -> bool:
 
 
 def has_told() -> None:
-    """Let the other processes go: the error has been printed."""
+    """Release the other processes: the error has been printed."""
     with suppress(Exception):
         if world().opened:
             _store().set(_TOLD, "1")

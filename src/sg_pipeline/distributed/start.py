@@ -1,4 +1,4 @@
-"""Whether the processes that are there are those that were asked for, and make use of what there is."""
+"""Checks at the start of a run: the world size, and unused GPUs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def check_world(ranks: int | None, starts_runs: bool) -> None:
-    """Refuse a world of another size than asked for: `accelerate launch --cpu --num_processes 2` starts one process.
+    """Check the world size: `accelerate launch --cpu --num_processes 2`, for one, starts only one process.
 
     Args:
-        ranks: as `distributed.ranks`.
-        starts_runs: the pipeline starts runs as processes of its own.
+        ranks: value of `distributed.ranks`.
+        starts_runs: the pipeline starts runs in separate processes.
 
     Raises:
-        RankError: there are more or fewer processes.
-        ConfigurationError: the pipeline is one process's work.
+        RankError: the number of processes differs.
+        ConfigurationError: the pipeline must run in one process.
     """
     size = world().size
     if ranks is not None and ranks != size:
@@ -31,13 +31,13 @@ def check_world(ranks: int | None, starts_runs: bool) -> None:
         )
     if starts_runs and size > 1:
         raise ConfigurationError(
-            f"the study, the sweep and the plan start runs as processes of their own, but {size} processes were "
+            f"the study, the sweep and the plan start runs in separate processes, but {size} processes were "
             f"started: call kedro without torchrun or accelerate launch"
         )
 
 
 def unused_gpus(device: torch.device) -> str:
-    """Return what a user should know of GPUs that a run on `device` leaves alone; nothing where it uses all."""
+    """Return a hint about GPUs that a run on `device` does not use; "" if it uses all."""
     if device.type != "cuda" or not world().alone:
         return ""
     import torch

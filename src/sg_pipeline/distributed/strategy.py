@@ -1,8 +1,8 @@
-"""How the processes that share a run train: each a whole model (DDP), or a part of one (FSDP2).
+"""Training strategy of several processes: each holds a whole model (DDP) or a shard of one (FSDP2).
 
-`accelerate launch --config_file conf/accelerate/fsdp2.yaml` says it in environment variables; with torchrun it is
-`distributed.strategy`. Accelerate would shard the live policy itself, which must stay whole to sample
-(`training/sharding.py`), so its own switch is taken back once it has been read.
+`accelerate launch --config_file conf/accelerate/fsdp2.yaml` sets it by environment variables, torchrun needs
+`distributed.strategy`. Accelerate would shard the live policy, which must stay whole for sampling
+(`training/sharding.py`), so its switch is removed after it has been read.
 """
 
 import logging
@@ -21,13 +21,13 @@ _strategy: Strategy = "ddp"
 
 
 def settle_strategy(wanted: Strategy | None) -> None:
-    """Decide for this process's run.
+    """Set the strategy of this process.
 
     Args:
-        wanted: as `distributed.strategy`; None: what the launcher's configuration says, DDP where it says nothing.
+        wanted: value of `distributed.strategy`; None: that of the launcher's configuration, by default DDP.
 
     Raises:
-        ConfigurationError: the launcher's configuration asks for what there is not.
+        ConfigurationError: the launcher's configuration is not supported.
     """
     global _strategy  # noqa: PLW0603 - one process runs one pipeline at a time
     switched_on = os.environ.pop(_SWITCH, "false").lower() in ("1", "true")
@@ -36,16 +36,18 @@ def settle_strategy(wanted: Strategy | None) -> None:
         if version != "2" or offload == "true":
             raise ConfigurationError(
                 f"the launcher's fsdp_config has fsdp_version {version} and fsdp_offload_params {offload}, but only "
-                f"version 2 without offloading is there; conf/accelerate/fsdp2.yaml has both"
+                f"version 2 without offloading is supported; see conf/accelerate/fsdp2.yaml"
             )
         wanted = "fsdp2"
     if wanted == "fsdp2" and world().alone:
-        logger.warning("distributed.strategy is fsdp2, but one process shards nothing: start the run with torchrun")
+        logger.warning(
+            "distributed.strategy is fsdp2, but the run has one process, so nothing is sharded: start it with torchrun"
+        )
     _strategy = wanted or "ddp"
 
 
 def strategy() -> Strategy:
-    """Return how this run trains."""
+    """Return the strategy of this run."""
     return _strategy
 
 

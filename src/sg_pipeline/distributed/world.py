@@ -1,12 +1,12 @@
-"""The processes that share a run, as their launcher has started them.
+"""The processes of a run, as started by their launcher.
 
     torchrun --nproc_per_node 4 -m kedro run …      RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT
 
-Every process runs the same graph. What only one may do (write, decide what is missing) rank 0 does (`on_first`); what
-can be shared out each does its part of (`everywhere`); then all hold the same. A process without a launcher is a world
-of its own: nothing here imports torch then, and every function returns what it was given.
+Every process runs the same graph. Rank 0 does what only one process may do, such as writing (`on_first`); work that can
+be divided is done in parts (`everywhere`); afterwards all hold the same values. A process without a launcher is a world
+of size 1: nothing here imports torch then, and every function returns its input.
 
-An error that all come to know ends all of them with the same sentence, which is printed by the one that it happened to.
+An error that is shared ends all processes with the same message, which is printed by the process where it occurred.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ T = TypeVar("T")
 
 @dataclass
 class World:
-    """Who this process is among those that share the run.
+    """Rank of this process and size of the run.
 
     Attributes:
         rank: from 0; rank 0 writes.
-        size: how many there are.
-        local_rank: from 0 on each machine; the number of this process's GPU.
-        seconds: spent in the functions below: waiting for the others, and exchanging what was made.
+        size: number of processes.
+        local_rank: from 0 on each machine; the index of this process's GPU.
+        seconds: time spent in the functions below: waiting for the others, and exchanging results.
         failing: the run is ending with an error.
     """
 
@@ -46,7 +46,7 @@ class World:
 
     @property
     def alone(self) -> bool:
-        """Whether nobody shares the run."""
+        """Whether this is the only process."""
         return self.size == 1
 
     @property
@@ -60,11 +60,11 @@ class World:
         return self._opened
 
     def device(self, name: str) -> str:
-        """Return which device `name` ("cpu", "cuda") of the configuration is for this process.
+        """Return the device of this process for `name` ("cpu", "cuda") of the configuration.
 
         Raises:
-            ConfigurationError: it is a GPU by its number: transformers trains on the first one that a process sees, and
-                of several processes each has its own.
+            ConfigurationError: it is a GPU with an index: transformers trains on the first GPU that a process sees, and
+                each of several processes has its own.
         """
         if not name.startswith("cuda") or (self.alone and name in ("cuda", "cuda:0")):
             return name
@@ -75,19 +75,19 @@ class World:
             )
         if name != "cuda":
             raise ConfigurationError(
-                f"base_model.device is {name!r}, but {self.size} processes share this run, each with a GPU of its own: "
+                f"base_model.device is {name!r}, but {self.size} processes share this run, each with its own GPU: "
                 f"set it to 'cuda'"
             )
         return f"cuda:{self.local_rank}"
 
     def open(self, timeout_s: float) -> None:
-        """Connect the processes, once; collectives on CPU tensors go through gloo, on CUDA tensors through NCCL.
+        """Connect the processes, once; collectives use gloo for CPU tensors and NCCL for CUDA tensors.
 
         Args:
-            timeout_s: of every later exchange, those of the trainer's gradients included.
+            timeout_s: of every later exchange, including the trainer's gradients.
 
         Raises:
-            RankError: not all of them have come.
+            RankError: a process did not connect.
         """
         if self.alone or self._opened:
             return
@@ -108,7 +108,7 @@ class World:
         atexit.register(self._close)
 
     def gather(self, value: T) -> list[T]:
-        """Return every rank's value, in the order of the ranks, on all of them. Values are pickled."""
+        """Return the values of all ranks, ordered by rank, on every rank. Values are pickled."""
         if self.alone:
             return [value]
         import torch.distributed as dist
@@ -121,7 +121,7 @@ class World:
         return values
 
     def broadcast(self, value: T) -> T:
-        """Return rank 0's value on all of them."""
+        """Return rank 0's value on every rank."""
         if self.alone:
             return value
         import torch.distributed as dist
@@ -133,39 +133,39 @@ class World:
         return value if self.first else values[0]
 
     def barrier(self) -> None:
-        """Wait until all are here."""
+        """Wait for all processes."""
         self.gather(None)
 
     def on_first(self, function: Callable[[], T]) -> T:
-        """Let rank 0 call `function` while the others wait; return what it returned, or raise what it raised."""
+        """Call `function` on rank 0 while the others wait; return its result, or raise its error, on every rank."""
         if self.alone:
             return function()
         outcome = _Outcome.of(function) if self.first else _Outcome()
         return self._settle([self._exchange(self.broadcast, outcome)])[0]
 
     def everywhere(self, function: Callable[[], T]) -> list[T]:
-        """Let every rank call its own `function`; return what each returned, or raise the first error on all."""
+        """Call `function` on every rank; return all results, or raise the first error on every rank."""
         if self.alone:
             return [function()]
         return self._settle(self._exchange(self.gather, _Outcome.of(function)))
 
     def each(self, function: Callable[[], T]) -> T:
-        """Let every rank call `function`, keep what it returned for itself, or raise the first error on all."""
+        """Call `function` on every rank; return this rank's result, or raise the first error on every rank."""
         kept: list[T] = []
         self.everywhere(lambda: kept.append(function()))
         return kept[0]
 
     def agree(self, complaint: str | None) -> None:
-        """Raise the first complaint on all ranks, where some rank has one.
+        """Raise the first complaint of any rank on every rank.
 
         Raises:
-            ConfigurationError: with that complaint.
+            ConfigurationError: the complaint.
         """
         self._settle(self.gather(_Outcome(error=None if complaint is None else ConfigurationError(complaint))))
 
     @staticmethod
     def _exchange(exchange: Callable[[_Outcome], Any], own: _Outcome) -> Any:
-        """Exchange outcomes; where the others are gone meanwhile, an error of one's own has more to say than that."""
+        """Exchange outcomes; if that fails, this process's own error is more informative than the lost connection."""
         try:
             return exchange(own)
         except Exception:
@@ -174,7 +174,7 @@ class World:
             raise
 
     def _settle(self, outcomes: list[_Outcome]) -> list[Any]:
-        """Return the values, or raise the first error: as it is where it happened, as `told` elsewhere."""
+        """Return the values, or raise the first error; ranks where it did not occur get it marked as `told`."""
         for outcome in outcomes:
             if outcome.error is not None:
                 self.failing = True
@@ -190,7 +190,7 @@ class World:
 
 @dataclass
 class _Outcome:
-    """What a function came to; its error travels as a sentence, since not every exception can be pickled."""
+    """Result of a function; its error is sent as text, because not every exception can be pickled."""
 
     value: Any = None
     error: Exception | None = None
@@ -224,20 +224,20 @@ def is_told(error: BaseException) -> bool:
 
 @cache
 def world() -> World:
-    """Return this process's place, as its launcher says in the environment."""
+    """Return rank and size of this process, from the environment variables of its launcher."""
     return read_world(os.environ)
 
 
 def read_world(environment: Mapping[str, str]) -> World:
-    """Read a place from environment variables.
+    """Read rank and size from environment variables.
 
     Raises:
-        RankError: they contradict each other, or the launcher has started fewer processes than it was asked for.
+        RankError: they contradict each other, or the launcher started fewer processes than requested.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     found = {name: environment[name] for name in names if name in environment}
     if "WORLD_SIZE" not in found and "RANK" not in found:
-        # What accelerate's launcher for one process sets when it was asked for several.
+        # Variables that accelerate's launcher sets for one process when several were requested.
         if {"ACCELERATE_USE_CPU", "MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
             raise RankError(
                 "accelerate launch was asked for several processes, but has started one (as --cpu always does): use "
@@ -249,14 +249,14 @@ def read_world(environment: Mapping[str, str]) -> World:
     except ValueError:
         rank, size, local_rank = -1, 0, -1
     if not 0 <= rank < size or local_rank < 0 or (size > 1 and len(found) < len(names)):
-        told = ", ".join(f"{name}={value}" for name, value in found.items())
+        text = ", ".join(f"{name}={value}" for name, value in found.items())
         raise RankError(
-            f"the environment has {told}, which is no place among processes that share a run: start them with "
-            f"torchrun or accelerate launch, or unset these variables"
+            f"invalid rank of a process: {text}; start the run with torchrun or accelerate launch, or unset these "
+            f"variables"
         )
     return World(rank, size, local_rank)
 
 
 def seconds() -> float:
-    """Return the seconds that this process has spent so far on waiting for others and exchanging results with them."""
+    """Return the seconds that this process has spent waiting for others and exchanging results."""
     return world().seconds

@@ -1,13 +1,13 @@
-"""LoRA: a frozen base model with small trainable matrices beside its linear maps (Hu et al. 2021), by PEFT.
+"""LoRA: a frozen base model with small trainable matrices added to its linear maps (Hu et al. 2021), by PEFT.
 
     <folder>/  adapter_model.safetensors, adapter_config.json   as PEFT's `save_pretrained` writes them
-               optimizer.safetensors                            AdamW's memory of the adapters
-               policy.json                                      the manifest, with `adapter`: which base, its digest
+               optimizer.safetensors                            AdamW's state for the adapters
+               policy.json                                      the manifest, with `adapter`: the base and its digest
 
-A checkpoint holds the adapters alone; the base is read from where it lies, and refused when its weights are others. Any
-user of PEFT can `PeftModel.from_pretrained(base, folder)` or `AutoPeftModelForCausalLM.from_pretrained(folder)`.
+A checkpoint contains only the adapters; the base is read from its own path, and refused if its weights differ. PEFT
+users can `PeftModel.from_pretrained(base, folder)` or `AutoPeftModelForCausalLM.from_pretrained(folder)`.
 
-As ordinary weights, for whoever wants no PEFT (vLLM, transformers alone):
+To get ordinary weights without PEFT (for vLLM or plain transformers):
 
     python -c "from sg_pipeline.policies.checkpoint import merge; merge('data/06_models/RUN/final', 'merged')"
 """
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 
 def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | None, seed: int) -> None:
-    """Freeze the weights of `policy` and give it adapters, which change nothing before they are trained.
+    """Freeze the weights of `policy` and add adapters, which have no effect before they are trained.
 
     Args:
-        policy: its model becomes a `PeftModel` around what it was.
-        config: see there.
-        path: folder or hub id that the weights were read from, for the checkpoints' manifests.
+        policy: its model is wrapped by a `PeftModel`.
+        config: of the adapters.
+        path: folder or hub id of the weights, for the manifests of checkpoints.
         revision: of the hub id.
-        seed: decides the initial adapters; torch's global random state is as before afterwards.
+        seed: of the initial adapters; torch's global random state is restored afterwards.
 
     Raises:
         ConfigurationError: PEFT is not installed, or the model has no such modules.
@@ -51,8 +51,8 @@ def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | 
     model = policy.model
     if has_adapters(policy):
         raise ConfigurationError(
-            f"base_model.lora is set, but the base policy in '{path}' has adapters already: leave it out to train "
-            f"these on, or merge them first (sg_pipeline.policies.checkpoint.merge)"
+            f"base_model.lora is set, but the base policy in '{path}' already has adapters: leave it out to train "
+            f"these further, or merge them first (sg_pipeline.policies.checkpoint.merge)"
         )
     policy.adapter_base = AdapterBase(path, revision, str(model.dtype).removeprefix("torch."), weights_digest(model))
     targets = config.target_modules if config.target_modules == "all-linear" else list(config.target_modules)
@@ -64,7 +64,7 @@ def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | 
         task_type="CAUSAL_LM",
         bias="none",
     )
-    # PEFT draws initial weights from the global generator, and there is no other way in.
+    # PEFT draws initial weights from the global generator and accepts no other.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "adapters", "weights"))
         try:
@@ -72,20 +72,20 @@ def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | 
                 policy.model = peft.get_peft_model(model, wanted, revision=revision)
         except ValueError as error:
             raise ConfigurationError(f"base_model.lora.target_modules: {error}") from error
-    # A set's order would differ from process to process, and with it the checkpoint's file.
+    # The order of a set differs between processes, and with it the checkpoint's file.
     made: Any = policy.model
     made.peft_config["default"].target_modules = sorted(wanted.target_modules)
     made.eval()
 
 
 def has_adapter_dropout(policy: Policy) -> bool:
-    """Whether dropout of its adapters makes the policy that is trained another one than the policy that samples."""
+    """Whether dropout of adapters makes the trained policy differ from the sampling policy."""
     model: Any = policy.model
     return has_adapters(policy) and any(config.lora_dropout > 0 for config in model.peft_config.values())
 
 
 def save_adapters(policy: Policy, folder: Path) -> dict[str, Any]:
-    """Write the adapters to `folder`; return what the manifest must say of them."""
+    """Write the adapters to `folder`; return their entry of the manifest."""
     import torch
 
     base = policy.adapter_base
@@ -101,13 +101,13 @@ def save_adapters(policy: Policy, folder: Path) -> dict[str, Any]:
 
 
 def put_adapters(policy: Policy, folder: Path, said: dict[str, Any], path: str) -> Policy:
-    """Put the adapters in `folder` over their base.
+    """Load the adapters in `folder` into their base.
 
     Args:
         policy: the base.
         folder: of the checkpoint.
-        said: of the base, by the folder's manifest.
-        path: where the base was found.
+        said: entry of the base in the folder's manifest.
+        path: of the base that was found.
 
     Raises:
         CheckpointError: the base's weights are not those that the adapters were trained on.
@@ -119,8 +119,8 @@ def put_adapters(policy: Policy, folder: Path, said: dict[str, Any], path: str) 
     found = weights_digest(policy.model)
     if found != said["digest"]:
         raise CheckpointError(
-            f"the adapters in '{folder}' were trained on other weights than those in '{path}': the sha256 of these is "
-            f"{found[:12]}…, the manifest says {said['digest'][:12]}…; put that base model back."
+            f"the adapters in '{folder}' were trained on other weights than those in '{path}': the latter have sha256 "
+            f"{found[:12]}…, but the manifest has {said['digest'][:12]}…; restore that base model."
         )
     with _no_future_warnings():
         policy.model = peft.PeftModel.from_pretrained(policy.model, str(folder), is_trainable=True)
@@ -132,7 +132,7 @@ def put_adapters(policy: Policy, folder: Path, said: dict[str, Any], path: str) 
 
 
 def weights_digest(model: PreTrainedModel) -> str:
-    """Return the sha256 of a model's weights, names, types and shapes included: about a second for each gigabyte."""
+    """Return the sha256 of a model's weights, including names, types and shapes: about a second per gigabyte."""
     import torch
 
     digest = hashlib.sha256()
@@ -144,7 +144,7 @@ def weights_digest(model: PreTrainedModel) -> str:
 
 @contextmanager
 def _no_future_warnings() -> Iterator[None]:
-    """PEFT asks transformers by names that it will lose: nothing that a user could mend."""
+    """Suppress warnings about names of transformers that PEFT uses: a user cannot fix them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield

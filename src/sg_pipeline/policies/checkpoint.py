@@ -1,13 +1,13 @@
-"""Policies on disk: a transformers checkpoint with a manifest, written whole or not at all.
+"""Policies on disk: a transformers checkpoint with a manifest, written completely or not at all.
 
     <folder>/  config.json, model*.safetensors, tokenizer files …   as `save_pretrained` writes them
-               optimizer*.safetensors                               AdamW's memory, tensors by name
+               optimizer*.safetensors                               AdamW's state, tensors by name
                policy.json                                          the manifest: step, name, digest of every file
                README.md                                            the model card, written later: not in the manifest
 
-Any user of transformers can `from_pretrained` the folder. What is loaded is bit for bit what was saved. Weights and
-AdamW's memory are cut into several files where they are large. A checkpoint that was pruned is its manifest alone,
-which says so: it counts as there, and cannot be loaded.
+transformers can load the folder by `from_pretrained`. Loading restores exactly what was saved. Large weights and large
+optimizer states are split into several files. Of a pruned checkpoint only the manifest is left, which records that: it
+counts as existing, but cannot be loaded.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ PRUNED = "pruned"
 def save_policy(
     policy: Policy, folder: Path | str, notes: dict[str, Any] | None = None, *, max_shard_size: str = SHARD_SIZE
 ) -> None:
-    """Write `policy` to `folder`, replacing what is there.
+    """Write `policy` to `folder`, replacing its content.
 
-    The files are written to a sibling folder, flushed to the disk and renamed: a crash at any moment leaves
-    the old checkpoint or the new one, never a mixture.
+    The files are written to a sibling folder, flushed to disk and renamed: a crash at any moment leaves the old
+    checkpoint or the new one, never a mixture.
 
     Args:
-        policy: its model, tokenizer, step, name and optimizer state are kept.
-        folder: where to; parents are made.
-        notes: JSON values to keep beside them, see `read_manifest`.
-        max_shard_size: of a file of weights or of optimizer state, see `policies.config`.
+        policy: its model, tokenizer, step, name and optimizer state are saved.
+        folder: the target; parents are created.
+        notes: JSON values to save in the manifest, see `read_manifest`.
+        max_shard_size: of a file of weights or of optimizer state, see `config.checkpoints`.
     """
     folder = Path(folder)
     _finish_replacement(folder)
@@ -87,7 +87,7 @@ def save_policy(
 
 
 def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
-    """Return the policy in `folder`, after checking every file against the manifest.
+    """Load the policy in `folder`, after checking every file against the manifest.
 
     Raises:
         CheckpointError: the folder or a file is missing, truncated or changed, or of an unknown format; or it was
@@ -107,7 +107,7 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
             )
         if (found := _digest(path)) != digest:
             raise CheckpointError(
-                f"The checkpoint file '{path}' is damaged: its sha256 is {found[:12]}…, the manifest says "
+                f"The checkpoint file '{path}' is damaged: its sha256 is {found[:12]}…, but the manifest has "
                 f"{digest[:12]}…; restore it, or delete the folder."
             )
     with _no_progress_bars():
@@ -125,12 +125,12 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
 
 
 def merge(folder: Path | str, target: Path | str) -> None:
-    """Write the policy in `folder` to `target`, with its adapters added to its weights, in float32.
+    """Write the policy in `folder` to `target`, with its adapters merged into its weights, in float32.
 
-    In a shorter type most of what adapters add is lost: it is less than half the distance to the next number.
+    In a type of lower precision most of the difference is lost: it is less than half the distance to the next number.
 
     Raises:
-        CheckpointError: `folder` holds no adapters, or their base is not there.
+        CheckpointError: `folder` contains no adapters, or their base is missing.
     """
     manifest = read_manifest(folder)
     if "adapter" not in manifest:
@@ -144,10 +144,10 @@ def merge(folder: Path | str, target: Path | str) -> None:
 
 
 def prune_policy(folder: Path | str) -> int:
-    """Delete the files of a checkpoint but for its manifest, which says so from now on; return the bytes set free.
+    """Delete the files of a checkpoint except its manifest, which records that; return the number of freed bytes.
 
-    The manifest is written first: a crash leaves a checkpoint that is whole or counts as pruned, and another call
-    deletes what is left.
+    The manifest is written first: a crash leaves a checkpoint that is complete or counts as pruned, and another call
+    deletes the rest.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
@@ -172,7 +172,7 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     """Return the manifest of a checkpoint: step, name, parameters, files and the `notes` it was saved with.
 
     Raises:
-        CheckpointError: there is no checkpoint, or its manifest is not readable or of another format.
+        CheckpointError: the checkpoint is missing, or its manifest is not readable or of another format.
     """
     folder = Path(folder)
     _finish_replacement(folder)
@@ -196,10 +196,10 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"The checkpoint '{folder}' has format_version {version!r}, this program reads {FORMAT_VERSION}."
+            f"The checkpoint '{folder}' has format_version {version!r}, but this program reads {FORMAT_VERSION}."
         )
     if isinstance(files := manifest.get("files"), dict) and not all(isinstance(one, str) for one in files.values()):
-        raise CheckpointError(f"The manifest '{path}' has something else than digests in 'files'.")
+        raise CheckpointError(f"The manifest '{path}' has values other than digests in 'files'.")
     wanted = {"step": int, "name": str, "parameters": int, "files": dict, "notes": dict}
     for key, kind in wanted.items():
         if not isinstance(manifest.get(key), kind):
@@ -210,12 +210,12 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
 
 
 def is_pruned(folder: Path | str) -> bool:
-    """Return whether `folder` holds no more than the manifest of a checkpoint that was pruned; it is only looked at."""
+    """Return whether `folder` contains only the manifest of a pruned checkpoint; nothing is changed."""
     return bool(_glance(Path(folder)).get(PRUNED))
 
 
 def is_whole(folder: Path | str) -> bool:
-    """Return whether `folder` holds a checkpoint with all of its files; they are only looked at, not read."""
+    """Return whether `folder` contains a checkpoint with all of its files; their contents are not checked."""
     folder = Path(folder)
     manifest = _glance(folder)
     return bool(manifest) and not manifest.get(PRUNED) and all((folder / name).is_file() for name in manifest["files"])
@@ -229,7 +229,7 @@ def checkpoint_exists(folder: Path | str) -> bool:
 
 
 def _load_adapters(folder: Path, said: dict[str, Any], device: str) -> Policy:
-    """Return the policy whose adapters are in `folder`, over its base, which may have moved together with it."""
+    """Load the adapters in `folder` and their base, which may have been moved together with them."""
     near = (folder / said["path"]).resolve()
     path = str(near) if near.is_dir() else said["path"]
     try:
@@ -245,7 +245,7 @@ def _load_adapters(folder: Path, said: dict[str, Any], device: str) -> Policy:
 
 
 def _glance(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a folder that may be another process's; empty where there is none that can be read."""
+    """Return the manifest of a folder that another process may be writing; empty if it cannot be read."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -267,15 +267,15 @@ def _no_progress_bars() -> Iterator[None]:
 
 
 def _siblings(folder: Path) -> tuple[Path, Path]:
-    """Return where a new version is written, and where the old one waits while they are exchanged."""
+    """Return the folders of the new version and of the old one while they are exchanged."""
     return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
 
 
 def _finish_replacement(folder: Path) -> None:
-    """Complete a replacement that a crash cut between its two renames.
+    """Complete a replacement that a crash interrupted between its two renames.
 
-    The old version is set aside only when the new one is complete, so where the folder is missing and the old
-    one waits, the new one is whole.
+    The old version is renamed only when the new one is complete: if the folder is missing and the old one exists, the
+    new one is complete.
     """
     new, old = _siblings(folder)
     if not folder.exists() and old.exists():
@@ -295,7 +295,7 @@ def _digest(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file's contents (or a folder's entries) are on the disk."""
+    """Wait until a file's contents (or a folder's entries) are on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

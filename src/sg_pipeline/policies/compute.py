@@ -1,11 +1,11 @@
-"""How a policy computes: in the type of its weights, or its matrix products in a shorter one.
+"""Precision of a policy: the type of its weights, or a type of lower precision for matrix products.
 
-    weights    everything in the type of the weights; on a CPU bit for bit repeatable
-    tf32       CUDA: products of float32 matrices round their inputs to TF32 (10 bits of mantissa in place of 23)
+    weights    everything in the type of the weights; on a CPU reproducible bit for bit
+    tf32       CUDA: products of float32 matrices round their inputs to TF32 (10 bits of mantissa instead of 23)
     bfloat16   autocast: matrix products and attention in bfloat16, norms, softmax and the residual stream in float32,
-               over weights, gradients and AdamW's memory in float32
+               with weights, gradients and AdamW's state in float32
 
-Sampler and trainer take the same one, so that the log-probabilities of the two agree as far as the type allows.
+Sampler and trainer use the same precision, so that their log-probabilities agree as far as the type allows.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def computing(compute: Compute, device: torch.device) -> Iterator[None]:
-    """Compute so within the block; afterwards everything is as before.
+    """Use this precision within the block, and restore the previous one afterwards.
 
     Autocast keeps each weight that it has cast until the block ends: a block around many forward passes casts once,
-    and holds two bytes a weight for it.
+    and needs two bytes per parameter for it.
 
     Args:
         compute: see the module.
-        device: of the model; `tf32` changes nothing on a CPU.
+        device: of the model; `tf32` has no effect on a CPU.
     """
     import torch
 
@@ -51,7 +51,7 @@ def computing(compute: Compute, device: torch.device) -> Iterator[None]:
 
 
 def machine(device: torch.device) -> str:
-    """Describe what computes on `device`: runs equal each other bit for bit only where this is the same."""
+    """Describe the hardware of `device`: runs are equal bit for bit only if this is the same."""
     import torch
 
     unit = (
@@ -63,10 +63,10 @@ def machine(device: torch.device) -> str:
 
 
 def shorten_frozen(model: PreTrainedModel) -> None:
-    """Keep the frozen linear weights of `model` in bfloat16, for a policy that computes in it.
+    """Convert the frozen linear weights of `model` to bfloat16, for a policy that computes in it.
 
-    Nothing else changes: autocast would round them to just that at each use, and keeps no cast of a frozen weight.
-    What is also read otherwise (an embedding that is tied to the output layer) stays.
+    Results do not change: autocast would round them in the same way at each use, and does not cache casts of frozen
+    weights. Weights with another use (an embedding that is tied to the output layer) keep their type.
     """
     import torch
 
@@ -79,14 +79,14 @@ def shorten_frozen(model: PreTrainedModel) -> None:
 
 
 def without_noise(model: Any) -> None:
-    """Compute as the sampler does although a trainer has set training mode: no dropout, layer drop or router noise.
+    """Compute as the sampler does even in training mode: without dropout, layer drop or router noise.
 
     Parts that are not in training mode stay as they are. The effect lasts until the trainer's next `train()`, so it
-    includes the backward pass. Still in training mode are
+    includes the backward pass. These stay in training mode:
 
-    - `model` itself, which its trainer asks for the mode,
+    - `model` itself, whose mode the trainer checks,
     - the dropout of adapters, which the user chooses (`LoraConfig.dropout`),
-    - layers that are checkpointed, because that happens in training mode only; their own code sees evaluation mode.
+    - layers with gradient checkpointing, which needs training mode; their own code runs in evaluation mode.
     """
     for name, part in causal_model(model).named_modules():
         if part is model or ".lora_dropout." in name or not part.training:
@@ -100,7 +100,7 @@ def without_noise(model: Any) -> None:
 
 @dataclass(frozen=True)
 class _Evaluated:
-    """A layer's checkpointing function, under which the layer is in evaluation mode, also when it is recomputed."""
+    """A layer's checkpointing function that runs the layer in evaluation mode, also when it is recomputed."""
 
     layer: torch.nn.Module
     checkpoint: Any

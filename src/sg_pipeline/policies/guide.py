@@ -1,4 +1,4 @@
-"""The guide: a frozen policy that writes guidance in another's place."""
+"""The guide: a frozen policy that writes the guidance for another policy."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def load_guide(folder: Path | str, policy: Policy) -> Policy:
-    """Return the policy in `folder`, on the device of `policy`, to write the guidance for it.
+    """Load the policy in `folder` as a guide of `policy`, on the same device.
 
     Raises:
-        CheckpointError: there is no whole checkpoint, or its tokens are not those of `policy`.
+        CheckpointError: the checkpoint is missing or incomplete, or its tokens differ from those of `policy`.
     """
     guide = load_policy(folder, device=str(policy.model.device))
     own, its = policy.tokenizer.get_vocab(), guide.tokenizer.get_vocab()
     if own != its:
         differing = sum(its.get(token) != index for token, index in own.items())
         raise CheckpointError(
-            f"the guide in '{folder}' has another tokenizer than the policy ({len(its)} tokens, the policy's has "
-            f"{len(own)}, of which {differing} are missing or other ones there); both must read the same tokens, so "
-            "take a guide that was made from the same base model."
+            f"the guide in '{folder}' has another tokenizer than the policy ({len(its)} tokens; the policy's has "
+            f"{len(own)}, of which {differing} are missing or different in the guide's); their tokens must be equal: "
+            "use a guide made from the same base model."
         )
     guide.model.requires_grad_(False)
     guide.optimizer_state = None

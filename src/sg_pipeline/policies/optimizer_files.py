@@ -1,10 +1,10 @@
-"""Optimizer state on disk: safetensors, cut into files of a bounded size as transformers cuts the weights.
+"""Optimizer state on disk: safetensors, split into files of limited size like the weights in transformers.
 
-    optimizer.safetensors                    where all of it fits into one file
-    optimizer-00001-of-00003.safetensors …   otherwise; each tensor lies whole in one of them
+    optimizer.safetensors                    if all of it fits into one file
+    optimizer-00001-of-00003.safetensors …   otherwise; each tensor is in one file
 
-One file after the other is written and read, so that no second copy of the whole state is ever in memory: tensors of a
-GPU pass through the host's memory a file at a time.
+Files are written and read one after the other, so a second copy of the whole state is never in memory: tensors of a GPU
+pass through host memory one file at a time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import torch
 
 OPTIMIZER = "optimizer.safetensors"
-"""The name of the file where there is one alone."""
+"""Name of a single file."""
 
 PATTERN = "optimizer*.safetensors"
-"""What matches all of them, and no weights."""
+"""Matches all of the files, but no weights."""
 
 
 def save_optimizer(state: Mapping[str, torch.Tensor], folder: Path, shard_bytes: int) -> None:
@@ -28,8 +28,8 @@ def save_optimizer(state: Mapping[str, torch.Tensor], folder: Path, shard_bytes:
 
     Args:
         state: as `training.optimizer_state` names them.
-        folder: exists.
-        shard_bytes: of tensors in a file at most; a tensor that is larger has a file of its own.
+        folder: must exist.
+        shard_bytes: maximum size of the tensors in a file; a larger tensor gets a separate file.
     """
     from safetensors.torch import save_file
 
@@ -40,7 +40,7 @@ def save_optimizer(state: Mapping[str, torch.Tensor], folder: Path, shard_bytes:
 
 
 def load_optimizer(folder: Path, files: Iterable[str], device: str = "cpu") -> dict[str, torch.Tensor] | None:
-    """Return the tensors of all optimizer files among `files`, on `device`; None where there are none."""
+    """Return the tensors of all optimizer files among `files`, on `device`; None without any."""
     from safetensors.torch import load_file
 
     state: dict[str, torch.Tensor] = {}

@@ -1,4 +1,4 @@
-"""The live policy: what flows through the graph from one co-evolution step to the next."""
+"""The live policy, which is passed through the graph from one co-evolution step to the next."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AdapterBase:
-    """The model that adapters belong to.
+    """The base model of adapters.
 
     Attributes:
-        path: its folder, or its hub id.
+        path: its folder or hub id.
         revision: of the hub id.
         dtype: type of its weights.
         digest: sha256 of its weights.
@@ -31,11 +31,11 @@ class AdapterBase:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The frozen policy from which a KL term measures.
+    """The frozen reference policy of the KL term.
 
     Attributes:
         folder: its checkpoint.
-        model: None where it is the policy without its adapters.
+        model: None if it is the policy without its adapters.
     """
 
     folder: Path
@@ -44,19 +44,19 @@ class Reference:
 
 @dataclass
 class Policy:
-    """A causal language model with its tokenizer and how far it has been trained.
+    """A causal language model with its tokenizer and the state of its training.
 
     Live and mutable on purpose: training changes the model in place, so that no step copies the weights.
 
     Attributes:
         model: any transformers causal language model, or PEFT's wrapper around one (see `policies.adapters`).
         tokenizer: with a chat template.
-        step: co-evolution steps trained so far.
-        optimizer_state: the optimiser's `state_dict()` after the last step; None before the first.
-        name: where the policy came from (a path, a hub id, "tiny"), for reports.
-        compute: how it samples and trains, see `policies.compute`.
-        adapter_base: where it is trained by adapters, the frozen model that they belong to.
-        reference: the frozen policy that a KL term measures from, kept from step to step; not part of a checkpoint.
+        step: number of co-evolution steps trained so far.
+        optimizer_state: the optimizer's `state_dict()` after the last step; None before the first.
+        name: origin of the policy (a path, a hub id, "tiny"), for reports.
+        compute: precision of sampling and training, see `policies.compute`.
+        adapter_base: the frozen base of its adapters, if it has any.
+        reference: the reference policy of the KL term, kept between steps; not part of a checkpoint.
     """
 
     model: PreTrainedModel
@@ -70,9 +70,9 @@ class Policy:
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
-        """Return the tokens on which the model ends by itself: `eos_token_id` of its generation config and its config.
+        """Return the tokens on which the model stops: `eos_token_id` of its generation config and its config.
 
-        The default of its architecture counts only where the tokenizer has a special token there.
+        The default of its architecture counts only if it is a special token of the tokenizer.
         """
         config = self.model.config.get_text_config()
         ends: set[int] = set()
@@ -85,25 +85,25 @@ class Policy:
         return tuple(sorted(end for end in ends if 0 <= end < len(self.tokenizer)))
 
     def describe(self) -> str:
-        """Say which policy it is, for messages."""
+        """Describe the policy, for messages."""
         return f"the policy '{self.name}' at step {self.step}"
 
     def vocabulary(self) -> int:
-        """Return the number of token ids that have an embedding, those beyond the tokenizer's included."""
+        """Return the number of embeddings, which may exceed the number of tokens."""
         embeddings: Any = self.model.get_input_embeddings()
         return int(embeddings.weight.shape[0])
 
     def parameter_count(self) -> int:
-        """Return the number of weights, tied ones counted once."""
+        """Return the number of parameters, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
 
 def causal_model(model: Any) -> PreTrainedModel:
-    """Return the causal language model itself: `model`, or the one inside PEFT's wrapper, adapters in place."""
+    """Return the causal language model: `model`, or the one inside PEFT's wrapper with its adapters."""
     inner: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
     return inner
 
 
 def has_adapters(policy: Policy) -> bool:
-    """Whether the policy is trained by adapters."""
+    """Whether the policy has adapters."""
     return policy.adapter_base is not None

@@ -1,4 +1,4 @@
-"""Policies that somebody else trained: any causal language model with a chat template, by folder or hub id."""
+"""Pretrained policies: any causal language model with a chat template, by folder or hub id."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def load_pretrained(
 
     Args:
         path_or_id: a folder with a transformers model, or a hub id such as "Qwen/Qwen3-1.7B".
-        dtype: weights' type, one of `DTYPES`; "auto" takes that of the checkpoint.
+        dtype: type of the weights, one of `DTYPES`; "auto": that of the checkpoint.
         revision: branch, tag or commit of the hub repository.
-        device: where the model goes, e.g. "cpu" or "cuda:0".
-        local_only: use only what lies on this machine; nothing is downloaded.
+        device: of the model, e.g. "cpu" or "cuda:0".
+        local_only: use only local files; nothing is downloaded.
 
     Raises:
-        CheckpointError: one sentence about what is missing or broken and what would be right.
+        CheckpointError: a file is missing or invalid.
     """
     weights_type = _dtype(dtype)
     _check_folder(path_or_id)
@@ -76,7 +76,7 @@ def _dtype(name: str) -> torch.dtype | str:
 
 
 def _check_folder(path_or_id: str) -> None:
-    """Say what is wrong with a folder before transformers says it in ten lines."""
+    """Report a problem with a folder in one sentence, before transformers reports it in ten lines."""
     path = Path(path_or_id)
     if path.is_file():
         raise CheckpointError(f"model path '{path_or_id}' is a file; it must be a folder with config.json and weights.")
@@ -89,7 +89,7 @@ def _check_folder(path_or_id: str) -> None:
             raise CheckpointError(f"model folder '{path_or_id}' has no weights (*.safetensors); it is incomplete.")
         if not any((path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
             raise CheckpointError(
-                f"model folder '{path_or_id}' has no tokenizer (tokenizer.json); save the tokenizer beside the model."
+                f"model folder '{path_or_id}' has no tokenizer (tokenizer.json); save the tokenizer with the model."
             )
     elif path.is_absolute() or path_or_id.startswith((".", "~")) or path_or_id.count("/") > 1 or not path_or_id:
         raise CheckpointError(
@@ -98,20 +98,20 @@ def _check_folder(path_or_id: str) -> None:
 
 
 def _check_config(path_or_id: str, local_only: bool, options: dict[str, Any]) -> None:
-    """Refuse what is no causal language model."""
+    """Refuse models that are not causal language models."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(path_or_id, **options)
-    except Exception as error:  # transformers, tokenizers and huggingface_hub raise every kind, bare Exception included
+    except Exception as error:  # transformers, tokenizers and huggingface_hub raise all kinds, including bare Exception
         raise _explained(path_or_id, "config.json", local_only, error) from error
     names = ", ".join(config.architectures or ()) or "unknown architecture"
-    # An encoder such as BERT has a class for language models as well, and sees what comes later.
+    # An encoder such as BERT also has a class for language models, but attends to later tokens.
     encodes = config.is_encoder_decoder or getattr(config, "is_decoder", True) is False
     if encodes or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise CheckpointError(
-            f"the model '{path_or_id}' ({config.model_type}, {names}) is no causal language model; take a decoder-only "
-            "model such as Qwen3 or Llama."
+            f"the model '{path_or_id}' ({config.model_type}, {names}) is not a causal language model; use a "
+            "decoder-only model such as Qwen3 or Llama."
         )
 
 
@@ -133,7 +133,7 @@ def _load_model(path_or_id: str, dtype: torch.dtype | str, local_only: bool, opt
         )
     except Exception as error:
         raise _explained(path_or_id, "model", local_only, error) from error
-    # transformers would go on with random numbers in their place.
+    # transformers would continue with random weights in their place.
     model, report = loaded
     if mismatched := sorted(report["mismatched_keys"]):
         name, found, wanted = mismatched[0]
@@ -152,7 +152,7 @@ def _load_model(path_or_id: str, dtype: torch.dtype | str, local_only: bool, opt
 def _explained(path_or_id: str, part: str, local_only: bool, error: Exception) -> CheckpointError:
     if "trust_remote_code" in str(error):
         return CheckpointError(
-            f"the model '{path_or_id}' needs custom code (auto_map in its config.json), which is not run; take a "
+            f"the model '{path_or_id}' needs custom code (auto_map in its config.json), which is not executed; use a "
             "model whose architecture is part of transformers."
         )
     if Path(path_or_id).is_dir():

@@ -1,13 +1,12 @@
-"""Which checkpoints of a run stay on the disk: the last ones, the best one, and those that somebody still needs.
+"""Retention of checkpoints: the last ones, the best one, and those that are still needed stay on disk.
 
     <models>/base                      stays
-             checkpoints/step_NNN      written after NNN + 1 steps; goes when later ones are there
+             checkpoints/step_NNN      written after NNN + 1 steps; pruned when later ones exist
              final                     stays
-             best.json                 which of them is best, and by what
+             best.json                 the best of them, and by which measure
 
-A checkpoint goes only when a later one is on the disk, flushed and under its name, so that a killed run always finds
-one to go on from. What is decided depends on what lies on the disk alone: a run that was killed in the midst of it
-decides the same again.
+A checkpoint is pruned only when a later one is complete on disk, so a killed run can always resume. The decision
+depends only on the files on disk: a run that was killed meanwhile repeats the same decision.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from sg_pipeline.policies.checkpoint import is_pruned, is_whole, prune_policy
 logger = logging.getLogger(__name__)
 
 BEST = "best.json"
-"""File beside the policies: `after` (steps), `folder` (relative to it), `by`, `value`, `measured_on`."""
+"""File next to the policies: `after` (steps), `folder` (relative to it), `by`, `value`, `measured_on`."""
 
 _MEASURED_ON = {
-    "train_success": "training episodes of the steps since the checkpoint before it",
+    "train_success": "training episodes of the steps since the previous checkpoint",
     "validation": "the validation panel",
 }
 
 
 def folder_after(models: Path, after: int, steps: int) -> Path:
-    """Return where a run of `steps` steps writes its policy after `after` of them."""
+    """Return the folder of the policy after `after` of `steps` steps."""
     if after in (0, steps):
         return models / ("base" if after == 0 else "final")
     return models / "checkpoints" / f"step_{step_number(after - 1, steps)}"
@@ -45,23 +44,25 @@ def folder_after(models: Path, after: int, steps: int) -> Path:
 def tidy(
     models: Path, reports: Path, config: CheckpointsConfig, coevolve: CoevolveConfig, needed: Collection[int] = ()
 ) -> list[int]:
-    """Delete what a run need not keep of its checkpoints, and note which is best.
+    """Prune the checkpoints that a run need not keep, and record the best one.
+
+    Checkpoints are identified by the number of steps before them.
 
     Args:
-        models: the run's policies.
-        reports: the run's reports: steps' metrics and validations.
-        config: what stays.
+        models: folder of the run's policies.
+        reports: folder of the run's reports: metrics of steps, and validations.
+        config: which checkpoints to keep.
         coevolve: length of the run.
-        needed: checkpoints, by the steps before them, that stay in any case.
+        needed: checkpoints to keep in any case.
 
     Returns:
-        Those that are gone now, by the steps before them.
+        The checkpoints pruned now.
     """
     steps = coevolve.steps
     between = written_steps(coevolve)[1:-1]
     for after in between:
         if is_pruned(folder := folder_after(models, after, steps)):
-            prune_policy(folder)  # a process may have been killed before it was done
+            prune_policy(folder)  # a process may have been killed before it finished
     there = [after for after in between if is_whole(folder_after(models, after, steps))]
     ended = is_whole(folder_after(models, steps, steps))
     values = measure(reports, config, coevolve, [*there, *([steps] if ended else [])])
@@ -76,14 +77,14 @@ def tidy(
     gone = [after for after in there if after not in stay]
     for after in gone:
         freed = prune_policy(folder_after(models, after, steps))
-        logger.info("checkpoint after %d steps pruned: %.1f MB set free", after, freed / 1e6)
+        logger.info("checkpoint after %d steps pruned: %.1f MB freed", after, freed / 1e6)
     return gone
 
 
 def measure(
     reports: Path, config: CheckpointsConfig, coevolve: CoevolveConfig, written: Collection[int]
 ) -> dict[int, float]:
-    """Return by what the best of `written` policies is chosen: steps before it -> success; without what is unknown."""
+    """Return the measure by which the best of `written` policies is chosen: steps before it -> success, where known."""
     steps = coevolve.steps
     values: dict[int, float] = {}
     for after in written:
@@ -108,23 +109,23 @@ def read_best(models: Path) -> dict[str, Any] | None:
 
 
 def check_there(models: Path, coevolve: CoevolveConfig, wanted: Collection[int], what: str) -> None:
-    """Make sure that no checkpoint that is wanted was pruned.
+    """Check that no required checkpoint was pruned.
 
     Args:
-        models: the run's policies.
+        models: folder of the run's policies.
         coevolve: length of the run.
-        wanted: steps before them.
-        what: who wants them, in words.
+        wanted: the required checkpoints, by the steps before them.
+        what: description of what requires them.
 
     Raises:
-        CheckpointError: says which are gone and how to keep them.
+        CheckpointError: lists the pruned ones and how to restore them.
     """
     gone = [after for after in sorted(wanted) if is_pruned(folder_after(models, after, coevolve.steps))]
     if gone:
         raise CheckpointError(
             f"{what} needs the checkpoints of {models} after {', '.join(map(str, gone))} steps, but they were pruned "
             f"(checkpoints.keep_last): delete their folders and run the pipeline coevolve with --only-missing-outputs "
-            f"and checkpoints.keep_last=null to have them made anew"
+            f"and checkpoints.keep_last=null to make them again"
         )
 
 
@@ -142,7 +143,7 @@ def _note_best(models: Path, after: int, value: float, config: CheckpointsConfig
 
 
 def _success(path: Path) -> float | None:
-    """Return the success that a file of figures holds; None where there is none."""
+    """Return the success rate in a metrics file; None if it is missing."""
     if not path.exists():
         return None
     value = json.loads(path.read_text(encoding="utf-8")).get("success_rate")

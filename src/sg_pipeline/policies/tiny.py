@@ -1,4 +1,4 @@
-"""The tiny policy: a Qwen3 of about a million weights over whole words, so that a laptop can train it."""
+"""The tiny policy: a Qwen3 with about a million parameters and a word-level tokenizer, trainable on a laptop."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def build_tiny(config: TinyConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> Policy:
-    """Return a randomly initialised policy in float32 on the CPU; `seed` alone decides the weights.
+    """Return a randomly initialised policy in float32 on the CPU; the weights depend only on `seed`.
 
-    torch's global random state is as before afterwards.
+    torch's global random state is restored afterwards.
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -36,7 +36,7 @@ def build_tiny(config: TinyConfig, tokenizer: PreTrainedTokenizerBase, seed: int
         eos_token_id=tokenizer.eos_token_id,
         dtype="float32",
     )
-    # transformers draws initial weights from the global generator, and there is no other way in.
+    # transformers draws initial weights from the global generator and accepts no other.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "tiny", "weights"))
         model = Qwen3ForCausalLM(qwen)
@@ -48,7 +48,7 @@ def build_tiny(config: TinyConfig, tokenizer: PreTrainedTokenizerBase, seed: int
 def _compose_instances(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerBase, deviation: float) -> None:
     """Start each instance token as (noun + number) / sqrt(2), in the input and the output embedding.
 
-    Otherwise a thousand unrelated vectors would each have to learn what they are an instance of.
+    Otherwise a thousand unrelated vectors would each have to learn their noun.
     """
     import torch
 

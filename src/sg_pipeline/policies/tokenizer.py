@@ -1,10 +1,10 @@
-"""The tiny policy's tokenizer: words, and an instance such as "mug 2" is one token.
+"""The tiny policy's tokenizer: word level; an instance such as "mug 2" is one token.
 
 A turn then costs about ten sampled tokens. It is an ordinary fast tokenizer (normalizer, pre-tokenizer,
 WordPiece): saved with `save_pretrained`, loaded by `AutoTokenizer` without custom code.
 
-What a vocabulary drops (articles, punctuation, set phrases of the engine) tells the policy nothing; every *command*
-survives `decode(encode(command)) == command`.
+A vocabulary drops text without information (articles, punctuation, set phrases of the engine); for every *command*
+`decode(encode(command)) == command`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- if message['role'] == 'user' -%}" + OBSERVATION + "{{ message['content'] }}"
     "{%- elif message['role'] == 'assistant' -%}"
-    # The closing action tag is the end of the turn: a completion that was cut gets it too.
+    # The closing action tag ends the turn: a truncated completion gets it, too.
     "{{ message['content'] }}{%- if not message['content'].endswith('" + ACTION_TAGS[1] + "') -%}" + ACTION_TAGS[1] + ""
     "{%- endif -%}"
     "{%- else -%}{{ message['content'] }}{%- endif -%}"
@@ -41,10 +41,10 @@ _CHAT_TEMPLATE = (
 
 
 def build_tokenizer(vocabulary: Vocabulary) -> PreTrainedTokenizerFast:
-    """Return the word-level tokenizer of `vocabulary`, chat template included.
+    """Return the word-level tokenizer of `vocabulary`, including its chat template.
 
-    The ids depend on the vocabulary's contents alone, not on its order. Words outside become `<unk>`; instance
-    numbers beyond the vocabulary's highest are spelt in pieces ("mug 1" + "##7") and decode exactly.
+    The ids depend on the vocabulary's contents, not on its order. Unknown words become `<unk>`; instance numbers
+    above the vocabulary's highest are split into pieces ("mug 1" + "##7") and decode exactly.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -61,7 +61,7 @@ def build_tokenizer(vocabulary: Vocabulary) -> PreTrainedTokenizerFast:
             normalizers.Strip(),
         ]
     )
-    # The units themselves match; what lies between them is removed.
+    # The units match; the text between them is removed.
     phrases = "|".join(re.escape(phrase).replace(r"\ ", " ") for phrase in vocabulary.phrases)
     units = (rf"(?:{phrases})(?!\S)|" if phrases else "") + r"[a-z][a-z/'-]* \d+(?!\S)|\S+"
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(units), behavior="removed", invert=True)

@@ -1,4 +1,4 @@
-"""What a word-level tokenizer knows of a benchmark's texts: words, nouns that are numbered, and what to leave out."""
+"""Vocabulary of a word-level tokenizer for a benchmark: words, numbered nouns, and text to drop."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 RECEPTACLE_NUMBERS = 12
-"""Floor plans of up to 12 drawers or cabinets are read at one token an instance; higher numbers cost two."""
+"""In floor plans with up to 12 drawers or cabinets an instance is one token; higher numbers need two."""
 ITEM_NUMBERS = 6
-"""ALFWorld rooms rarely hold more than 4 of a kind; higher numbers cost two tokens."""
+"""ALFWorld rooms rarely contain more than 4 of a kind; higher numbers need two tokens."""
 
 PLAIN_ENGLISH = (
     (r",\s*and\b", " "),
-    # Lookarounds keep what carries meaning.
+    # The lookaround keeps words with these characters, which carry meaning.
     (r"\b(?:a|an|the|you|see|it|is|are)\b(?!['/-])", " "),
     (r"[.,:;!?\"()\[\]{}=]", " "),
 )
-"""Rewrites that drop articles, punctuation, and the verbs by which a game says what is there."""
+"""Rewrites that drop articles, punctuation, and the verbs of descriptions."""
 
 _NOUN = re.compile(r"[a-z][a-z/'-]*")
 
@@ -32,11 +32,11 @@ class Vocabulary:
         words: all other words (lower case, no spaces).
         receptacle_numbers: highest receptacle number that is one token.
         item_numbers: highest item number that is one token.
-        phrases: words that always go together, as one token ("go to").
-        rewrites: (regular expression, plain text in its place), in order, on lower-cased text: what tells the policy
-            nothing is dropped, what is no part of a word is set apart from it. A command must still be itself when it
-            is decoded.
-        joins: (text, replacement), in order, on decoded text: what puts a command back into its form ("search[ tea ]").
+        phrases: words that always occur together, as one token ("go to").
+        rewrites: (regular expression, plain text in its place), in order, on lower-cased text: text without information
+            is dropped, and characters that are not part of a word are separated from it. A command must survive
+            encoding and decoding.
+        joins: (text, replacement), in order, on decoded text: restores the form of a command ("search[ tea ]").
     """
 
     receptacles: tuple[str, ...]
@@ -49,7 +49,7 @@ class Vocabulary:
     joins: tuple[tuple[str, str], ...] = ()
 
     def with_words(self, words: Iterable[str]) -> Vocabulary:
-        """Return this vocabulary with more plain words; those that are nouns already are left out."""
+        """Return this vocabulary with more plain words, without those that are already nouns."""
         known = {*self.receptacles, *self.items, *self.words}
         new = sorted({word.lower() for word in words} - known)
         return replace(self, words=(*self.words, *(word for word in new if _NOUN.fullmatch(word))))

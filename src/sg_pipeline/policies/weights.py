@@ -1,4 +1,4 @@
-"""A policy's weights by the names that its checkpoint has: for engines that hold a copy of them."""
+"""A policy's weights by their names in a checkpoint, for engines that hold a copy of them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 
 _OUTPUT = "lm_head.weight"
 _ADAPTED = "base_model.model."
-"""What PEFT writes before every name of the model that it has wrapped."""
+"""Prefix that PEFT adds to every name of the wrapped model."""
 
 
 def named_weights(policy: Policy, *, adapters: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
-    """Return every weight as (name in a checkpoint, tensor), one after the other, adapters merged into what they adapt.
+    """Yield every weight as (name in a checkpoint, tensor), with adapters merged.
 
-    Without `adapters` the weights are those of the model that they belong to.
-    The policy is not changed: a merged weight is a separate float32 tensor, made when its turn comes. In a shorter type
-    most of what the adapters add would be lost: less than half the distance to the next number. An output layer that
-    is tied to the input embedding is named like one that is not, so that whoever reads them may hold the two apart.
-    Weights that ranks share out (DTensor) are gathered: then every rank has to go through all of them.
+    Without `adapters` the weights are those of the base model.
+    The policy is not changed: a merged weight is a separate float32 tensor, created when it is yielded. In a type of
+    lower precision most of the difference would be lost: it is less than half the distance to the next number. An
+    output layer that is tied to the input embedding is named like one that is not, so that an engine may separate the
+    two.
+    Sharded weights (DTensor) are gathered: then every rank must iterate over all of them.
     """
     model: Any = policy.model
     names = set()
@@ -34,13 +35,13 @@ def named_weights(policy: Policy, *, adapters: bool = True) -> Iterator[tuple[st
 
 
 def plain_model(policy: Policy) -> Any:
-    """Return the transformers model: what PEFT has wrapped, or the policy's model itself."""
+    """Return the transformers model: the one wrapped by PEFT, or the policy's model."""
     model: Any = policy.model
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
 def _merged(model: Any, adapters: bool) -> Iterator[tuple[str, torch.Tensor]]:
-    """Return the weights of a PEFT model, each with its active adapters' difference added where that is wanted."""
+    """Yield the weights of a PEFT model, with the difference of its active adapters added if `adapters`."""
     layers = {name: layer for name, layer in model.named_modules() if hasattr(layer, "get_delta_weight")}
     for name, weight in model.state_dict().items():
         if ".lora_" in name or ".original_module." in name:

@@ -1,1 +1,1 @@
-"""The internal reward: polarity to step reward, trust schedule, returns, advantages, and dials that show abuse."""
+"""The internal reward: polarity to step reward, trust schedule, returns, advantages, and dials of reward hacking."""

@@ -1,4 +1,4 @@
-"""From validated turns to what the optimizer needs: one row a trajectory with its advantage, and the dials."""
+"""From validated turns to the optimizer's input: one row per trajectory with its advantage, and the dials."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ def aggregate_step(
 
     Args:
         turns: a table that satisfies `ValidTable`, all of one step.
-        config: how to reward.
+        config: reward configuration.
         step: u, the index of the step within the run.
-        steps: N, how many steps the run has.
-        drop_flat_groups: DAPO's filter: what has no variance in R_env is not trained on, whatever R_sg says.
+        steps: N, the number of steps of the run.
+        drop_flat_groups: DAPO's filter: groups without variance in R_env are not trained on, whatever their R_sg.
 
     Returns:
-        (one row a trajectory with `selected` (may be trained on) and `advantage` (0 where it may not), the step's
+        (one row per trajectory with `selected` (used for training) and `advantage` (0 if not selected), the step's
         dials with `step`, `phase` and `lambda`).
     """
     trust = config.schedule.trust(step, steps)
@@ -33,7 +33,7 @@ def aggregate_step(
     returns = trajectory_returns(turns, config.polarity, trust, config.environment_scale)
     varied = pl.col("r_env").max().over("step", "group") - pl.col("r_env").min().over("step", "group") > FLAT
     returns = returns.with_columns(selected=varied if drop_flat_groups else pl.lit(True))
-    # What is dropped has no part in the scale of a batch either.
+    # Dropped trajectories do not count in the scale of a batch either.
     rewards = pl.concat(
         [
             returns.filter("selected").with_columns(advantage=credit(config.environment_scale)),

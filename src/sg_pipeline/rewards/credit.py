@@ -1,11 +1,11 @@
-"""Credit: which advantage each trajectory gets, and how R_env and lambda R_sg are normalised together.
+"""Credit: the advantage of each trajectory, and how R_env and lambda R_sg are normalised together.
 
-The choice matters more than it looks. In a group in which every episode fails (or every one succeeds) R_env has no
+The choice has a large effect. In a group in which every episode fails (or every one succeeds) R_env has no
 variance, so dividing by the group's deviation scales lambda * R_sg to unit variance *however small lambda is*:
-guidance alone then drives a full-strength update. `group` is the paper's form; the others keep lambda's meaning.
+guidance alone then drives a full-strength update. `group` is the paper's form; the others keep the meaning of lambda.
 
-A rule is a function of this module's form, named in `config/extensions.py`. With mean_g, std_g over the trajectories of
-one task's group (sample deviation, as in TRL) and std_b over all trajectories of the step:
+A rule is a `Credit` function, named in `config/extensions.py`. With mean_g, std_g over the trajectories of one task's
+group (sample deviation, as in TRL) and std_b over all trajectories of the step:
 
     group   A = (R - mean_g R) / (std_g R + eps)                                              the paper's form
     batch   A = (R - mean_g R) / (std_b (R - mean_g R) + eps)                                 one scale for the step
@@ -23,12 +23,12 @@ EPSILON = 1e-4
 _GROUP = ["step", "group"]
 
 Credit = Callable[[float], pl.Expr]
-"""Factor of R_env within R -> the advantage, of the columns `r_env`, `r_sg`, `trust` and `r_total` (one row a
-trajectory, see `returns.trajectory_returns`)."""
+"""Factor of R_env within R -> the advantage as an expression of the columns `r_env`, `r_sg`, `trust` and `r_total` (one
+row per trajectory, see `returns.trajectory_returns`)."""
 
 
 def group(environment_scale: float) -> pl.Expr:
-    """One scale for each group."""
+    """One scale per group."""
     return _standardised(pl.col("r_total"))
 
 

@@ -1,11 +1,11 @@
-"""The dials of a step: success, returns, labels, and where reward hacking shows first.
+"""The dials of a step: success, returns, labels, and early signs of reward hacking.
 
-What to watch: `corr_r_sg_turns` near 1 (long "positive" episodes are paid for), `negative_share` near 0, `r_sg_gap`
-(mean R_sg of wins less that of losses) near or below 0, and
-`guidance_only_groups` (groups whose gradient comes from guidance alone: R_env is the same in all episodes).
+Signs of reward hacking: `corr_r_sg_turns` near 1 (long "positive" episodes are rewarded), `negative_share` near 0,
+`r_sg_gap` (mean R_sg of won minus that of lost episodes) near or below 0, and `guidance_only_groups` (groups whose
+gradient comes from guidance alone: R_env is the same in all episodes).
 
-Outcome means won or not, also where a benchmark grades its episodes: `r_sg_gap` and `corr_r_sg_won` are of that, R_env
-is of the score.
+The outcome is won or lost, even if a benchmark grades its episodes: `r_sg_gap` and `corr_r_sg_won` use the outcome,
+R_env uses the score.
 """
 
 import math
@@ -20,13 +20,13 @@ FLAT = 1e-9
 
 
 def step_dials(returns: pl.DataFrame) -> dict[str, Any]:
-    """Sum up one step's trajectories.
+    """Summarize the trajectories of a step.
 
     Args:
         returns: table of `returns.trajectory_returns` with `selected`.
 
     Returns:
-        JSON-ready figures; one that is undefined (such as a gap without any loss) is None.
+        JSON-ready values; an undefined one (such as the gap without any lost episode) is None.
     """
     turns = int(returns["turns"].sum())
     won = returns["won"].cast(pl.Float64)
@@ -63,7 +63,7 @@ def step_dials(returns: pl.DataFrame) -> dict[str, Any]:
 
 
 def correlation(left: pl.Series, right: pl.Series) -> float | None:
-    """Pearson's correlation; None where either side has no variance."""
+    """Pearson's correlation; None if either side has no variance."""
     if len(left) < 2 or left.n_unique() < 2 or right.n_unique() < 2:
         return None
     value = pl.DataFrame({"l": left.cast(pl.Float64), "r": right.cast(pl.Float64)}).select(pl.corr("l", "r")).item()

@@ -1,4 +1,4 @@
-"""From turns to returns: one row a trajectory.
+"""From turns to returns: one row per trajectory.
 
 r_t^sg  = value of the polarity of z_t              (+0.1 / 0 / -0.1)
 R_sg    = sum over t of r_t^sg
@@ -14,22 +14,22 @@ from sg_pipeline.trajectories.types import TRAJECTORY_KEY, Polarity
 def trajectory_returns(
     turns: pl.DataFrame, values: PolarityValues, trust: float, environment_scale: float
 ) -> pl.DataFrame:
-    """Sum a table of turns up to one row a trajectory.
+    """Aggregate a table of turns to one row per trajectory.
 
     Args:
         turns: a table that satisfies `ValidTable`.
-        values: step reward of each polarity; a turn without guidance is worth 0.
+        values: step reward of each polarity; a turn without guidance gets 0.
         trust: lambda(u) of this step.
-        environment_scale: what a win, the highest score, is worth beside the internal reward; the paper has 1.
+        environment_scale: factor of R_env relative to the internal reward; 1 in the paper.
 
     Returns:
         Sorted by (step, group, item): the key, task_id, task_type, `turns`, `tokens` (policy tokens), `won`, `score`,
-        `truncated`, `r_env` (unscaled: the sum of the steps' rewards, which says who has won, or is the score where a
+        `truncated`, `r_env` (unscaled: the sum of the step rewards, which is 1 for a won episode, or the score where a
         benchmark grades), `r_sg`, `trust`, `r_total`, and the counts `positive`, `neutral`, `negative`,
         `unparsed_guidance`, `unparsed_actions`, `invalid_actions`.
     """
     polarity = pl.col("polarity")
-    worth = polarity.replace_strict(
+    step_reward = polarity.replace_strict(
         {p.value: getattr(values, p.value) for p in Polarity}, default=0.0, return_dtype=pl.Float64
     )
     returns = turns.group_by(TRAJECTORY_KEY).agg(
@@ -40,7 +40,7 @@ def trajectory_returns(
         score=pl.col("score").first(),
         truncated=pl.col("truncated").first(),
         r_env=pl.col("reward").sum(),
-        r_sg=worth.sum(),
+        r_sg=step_reward.sum(),
         **{p.value: (polarity == p.value).sum().cast(pl.Int64) for p in Polarity},
         unparsed_guidance=(polarity.is_not_null() & ~pl.col("guidance_parsed")).sum().cast(pl.Int64),
         unparsed_actions=(~pl.col("action_parsed")).sum().cast(pl.Int64),

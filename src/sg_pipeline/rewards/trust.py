@@ -1,7 +1,7 @@
 """The trust schedule lambda(u): how much the internal reward counts at co-evolution step u.
 
-"Trust follows competence" (Self-Guide, arXiv 2604.03098): an immature internal reward is worse than none, so it
-is not believed at first (warm-up), then gradually (activation), then fully, and at the end no more
+"Trust follows competence" (Self-Guide, arXiv 2604.03098): an immature internal reward is worse than none, so it has no
+weight at first (warm-up), then an increasing one (activation), then full weight; it decreases to 0 at the end
 (annealing), because this shaping is not potential-based and would bias the final policy.
 """
 
@@ -14,7 +14,7 @@ from sg_pipeline.config.rewards import TrustSchedule
 
 
 class Trapezoid(TrustSchedule):
-    """The paper's schedule, its borders as fractions of training.
+    """The paper's schedule, with borders as fractions of training.
 
         lambda(u) = 0                                u <  b1      phase 1, warm-up
                   = peak (u - b1) / (b2 - b1)  b1 <= u <  b2      phase 2, activation
@@ -22,8 +22,8 @@ class Trapezoid(TrustSchedule):
                   = peak (N - u) / (N - b3)    b3 <= u <= N       phase 4, annealing
 
     with b_k = fraction_k * N and N the number of steps; u = 0 .. N-1 are trained on and lambda(N) = 0. The
-    paper has N = 80 and borders 40, 50, 70. With cosine ramps the share x of the peak that stands beside it in phases 2
-    and 4 is (1 - cos(pi x)) / 2 instead: as much trust in all, with softer corners.
+    paper has N = 80 and borders 40, 50, 70. With cosine ramps the fraction x of the peak in phases 2 and 4
+    becomes (1 - cos(pi x)) / 2: the same total trust, with smoother transitions.
 
     Attributes:
         activation, full, annealing: the fractions at which phases 2, 3 and 4 begin, in this order.
@@ -48,7 +48,7 @@ class Trapezoid(TrustSchedule):
         return self
 
     def trust(self, step: int, steps: int) -> float:
-        """lambda at `step` of `steps`."""
+        """Return lambda at `step` of `steps`."""
         begin, full, annealing = (fraction * steps for fraction in (self.activation, self.full, self.annealing))
         if step < begin:
             return 0.0
@@ -64,7 +64,7 @@ class Trapezoid(TrustSchedule):
         return self.peak * (1 - math.cos(math.pi * part / whole)) / 2
 
     def borders(self) -> tuple[float, float, float]:
-        """The fractions of training at which phases 2, 3 and 4 begin."""
+        """Return the fractions of training at which phases 2, 3 and 4 begin."""
         return self.activation, self.full, self.annealing
 
 
@@ -75,11 +75,11 @@ class Constant(TrustSchedule):
     value: float = Field(1.0, ge=0.0, allow_inf_nan=False)
 
     def trust(self, step: int, steps: int) -> float:
-        """lambda at `step` of `steps`."""
+        """Return lambda at `step` of `steps`."""
         return self.value
 
     def borders(self) -> tuple[float, float, float]:
-        """The paper's borders: a constant schedule has none of its own, and runs are compared phase by phase."""
+        """Return the paper's borders: a constant schedule has none, but runs are compared by phase."""
         return Trapezoid().borders()
 
 
@@ -89,9 +89,9 @@ class Off(TrustSchedule):
     kind: Literal["off"] = "off"
 
     def trust(self, step: int, steps: int) -> float:
-        """lambda at `step` of `steps`."""
+        """Return lambda at `step` of `steps`."""
         return 0.0
 
     def borders(self) -> tuple[float, float, float]:
-        """The paper's borders, as for `Constant`."""
+        """Return the paper's borders, as for `Constant`."""
         return Trapezoid().borders()
