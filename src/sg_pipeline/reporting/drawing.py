@@ -1,4 +1,4 @@
-"""Shared parts of the figures of a study and a sweep: how a PNG is made, and the marks on it."""
+"""Shared parts of all figures: colours, how a PNG is made, and the marks on it."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sg_pipeline.reporting.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Okabe and Ito's palette, distinguishable for colour-blind readers.
+BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE, GREY = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#8C8C8C"
+)  # fmt: skip
 PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK, GREY)
-"""Okabe and Ito's: colour-blind readers can tell them apart, too."""
 
 
 def render(draw: Callable[["Figure"], None]) -> bytes:

@@ -4,22 +4,19 @@ The metrics of a step are drawn at x = step: they were measured on episodes of t
 steps. The base policy's evaluation is therefore at 0, the final policy's at the number of steps.
 """
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sg_pipeline.evaluation.metrics import is_graded
+from sg_pipeline.reporting.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, frame, render
 from sg_pipeline.reporting.summary import step_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, distinguishable for colour-blind readers.
-BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE, GREY = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#8C8C8C"
-)  # fmt: skip
 LABELS = {"positive": SKY, "neutral": "#DDDDDD", "negative": RED}
 SPLITS = (BLUE, RED, GREEN, PURPLE)
 MARKERS = ("o", "s", "^", "D")
@@ -49,10 +46,6 @@ def learning_curve(
     Returns:
         A PNG; deterministic.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     metrics = sorted(metrics, key=lambda step: step["step"])
     curves = {
         name: np.array([np.nan if v is None else v for v in values], dtype=np.float64)
@@ -73,13 +66,9 @@ def learning_curve(
     if _any(curves, "training.entropy", "training.kl"):
         panels.append((1.2, lambda ax: _training(ax, curves)))
 
-    with mpl.rc_context():
-        mpl.rcdefaults()  # a user's matplotlibrc does not change the bytes
-        mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-        mpl.rcParams.update({"legend.edgecolor": "none", "legend.framealpha": 0.85, "legend.fontsize": 8})
+    def draw_panels(figure: "Figure") -> None:
         heights = [height for height, _ in panels]
-        figure = Figure(figsize=(9, 1.3 + 1.45 * sum(heights)), dpi=120, layout="constrained")
-        FigureCanvasAgg(figure)
+        frame(figure, 9, 1.3 + 1.45 * sum(heights), title)
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for ax, (_, draw) in zip(axes, panels, strict=True):
             for index, (_, begin, end) in enumerate(phases):
@@ -93,10 +82,8 @@ def learning_curve(
         axes[-1].xaxis.get_major_locator().set_params(integer=True)
         axes[-1].set_xlabel("co-evolution step (policy updates so far)")
         figure.align_ylabels(axes)
-        figure.suptitle(title, fontsize=12, fontweight="bold")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+
+    return render(draw_panels)
 
 
 def moving_average(values: np.ndarray, window: int) -> np.ndarray:
