@@ -164,7 +164,7 @@ def test_a_benchmarks_file_that_is_none_is_told(rooms):
         for content, expected in (
             ("tasks: [", "rooms.yml is not valid YAML"),
             ("tasks: 3", "rooms.yml must hold sections of parameters such as"),
-            ("environment: {name: webshop}", "sets environment.name, but is read because of it"),
+            ("environment: {name: webshop}", "sets environment.name, but is selected by it"),
             ("rollout: {max_turn: 3}", "did you mean rollout.max_turns?"),
         ):
             path.write_text(content, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The base policy: which model a run starts with, and how a warm start makes one."""
+"""The base policy: the model that a run starts with, and the warm start that makes one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Compute = Literal["weights", "tf32", "bfloat16"]
 
 
 class LoraConfig(BaseModel):
-    """Which adapters a policy is trained by; names and meanings are PEFT's.
+    """LoRA adapters of a policy; names and meanings are PEFT's.
 
     Attributes:
-        rank: of the product that is added to each weight.
+        rank: of the product that is added to each weight matrix.
         alpha: the product is scaled by alpha / rank.
-        dropout: on the adapters' input, in training. Above 0 the policy that is trained is not the one that sampled:
-            ratios scatter around 1 before any update, and a gap between the two is a warning only (`training.gaps`).
-        target_modules: names of the linear maps that get one; "all-linear" are all but the output layer.
+        dropout: on the adapters' input, in training. Above 0 the trained policy differs from the sampling policy:
+            ratios scatter around 1 before any update, and a gap between the two is only a warning (`training.gaps`).
+        target_modules: names of the linear maps with adapters; "all-linear": all except the output layer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,7 +30,7 @@ class LoraConfig(BaseModel):
 
 
 class TinyConfig(BaseModel):
-    """Architecture of the tiny policy: transformers' own Qwen3, only small."""
+    """Architecture of the tiny policy: a small Qwen3 of transformers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,13 +58,13 @@ class TinyConfig(BaseModel):
 class WarmStartConfig(BaseModel):
     """How the warm start trains.
 
-    `guided_share` and `loss_on_noise` are read where demonstrations are made and encoded.
+    `guided_share` and `loss_on_noise` are used where demonstrations are made and encoded.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    total_tokens: int = Field(gt=0, description="tokens to train on, prompt and observations included")
-    batch_tokens: int = Field(1000, ge=16, description="tokens of an optimizer step, padding included")
+    total_tokens: int = Field(gt=0, description="tokens to train on, including prompt and observations")
+    batch_tokens: int = Field(1000, ge=16, description="tokens of an optimizer step, including padding")
     window: int = Field(128, ge=1, description="demonstrations sorted by length together")
     learning_rate: float = Field(3e-3, gt=0, description="of AdamW, at its highest")
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -74,15 +74,15 @@ class WarmStartConfig(BaseModel):
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
     adam_beta2: float = Field(0.98, ge=0, lt=1)
     max_grad_norm: float = Field(1.0, gt=0)
-    loss_on_noise: bool = Field(False, description="imitate the actions that were made wrong on purpose, too")
-    guided_share: float = Field(0.5, ge=0, le=1, description="share of demonstrations that carry guidance")
+    loss_on_noise: bool = Field(False, description="also imitate the actions that are wrong on purpose")
+    guided_share: float = Field(0.5, ge=0, le=1, description="share of demonstrations with guidance")
     report_tokens: int = Field(200_000, gt=0, description="tokens between two calls of the callback")
     seed: int = 0
 
     def rate(self, tokens: int) -> float:
         """Return the learning rate after `tokens` trained tokens."""
         warmup = self.warmup_share * self.total_tokens
-        # The first step trains too: its rate is that of the end of its own batch.
+        # The rate of the first step must be above 0: it is that at the end of its batch.
         reached = tokens + self.batch_tokens
         if reached < warmup:
             return self.learning_rate * reached / warmup
@@ -92,10 +92,10 @@ class WarmStartConfig(BaseModel):
 
 
 class WarmStartStage(WarmStartConfig):
-    """One stage of a warm start: how it trains, and which demonstrations it sees.
+    """One stage of a warm start: its training, and its demonstrations.
 
     Attributes:
-        noise: demonstrations differ in how often a mistake replaces the expert's action: each draws one of these.
+        noise: probabilities that a mistake replaces the expert's action; each demonstration draws one of them.
     """
 
     noise: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.35), min_length=1)
@@ -105,16 +105,16 @@ class BaseModelConfig(BaseModel):
     """The base policy.
 
     Attributes:
-        source: "checkpoint" takes a folder that this project wrote, "pretrained" any causal language model of
-            transformers, "warm_start" makes the tiny policy from scratch.
+        source: "checkpoint": a folder that this project wrote; "pretrained": any causal language model of transformers;
+            "warm_start": train the tiny policy from scratch.
         path: folder of the checkpoint, relative to the project; for "pretrained" also a hub id.
         dtype, revision, local_only: of a pretrained model; `local_only: false` allows a download.
-        device: where the weights go: "cpu", or "cuda", the first GPU that the process sees.
-        compute: how the policy samples and trains: "weights" in the type of its weights, "bfloat16" under autocast over
-            them, "tf32" with TF32 products on CUDA. A policy is made (source "warm_start") in float32 all the same.
+        device: of the weights: "cpu", or "cuda", the first GPU that the process sees.
+        compute: precision of sampling and training: "weights": the type of the weights; "bfloat16": autocast; "tf32":
+            TF32 products on CUDA. A warm start always trains in float32.
         lora: train adapters over frozen weights; None: train all weights.
         tiny: architecture of a warm start.
-        warm_start: its stages, one after the other.
+        warm_start: its stages, in order.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -134,13 +134,13 @@ class BaseModelConfig(BaseModel):
     def _adapters_need_a_base(self) -> BaseModelConfig:
         if self.lora is not None and self.source == "warm_start":
             raise ValueError(
-                "lora trains adapters over weights that lie in a folder or on the hub, but source 'warm_start' makes "
-                "them: write the policy down first (--pipeline=base_model) and name it by source 'checkpoint'"
+                "lora trains adapters of weights in a folder or on the hub, but source 'warm_start' trains new "
+                "weights: save the policy first (--pipeline=base_model), then set source 'checkpoint'"
             )
         return self
 
     def unused(self) -> tuple[str, ...]:
-        """Return the fields that the source does not use, and where a model may be fetched from."""
+        """Return the fields that the source does not use, and `local_only`."""
         made, fetched = ("tiny", "warm_start"), ("dtype", "revision")
         others = {"checkpoint": (*fetched, *made), "pretrained": made, "warm_start": ("path", "lora", *fetched)}
         return ("local_only", *others[self.source])
@@ -148,6 +148,6 @@ class BaseModelConfig(BaseModel):
     @field_validator("device")
     @classmethod
     def _known_device(cls, device: str) -> str:
-        if device != "cpu" and not device.startswith("cuda"):  # a GPU by its number: see `World.device`
+        if device != "cpu" and not device.startswith("cuda"):  # for a GPU with an index see `World.device`
             raise ValueError("must be 'cpu' or 'cuda'")
         return device

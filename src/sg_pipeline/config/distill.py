@@ -1,4 +1,4 @@
-"""What a guide is distilled from, and how."""
+"""Distillation of a guide."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,11 +8,11 @@ class DistillConfig(BaseModel):
 
     Attributes:
         source: run whose training trajectories are imitated.
-        steps: of these the last so many steps, when its policy was at its best.
-        won_only: leave out lost episodes.
-        held_out: share of the games that are left out of the training, to measure agreement on.
+        steps: number of last steps to imitate, when its policy was best.
+        won_only: exclude lost episodes.
+        held_out: share of the games excluded from training, to measure agreement.
         epochs: passes over the trajectories.
-        batch_tokens: tokens of an optimizer step, padding included.
+        batch_tokens: tokens of an optimizer step, including padding.
         learning_rate: of AdamW, at its highest; it rises and falls as in a warm start.
     """
 

@@ -1,4 +1,4 @@
-"""The processes that share a run."""
+"""Several processes for one run."""
 
 from typing import Literal
 
@@ -8,14 +8,14 @@ Strategy = Literal["ddp", "fsdp2"]
 
 
 class DistributedConfig(BaseModel):
-    """What a launcher's processes agree on; nothing here changes a result.
+    """Settings of the processes of a run; nothing here changes a result.
 
     Attributes:
-        ranks: how many processes share the run; another number is refused. None: as many as the launcher has started.
-        strategy: "ddp", each process trains a whole model, or "fsdp2", a part of one; None: as the launcher's
-            configuration says, and "ddp" where it says nothing.
-        timeout_s: a process that waits longer for another one gives up. No part that one process does while the others
-            wait may take longer: compiling a panel's games, an evaluation's share of a slow process.
+        ranks: required number of processes; None: any.
+        strategy: "ddp": each process trains a whole model; "fsdp2": a shard of one; None: as in the launcher's
+            configuration, by default "ddp".
+        timeout_s: a process that waits longer for another one ends with an error. Nothing that one process does while
+            the others wait may take longer, such as compiling a panel's games or the evaluation on a slow process.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

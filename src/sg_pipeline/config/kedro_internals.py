@@ -4,9 +4,10 @@ from typing import Any
 
 
 def requested_pipelines() -> list[str] | None:
-    """Return the pipelines that the command asks for; None: all.
+    """Return the pipelines that the command requests; None: all.
 
-    Kedro tells `find_pipelines` alone, by `kedro.framework.project.pipelines`; ours are made from parameters.
+    Kedro passes them only to `find_pipelines`, by `kedro.framework.project.pipelines`.
+    The pipelines of this project are built from parameters instead.
     """
     from kedro.framework.project import pipelines
 
@@ -14,7 +15,7 @@ def requested_pipelines() -> list[str] | None:
 
 
 def render_failure(failure: Any) -> str:
-    """Return a failure of Kedro's dataset validation as Kedro itself words it."""
+    """Return Kedro's description of a failure of its dataset validation."""
     from kedro.validation.exceptions import DataValidationError
 
     return str(DataValidationError._render_failure(failure))

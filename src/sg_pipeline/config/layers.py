@@ -1,7 +1,7 @@
-"""The layers of conf/ that are no environments of Kedro's: a file for each method, and one for each benchmark.
+"""Layers of conf/ that are not Kedro environments: a file per method, and a file per benchmark.
 
-An environment of Kedro's may have files for benchmarks, too, in a folder of the same name. A file holds parameters by
-section, as the `parameters_*.yml` files do.
+A Kedro environment may also have files for benchmarks, in a folder of the same name. A file contains parameters by
+section, like the `parameters_*.yml` files.
 """
 
 import difflib
@@ -14,39 +14,39 @@ METHODS, ENVIRONMENTS = "methods", "environments"
 """Folders of conf/."""
 
 TITLE = "title"
-"""Entry of a method's file that is no parameter: its name in tables and figures."""
+"""Entry of a method's file that is not a parameter: its name in tables and figures."""
 
 
 def method_parameters(conf: Path, name: str) -> dict[str, Any]:
     """Return the parameters of the method `name`.
 
     Raises:
-        ConfigurationError: there is no such method, or its file does not hold parameters by section.
+        ConfigurationError: the method does not exist, or its file does not contain parameters by section.
     """
     content = _read_method(conf, name)
     return {section: values for section, values in content.items() if section != TITLE}
 
 
 def method_title(conf: Path, name: str) -> str:
-    """Return what tables and figures call the method `name`. Errors as `method_parameters`."""
+    """Return the title of the method `name`. Errors as `method_parameters`."""
     return str(_read_method(conf, name).get(TITLE) or name)
 
 
 def environment_file(folder: Path, benchmark: str) -> Path:
-    """Return where the file of a benchmark lies, if it has one; `folder` is conf/, or one of its environments."""
+    """Return the path of a benchmark's file, which may not exist; `folder` is conf/ or one of its environments."""
     return folder / ENVIRONMENTS / f"{benchmark}.yml"
 
 
 def environment_parameters(path: Path) -> dict[str, Any]:
-    """Return what the file of a benchmark says.
+    """Return the parameters in the file of a benchmark.
 
     Raises:
-        ConfigurationError: it does not hold parameters by section, or names a benchmark itself.
+        ConfigurationError: it does not contain parameters by section, or sets environment.name.
     """
     content = _read(path, "sections of parameters such as `tasks: {panel: default}`")
     if "name" in content.get("environment", {}):
         raise ConfigurationError(
-            f"{path} sets environment.name, but is read because of it: set it in conf/base, or by --params "
+            f"{path} sets environment.name, but is selected by it: set it in conf/base, or by --params "
             f"environment.name={path.stem}"
         )
     return content

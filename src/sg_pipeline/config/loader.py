@@ -1,11 +1,11 @@
-"""How Kedro reads conf/: each layer lies over those before it.
+"""Kedro's loader of conf/, in which each layer overrides the previous ones.
 
     base ─► environments/NAME.yml ─► --env ─► ENV/environments/NAME.yml ─► methods/NAME.yml ─► --params
             (environment.name)                                             (run.method)
 
-A benchmark's file makes of the default, which is for ALFWorld, one for that benchmark; an environment of Kedro's may
-have such files too, for what it says for one benchmark alone. A method's makes a run one of those which the study
-compares; it works on top of any environment of Kedro's, which a second `--env` could not.
+A benchmark's file adapts the default, which is for ALFWorld, to that benchmark; a Kedro environment may also have such
+files, for values of one benchmark. A method's file selects a method of the study; it works on top of any Kedro
+environment, which a second `--env` could not.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ CONFIG_LOADER_ARGS: dict[str, Any] = {
     "merge_strategy": {"parameters": "soft", "globals": "soft"},
     "custom_resolvers": {"oc.env": oc.env},  # for $ALFWORLD_DATA
 }
-"""For the session, and for whoever needs none."""
+"""For the session, and for use without one."""
 
 
 class MethodConfigLoader(OmegaConfigLoader):
@@ -41,13 +41,13 @@ class MethodConfigLoader(OmegaConfigLoader):
     def __init__(
         self, conf_source: str, env: str | None = None, runtime_params: dict[str, Any] | None = None, **named: Any
     ) -> None:
-        """Read the layers of parameters, find out which benchmark is in force, and name the run where it has no name.
+        """Read the layers of parameters, determine the benchmark, and name a run without a name.
 
-        The catalog needs the name. A method's run is named after method and seed; the name of a benchmark other than
-        the default one is put before it.
+        The catalog needs the name. A method's run is named after method and seed, prefixed by the benchmark if that is
+        not the default.
         """
         given = runtime_params or {}
-        # Whether a layer names an environment must show without what --params say of it.
+        # Whether a layer itself names a benchmark must be read without that of --params.
         unnamed = {**given, "environment": {k: v for k, v in given.get("environment", {}).items() if k != "name"}}
         reader = OmegaConfigLoader(conf_source, env, unnamed, **named)
         conf, run_env = Path(conf_source), env or reader.default_run_env
@@ -84,14 +84,14 @@ class MethodConfigLoader(OmegaConfigLoader):
         return content if name is None else self.with_method(content, str(name))
 
     def _with_benchmark(self, layer: dict[str, Any], folder: Path, unnamed: str) -> list[dict[str, Any]]:
-        """Return a layer with the benchmark's file in `folder` over it.
+        """Return a layer and the benchmark's file in `folder`, which overrides it.
 
-        What the layer says for another benchmark is left out.
+        Values of the layer for another benchmark are removed.
 
         Args:
             layer: its parameters.
-            folder: that has the benchmarks' files of this layer.
-            unnamed: the benchmark of a layer that names none.
+            folder: of the benchmarks' files of this layer.
+            unnamed: the benchmark of a layer that does not name one.
         """
         if self._environment and self._environment != (_value(layer, "environment", "name") or unnamed):
             layer = deepcopy(layer)
@@ -106,7 +106,7 @@ class MethodConfigLoader(OmegaConfigLoader):
         return [layer, own]
 
     def _add_titles(self, study: Any) -> None:
-        """Give the study the titles of its methods; a file that cannot be read is reported where it is needed."""
+        """Add the titles of its methods to the study; an unreadable file is reported where it is needed."""
         if isinstance(study, dict):
             known = {path.stem for path in (Path(self.conf_source) / METHODS).glob("*.yml")}
             names = [name for part in ("methods", "offline") for name in study.get(part) or ()]
@@ -117,7 +117,7 @@ class MethodConfigLoader(OmegaConfigLoader):
             study["titles"] = titles
 
     def with_method(self, parameters: dict[str, Any], name: str) -> dict[str, Any]:
-        """Lay the method `name` over `parameters`; what `--params` say stays on top."""
+        """Override `parameters` by the method `name`, and both by `--params`."""
         return _merged(parameters, method_parameters(Path(self.conf_source), name), self.runtime_params or {})
 
 

@@ -1,4 +1,4 @@
-"""Whether and where a policy is published, as a user sets it."""
+"""Upload of a policy to the Hugging Face Hub."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ class PublishConfig(BaseModel):
     Attributes:
         push_to_hub: must be true for the pipeline to do anything.
         repo_id: "owner/name" on the Hugging Face Hub; created if it does not exist.
-        private: of a repository that is created.
+        private: whether a created repository is private.
         policy: the final one, or the best by `checkpoints.best`.
         optimizer: upload AdamW's moments as well, twice the size of the weights.
     """

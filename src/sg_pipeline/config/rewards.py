@@ -11,7 +11,7 @@ PHASES = ("phase_1_warmup", "phase_2_activation", "phase_3_full", "phase_4_annea
 
 
 class TrustSchedule(BaseModel, ABC):
-    """lambda(u): how much the internal reward counts at co-evolution step u. See `rewards/trust.py`.
+    """lambda(u): weight of the internal reward at co-evolution step u. See `rewards/trust.py`.
 
     Attributes:
         kind: its name in `config/extensions.py`.
@@ -30,7 +30,7 @@ class TrustSchedule(BaseModel, ABC):
         """Return the fractions of training at which phases 2, 3 and 4 begin."""
 
     def phase(self, step: int, steps: int) -> str:
-        """Return the name of the phase that `step` of `steps` belongs to."""
+        """Return the name of the phase of `step` of `steps`."""
         return PHASES[sum(step >= fraction * steps for fraction in self.borders())]
 
 
@@ -45,7 +45,7 @@ class PolarityValues(BaseModel):
 
 
 class RewardConfig(BaseModel):
-    """How a trajectory is rewarded.
+    """Rewards of a trajectory.
 
     Attributes:
         schedule: the trust schedule; its fields are those of the class that `kind` names, see `tree.check_parameters`.
@@ -81,7 +81,7 @@ class RewardConfig(BaseModel):
 
 
 def kind_of(schedule: dict[str, Any]) -> Any:
-    """Return the kind that a schedule's section names; YAML reads a bare `off` as false."""
+    """Return the kind in a schedule's section; YAML reads a bare `off` as false."""
     return "off" if schedule.get("kind") is False else schedule.get("kind")
 
 

@@ -1,4 +1,4 @@
-"""Which engine samples, as a user sets it."""
+"""The sampling engine."""
 
 from typing import Any, Literal, Self
 
@@ -13,18 +13,18 @@ class VllmConfig(BaseModel):
     Attributes:
         dtype: of its weights and its key-value cache; "auto": bfloat16 where the policy computes in it
             (`base_model.compute`), or else the type of the policy's weights.
-        gpu_memory_utilization: share of the GPU's memory that the engine takes, training has the rest. On a CPU only
-            a check against the memory that is free.
+        gpu_memory_utilization: share of the GPU's memory for the engine; training has the rest. On a CPU it is only a
+            check against the free memory.
         cpu_cache_gib: on a CPU, memory for cached keys and values.
-        prefix_caching: a turn finds the keys and values of the turns before it. Without it every turn reads its whole
+        prefix_caching: a turn reuses the keys and values of earlier turns. Without it every turn processes its whole
             trajectory again.
-        sleep: while the policy is trained, the server gives up its GPU memory, and gets new weights afterwards; ignored
+        sleep: the server releases its GPU memory while the policy is trained, and gets new weights afterwards; ignored
             on a CPU. No result depends on it.
         adapters: how a policy's LoRA adapters are sent to the engine after each training step. merged: added to all
             weights in float32, then rounded to the engine's type. separate: alone; the base weights stay, and the
             engine adds the adapters' product while it computes. auto: merged for a float32 engine, separate for a
             shorter type, in which a merge loses small changes.
-        enforce_eager: without compiled graphs: slower on a GPU, and a quicker start; None: on a CPU only.
+        enforce_eager: without compiled graphs: slower on a GPU, but faster to start; None: on a CPU only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,21 +38,21 @@ class VllmConfig(BaseModel):
     enforce_eager: bool | None
 
     def separate(self, dtype: str) -> bool:
-        """Whether an engine that computes in `dtype` gets adapters alone."""
+        """Whether an engine that computes in `dtype` gets the adapters separately."""
         return self.adapters == "separate" or (self.adapters == "auto" and dtype != "float32")
 
 
 class ServerConfig(BaseModel):
-    """Where a vLLM server is; none of it is part of a run's identity. Either `url` or `executable`.
+    """Address or start of a vLLM server, not part of a run's identity. Set either `url` or `executable`.
 
     Attributes:
-        url: of a server that runs already and is this run's alone, "http://host:8000"; or several: rank r asks
-            the (r mod n)th, and all get the new weights.
-        executable: the `vllm` (or the python) of an environment that has it: the run starts a server of its own.
-        arguments: further ones for that server, as of `vllm serve`.
-        environment: variables for that server, beside those of the run.
-        weights: a folder that run and servers see by the same path, for weights on their way; None: a temporary one,
-            which will do on one machine.
+        url: of a running server for this run only, "http://host:8000"; or several: rank r uses the (r mod n)th, and
+            all get the new weights.
+        executable: the `vllm` (or python) of an environment with vLLM: the run starts its own server.
+        arguments: further arguments for that server, as of `vllm serve`.
+        environment: variables for that server, in addition to those of the run.
+        weights: a folder that run and servers see by the same path, to exchange weights; None: a temporary one, which
+            is sufficient on one machine.
         start_s: seconds until a server that was started must be ready.
         answer_s: seconds until a turn, or an update of weights, must be answered.
     """
@@ -86,13 +86,13 @@ class ServerConfig(BaseModel):
 
 
 class SamplingConfig(BaseModel):
-    """What writes the policy's turns.
+    """The engine that samples the policy's turns.
 
     Attributes:
         engine: transformers: the policy itself, with its own key-value cache; vllm: a vLLM server with a copy of the
             weights, which are sent to it after each training step; or "package.module:make_sampler".
-        vllm: how that server computes.
-        server: where it is.
+        vllm: settings of that server's engine.
+        server: its address or start.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -102,7 +102,7 @@ class SamplingConfig(BaseModel):
     server: ServerConfig
 
     def unused(self) -> tuple[str, ...]:
-        """Return what the engine does not look at, and where it is."""
+        """Return the sections that the engine does not use, and `server`."""
         return ("server",) if self.engine == "vllm" else ("server", "vllm")
 
     @field_validator("engine")

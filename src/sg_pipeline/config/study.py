@@ -1,4 +1,4 @@
-"""What the study compares."""
+"""The runs of a study."""
 
 import re
 

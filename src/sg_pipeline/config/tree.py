@@ -31,7 +31,7 @@ from sg_pipeline.errors import ConfigurationError
 
 
 class Parameters(BaseModel):
-    """The whole tree; each attribute is a section. What `tasks` is, the benchmark says: see `tree_of`."""
+    """The whole tree; each attribute is a section. The benchmark defines the section `tasks`: see `tree_of`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -131,7 +131,7 @@ def _value(raw: Mapping[str, Any], parameter: str, default: Any) -> Any:
 
 
 def _check_together(parameters: Parameters) -> None:
-    """Refuse what is sound alone and impossible together."""
+    """Refuse combinations of valid values that are impossible together."""
     rollout, train, tasks = parameters.rollout, parameters.train, parameters.tasks
     if rollout.temperature == 0:
         raise ConfigurationError(
@@ -170,7 +170,7 @@ def _check_together(parameters: Parameters) -> None:
 
 
 def _sentence(detail: Any, raw: Mapping[str, Any], tree: type[Parameters]) -> str:
-    """One pydantic complaint in the words of the configuration files."""
+    """Return an error of pydantic in the terms of the configuration files."""
     path = [str(part) for part in detail["loc"]]
     # A discriminated union names its branch in the path; the file does not.
     path = [part for index, part in enumerate(path) if not _is_branch(raw, path[:index], part)]
@@ -201,7 +201,7 @@ def _is_branch(raw: Mapping[str, Any], path: list[str], part: str) -> bool:
 
 
 def _known_keys(path: list[str], tree: type[Parameters]) -> list[str]:
-    """The keys that the section at `path` may have."""
+    """Return the keys of the section at `path`."""
     models: list[Any] = [tree]
     for key in path:
         models = [model for field in _fields(models, key) for model in _models_in(field.annotation)]
