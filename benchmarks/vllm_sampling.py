@@ -23,8 +23,7 @@ from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
-from sg_pipeline.sampling.base import Sampler
-from sg_pipeline.sampling.engines import close_engines, make_sampler
+from sg_pipeline.sampling.base import Sampler, close_engines, make_sampler
 
 
 def make_policy(arguments: argparse.Namespace, dtype: str) -> Policy:

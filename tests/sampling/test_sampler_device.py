@@ -1,6 +1,6 @@
-"""All that the sampler computes stays on the model's device, on a device without data: none with data is needed.
+"""Everything that the sampler computes stays on the model's device. Tested without a second real device:
 
-Fake tensors know shapes, types and devices, and refuse an operation on two devices as a GPU does.
+Fake tensors have shapes, types and devices but no data, and refuse an operation on two devices as a GPU does.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ VOCABULARY = 97
 
 @pytest.fixture
 def moved_model():
-    """Return a small model elsewhere; within a mode in which tensors have no data."""
+    """Return a small model on another device, in a mode in which tensors have no data."""
     config = Qwen3Config(
         vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
         head_dim=8, intermediate_size=48,
@@ -37,7 +37,7 @@ def moved_model():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Let tensors without data come out as numbers; return where those were that did."""
+    """Let tensors without data return numbers; return the devices of those that did."""
     rng, places = np.random.default_rng(0), []
 
     def tolist(tensor):
@@ -50,7 +50,7 @@ def drawn(monkeypatch):
 
 
 def play(model, temperature):
-    """Two turns: a prefill in slices, a cache that grows, rows that stop early and are left behind."""
+    """Two turns: a prefill in slices, a cache that grows, rows that stop early and are dropped."""
     session = TransformersSampler(model, temperature).open([np.random.default_rng(row) for row in range(6)], 600)
     stops = list(range(0, VOCABULARY, 3))
     session.extend(range(6), [[1, 2, 3], [4, 5], [6], [7, 8, 9, 10], [1], [2]], stops, 8)
@@ -59,7 +59,7 @@ def play(model, temperature):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_nothing_is_computed_elsewhere_than_on_the_models_device(moved_model, drawn, temperature, monkeypatch):
+def test_everything_is_computed_on_the_models_device(moved_model, drawn, temperature, monkeypatch):
     monkeypatch.setattr(transformers_sampler, "PREFILL_TOKENS", 8)
     session = play(moved_model, temperature)
     assert session._cache.layers[0].keys.device.type == ELSEWHERE
@@ -68,8 +68,8 @@ def test_nothing_is_computed_elsewhere_than_on_the_models_device(moved_model, dr
     assert set(drawn) == {ELSEWHERE}
 
 
-def test_a_number_that_stays_on_the_cpu_is_noticed(moved_model, drawn, monkeypatch):
-    """The test above can fail: here the random numbers are left on the CPU."""
+def test_random_numbers_left_on_the_cpu_raise(moved_model, drawn, monkeypatch):
+    """The test above can fail: here the random numbers stay on the CPU."""
     made = torch.tensor
     monkeypatch.setattr(torch, "tensor", lambda *args, device=None, **kwargs: made(*args, **kwargs))
     with pytest.raises(RuntimeError, match="same device"):

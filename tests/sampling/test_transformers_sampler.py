@@ -1,4 +1,6 @@
-"""The sampler against what it must equal: fresh full forwards, `generate`, and itself with other rows around."""
+"""The sampler against what it must equal: full forward passes, `generate`, and itself with other rows; and `draw`."""
+
+import math
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from transformers import (
 import sg_pipeline.sampling.transformers_sampler as module
 from sg_pipeline.errors import ConfigurationError, SamplingError
 from sg_pipeline.randomness import stream
-from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+from sg_pipeline.sampling.transformers_sampler import TransformersSampler, draw
 
 VOCABULARY = 96
 STOPS = tuple(range(88, 96))
@@ -57,7 +59,7 @@ def make_model(kind="qwen3", attention="sdpa", dtype=torch.float32):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), float("-inf")])
-def test_session_with_logits_that_are_no_numbers_names_the_policy(broken, temperature):
+def test_session_with_logits_that_are_not_finite_names_the_policy(broken, temperature):
     model = make_model("llama")
     with torch.no_grad():
         model.lm_head.weight[3 if broken > 0 else slice(None)] = broken
@@ -123,7 +125,7 @@ def test_logprobs_equal_a_fresh_forward(kind, attention, temperature):
     assert checked > 100
 
 
-def test_the_same_streams_give_the_same_tokens_and_others_do_not():
+def test_tokens_depend_on_the_streams_alone():
     model = make_model()
     first, second = play(model, range(8)), play(model, range(8))
     assert first[0] == second[0]
@@ -131,7 +133,7 @@ def test_the_same_streams_give_the_same_tokens_and_others_do_not():
     assert len({tuple(ids) for ids in first[0].values()}) == 8
 
 
-def test_a_row_does_not_depend_on_the_others():
+def test_row_does_not_depend_on_other_rows():
     model = make_model()
     together, logprobs, _ = play(model, range(8))
     for row in range(8):
@@ -155,7 +157,7 @@ def test_greedy_equals_generate():
         assert answer.ids == expected
 
 
-def test_order_of_the_answer_is_the_order_of_the_rows():
+def test_completions_are_in_the_order_of_the_rows():
     model = make_model()
     contexts = {row: [row + 1, row + 2] for row in range(4)}
 
@@ -167,7 +169,7 @@ def test_order_of_the_answer_is_the_order_of_the_rows():
     assert {row: answer.ids for row, answer in forward.items()} == {row: backward[row].ids for row in range(4)}
 
 
-def test_a_row_never_exceeds_max_length():
+def test_row_never_exceeds_max_length():
     session = TransformersSampler(make_model()).open([stream(0, row) for row in range(2)], 24)
     first = session.extend([0, 1], [[1] * 4, [2] * 20], [], 6)
     assert [len(answer.ids) for answer in first] == [6, 4]
@@ -194,8 +196,8 @@ def test_cache_growth_and_prefill_slices_change_nothing(monkeypatch):
     assert play(model, range(8))[0] == expected[0]
 
 
-def test_bfloat16_model_gives_float32_logprobs_close_to_a_fresh_forward():
-    model = make_model(dtype=torch.bfloat16)
+def mean_gap(model):
+    """Mean |sampler - fresh forward| log-probability."""
     tokens, logprobs, _ = play(model, range(8))
     gaps = []
     for row, ids in tokens.items():
@@ -205,26 +207,20 @@ def test_bfloat16_model_gives_float32_logprobs_close_to_a_fresh_forward():
             for position, value in enumerate(logprobs[row])
             if value is not None
         ]
-    assert np.mean(gaps) < 0.05
+    return np.mean(gaps)
+
+
+def test_bfloat16_model_gives_float32_logprobs_close_to_a_fresh_forward():
+    assert mean_gap(make_model(dtype=torch.bfloat16)) < 0.05
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.05)])
-def test_on_cuda(dtype, tolerance):
-    model = make_model(dtype=dtype).cuda()
-    tokens, logprobs, _ = play(model, range(8))
-    gaps = []
-    for row, ids in tokens.items():
-        expected = fresh_logprobs(model, ids)
-        gaps += [
-            abs(value - expected[position - 1, ids[position]].item())
-            for position, value in enumerate(logprobs[row])
-            if value is not None
-        ]
-    assert np.mean(gaps) < tolerance
+def test_logprobs_on_cuda_equal_a_fresh_forward(dtype, tolerance):
+    assert mean_gap(make_model(dtype=dtype).cuda()) < tolerance
 
 
-def test_the_model_is_left_as_it_was():
+def test_model_is_unchanged_after_sampling():
     model = make_model()
     model.train()
     state = torch.get_rng_state()
@@ -236,10 +232,8 @@ def test_the_model_is_left_as_it_was():
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_what_does_not_fit_is_refused():
+def test_rows_and_lengths_that_do_not_fit_raise():
     model = make_model()
-    with pytest.raises(ConfigurationError, match="temperature"):
-        TransformersSampler(model, -1.0)
     with pytest.raises(ConfigurationError, match="max_position_embeddings"):
         TransformersSampler(model).open([stream(0)], 513)
     with pytest.raises(ConfigurationError, match="sliding"):
@@ -252,7 +246,7 @@ def test_what_does_not_fit_is_refused():
         session.extend([0, 2], [[1], [2]], STOPS, 4)
 
 
-def test_each_row_may_have_its_own_limit_and_a_limit_of_none_only_adds_the_context():
+def test_rows_have_separate_limits_and_limit_zero_only_adds_the_context():
     model = make_model()
     whole, parts = (TransformersSampler(model).open([stream(0, row) for row in range(3)], 400) for _ in range(2))
     contexts = [[5, 6, 7], [8, 9], [10, 11, 12, 13]]
@@ -268,7 +262,7 @@ def test_each_row_may_have_its_own_limit_and_a_limit_of_none_only_adds_the_conte
         parts.extend([0], [[1]], (), [-1])
 
 
-def test_a_sample_ends_when_the_caller_says_so():
+def test_stop_when_ends_a_sample():
     model = make_model()
     plain, ended = (TransformersSampler(model).open([stream(0, row) for row in range(4)], 400) for _ in range(2))
     expected = plain.extend([0, 1, 2, 3], [[5, 6]] * 4, (), 30)
@@ -286,7 +280,44 @@ def test_a_sample_ends_when_the_caller_says_so():
         OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=80, n_embd=16, n_layer=1, n_head=2)),
     ],
 )
-def test_session_of_an_architecture_that_cannot_be_sampled_says_so(model):
+def test_session_of_an_unsupported_architecture_raises(model):
     session = TransformersSampler(model).open([stream(0)], 100)
     with pytest.raises(ConfigurationError, match=rf"cannot run the model '{model.config.model_type}'.*another arch"):
         session.extend([0], [[1, 2]], STOPS, 4)
+
+
+def test_draw_takes_the_token_whose_share_has_the_number():
+    logits = torch.log(torch.tensor([[0.2, 0.0, 0.5, 0.3]]))
+    for number, token in [(0.0, 0), (0.19, 0), (0.21, 2), (0.69, 2), (0.71, 3), (1 - 2**-53, 3)]:
+        ids, scores = draw(logits, [number], 1.0)
+        assert ids == [token]
+        assert scores[0] == pytest.approx(math.log([0.2, 0, 0.5, 0.3][token]), abs=1e-6)
+
+
+def test_draw_never_takes_impossible_tokens_at_the_ends():
+    logits = torch.tensor([[-math.inf, 0.0, 0.0, -math.inf]])
+    assert draw(logits, [0.0], 1.0)[0] == [1]
+    assert draw(logits, [1 - 2**-53], 1.0)[0] == [2]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draw_frequencies_follow_the_temperature(temperature):
+    logits = torch.tensor([1.0, 0.0, -1.0, 2.0])
+    numbers = np.random.default_rng(0).random(20_000)
+    ids, scores = draw(logits.expand(len(numbers), -1), numbers.tolist(), temperature)
+    expected = torch.softmax(logits / temperature, dim=-1)
+    assert np.bincount(ids, minlength=4) / len(ids) == pytest.approx(expected.numpy(), abs=0.015)
+    assert scores[0] == pytest.approx(expected[ids[0]].log().item(), abs=1e-5)
+
+
+def test_draw_at_temperature_zero_takes_the_most_likely_token():
+    logits = torch.tensor([[0.0, 3.0, 1.0]] * 3)
+    ids, scores = draw(logits, [0.0, 0.5, 0.999], 0.0)
+    assert ids == [1, 1, 1]
+    assert scores[0] == pytest.approx(torch.log_softmax(logits[0], -1)[1].item())
+
+
+def test_draw_reaches_the_tail_of_a_large_vocabulary():
+    logits = torch.zeros(1, 200_000)
+    assert draw(logits, [1 - 1e-12], 1.0)[0] == [199_999]
+    assert draw(logits, [0.5], 1.0)[0][0] in (99_999, 100_000, 100_001)

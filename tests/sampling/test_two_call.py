@@ -111,7 +111,7 @@ def agent(request):
 
 
 @pytest.mark.parametrize("room", [1500, 150])
-def test_with_equal_weights_two_calls_are_one_call_token_for_token(agent, room):
+def test_two_calls_with_equal_weights_equal_one_call_token_for_token(agent, room):
     model, form, longest = agent
     room += len(form.opening(OBSERVATIONS[0]))
     one = play(TransformersSampler(model), form, max_new_tokens=longest, max_length=room)
@@ -137,7 +137,7 @@ def fresh_logprobs(model, ids):
         return torch.log_softmax(model(torch.tensor([ids])).logits[0].float(), dim=-1)
 
 
-def test_each_token_has_the_log_probability_of_who_wrote_it_and_both_read_all(agent):
+def test_tokens_have_the_log_probability_of_their_writer_and_both_read_all(agent):
     policy, form, longest = agent
     guide = copy.deepcopy(policy)
     with torch.no_grad():
@@ -165,7 +165,7 @@ def test_each_token_has_the_log_probability_of_who_wrote_it_and_both_read_all(ag
     assert min(checked.values()) > 20
 
 
-def test_a_full_row_takes_nothing_more(agent):
+def test_full_row_takes_no_context(agent):
     model, form, _ = agent
     sampler = TwoCallSampler(TransformersSampler(model), TransformersSampler(model), form.handover)
     opening = form.opening(OBSERVATIONS[0])
@@ -174,10 +174,3 @@ def test_a_full_row_takes_nothing_more(agent):
     assert [len(answer.ids) for answer in answers] == [1, 0]
     assert [session.length(row) for row in (0, 1)] == [len(opening) + 1, 0]
     assert session.extend([0], [[1]], form.stop_ids, 10)[0].ids == []
-
-
-def test_two_calls_end_where_they_end(agent):
-    model, form, _ = agent
-    session = TwoCallSampler(TransformersSampler(model), TransformersSampler(model), form.handover).open([], 100)
-    with pytest.raises(ValueError, match="stop_when must be None"):
-        session.extend([], [], form.stop_ids, 10, stop_when=lambda ids: True)

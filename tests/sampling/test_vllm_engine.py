@@ -1,143 +1,304 @@
-"""What an engine must prove after an update, and which changes of a policy need another engine; no vLLM is needed."""
+"""The engine on a server that speaks like vLLM: turns, updates and their proof, failures; no vLLM is needed."""
 
 import copy
 import json
+import threading
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from fake_vllm import running, written
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from sg_pipeline.config.base_model import LoraConfig
 from sg_pipeline.config.loader import section
 from sg_pipeline.errors import ConfigurationError, SamplingError
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.weights import named_weights
 from sg_pipeline.randomness import stream
-from sg_pipeline.sampling import engines
-from sg_pipeline.sampling.base import Completion
+from sg_pipeline.sampling import base
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
-from sg_pipeline.sampling.vllm import server
-from sg_pipeline.sampling.vllm.adapters import room
-from sg_pipeline.sampling.vllm.engine import Engine
+from sg_pipeline.sampling.vllm import client as client_module
+from sg_pipeline.sampling.vllm import sampler
+from sg_pipeline.sampling.vllm.engine import VllmEngine
 from sg_pipeline.sampling.vllm.held import combined, fingerprint
-from sg_pipeline.sampling.vllm.model import write_configuration
-from sg_pipeline.sampling.vllm.session import VllmSampler
+from sg_pipeline.sampling.vllm.sampler import VllmSampler
+from sg_pipeline.sampling.vllm.weights import adapter_room, write_configuration
 
 SERVER = section("sampling", engine="vllm", server={"url": "http://h:1"})
+LENGTH = 128
+GENERATE = "/inference/v1/generate"
 SIZES = {
     "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 1024, "initializer_range": 0.1,
 }  # fmt: skip
 
 
-def policy_of(kind=Qwen3ForCausalLM, **sizes):
+def policy_of(kind=Qwen3ForCausalLM, compute="bfloat16", **sizes):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = kind(Qwen3Config(**SIZES | sizes)).eval()
-    return Policy(model, range(300), compute="bfloat16")
+    return Policy(model, range(300), compute=compute)
+
+
+def adapted(rank=4, compute="bfloat16"):
+    pytest.importorskip("peft", reason="PEFT is not installed")
+    from sg_pipeline.policies.adapters import add_adapters
+
+    policy = policy_of(compute=compute)
+    add_adapters(policy, LoraConfig(rank=rank, alpha=12), "base", None, seed=0)
+    return policy
 
 
 def train(policy, rate=1e-6):
-    """Change each weight by as much as a step of AdamW at most does."""
+    """Change each weight, or each adapter, by as much as a step of AdamW changes it at most."""
     generator = torch.Generator().manual_seed(policy.step)
+    adapters = hasattr(policy.model, "peft_config")
     with torch.no_grad():
-        for weight in policy.model.parameters():
-            weight.add_(rate * torch.randn(weight.shape, generator=generator).sign())
+        for name, weight in policy.model.named_parameters():
+            if not adapters or ".lora_" in name:
+                weight.add_(rate * torch.randn(weight.shape, generator=generator).sign())
     policy.step += 1
 
 
-class Copy(Engine):
-    """An engine in bfloat16 whose updates can be without effect on the weights whose names begin with `stale`."""
+@pytest.fixture
+def server():
+    with running(policy_of(), "bfloat16") as server:
+        yield server
 
-    def __init__(self, policy, shows=True, store=lambda weight: weight):
-        super().__init__("bfloat16")
-        self.model, self.shows, self.store, self.stale = copy.deepcopy(policy.model).bfloat16(), shows, store, None
-        self.request = None
 
-    def load(self, policy):
-        held = self.model.state_dict()
-        for name, weight in named_weights(policy):
-            if self.stale is None or not name.startswith(self.stale):
-                held[name].copy_(weight)
+@pytest.fixture
+def connect(monkeypatch):
+    """Return a function that makes an engine on servers."""
+    monkeypatch.setattr(client_module, "_FIRST_PAUSE_S", 0.01)
+    opened = []
 
-    def held(self, kinds):
-        weights = map(self.store, self.model.state_dict().values())
-        return [{"weights": fingerprint(weights, self.dtype)}] if self.shows else None
+    def connect(policy, *servers, **sampling):
+        urls = {"url": [server.url for server in servers], "answer_s": sampling.pop("answer_s", 60)}
+        opened.append(VllmEngine(policy, section("sampling", engine="vllm", server=urls, vllm=sampling), LENGTH))
+        return opened[-1]
 
-    def submit(self, key, request, stop_when=None):
-        self.request = key, request
+    yield connect
+    for engine in opened:
+        engine.close()
 
-    def poll(self):
-        key, request = self.request
-        ids = torch.arange(request.max_new_tokens) * 7
-        with torch.no_grad():
-            logits = self.model(torch.tensor([[*request.ids, *ids]])).logits[0, len(request.ids) - 1 : -1].float()
-        scores = torch.log_softmax(logits, -1).gather(-1, ids[:, None])[:, 0]
-        return [(key, Completion(ids.tolist(), scores.tolist(), stopped=False))]
 
-    def forget(self):
-        self.request = None
+@pytest.fixture
+def turn(server, connect):
+    """Return a function that samples one turn of an engine that is up to date."""
+    policy = policy_of()
+    engine = connect(policy, server, answer_s=2.0)
+    engine.update(policy)
+    server.asked.clear()
+    return lambda stop=(14,): VllmSampler(engine, policy).open([stream(0)], LENGTH).extend([0], [[1, 2]], stop, 4)[0]
 
-    def close(self):
-        pass
+
+def test_turn_is_one_request_with_tokens_seed_and_stop_ids(server, turn):
+    completion = turn()
+    assert (completion.ids, completion.stopped) == ([0, 7, 14], True)
+    ((_, _, asked),) = server.asked
+    seed = int(stream(0).integers(2**62))
+    wanted = {
+        "temperature": 1.0,
+        "seed": seed,
+        "max_tokens": 4,
+        "stop_token_ids": [14],
+        "ignore_eos": True,
+        "logprobs": 0,
+    }
+    assert asked["token_ids"] == [1, 2]
+    assert wanted.items() <= asked["sampling_params"].items()
+    assert (turn([99]).ids, turn([99]).stopped) == ([0, 7, 14, 21], False)
+
+
+def test_session_streams_cuts_at_max_length_and_gives_full_rows_nothing(server, connect):
+    policy = policy_of()
+    engine = connect(policy, server)
+    engine.update(policy)
+    session = VllmSampler(engine, policy).open([stream(0, row) for row in range(3)], 10)
+    session.submit(0, [1] * 7, (), 5)
+    session.submit(1, [1] * 10, (), 5)
+    session.submit(2, [1, 2], (), 0)
+    with pytest.raises(ValueError, match="row 0 is under way"):
+        session.submit(0, [1], (), 5)
+    done = {}
+    while session.under_way:
+        done.update(session.poll())
+    assert {row: len(completion.ids) for row, completion in done.items()} == {0: 3, 1: 0, 2: 0}
+    assert [session.length(row) for row in range(3)] == [10, 0, 2]
+    with pytest.raises(ValueError, match="nothing to sample from"):
+        session.submit(1, [], (), 5)
+
+
+def test_connection_that_breaks_is_tried_again(server, turn):
+    once = iter([None, None])
+    server.answers[GENERATE] = lambda: next(once, (200, written(server.label)))
+    assert turn().ids == [3, 4, 7]
+    assert len(server.asked) == 3
+
+
+def test_server_that_is_gone_or_silent_raises_with_its_url(server, turn):
+    server.answers[GENERATE] = None
+    with pytest.raises(SamplingError, match=rf"{server.url} does not answer any more .* --only-missing-outputs"):
+        turn()
+    assert len(server.asked) == 4
+    server.answers[GENERATE] = lambda: time.sleep(4.0)
+    with pytest.raises(SamplingError, match=r"no answer within 2 s \(sampling\.server\.answer_s\)"):
+        turn()
+    assert len(server.asked) == 5  # a silent server is not asked again
+
+
+def test_refusal_is_reported_with_the_servers_words(server, turn):
+    server.answers[GENERATE] = 500, {"error": {"message": "EngineCore encountered an issue"}}
+    with pytest.raises(SamplingError, match=r"does not write a turn \(500: EngineCore encountered an issue\)"):
+        turn()
+
+
+@pytest.mark.parametrize("answer", [written("theirs"), written("mine", reason="abort")])
+def test_turn_by_other_weights_raises(server, turn, answer):
+    answer["choices"][0]["weight_versions"][0]["version"] = server.label if "abort" in str(answer) else "theirs"
+    server.answers[GENERATE] = 200, answer
+    with pytest.raises(SamplingError, match=r"does not hold this run's weights \('.*'\) any more.* its own server"):
+        turn()
+
+
+def test_turn_that_was_abandoned_is_never_returned(server, connect):
+    policy = policy_of()
+    engine = connect(policy, server)
+    engine.update(policy)
+    gone = threading.Event()
+    server.answers[GENERATE] = lambda: gone.wait(0.3) and None
+    VllmSampler(engine, policy).open([stream(0)], LENGTH).submit(0, [1], (), 4)
+    session = VllmSampler(engine, policy).open([stream(0)], LENGTH)
+    del server.answers[GENERATE]
+    assert session.extend([0], [[1, 2]], (), 2)[0].ids == [0, 7]
+
+
+def test_server_that_died_during_training_is_reported(server, connect, tmp_path):
+    policy = policy_of()
+    engine = connect(policy, server)
+    engine._folder = tmp_path / "deleted_with_it"
+    with pytest.raises(SamplingError, match=r"weights of step 0 cannot be written to .*sampling\.server\.weights"):
+        engine.update(policy)
+    engine._process = SimpleNamespace(ending=lambda wait_s: "it has ended with code 1")
+    with pytest.raises(SamplingError, match=r"is gone: it has ended with code 1; run the same command"):
+        engine.update(policy)
 
 
 @pytest.mark.parametrize("stale", ["", "model.layers.1.self_attn.k_proj", "lm_head"])
-def test_update_of_learning_rate_size_that_is_missing_raises(stale):
+def test_update_of_learning_rate_size_that_is_missing_raises(server, connect, stale):
     policy = policy_of()
-    engine = Copy(policy)
-    assert engine.update(policy)
-    train(policy)
-    assert engine.update(policy)
-    engine.stale = stale
-    train(policy)
+    engine = connect(policy, server)
+    for _ in range(2):
+        assert engine.update(policy)
+        assert not engine.update(policy)
+        train(policy)
+    server.stale = stale
     with pytest.raises(SamplingError, match=r"after an update to step 2 .* does not hold the weights .* fingerprint"):
         engine.update(policy)
-    assert not engine.holds(policy)
-    engine.stale = None
+    with pytest.raises(RuntimeError, match="must be updated to the policy 'policy' at step 2 first"):
+        VllmSampler(engine, policy).open([], LENGTH)
+    server.stale = None
     assert engine.update(policy)
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
-    [({"shows": False}, "cannot be asked"), ({"store": torch.square}, "stores weights in another form")],
+    ("extension", "store", "warning"),
+    [
+        ("", lambda weight: weight, "cannot be asked"),
+        ("sg_held.HeldWeights", torch.square, "stores weights in another"),
+    ],
 )
-def test_update_of_engine_that_cannot_be_compared_is_checked_by_what_it_writes(how, told, caplog):
+def test_update_of_server_that_cannot_be_compared_is_checked_by_what_it_writes(
+    server, connect, extension, store, warning, caplog
+):
+    server.info["parallel_config"]["worker_extension_cls"], server.store = extension, store
     policy = policy_of()
-    engine = Copy(policy, **how)
+    engine = connect(policy, server)
     for _ in range(3):
         assert engine.update(policy)
         train(policy)
-    assert caplog.text.count(told) == 1
-    engine.stale = ""
+    assert caplog.text.count(warning) == 1
+    policy.step += 1  # a step that has changed nothing
+    assert engine.update(policy)
+    policy.step += 1
+    assert engine.update(policy)
+    server.stale = ""
+    train(policy)
     with pytest.raises(SamplingError, match="writes the same as before, to the last bit"):
         engine.update(policy)
-    other = Copy(policy, **how)
-    assert other.update(policy)
-    policy.step += 1  # a step that has changed nothing
-    assert other.update(policy)
 
 
-def test_update_of_policy_with_frozen_weights_in_bfloat16_is_probed_as_it_computes():
-    policy = policy_of()
-    policy.model.lm_head.bfloat16()
-    assert Copy(policy).update(policy)
+def test_server_that_computes_another_model_raises(connect):
+    other = policy_of(rope_parameters={"rope_type": "default", "rope_theta": 3.0}, compute="weights")
+    policy = policy_of(compute="weights")
+    with running(other) as server, pytest.raises(SamplingError, match=r"all weights of a Qwen3.*but computes another"):
+        connect(policy, server).update(policy)
 
 
-def test_update_that_vllm_cannot_load_raises_a_sentence(monkeypatch):
-    policy = policy_of()
-    engine = Copy(policy)
-    monkeypatch.setattr(engine, "load", lambda policy: {}["lm_head"])
-    with pytest.raises(SamplingError, match="cannot hold or compute a Qwen3ForCausalLM here"):
+def test_all_servers_get_new_weights(connect):
+    policy = policy_of(compute="weights")
+    with running(policy) as one, running(policy) as two:
+        engine = connect(policy, one, two)
+        train(policy, 0.1)
         engine.update(policy)
+        assert one.label == two.label != "default"
+        assert torch.equal(two.model.lm_head.weight, policy.model.lm_head.weight)
+        two.stale = ""
+        train(policy)
+        with pytest.raises(SamplingError, match="does not hold the weights"):
+            engine.update(policy)
 
 
-def test_engine_with_logits_that_are_no_numbers_names_the_policy():
+def test_separate_adapters_are_sent_alone_after_the_first_update(connect, monkeypatch):
+    policy = adapted()
+    with running(policy, "bfloat16") as server:
+        engine = connect(policy, server)
+        assert engine.update(policy)
+        monkeypatch.setattr("sg_pipeline.sampling.vllm.engine.write_weights", lambda *_, **__: pytest.fail("base sent"))
+        train(policy, 1e-3)
+        assert engine.update(policy)
+        assert [adapters["id"] for adapters in server.adapters] == [server.label]
+        server.stale = ""
+        train(policy, 1e-5)
+        with pytest.raises(SamplingError, match="the fingerprint of its adapters is not"):
+            engine.update(policy)
+
+
+def test_server_sleeps_during_training_and_gets_all_weights_when_it_wakes(connect):
+    policy = adapted()
+    with running(policy, "bfloat16") as server:
+        server.info["model_config"]["enable_sleep_mode"] = True
+        engine = connect(policy, server, sleep=True)
+        engine.update(policy)
+        server.asked.clear()
+        engine.rest()
+        engine.rest()
+        assert server.asked == [("/sleep", {"level": "2"}, None)]
+        assert engine.update(policy)
+        after = server.paths[1:]
+        assert after.index("/wake_up") < after.index("/pause") < after.index("/collective_rpc") < after.index("/resume")
+        assert any(
+            body == "reload_weights" for _, _, body in [(0, 0, (b or {}).get("method")) for _, _, b in server.asked]
+        )
+
+
+def test_server_that_cannot_sleep_is_reported(server, connect, caplog):
     policy = policy_of()
-    engine = Copy(policy)
-    assert engine.update(policy)
+    engine = connect(policy, server, sleep=True)
+    assert "sampling.vllm.sleep is ignored" in caplog.text
+    engine.rest()
+    assert "/sleep" not in server.paths
+
+
+def test_logits_that_are_not_finite_name_the_policy(server, connect):
+    policy = policy_of()
+    engine = connect(policy, server)
+    engine.update(policy)
     session = VllmSampler(engine, policy).open([stream(0)], 100)
-    for model in (engine.model, policy.model):
+    for model in (server.model, policy.model):
         with torch.no_grad():
             model.lm_head.weight[3] = float("nan")
     with pytest.raises(SamplingError, match="the policy 'policy' at step 0 computes logits that are not finite"):
@@ -145,6 +306,12 @@ def test_engine_with_logits_that_are_no_numbers_names_the_policy():
     policy.step += 1
     with pytest.raises(SamplingError, match="the policy 'policy' at step 1 computes logits that are not finite"):
         engine.update(policy)
+
+
+def test_policy_with_frozen_weights_in_bfloat16_is_probed_as_it_computes(server, connect):
+    policy = policy_of()
+    policy.model.lm_head.bfloat16()
+    assert connect(policy, server).update(policy)
 
 
 def test_fingerprint_depends_on_numbers_alone():
@@ -171,14 +338,14 @@ def started(monkeypatch):
         def close(self):
             self.closed = True
 
-    monkeypatch.setattr(server, "ServerEngine", lambda *arguments: made.append(Started()) or made[-1])
+    monkeypatch.setattr(sampler, "VllmEngine", lambda *arguments: made.append(Started()) or made[-1])
     yield made
-    engines.close_engines()
+    base.close_engines()
 
 
 def test_engine_is_kept_when_only_labels_and_training_entries_change(started):
-    policy, config = policy_of(), SERVER
-    kept = server.engine_for(policy, config, 512)
+    policy = policy_of()
+    kept = sampler.engine_for(policy, SERVER, 512)
     model = policy.model.config
     for name, value in {
         "pad_token_id": 7, "bos_token_id": 8, "eos_token_id": [1, 2], "use_cache": False, "attention_dropout": 0.1,
@@ -186,10 +353,10 @@ def test_engine_is_kept_when_only_labels_and_training_entries_change(started):
         "initializer_range": 0.5, "transformers_version": "0", "tie_word_embeddings": True,
     }.items():  # fmt: skip
         setattr(model, name, value)
-        assert server.engine_for(policy, config, 512) is kept, name
+        assert sampler.engine_for(policy, SERVER, 512) is kept, name
     policy.model.set_attn_implementation("eager")
-    assert server.engine_for(policy, config, 512) is kept
-    assert server.engine_for(Policy(copy.deepcopy(policy.model), range(300), compute="bfloat16"), config, 512) is kept
+    assert sampler.engine_for(policy, SERVER, 512) is kept
+    assert sampler.engine_for(Policy(copy.deepcopy(policy.model), range(300), compute="bfloat16"), SERVER, 512) is kept
     assert len(started) == 1
 
 
@@ -212,13 +379,17 @@ def test_engine_is_replaced_when_what_it_computes_changes(started, changed):
     class Other(Qwen3ForCausalLM):
         pass
 
-    config = SERVER
-    first = server.engine_for(policy_of(), config, 512)
+    first = sampler.engine_for(policy_of(), SERVER, 512)
     sizes = {name: value for name, value in changed.items() if name not in ("compute", "max_length", "class")}
     policy = policy_of(Other if "class" in changed else Qwen3ForCausalLM, **sizes)
     policy.compute = changed.get("compute", "bfloat16")
-    assert server.engine_for(policy, config, changed.get("max_length", 512)) is not first
+    assert sampler.engine_for(policy, SERVER, changed.get("max_length", 512)) is not first
     assert first.closed
+
+
+def test_max_length_beyond_the_models_positions_raises():
+    with pytest.raises(ConfigurationError, match=r"max_position_embeddings \(1024\), found 1025"):
+        sampler.engine_for(policy_of(), SERVER, 1025)
 
 
 def test_configuration_names_the_class_that_was_loaded(tmp_path):
@@ -232,8 +403,8 @@ def test_configuration_names_the_class_that_was_loaded(tmp_path):
         (AutoModelForCausalLM.from_config(whole), "Qwen3_5ForCausalLM"),
     ):
         assert write_configuration(Policy(model, range(300)), tmp_path) == name
-        written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-        assert (written["architectures"], written["tie_word_embeddings"]) == ([name], False)
+        config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+        assert (config["architectures"], config["tie_word_embeddings"]) == ([name], False)
         assert AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path)).state_dict().keys() == {
             *model.state_dict()
         }
@@ -245,7 +416,7 @@ def test_transformers_sampler_refuses_hybrid_models(kind):
     sizes = SIZES | {"num_hidden_layers": 4} | few
     config = AutoConfig.for_model(kind, **({"text_config": sizes} if kind == "qwen3_5" else sizes))
     model = AutoModelForCausalLM.from_config(config)
-    with pytest.raises(ConfigurationError, match=r"supports full attention only, the model '\w+' has linear_attention"):
+    with pytest.raises(ConfigurationError, match=r"full attention only, but the model '\w+' has linear_attention"):
         TransformersSampler(model).open([stream(0)], 100)
 
 
@@ -254,21 +425,20 @@ def test_transformers_sampler_refuses_hybrid_models(kind):
     [("auto", "bfloat16", 8), ("auto", "float32", None), ("merged", "bfloat16", None), ("separate", "float32", 8)],
 )
 def test_adapters_are_sent_separately_where_a_merge_would_lose_them(setting, dtype, found):
-    policy = adapted()
-    assert room(policy, section("sampling", vllm={"adapters": setting}).vllm, dtype) == found
-    assert room(policy_of(), section("sampling", vllm={"adapters": "auto"}).vllm, dtype) is None
+    assert adapter_room(adapted(), section("sampling", vllm={"adapters": setting}).vllm, dtype) == found
+    assert adapter_room(policy_of(), section("sampling").vllm, dtype) is None
 
 
-def test_adapters_that_cannot_be_sent_separately_are_refused():
+def test_adapters_that_cannot_be_sent_separately_raise():
     separate = section("sampling", vllm={"adapters": "separate"}).vllm
     with pytest.raises(ConfigurationError, match=r"has 0 sets of adapters.*base_model.lora"):
-        room(policy_of(), separate, "float32")
+        adapter_room(policy_of(), separate, "float32")
     policy = adapted()
     policy.model.peft_config["default"] = replace(policy.model.peft_config["default"], modules_to_save=["lm_head"])
     with pytest.raises(ConfigurationError, match="modules_to_save"):
-        room(policy, separate, "float32")
+        adapter_room(policy, separate, "float32")
     with pytest.raises(ConfigurationError, match="rank is 600, and vLLM takes at most 512"):
-        room(adapted(rank=600), separate, "float32")
+        adapter_room(adapted(rank=600), separate, "float32")
 
 
 def test_merged_adapters_are_added_in_float32():
@@ -281,19 +451,9 @@ def test_merged_adapters_are_added_in_float32():
                 weight.data = weight.data.float()
                 if ".lora_B." in name:
                     weight.fill_(1e-6)
-    base, merged = dict(named_weights(policy, adapters=False)), dict(named_weights(policy))
+    plain, merged = dict(named_weights(policy, adapters=False)), dict(named_weights(policy))
     name = "model.layers.0.mlp.up_proj.weight"
-    lost = (merged[name].bfloat16() == base[name]).float().mean()
+    lost = (merged[name].bfloat16() == plain[name]).float().mean()
     assert lost > 0.9
     layer = policy.model.get_base_model().model.layers[0].mlp.up_proj
-    assert torch.equal(merged[name], base[name].float() + layer.get_delta_weight("default").float())
-
-
-def adapted(rank=4):
-    pytest.importorskip("peft", reason="PEFT is not installed")
-    from sg_pipeline.config.base_model import LoraConfig
-    from sg_pipeline.policies.adapters import add_adapters
-
-    policy = policy_of()
-    add_adapters(policy, LoraConfig(rank=rank, alpha=12), "base", None, seed=0)
-    return policy
+    assert torch.equal(merged[name], plain[name].float() + layer.get_delta_weight("default").float())

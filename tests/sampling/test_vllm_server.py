@@ -1,6 +1,6 @@
-"""A vLLM server in a process of its own: the same tokens and log-probabilities, the newest weights, nobody else's.
+"""A real vLLM server: the same tokens and log-probabilities, the newest weights, not those of another run.
 
-Run with `bash tests/sampling/vllm.sh`; or, from an environment without vLLM, with that of $VLLM_EXECUTABLE.
+Run with `bash tests/sampling/vllm.sh`, or with the environment of $VLLM_EXECUTABLE.
 """
 
 import os
@@ -18,9 +18,9 @@ from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
-from sg_pipeline.sampling.vllm import server_check
-from sg_pipeline.sampling.vllm.server import ServerEngine
-from sg_pipeline.sampling.vllm.session import VllmSampler
+from sg_pipeline.sampling.vllm.engine import VllmEngine
+from sg_pipeline.sampling.vllm.sampler import VllmSampler
+from sg_pipeline.sampling.vllm.server import check_folder
 
 EXECUTABLE = os.environ.get("VLLM_EXECUTABLE") or (sys.executable if find_spec("vllm") else None)
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no vLLM (docs/vllm.md), nor one in $VLLM_EXECUTABLE")
@@ -45,7 +45,7 @@ def policy_of(*, vocabulary=300, dtype="float32", seed=0):
 
 
 def change(policy, seed=1):
-    """Train the policy for a step, after a fashion."""
+    """Change all weights, as a training step does."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in policy.model.parameters():
@@ -54,7 +54,7 @@ def change(policy, seed=1):
 
 
 def train_adapters(policy, size):
-    """Change the adapters alone, as training does."""
+    """Change the adapters alone, as a training step does."""
     generator = torch.Generator().manual_seed(policy.step)
     with torch.no_grad():
         for name, weight in policy.model.named_parameters():
@@ -63,18 +63,18 @@ def train_adapters(policy, size):
     policy.step += 1
 
 
-def converse(sampler, stop=(), limit=20, rows=range(8), stop_when=None):
-    """Two turns of rows that draw from the stream, and have the context, of their number."""
+def converse(sampler, stop=(), limit=20, rows=range(8)):
+    """Two turns of rows; streams and contexts depend on the row's number."""
     session = sampler.open([stream(1, row) for row in rows], LENGTH)
     numbers = range(len(rows))
     return [
-        session.extend(numbers, [CONTEXTS[row] for row in rows], stop, limit, stop_when),
+        session.extend(numbers, [CONTEXTS[row] for row in rows], stop, limit),
         session.extend(numbers, [[9, 10]] * len(rows), stop, limit),
     ]
 
 
 def gap_to_policy(policy, context, completion, temperature=1.0):
-    """Largest difference to a fresh forward pass of the policy."""
+    """Largest difference to a forward pass of the policy."""
     with torch.no_grad():
         logits = policy.model(torch.tensor([[*context, *completion.ids]])).logits[0, len(context) - 1 : -1].float()
     own = torch.log_softmax(logits / temperature, -1).gather(-1, torch.tensor(completion.ids)[:, None])[:, 0]
@@ -82,27 +82,27 @@ def gap_to_policy(policy, context, completion, temperature=1.0):
 
 
 def processes_of(engine):
-    """The server that was started for `engine`, with its guard and all its workers."""
+    """The guard of the server that was started for `engine`, the server and its workers."""
     guard = psutil.Process(engine._process._guard.pid)
     return [guard, *guard.children(recursive=True)]
 
 
 def alive(processes):
-    """Those that go on; the last ones may take a moment to go."""
+    """Processes that still run after 10 s."""
     _, running = psutil.wait_procs(processes, timeout=10)
     return [process for process in running if process.status() != psutil.STATUS_ZOMBIE]
 
 
-def wait_for_a_turn(session):
+def wait_for_turn(session):
     while not session.poll():
         time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
 def held():
-    """A policy and the engine that holds it, whose server was started for it."""
+    """A policy and an engine that holds it, with its own server."""
     policy = policy_of()
-    engine = ServerEngine(policy, section("sampling", engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
+    engine = VllmEngine(policy, section("sampling", engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
     assert engine.update(policy)
     yield policy, engine
     processes = processes_of(engine)
@@ -113,9 +113,7 @@ def held():
 
 def other_engine(held, policy, length=LENGTH, **sampling):
     """An engine on the same server."""
-    return ServerEngine(
-        policy, section("sampling", engine="vllm", server={"url": held[1]._own.url}, **sampling), length
-    )
+    return VllmEngine(policy, section("sampling", engine="vllm", server={"url": held[1]._own.url}, **sampling), length)
 
 
 def test_greedy_tokens_are_those_of_transformers(held):
@@ -128,7 +126,7 @@ def test_greedy_tokens_are_those_of_transformers(held):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_logprobs_are_the_policys_and_rows_depend_on_nothing_else(held, temperature):
+def test_logprobs_are_the_policys_and_rows_do_not_depend_on_others(held, temperature):
     policy, engine = held
     first, second = converse(VllmSampler(engine, policy, temperature))
     assert len({tuple(completion.ids) for completion in first}) == 8
@@ -138,7 +136,7 @@ def test_logprobs_are_the_policys_and_rows_depend_on_nothing_else(held, temperat
     assert [c.ids for c in alone[1]] == [second[6].ids, second[3].ids]
 
 
-def test_ends_of_a_turn(held):
+def test_turn_ends_on_its_stop_ids_alone(held):
     policy, engine = held
     free, _ = converse(VllmSampler(engine, policy))
     stop = free[2].ids[4]
@@ -146,17 +144,15 @@ def test_ends_of_a_turn(held):
         end = whole.ids.index(stop) + 1 if stop in whole.ids else len(whole.ids)
         assert completion.ids == whole.ids[:end]
         assert completion.stopped is (stop in whole.ids)
-    cut, _ = converse(VllmSampler(engine, policy), stop_when=lambda ids: len(ids) == 6)
-    assert [(c.ids, len(c.logprobs), c.stopped) for c in cut] == [(c.ids[:6], 6, False) for c in free]
 
 
-def test_new_weights_are_taken_over_and_what_is_under_way_is_given_up(held):
+def test_update_replaces_the_weights_and_abandons_turns(held):
     policy, engine = held
     before, _ = converse(VllmSampler(engine, policy))
     session = VllmSampler(engine, policy).open([stream(1, 0)], LENGTH)
     session.submit(0, CONTEXTS[0], (), 400)
     change(policy)
-    with pytest.raises(RuntimeError, match=f"step {policy.step - 1}, but those of step {policy.step} of policy are"):
+    with pytest.raises(RuntimeError, match=f"must be updated to the policy 'policy' at step {policy.step} first"):
         VllmSampler(engine, policy).open([stream(1, 0)], LENGTH)
     assert engine.update(policy)
     assert not engine.update(policy)
@@ -167,13 +163,13 @@ def test_new_weights_are_taken_over_and_what_is_under_way_is_given_up(held):
     assert not [*engine._folder.glob("step_*")]
 
 
-def test_server_that_keeps_old_weights_of_a_small_step_is_found(held, monkeypatch):
+def test_server_that_keeps_old_weights_of_a_small_step_raises(held, monkeypatch):
     policy, engine = held
     with torch.no_grad():
         for weight in policy.model.parameters():
             weight.add_(1e-6)
     policy.step += 1
-    monkeypatch.setattr(engine, "_hand_over", lambda client, files, label: None)
+    monkeypatch.setattr(engine, "_hand_over", lambda *arguments: None)
     with pytest.raises(SamplingError, match="does not hold the weights of a Qwen3ForCausalLM that it was sent"):
         engine.update(policy)
     monkeypatch.undo()
@@ -190,17 +186,17 @@ def test_bfloat16_server_gets_adapters_alone_and_misses_no_small_step(monkeypatc
     for name, weight in policy.model.named_parameters():
         weight.data = weight.data.float() if ".lora_" in name else weight.data
     policy.compute = "bfloat16"
-    engine = ServerEngine(policy, section("sampling", engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
+    engine = VllmEngine(policy, section("sampling", engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
     try:
         train_adapters(policy, 0.05)
         assert engine.update(policy)
-        monkeypatch.setattr("sg_pipeline.sampling.vllm.server.write_weights", lambda *_, **__: pytest.fail("base sent"))
+        monkeypatch.setattr("sg_pipeline.sampling.vllm.engine.write_weights", lambda *_, **__: pytest.fail("base sent"))
         train_adapters(policy, 1e-5)
-        replace = engine._replace_adapters
-        monkeypatch.setattr(engine, "_replace_adapters", lambda client, folder, label: None)
+        hand_over = engine._hand_over
+        monkeypatch.setattr(engine, "_hand_over", lambda *arguments: None)
         with pytest.raises(SamplingError, match="does not hold the weights of a PeftModelForCausalLM that it was sent"):
             engine.update(policy)
-        monkeypatch.setattr(engine, "_replace_adapters", replace)
+        monkeypatch.setattr(engine, "_hand_over", hand_over)
         assert engine.update(policy)
         first, _ = converse(VllmSampler(engine, policy))
         assert max(gap_to_policy(policy, *pair) for pair in zip(CONTEXTS, first, strict=True)) < BFLOAT16_GAP
@@ -208,11 +204,13 @@ def test_bfloat16_server_gets_adapters_alone_and_misses_no_small_step(monkeypatc
         engine.close()
 
 
-def test_a_server_that_does_not_fit_is_told(held, tmp_path, monkeypatch):
+def test_server_that_does_not_fit_raises_with_the_flag_that_fixes_it(held, tmp_path, monkeypatch):
     policy, engine = held
     with pytest.raises(SamplingError, match=r"takes 512 tokens.* with --max-model-len 600"):
         other_engine(held, policy, 600)
-    with pytest.raises(SamplingError, match=r"computes in float32, but bfloat16 is wanted.*with --dtype bfloat16"):
+    with pytest.raises(
+        SamplingError, match=r"computes in float32, but must compute in bfloat16.*with --dtype bfloat16"
+    ):
         other_engine(held, policy_of(dtype="bfloat16"))
     with pytest.raises(SamplingError, match=r"vocab_size is 300 there and 290 here"):
         other_engine(held, policy_of(vocabulary=290))
@@ -220,27 +218,27 @@ def test_a_server_that_does_not_fit_is_told(held, tmp_path, monkeypatch):
         other_engine(held, policy, vllm={"prefix_caching": False})
     monkeypatch.setattr("safetensors.torch.save_file", lambda tensors, path: None)
     with pytest.raises(SamplingError, match=r"does not see .*set sampling\.server\.weights to a folder that both see"):
-        server_check.check_folder(engine._own, tmp_path)
+        check_folder(engine._own, tmp_path)
     monkeypatch.undo()
-    converse(VllmSampler(engine, policy))  # none of this has harmed it
+    converse(VllmSampler(engine, policy))  # still works
 
 
-def test_a_server_with_another_runs_weights_is_noticed(held):
+def test_server_with_another_runs_weights_raises(held):
     policy, engine = held
     stranger = policy_of(seed=5)
     other = other_engine(held, stranger)
     try:
         assert other.update(stranger)
-        with pytest.raises(SamplingError, match=r"does not hold .* any more, but '.*, step 0, .* a server of its own"):
+        with pytest.raises(SamplingError, match=r"does not hold .* any more, but '.*, step 0, .* its own server"):
             converse(VllmSampler(engine, policy))
         converse(VllmSampler(other, stranger))
     finally:
         other.close()
 
 
-def test_a_dead_server_is_told_in_a_sentence_and_leaves_nothing():
+def test_dead_server_raises_and_leaves_nothing():
     policy = policy_of()
-    engine = ServerEngine(policy, section("sampling", engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
+    engine = VllmEngine(policy, section("sampling", engine="vllm", server={"executable": EXECUTABLE}), LENGTH)
     processes = processes_of(engine)
     try:
         engine.update(policy)
@@ -249,7 +247,7 @@ def test_a_dead_server_is_told_in_a_sentence_and_leaves_nothing():
         for process in processes[1:]:
             process.kill()
         with pytest.raises(SamplingError, match=r"it has ended with code .* --only-missing-outputs"):
-            wait_for_a_turn(session)
+            wait_for_turn(session)
     finally:
         engine.close()
         engine._process._log.unlink(missing_ok=True)

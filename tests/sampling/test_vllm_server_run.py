@@ -1,4 +1,4 @@
-"""A whole run whose turns a vLLM server writes that it starts itself; it dies, and two processes go on with another."""
+"""A whole run with its own vLLM server, which dies; two processes continue the run with another server."""
 
 import json
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no vLLM (docs/vllm.m
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_coevolution_whose_server_dies_goes_on(tmp_path):
+def test_coevolution_whose_server_dies_is_resumed_by_two_processes(tmp_path):
     shutil.copytree(ROOT / "conf", tmp_path / "conf", ignore=shutil.ignore_patterns("local"))
     shutil.copytree(ROOT / "data" / "06_models" / "tiny-alfworld", tmp_path / "data" / "06_models" / "tiny-alfworld")
     for name in ("pyproject.toml", ".telemetry"):
@@ -44,10 +44,10 @@ def test_a_coevolution_whose_server_dies_goes_on(tmp_path):
     guard = next(process for process in processes if "guard.py" in " ".join(process.cmdline()))
     for process in guard.children(recursive=True):
         process.kill()
-    told = run.communicate()[0]
+    output = run.communicate()[0]
     assert run.returncode == 1
-    assert "Traceback" not in told, told[-3000:]
-    (sentence,) = [line for line in told.splitlines() if line.startswith("Error: ")]
+    assert "Traceback" not in output, output[-3000:]
+    (sentence,) = [line for line in output.splitlines() if line.startswith("Error: ")]
     assert "the vLLM server at http://127.0.0.1:" in sentence
     assert sentence.endswith("run the same command with --only-missing-outputs to continue")
     _, left = psutil.wait_procs(processes, timeout=10)
@@ -65,6 +65,6 @@ def test_a_coevolution_whose_server_dies_goes_on(tmp_path):
     assert len(made) == 4
     assert any(step["training"].get("grad_norm_max", 0.0) > 0 for step in made)
     for step in made:
-        # A step's server that had not taken over the last one's weights would show here.
+        # A server without the weights of the step before would show here.
         assert step["training"].get("logp_gap_max", 0.0) < LOGP
         assert step["seconds"]["sync"] > 0

@@ -32,9 +32,9 @@ KNOWN: dict[str, dict[str, str]] = {
         "apart": "sg_pipeline.rewards.credit:apart",
         "none": "sg_pipeline.rewards.credit:none",
     },
-    SAMPLER: {  # sampling/engines.py: make_sampler
+    SAMPLER: {  # sampling/base.py: make_sampler
         "transformers": "sg_pipeline.sampling.transformers_sampler:make_sampler",
-        "vllm": "sg_pipeline.sampling.vllm.server:make_sampler",
+        "vllm": "sg_pipeline.sampling.vllm.sampler:make_sampler",
     },
 }
 """Extension point -> name -> "module:Name"."""

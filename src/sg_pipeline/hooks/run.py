@@ -22,7 +22,7 @@ from sg_pipeline.runs.lock import RunLock
 from sg_pipeline.runs.outputs import CLOCK, LOCK, OF_TRAINING, data_folder, delete_outputs
 from sg_pipeline.runs.stale import DECIDED, OF_RUNS, earlier_outputs, forget_stale_reports, starts_runs
 from sg_pipeline.runs.steps import BASE_POLICY, FINAL_POLICY
-from sg_pipeline.sampling.engines import close_engines
+from sg_pipeline.sampling.base import close_engines
 
 logger = logging.getLogger(__name__)
 

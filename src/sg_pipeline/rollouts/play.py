@@ -96,7 +96,7 @@ class Player:
 
     def sampler(self) -> "Sampler":
         """Return the policy's engine, with its present weights."""
-        from sg_pipeline.sampling.engines import make_sampler
+        from sg_pipeline.sampling.base import make_sampler
 
         return make_sampler(self.policy, self.sampling, self.config.temperature, self.config.max_length)
 

@@ -1,1 +1,1 @@
-"""Sampling engines behind one protocol (`base.py`)."""
+"""Sampling engines behind one protocol (`base.py`): the policy's own model, or a vLLM server."""

@@ -1,7 +1,7 @@
-"""A key-value cache whose rows grow independently: row b's token at position p lies in slot [b, :, p].
+"""A key-value cache whose rows grow independently: row b's token at position p is in slot [b, :, p].
 
-No row is padded, so rows of any lengths share a forward pass without holes: what lies beyond a row's length is
-masked and later overwritten. Memory is preallocated and grown by blocks; `update` returns views.
+No row is padded, so rows of any length share a forward pass without holes: what is beyond a row's length is masked and
+later overwritten. Memory is preallocated and grown by blocks; `update` returns views.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BLOCK = 256
 def row_bytes(model: PreTrainedModel, positions: int, compute: str = "weights") -> int:
     """Return the bytes of one row's keys and values in all layers at `positions` positions.
 
-    A layer's table grows by a new one beside the old, layer by layer: that is counted as one table more.
+    A layer's table grows into a new one next to the old, layer by layer: that is counted as one more table.
     """
     config = model.config.get_text_config(decoder=True)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -46,7 +46,7 @@ class Placement:
         query_index: (N,) index within the batch's query dimension of each token to store.
         positions: (N,) the position where it is stored.
         capacity: positions that the layers must have room for.
-        rows: rows that they must have room for.
+        rows: rows that the layers must have room for.
     """
 
     start: int = 0
@@ -67,7 +67,7 @@ class RowLayer(CacheLayerMixin):
     values: torch.Tensor
 
     def __init__(self, placement: Placement, dtype: torch.dtype | None = None) -> None:
-        """Share `placement` with the other layers; keep states in `dtype`, or as they come."""
+        """Share `placement` with the other layers; keep states in `dtype` (None: in their own type)."""
         super().__init__()
         self._placement = placement
         self._dtype = dtype
@@ -82,7 +82,7 @@ class RowLayer(CacheLayerMixin):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store the new states (batch, heads, queries, size) and return views of all that the batch may see."""
+        """Store the new states (batch, heads, queries, size); return views of all states that the batch may see."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         place = self._placement
@@ -102,7 +102,7 @@ class RowLayer(CacheLayerMixin):
             table[targets, :, :length] = table[sources, :, :length]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return what a mask must span (unused: the sampler passes whole masks)."""
+        """Return what a mask must span (unused: the sampler passes complete masks)."""
         return self._placement.span, 0
 
     def get_seq_length(self) -> int:
@@ -133,15 +133,15 @@ class RowCache(Cache):
     def __init__(self, rows: int, block: int, dtype: torch.dtype | None = None) -> None:
         """Prepare for `rows` rows; capacity grows in steps of `block` positions.
 
-        Under autocast keys come in float32, though attention rounds them anyway: `dtype` keeps them as they are used.
+        Under autocast keys arrive in float32 although attention rounds them: `dtype` keeps them as attention uses them.
         """
         self.placement = Placement(rows=rows)
         self._block = block
-        # The base class only ever calls it, so a function that makes a layer does as well as a class.
+        # The base class only calls it, so a function that makes a layer works like a class.
         super().__init__(layer_class_to_replicate=partial(RowLayer, self.placement, dtype))  # type: ignore[arg-type]
 
     def reserve(self, positions: int, rows: int) -> None:
-        """Make room for `positions` positions in the first `rows` rows; the rest may be given up on that occasion."""
+        """Make room for `positions` positions in the first `rows` rows; other rows may be dropped."""
         if positions > self.placement.capacity:
             self.placement.capacity = -(-positions // self._block) * self._block
             self.placement.rows = rows

@@ -1,40 +1,47 @@
-"""Sampling on a stock transformers model, with the key-value cache kept from turn to turn.
+"""Sampling from a stock transformers model, with the key-value cache kept from turn to turn.
 
-Rows are stored by position (`kv_cache.py`); the batch is always the first rows of the cache. A row that has
-finished its turn goes on as ballast until enough have: then the others are moved to the front.
+Rows are stored by position (`kv_cache.py`); the batch is always the first rows of the cache. A row that has finished
+its turn stays in the batch, ignored, until enough rows have finished: then the others are moved to the front.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from sg_pipeline.config.base_model import Compute
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.compute import computing
 from sg_pipeline.policies.policy import causal_model
-from sg_pipeline.sampling.base import Completion, StopWhen, check_numbers
-from sg_pipeline.sampling.draw import draw
+from sg_pipeline.sampling.base import Completion, check_numbers, check_positions
 from sg_pipeline.sampling.kv_cache import BLOCK, RowCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from sg_pipeline.config.base_model import Compute
     from sg_pipeline.config.sampling import SamplingConfig
     from sg_pipeline.policies.policy import Policy
 
 PREFILL_TOKENS = 8192
-"""Contexts are fed in batches of at most this many tokens (padding included), which bounds activation memory."""
+"""Contexts are fed in batches of at most this many tokens, padding included: bounds the memory of activations."""
 PREFILL_POSITIONS = 2**18
 """And of at most this many rows x cached positions: where a query is longer than one token, transformers repeats a
 layer's keys and values for every query head as soon as there is a mask (`use_gqa_in_sdpa`)."""
 COMPACT_BELOW = 0.75
-"""Unfinished rows are moved to the front when they are fewer than this share of the batch: moving costs a copy."""
+"""Unfinished rows are moved to the front when they are fewer than this share of the batch, because moving is a copy."""
+
+StopWhen = Callable[[Sequence[int]], bool]
+"""All tokens sampled in this turn -> whether the turn ends here. Called after each token."""
+
+
+def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max_length: int) -> TransformersSampler:
+    """Return a sampler of the policy's own model (see `sampling.base.make_sampler`)."""
+    return TransformersSampler(policy.model, temperature, policy.compute, policy.describe())
 
 
 class TransformersSampler:
@@ -47,35 +54,37 @@ class TransformersSampler:
         compute: Compute = "weights",
         whose: str = "the model",
     ) -> None:
-        """Sample from `model`, as its weights are at the time of each call.
+        """Sample from `model`, with its weights at the time of each call.
 
         Args:
-            model: on any device, in any float type; PEFT's adapters are sampled with.
-            temperature: 0 takes the likeliest token (log-probabilities are then those at temperature 1).
-            compute: of the policy, see `policies.compute`; with bfloat16 the cache holds half as many bytes.
+            model: on any device, in any float type; PEFT's adapters are included.
+            temperature: 0 takes the most likely token (log-probabilities are then those at temperature 1).
+            compute: of the policy, see `policies.compute`; with bfloat16 the cache takes half the bytes.
             whose: names the policy in messages.
 
         Raises:
-            ConfigurationError: a negative temperature, or a model that the cache does not fit.
+            ConfigurationError: the model's attention does not work with the cache.
         """
-        if not 0 <= temperature < float("inf"):
-            raise ConfigurationError(f"temperature must be a finite number of at least 0, found {temperature}.")
-        model = causal_model(model)
-        implementation = getattr(model.config, "_attn_implementation", None)
+        self.model = causal_model(model)
+        implementation = getattr(self.model.config, "_attn_implementation", None)
         if implementation not in ("sdpa", "eager"):
             raise ConfigurationError(
-                f"the transformers sampler needs attention 'sdpa' or 'eager', the model uses '{implementation}'; "
-                "load it with attn_implementation='sdpa'."
+                f"the transformers sampler needs attention 'sdpa' or 'eager', but the model uses '{implementation}'; "
+                "load it with attn_implementation='sdpa'"
             )
-        self.model = model
-        self.temperature = float(temperature)
+        self.temperature = temperature
         self.compute: Compute = compute
-        self._whose = whose
+        self.whose = whose
 
     def open(self, streams: Sequence[np.random.Generator], max_length: int) -> TransformersSession:
-        """Start `len(streams)` empty rows of at most `max_length` tokens (see `sampling.base.Sampler`)."""
-        _check_length(self.model, max_length)
-        return TransformersSession(self.model, self.temperature, streams, max_length, self.compute, self._whose)
+        """Start `len(streams)` empty rows of at most `max_length` tokens (see `sampling.base.Sampler`).
+
+        Raises:
+            ConfigurationError: the model or the cache cannot represent such rows.
+        """
+        check_positions(self.model, max_length)
+        _check_attention(self.model, max_length)
+        return TransformersSession(self, streams, max_length)
 
 
 class TransformersSession:
@@ -84,35 +93,25 @@ class TransformersSession:
     The last token of a row is always pending: sampled or given, but not yet in the cache.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        temperature: float,
-        streams: Sequence[np.random.Generator],
-        max_length: int,
-        compute: Compute = "weights",
-        whose: str = "the model",
-    ) -> None:
+    def __init__(self, sampler: TransformersSampler, streams: Sequence[np.random.Generator], max_length: int) -> None:
         """Start with empty rows; use `TransformersSampler.open`."""
-        self._model = model
-        self._whose = whose
-        self._temperature = temperature
+        self._sampler = sampler
+        self._model = sampler.model
         self._streams = list(streams)
         self._max_length = max_length
-        self._compute = compute
-        self._attention_type = torch.bfloat16 if compute == "bfloat16" else model.dtype
-        kept = self._attention_type if compute == "bfloat16" else None
-        self._cache = RowCache(rows=len(self._streams), block=BLOCK, dtype=kept)
+        shorter = torch.bfloat16 if sampler.compute == "bfloat16" else None
+        self._attention_type = shorter or self._model.dtype
+        self._cache = RowCache(rows=len(self._streams), block=BLOCK, dtype=shorter)
         self._cached = [0] * len(self._streams)
         self._pending: list[list[int]] = [[] for _ in self._streams]
         self._order = list(range(len(self._streams)))
-        """Row that lies in each cache row; rows that were dropped are not in it."""
-        self._fits = False
-        """A forward pass has succeeded: a later error is none of the architecture's."""
-        self._last_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        """The row in each cache row; dropped rows are not in it."""
+        self._has_run = False
+        """A forward pass has succeeded, so a later error is not caused by the architecture."""
+        self._last_logits = "logits_to_keep" in inspect.signature(self._model.forward).parameters
 
     def length(self, row: int) -> int:
-        """Tokens that row `row` holds now."""
+        """Return the number of tokens that row `row` holds."""
         return self._cached[row] + len(self._pending[row])
 
     def extend(
@@ -125,8 +124,7 @@ class TransformersSession:
     ) -> list[Completion]:
         """Append contexts and sample (see `sampling.base.Session.extend`).
 
-        A row that would exceed `max_length` is cut. Where not even its context and one more token fit, nothing is
-        appended and its completion is empty.
+        `stop_when` is a further reason to end a row's sample, for ends that are not a single token.
         """
         most = [max_new_tokens or -1] * len(rows) if isinstance(max_new_tokens, int) else list(max_new_tokens)
         self._check(rows, contexts, most)
@@ -145,7 +143,7 @@ class TransformersSession:
         stops = frozenset(map(int, stop_ids))
         if limits:
             self._bring_forward([row for row in self._order if row in limits])
-            with _sampling_mode(self._model), computing(self._compute, self._model.device):
+            with _sampling_mode(self._model), computing(self._sampler.compute, self._model.device):
                 self._sample(limits, stops, stop_when, ids, logprobs)
         return [
             Completion(ids=ids[row], logprobs=logprobs[row], stopped=bool(ids[row]) and ids[row][-1] in stops)
@@ -160,7 +158,7 @@ class TransformersSession:
         ids: dict[int, list[int]],
         logprobs: dict[int, list[float]],
     ) -> None:
-        """Sample the rows of `limits` (which lie at the front) until each has stopped or reached its limit."""
+        """Sample the rows of `limits` (the first cache rows) until each has stopped or reached its limit."""
         batch = self._order[: len(limits)]
         active = set(batch)
         # Every row of the turn fits from here on, so the cache grows at most once a turn.
@@ -168,8 +166,8 @@ class TransformersSession:
         logits = self._prefill(batch)
         while True:
             chance = [self._streams[row].random() if row in active else 0.0 for row in batch]
-            chosen, scores = draw(logits, chance, self._temperature)
-            check_numbers(scores, self._whose)
+            chosen, scores = draw(logits, chance, self._sampler.temperature)
+            check_numbers(scores, self._sampler.whose)
             for row, token, score in zip(batch, chosen, scores, strict=True):
                 if row not in active:
                     continue
@@ -210,9 +208,9 @@ class TransformersSession:
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _forward(self, batch: list[int], start: int) -> torch.Tensor:
-        """Run the model on the pending tokens of `batch`, which lies in the cache from row `start` on.
+        """Run the model on the pending tokens of `batch`, which is in the cache from row `start` on.
 
-        Tokens stand at the right of the query dimension, so that the last logits are everybody's next ones.
+        Tokens are at the right of the query dimension, so that the last logits are those of every row's next token.
 
         Returns:
             Logits of the next token, (batch, vocabulary).
@@ -221,7 +219,7 @@ class TransformersSession:
         counts = [len(self._pending[row]) for row in batch]
         width = max(counts)
         tokens = np.zeros((len(batch), width), dtype=np.int64)
-        # The padding's queries stand at position 0: they see one token, are computed in vain and never stored.
+        # Queries of the padding are at position 0: they see one token, and their results are never stored.
         positions = np.zeros((len(batch), width), dtype=np.int64)
         for index, (row, count) in enumerate(zip(batch, counts, strict=True)):
             tokens[index, width - count :] = self._pending[row]
@@ -246,18 +244,18 @@ class TransformersSession:
                 **({"logits_to_keep": 1} if self._last_logits else {}),
             )
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
-            if self._fits or "memory" in str(error):
+            if self._has_run or "memory" in str(error):
                 raise
             raise ConfigurationError(
                 f"the transformers sampler cannot run the model '{kind}', whose code does not take its cache, mask or "
-                f"positions ({type(error).__name__}: {' '.join(str(error).split())[:200]}); take a model of another "
+                f"positions ({type(error).__name__}: {' '.join(str(error).split())[:200]}); choose a model of another "
                 f"architecture, or sampling.engine=vllm"
             ) from error
         if not self._cache.layers:
             raise ConfigurationError(
-                f"the model '{kind}' keeps no key-value cache, which the transformers sampler needs."
+                f"the model '{kind}' keeps no key-value cache, which the transformers sampler needs"
             )
-        self._fits = True
+        self._has_run = True
         logits: torch.Tensor = outputs.logits[:, -1]
         return logits
 
@@ -284,18 +282,49 @@ class TransformersSession:
     def _check(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> None:
         if len(set(rows)) != len(rows) or not set(rows) <= set(self._order):
             raise ValueError(f"rows must be distinct and not dropped before, got {list(rows)}")
-        if len(rows) != len(contexts):
-            raise ValueError(f"{len(rows)} rows but {len(contexts)} contexts")
-        if len(rows) != len(limits) or min(limits, default=0) < 0:
+        if min(limits, default=0) < 0:
             raise ValueError(f"max_new_tokens must be at least 1, or for each row at least 0, got {list(limits)}")
         for row, context, limit in zip(rows, contexts, limits, strict=True):
             if limit and self.length(row) + len(context) == 0:
                 raise ValueError(f"row {row} is empty and so is its context: there is nothing to sample from")
 
 
+def draw(logits: torch.Tensor, chance: Sequence[float], temperature: float) -> tuple[list[int], list[float]]:
+    """Draw one token a row by the inverse of the cumulative distribution, from one uniform number a row.
+
+    The token is the first whose cumulative probability exceeds the row's number, so a row's choice depends only on its
+    own logits and number. Sums are in float64: a large vocabulary's tail is not rounded away.
+
+    Args:
+        logits: (batch, vocabulary), any float type.
+        chance: (batch,) uniform numbers in [0, 1); unused at temperature 0.
+        temperature: 0 takes the most likely token.
+
+    Returns:
+        Ids and their float32 log-probabilities at the temperature (at 1 if it is 0). Where logits are not finite (one
+        is NaN or +inf, or all are -inf) the log-probability is NaN and the id has no meaning.
+    """
+    logits = logits.float()
+    if temperature > 0:
+        if temperature != 1:
+            logits = logits / temperature
+        logprobs = torch.log_softmax(logits, dim=-1)
+        cumulative = logprobs.exp().cumsum(dim=-1, dtype=torch.float64)
+        total = cumulative[:, -1:].contiguous()
+        numbers = torch.tensor(chance, dtype=torch.float64, device=logits.device)[:, None]
+        chosen = torch.searchsorted(cumulative, numbers * total, right=True)
+        # Rounding may reach the very end: then the last token that has any probability.
+        chosen = torch.minimum(chosen, torch.searchsorted(cumulative, total)).clamp_(max=logits.size(-1) - 1)
+    else:
+        logprobs = torch.log_softmax(logits, dim=-1)
+        chosen = logits.argmax(dim=-1, keepdim=True)
+    scores = logprobs.gather(-1, chosen)
+    return chosen[:, 0].tolist(), scores[:, 0].tolist()
+
+
 @contextmanager
 def _sampling_mode(model: PreTrainedModel) -> Iterator[None]:
-    """No gradients, no dropout; the model is as before afterwards."""
+    """No gradients, no dropout; afterwards the model is as before."""
     training = model.training
     model.eval()
     try:
@@ -305,15 +334,9 @@ def _sampling_mode(model: PreTrainedModel) -> Iterator[None]:
         model.train(training)
 
 
-def _check_length(model: PreTrainedModel, max_length: int) -> None:
-    """Refuse what the model or the cache cannot represent."""
+def _check_attention(model: PreTrainedModel, max_length: int) -> None:
+    """Reject attention that is not full at `max_length`."""
     config = model.config.get_text_config(decoder=True)
-    longest = getattr(config, "max_position_embeddings", None)
-    if max_length < 1 or (longest is not None and max_length > longest):
-        raise ConfigurationError(
-            f"rollout.max_length must lie between 1 and the model's max_position_embeddings ({longest}), found "
-            f"{max_length}."
-        )
     window = getattr(config, "sliding_window", None)
     plain = "full_attention" if window is None else "sliding_attention"
     kinds = set(getattr(config, "layer_types", None) or [plain]) - {"full_attention"}
@@ -321,11 +344,6 @@ def _check_length(model: PreTrainedModel, max_length: int) -> None:
         kinds.discard("sliding_attention")
     if kinds:
         raise ConfigurationError(
-            f"the transformers sampler supports full attention only, the model '{config.model_type}' has "
-            f"{', '.join(sorted(kinds))} (sliding window {window}) at max_length {max_length}."
+            f"the transformers sampler supports full attention only, but the model '{config.model_type}' has "
+            f"{', '.join(sorted(kinds))} (sliding window {window}) at max_length {max_length}"
         )
-
-
-def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max_length: int) -> TransformersSampler:
-    """Return a sampler of the policy's own model (see `sampling.engines.make_sampler`)."""
-    return TransformersSampler(policy.model, temperature, policy.compute, policy.describe())

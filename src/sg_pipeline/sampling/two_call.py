@@ -2,21 +2,26 @@
 
     context ─► guide ─► guidance ─► policy ─► action ─► (to both) next context ─► …
 
-Both hold the same token sequence in a session of their own, so each keeps its key-value cache, and both draw from
-the row's one stream: with equal weights a turn is that of a single call, token for token. It is an ordinary sampler
-to everybody else.
+Both hold the same token sequence in separate sessions, so each keeps its key-value cache, and both draw from the row's
+one stream: with equal weights a turn equals that of a single call, token for token. To all callers it is an ordinary
+sampler.
 
-What can go wrong with a guidance, and what happens, as in a single call: it may use up the whole turn (no action is
-left), or end the turn itself by a stop token. Then the turn stands as it is, without a word of the policy, and is
-counted. A policy that were asked all the same would have to go on after the end of its own turn.
+As in a single call, the guidance may use up the whole turn or end it with a stop token. The turn then stays as it is,
+without an action, and is counted.
 """
+
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
+from sg_pipeline.sampling.base import Completion, Sampler, Session
 
-from sg_pipeline.sampling.base import Completion, Sampler, Session, StopWhen
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sg_pipeline.sampling.transformers_sampler import StopWhen, TransformersSampler, TransformersSession
 
 
 class TwoCallSampler:
@@ -24,10 +29,10 @@ class TwoCallSampler:
 
     Attributes:
         counters: of all its sessions: "guide_tokens"; "guide_ended_turns" and "guide_filled_turns", turns without an
-            action because the guide wrote a stop token or used up the turn's tokens.
+            action because the guide sampled a stop token or used up the turn's tokens.
     """
 
-    def __init__(self, guide: Sampler, policy: Sampler, guidance_ends: StopWhen) -> None:
+    def __init__(self, guide: TransformersSampler, policy: Sampler, guidance_ends: StopWhen) -> None:
         """Combine two samplers of policies with the same tokenizer.
 
         Args:
@@ -40,7 +45,7 @@ class TwoCallSampler:
         self._guidance_ends = guidance_ends
         self.counters: Counter[str] = Counter(guide_tokens=0, guide_ended_turns=0, guide_filled_turns=0)
 
-    def open(self, streams: Sequence[np.random.Generator], max_length: int) -> "TwoCallSession":
+    def open(self, streams: Sequence[np.random.Generator], max_length: int) -> TwoCallSession:
         """Start `len(streams)` empty rows (see `sampling.base.Sampler`)."""
         guide, policy = self._guide.open(streams, max_length), self._policy.open(streams, max_length)
         return TwoCallSession(guide, policy, self._guidance_ends, self.counters)
@@ -49,21 +54,23 @@ class TwoCallSampler:
 class TwoCallSession:
     """A batch of episodes being sampled by two policies (see `sampling.base.Session`).
 
-    The guide learns of an action with the context that follows it.
+    The guide reads an action together with the context that follows it.
     """
 
-    def __init__(self, guide: Session, policy: Session, guidance_ends: StopWhen, counters: Counter[str]) -> None:
+    def __init__(
+        self, guide: TransformersSession, policy: Session, guidance_ends: StopWhen, counters: Counter[str]
+    ) -> None:
         """Start with empty rows; use `TwoCallSampler.open`."""
         self._guide = guide
         self._policy = policy
         self._guidance_ends = guidance_ends
         self._counters = counters
-        self._untold: dict[int, list[int]] = {}
-        """Row -> the policy's tokens of the last turn, which the guide has not seen."""
+        self._unread: dict[int, list[int]] = {}
+        """Row -> the policy's tokens of the last turn, which the guide has not read."""
 
     def length(self, row: int) -> int:
-        """Tokens that row `row` holds now."""
-        return self._guide.length(row) + len(self._untold.get(row, ()))
+        """Return the number of tokens that row `row` holds."""
+        return self._guide.length(row) + len(self._unread.get(row, ()))
 
     def extend(
         self,
@@ -71,36 +78,24 @@ class TwoCallSession:
         contexts: Sequence[Sequence[int]],
         stop_ids: Sequence[int],
         max_new_tokens: int | Sequence[int],
-        stop_when: StopWhen | None = None,
     ) -> list[Completion]:
-        """Append contexts and sample a turn each: guidance, then action (see `sampling.base.Session.extend`).
-
-        Raises:
-            ValueError: `stop_when` is given; where the first call ends is the sampler's business.
-        """
-        if stop_when is not None:
-            raise ValueError("a turn of two calls has its own ends: stop_when must be None")
+        """Append contexts and sample a turn each: guidance, then action (see `sampling.base.Session.extend`)."""
         limits = [max_new_tokens] * len(rows) if isinstance(max_new_tokens, int) else list(max_new_tokens)
-        news = [[*self._untold.get(row, ()), *context] for row, context in zip(rows, contexts, strict=True)]
-        guidance = self._guide.extend(rows, news, stop_ids, limits, self._guidance_ends)
-        seen, left = [], []
+        unread = [[*self._unread.get(row, ()), *context] for row, context in zip(rows, contexts, strict=True)]
+        guidance = self._guide.extend(rows, unread, stop_ids, limits, self._guidance_ends)
+        read, left = [], []
         for context, part, limit in zip(contexts, guidance, limits, strict=True):
             # A full row takes no context, as in a single call.
-            seen.append([*context, *part.ids] if part.ids else [])
+            read.append([*context, *part.ids] if part.ids else [])
             left.append(limit - len(part.ids) if part.ids and not part.stopped else 0)
             self._counters["guide_tokens"] += len(part.ids)
             self._counters["guide_ended_turns"] += part.stopped
             self._counters["guide_filled_turns"] += bool(part.ids) and not part.stopped and left[-1] == 0
-        actions = self._policy.extend(rows, seen, stop_ids, left)
+        actions = self._policy.extend(rows, read, stop_ids, left)
         completions = []
         for row, part, action, more in zip(rows, guidance, actions, left, strict=True):
             if part.ids:
-                self._untold[row] = action.ids
-            completions.append(
-                Completion(
-                    ids=part.ids + action.ids,
-                    logprobs=part.logprobs + action.logprobs,
-                    stopped=action.stopped if more else part.stopped,
-                )
-            )
+                self._unread[row] = action.ids
+            stopped = action.stopped if more else part.stopped
+            completions.append(Completion(part.ids + action.ids, part.logprobs + action.logprobs, stopped))
         return completions

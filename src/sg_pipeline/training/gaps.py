@@ -70,7 +70,7 @@ def explained_gap(policy: "Policy", sampling: SamplingConfig, temperature: float
 
     types = {str(policy.model.dtype).removeprefix("torch."), policy.compute} - {"weights"}
     if sampling.engine == "vllm":
-        from sg_pipeline.sampling.vllm.model import dtype_of
+        from sg_pipeline.sampling.vllm.weights import dtype_of
 
         types.add(dtype_of(policy, sampling.vllm))
     epsilon = max(2**-10 if name == "tf32" else torch.finfo(getattr(torch, name)).eps for name in types)

@@ -146,7 +146,7 @@ def train(
     """
     from sg_pipeline.policies.adapters import has_adapter_dropout
     from sg_pipeline.policies.compute import machine
-    from sg_pipeline.sampling.engines import rest_engines
+    from sg_pipeline.sampling.base import rest_engines
     from sg_pipeline.training.experience import POLICY_SEGMENTS, experience_table
     from sg_pipeline.training.gaps import check_gap, explained_gap, gap_table
     from sg_pipeline.training.learner import pass_step, train_step

@@ -1,1 +1,1 @@
-"""Sampling with vLLM: a session (`session.py`) on an engine (`engine.py`), here (`local.py`) or a `server.py`."""
+"""Sampling with a vLLM server: a session (`sampler.py`) on an engine (`engine.py`) that asks a server (`server.py`)."""

@@ -1,7 +1,7 @@
-"""Requests to one vLLM server, many at a time: a thread with an event loop does the talking.
+"""Requests to one vLLM server, many at a time, by an event loop in a thread.
 
-A connection that breaks is tried again, which is safe: a turn is drawn from a seed of its own, and an update says what
-the weights are to be. Silence is not: whoever is silent for that long hangs.
+A connection that breaks is tried again, which is safe: a turn is drawn from its own seed, and an update sends all of
+the new weights. A server that does not answer in time is not asked again: it hangs.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _FIRST_PAUSE_S = 0.5
 """Before the second attempt; twice as long before each further one."""
 _CONNECT_S = 10.0
 _KEPT_S = 4.0
-"""An idle connection is given up before the server does so (after 5 s), which could meet the next request."""
+"""An idle connection is closed before the server does so (after 5 s), which could coincide with the next request."""
 _KEY = "VLLM_API_KEY"
 """The variable in which vLLM, too, looks for its key."""
 
 
 class NoAnswerError(Exception):
-    """The server cannot be reached, or is silent; says how."""
+    """The server cannot be reached, or does not answer."""
 
 
 class RefusalError(Exception):
@@ -40,24 +40,24 @@ class RefusalError(Exception):
     """
 
     def __init__(self, status: int, message: str) -> None:
-        """Hold what it says."""
+        """Hold the server's message."""
         super().__init__(message)
         self.status = status
 
 
 class Client:
-    """Asks one server.
+    """Calls one server.
 
     Attributes:
         url: without a path.
     """
 
     def __init__(self, url: str, answer_s: float, attempts: int = _ATTEMPTS) -> None:
-        """Begin without connecting.
+        """Start the thread, without connecting.
 
         Args:
             url: of the server.
-            answer_s: after which a request that has no answer is given up.
+            answer_s: seconds until a request without an answer fails.
             attempts: at a connection that is refused or breaks.
         """
         self.url = url
@@ -71,11 +71,11 @@ class Client:
         self._session = self._wait(self._open())
 
     def get(self, path: str, **parameters: str) -> Any:
-        """Return the answer to GET, read as JSON (None where it is empty).
+        """Return the answer to GET, read as JSON (None if it is empty).
 
         Raises:
-            NoAnswerError: see there.
-            RefusalError: see there.
+            NoAnswerError: the server cannot be reached, or does not answer.
+            RefusalError: the server answers with an error.
         """
         return self._wait(self._ask("GET", path, params=parameters))
 
@@ -84,7 +84,7 @@ class Client:
         return self._wait(self._ask("POST", path, params=parameters, json=body))
 
     def begin(self, key: int, path: str, body: Any) -> None:
-        """Begin to POST; `finished` returns the answer under `key`."""
+        """Start a POST; `finished` returns the answer under `key`."""
 
         async def begin() -> None:
             task = asyncio.ensure_future(self._finish(key, path, body))
@@ -94,7 +94,7 @@ class Client:
         self._wait(begin())
 
     def finished(self, wait_s: float) -> list[tuple[int, Any]]:
-        """Return what is answered, or failed (then the answer is the exception); wait for the first one so long."""
+        """Return new answers, an exception for a request that failed; wait up to `wait_s` for the first one."""
         answers = []
         try:
             answers.append(self._finished.get(timeout=wait_s))
@@ -104,7 +104,7 @@ class Client:
             return answers
 
     def forget(self) -> None:
-        """Break off all that is under way, which the server then gives up as well."""
+        """Cancel all requests that were begun; the server then drops them as well."""
 
         async def forget() -> None:
             tasks = list(self._under_way)
@@ -117,8 +117,6 @@ class Client:
 
     def close(self) -> None:
         """End the thread; the client is not used again."""
-        if self._loop.is_closed():
-            return
         self.forget()
         self._wait(self._session.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -144,25 +142,19 @@ class Client:
         self._finished.put((key, answer))
 
     async def _ask(self, method: str, path: str, **arguments: Any) -> Any:
-        pause = _FIRST_PAUSE_S
         for attempt in range(self._attempts):
+            if attempt:
+                await asyncio.sleep(_FIRST_PAUSE_S * 2 ** (attempt - 1))
             try:
                 async with self._session.request(method, self.url + path, **arguments) as response:
                     return _read(response.status, await response.read())
             except TimeoutError as error:
-                raise NoAnswerError(_silence(error, self._answer_s)) from error
+                silence = f"no answer within {self._answer_s:g} s (sampling.server.answer_s)"
+                connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+                raise NoAnswerError(f"no connection within {_CONNECT_S:g} s" if connecting else silence) from error
             except aiohttp.ClientError as error:
-                if attempt == self._attempts - 1:
-                    raise NoAnswerError(str(error) or type(error).__name__) from error
-            await asyncio.sleep(pause)
-            pause *= 2
-        raise AssertionError
-
-
-def _silence(error: TimeoutError, answer_s: float) -> str:
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return f"no connection within {_CONNECT_S:g} s"
-    return f"no answer within {answer_s:g} s (sampling.server.answer_s)"
+                failure = error
+        raise NoAnswerError(str(failure) or type(failure).__name__) from failure
 
 
 def _read(status: int, body: bytes) -> Any:
@@ -172,6 +164,6 @@ def _read(status: int, body: bytes) -> Any:
         answer = None
     if status < 400:
         return answer
-    told = answer.get("error", answer.get("detail")) if isinstance(answer, dict) else None
-    told = told.get("message") if isinstance(told, dict) else told
-    raise RefusalError(status, str(told or body[:200].decode(errors="replace")))
+    message = answer.get("error", answer.get("detail")) if isinstance(answer, dict) else None
+    message = message.get("message") if isinstance(message, dict) else message
+    raise RefusalError(status, str(message or body[:200].decode(errors="replace")))

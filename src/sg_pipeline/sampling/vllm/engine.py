@@ -1,230 +1,395 @@
-"""What the session wants of an engine: requests in, completions out, and to know whose weights it holds."""
+"""A vLLM server with a copy of the policy's weights: in another environment, on other GPUs or another machine.
+
+It is plain `vllm serve` (0.32), called through its token routes, so the run needs no vLLM. New weights go through files
+that both see. Each completion says which weights wrote it, so a server that another run has taken over is noticed at
+once.
+
+    turns    /inference/v1/generate, many at a time; the server batches them
+    weights  /pause, /collective_rpc reload_weights, /v1/load_lora_adapter, /update_weight_version, /resume
+    proof    /collective_rpc held_weights, held_adapters: fingerprints of what the server computes with (`held.py`)
+    sleep    /sleep before a training step, /wake_up before new weights
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import socket
+import uuid
 import weakref
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg_pipeline.errors import SamplingError
+from sg_pipeline.distributed.world import world
+from sg_pipeline.errors import GO_ON, ConfigurationError, SamplingError
+from sg_pipeline.policies.compute import computing
 from sg_pipeline.policies.weights import named_weights
-from sg_pipeline.sampling.base import Completion, StopWhen, check_numbers
-from sg_pipeline.sampling.vllm.adapters import matrices
-from sg_pipeline.sampling.vllm.held import fingerprint
+from sg_pipeline.sampling.base import check_numbers
+from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
+from sg_pipeline.sampling.vllm.held import HeldWeights, combined, fingerprint
+from sg_pipeline.sampling.vllm.server import ServerProcess, check_folder, check_server
+from sg_pipeline.sampling.vllm.weights import (
+    adapter_matrices,
+    adapter_room,
+    dtype_of,
+    exchange_folder,
+    write_adapters,
+    write_weights,
+)
 
 if TYPE_CHECKING:
+    from sg_pipeline.config.sampling import SamplingConfig
     from sg_pipeline.policies.policy import Policy
 
 logger = logging.getLogger(__name__)
 
 PROBE_GAP = {"float32": 2e-3, "bfloat16": 0.5, "float16": 0.2}
-"""|engine - policy| log-probability of a probe's tokens beyond which the engine computes another model.
+"""Largest |engine - policy| log-probability of a probe's tokens that rounding explains.
 
-Measured on equal weights: 2e-6 in float32, up to 0.03 in bfloat16 (a tiny model); nothing taken over: 2 and more. It
-cannot show whether a small update has arrived: `held` does.
+Measured with equal weights: 2e-6 in float32, up to 0.03 in bfloat16 (a tiny model); with other weights: 2 and more. The
+probe cannot show whether a small update has arrived: fingerprints do.
 """
 _PROBE_TOKENS = 16
+_ENDING_S = 3.0
+"""Time for the guard of a server that has died to clean up and report its exit code."""
+_WAIT_S = 0.005
+"""How long `poll` waits for a turn; environments that answer meanwhile wait as long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One turn to be written.
+class VllmEngine:
+    """Calls a server: with several servers, each rank its own. All ranks create one, and call `update`, together."""
 
-    Attributes:
-        ids: all tokens of the row so far.
-        stop_ids: tokens that end the turn.
-        max_new_tokens: at least 1.
-        temperature: 0 takes the likeliest token.
-        seed: of this request's draws, which depend on nothing else.
-    """
+    def __init__(self, policy: Policy, config: SamplingConfig, max_length: int) -> None:
+        """Find the servers, or start one, and check that they fit.
 
-    ids: list[int]
-    stop_ids: tuple[int, ...]
-    max_new_tokens: int
-    temperature: float
-    seed: int
+        Args:
+            policy: of this architecture and number type; its weights come with `update`.
+            config: says where the servers are.
+            max_length: tokens of the longest row.
 
-    def parameters(self) -> dict[str, Any]:
-        """Return how it is to be written, as vLLM's `SamplingParams` and its server call it."""
-        return {
-            "temperature": self.temperature,
-            "seed": self.seed,
-            "max_tokens": self.max_new_tokens,
-            "stop_token_ids": list(self.stop_ids),
-            "ignore_eos": True,  # what ends a turn is said by `stop_ids` alone
-            "logprobs": 0,  # of the token that was drawn
-            "detokenize": False,
-        }
-
-
-class Engine(ABC):
-    """An engine with weights of its own. Subclasses say how it is asked and how it is brought up to date.
-
-    Attributes:
-        dtype: that it computes in, as torch calls it.
-    """
-
-    def __init__(self, dtype: str) -> None:
-        """Begin without any policy's weights."""
-        self.dtype = dtype
+        Raises:
+            SamplingError: a server cannot be reached, does not start, or was started in a way that does not fit.
+        """
+        self.dtype = dtype_of(policy, config.vllm)
+        self._room = adapter_room(policy, config.vllm, self.dtype)
+        """Rank of the adapters that are sent separately; None: they are merged, or there are none."""
         self._policy: Callable[[], Policy | None] = lambda: None
         self._step: int | None = None
-        self._room: int | None = None
-        """Rank of the adapters that are sent separately; None: they are merged, or there are none."""
-        self._base_sent = True
-        """Whether the last update sent weights, not adapters alone."""
+        self._label = ""
+        """Of the weights that the servers hold."""
+        self._base: str | None = None
+        """Digest of the base weights that the servers hold, where adapters are sent separately."""
         self._compared = {"adapters"}
         """What can be compared: adapters always, weights once their fingerprints have been equal."""
-        self._probed: tuple[dict[str, int], Completion] | None = None
-        """What was sent by the last update, and what the engine then wrote."""
+        self._probed: tuple[Mapping[str, int], list[int], list[float]] | None = None
+        """What the last update sent, and the tokens and log-probabilities that the engine then wrote."""
+        self._asleep = False
+        self._process: ServerProcess | None = None
+        here = world()
+        with ExitStack() as stack:
+            urls = here.on_first(lambda: self._urls(policy, config, max_length, stack))
+            # Rank 0 updates all of them.
+            called = dict.fromkeys(urls) if here.first else [urls[here.rank % len(urls)]]
+            answer_s = config.server.answer_s
+            self._clients = [stack.enter_context(closing(Client(url, answer_s))) for url in called]
+            self._own = self._clients[0]
+            found = here.each(
+                lambda: [
+                    check_server(client, policy, config.vllm, self.dtype, max_length, self._room)
+                    for client in self._clients
+                ]
+            )
+            self._sleeps = here.on_first(lambda: self._prepare(config, found, stack))
+            self._opened = stack.pop_all()
 
-    @abstractmethod
-    def submit(self, key: int, request: Request, stop_when: StopWhen | None = None) -> None:
-        """Begin a request; `poll` gives its completion under `key`, which no other request under way has."""
+    def _urls(self, policy: Policy, config: SamplingConfig, max_length: int, stack: ExitStack) -> tuple[str, ...]:
+        if config.server.url:
+            return config.server.url
+        size = world().size
+        if size > int(os.environ.get("LOCAL_WORLD_SIZE", size)):
+            raise ConfigurationError(
+                "sampling.server.executable starts a server on one machine, but this run uses several: start the "
+                "servers yourself and list them in sampling.server.url"
+            )
+        self._process = ServerProcess(policy, config, self.dtype, max_length, self._room)
+        stack.callback(self._process.close)
+        return (self._process.url,)
 
-    @abstractmethod
-    def poll(self) -> list[tuple[int, Completion]]:
-        """Let the engine work for a moment; return what is finished. Nothing where nothing is under way."""
-
-    @abstractmethod
-    def forget(self) -> None:
-        """Give up all that is under way."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Free what it holds; it is not used again."""
-
-    @abstractmethod
-    def load(self, policy: Policy) -> None:
-        """Take over the policy's weights, and drop all that was computed with others."""
-
-    def sent(self, policy: Policy) -> dict[str, int]:
-        """Return the fingerprints of what the last `load` must have sent ("weights", "adapters"), from the policy."""
-        sent = {}
-        if self._base_sent:
-            weights = named_weights(policy, adapters=self._room is None)
-            sent["weights"] = fingerprint((weight for _, weight in weights), self.dtype)
-        if self._room is not None:
-            sent["adapters"] = fingerprint(matrices(policy, self.dtype), self.dtype)
-        return sent
-
-    @abstractmethod
-    def held(self, kinds: Iterable[str]) -> list[dict[str, int]] | None:
-        """Return the fingerprints of what the engine, or each of several, computes with; None: it cannot be asked."""
-
-    def rest(self) -> None:
-        """Give up what is under way; an engine that can also frees its memory until the next `update`."""
-        self.forget()
-
-    @property
-    def step(self) -> int | None:
-        """Training steps behind the weights that it holds; None before it has any."""
-        return self._step
+    def _prepare(self, config: SamplingConfig, found: Sequence[Mapping[str, Any]], stack: ExitStack) -> bool:
+        """Prepare rank 0 for updates; return whether the servers can sleep while the policy is trained."""
+        extensions = [str(info.get("parallel_config", {}).get("worker_extension_cls")) for info in found]
+        self._shows = all(name.endswith(HeldWeights.__name__) for name in extensions)
+        # The guard of a server that the run has started deletes the server's folder, even if the run is killed.
+        parent = self._process.folder if self._process and config.server.weights is None else config.server.weights
+        self._folder: Path = stack.enter_context(exchange_folder(parent))
+        for client in self._clients:
+            check_folder(client, self._folder)
+        can_sleep = all(info["model_config"].get("enable_sleep_mode") for info in found)
+        if config.vllm.sleep and not can_sleep:
+            logger.warning(
+                "sampling.vllm.sleep is ignored: the vLLM server runs on a CPU or without --enable-sleep-mode"
+            )
+        return config.vllm.sleep and can_sleep
 
     def holds(self, policy: Policy) -> bool:
-        """Whether its weights are those of `policy` as it is now: the same object, after as many training steps."""
+        """Whether the servers have the weights of `policy` as it is now: the same object, after as many steps."""
         return self._policy() is policy and self._step == policy.step
 
     def update(self, policy: Policy) -> bool:
-        """Make sure that its weights are the policy's.
+        """Make sure that the servers hold the policy's weights.
 
         Returns:
-            Whether they were not.
+            Whether they had to be sent.
 
         Raises:
-            SamplingError: the engine does not hold what was sent, or computes something else with it.
+            SamplingError: a server does not hold what was sent, or computes something else with it.
         """
         if self.holds(policy):
             return False
         self.forget()
         self._step = None
-        try:
-            self.load(policy)
-            sent = self.sent(policy)
-            same = self._compare(policy, sent)
-            completion, gap = self.probe(policy)
-        except (RuntimeError, ValueError, LookupError) as error:  # what vLLM's models and kernels raise
-            raise SamplingError(
-                f"the vLLM engine cannot hold or compute a {type(policy.model).__name__} here "
-                f"({' '.join(str(error).split())[:300]}); choose sampling.engine=transformers"
-            ) from error
+        self._label, sent, held = world().on_first(lambda: self._publish(policy))
+        self._asleep = False
+        equal = self._compare(policy, sent, held)
+        ids, logprobs, gap = self._probe(policy)
         if not gap <= PROBE_GAP[self.dtype]:
-            raise SamplingError(
-                f"after an update to step {policy.step} the vLLM engine's log-probabilities ({self.dtype}) are up to "
-                f"{gap:.3g} off the policy's, more than the {PROBE_GAP[self.dtype]:g} that rounding explains: "
-                f"{'it holds' if same else 'it has not taken over'} all weights of a {type(policy.model).__name__}"
-                f"{', but computes another model' if same else ''}; choose sampling.engine=transformers"
+            kind = type(policy.model).__name__
+            found = (
+                f"holds all weights of a {kind}, but computes another model" if equal else f"lacks weights of a {kind}"
             )
-        before, written = self._probed or (sent, None)
-        if not same and written == completion and any(before.get(kind, value) != value for kind, value in sent.items()):
-            raise self._stale(policy, "it writes the same as before, to the last bit of every log-probability")
-        self._probed = sent, completion
+            raise SamplingError(
+                f"after an update to step {policy.step} the log-probabilities of the vLLM engine ({self.dtype}) differ "
+                f"from the policy's by up to {gap:.3g}, but rounding explains {PROBE_GAP[self.dtype]:g}: the engine "
+                f"{found}; choose sampling.engine=transformers"
+            )
+        if self._probed and not equal:
+            before, *written = self._probed
+            if written == [ids, logprobs] and any(before.get(kind, value) != value for kind, value in sent.items()):
+                raise _stale(policy, "it writes the same as before, to the last bit of every log-probability")
+        self._probed = sent, ids, logprobs
         self._policy, self._step = weakref.ref(policy), policy.step
         logger.debug("vLLM holds step %d of %s, gap of the probe %.2g", policy.step, policy.name, gap)
         return True
 
-    def _compare(self, policy: Policy, sent: dict[str, int]) -> bool:
-        """Return whether the engine holds what was sent, as far as it can be asked.
+    def _publish(self, policy: Policy) -> tuple[str, dict[str, int], list[dict[str, int]] | None]:
+        """Send the policy's weights to all servers.
+
+        Returns:
+            The label of these weights; the fingerprints of what was sent ("weights", "adapters"); those of what each
+            server computes with (None: they cannot be asked).
+        """
+        label = f"{socket.gethostname()}:{os.getpid()}, {policy.name}, step {policy.step}, {uuid.uuid4().hex[:8]}"
+        files = self._folder / f"step_{policy.step:06d}-{label[-8:]}"
+        base = None if self._room is None or policy.adapter_base is None else policy.adapter_base.digest
+        send_base = base is None or base != self._base
+        self._base = None
+        try:
+            self._write(policy, files, send_base)
+            with ThreadPoolExecutor(len(self._clients)) as threads:
+                list(threads.map(lambda client: self._hand_over(client, files, label, send_base), self._clients))
+        finally:
+            shutil.rmtree(files, ignore_errors=True)
+        self._base = base
+        sent: dict[str, int] = {}
+        if send_base:
+            weights = named_weights(policy, adapters=self._room is None)
+            sent["weights"] = fingerprint((weight for _, weight in weights), self.dtype)
+        if self._room is not None:
+            sent["adapters"] = fingerprint(adapter_matrices(policy, self.dtype), self.dtype)
+        return label, sent, [self._held(client, sent) for client in self._clients] if self._shows else None
+
+    def _write(self, policy: Policy, files: Path, send_base: bool) -> None:
+        try:
+            if send_base:
+                write_weights(policy, files, self.dtype, adapters=self._room is None)
+            if self._room is not None:
+                write_adapters(policy, files / "adapters")
+        except SamplingError as error:
+            if fate := self._fate():  # the folder has disappeared with the server
+                raise SamplingError(f"the vLLM server at {self._own.url} is gone: {fate}{GO_ON}") from error
+            raise
+
+    def _hand_over(self, client: Client, files: Path, label: str, send_base: bool) -> None:
+        with self._explained(client, "has not taken over new weights, and may hold neither the old nor the new ones"):
+            if self._asleep:
+                client.post("/wake_up")
+            client.post("/pause", mode="abort")  # drops the keys and values of the former weights
+            if send_base:
+                client.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(files)}})
+            if self._room is not None:
+                # Keys and values are cached by the adapters' name, so each update has a separate one.
+                for model in client.get("/v1/models")["data"]:
+                    if model.get("parent") is not None:
+                        client.post("/v1/unload_lora_adapter", {"lora_name": model["id"]})
+                client.post("/v1/load_lora_adapter", {"lora_name": label, "lora_path": str(files / "adapters")})
+            client.post("/update_weight_version", {"new_version": label})
+            client.post("/resume")
+
+    def _held(self, client: Client, kinds: Mapping[str, int]) -> dict[str, int]:
+        """Return the fingerprints of what a server computes with."""
+        held = {}
+        with self._explained(client, "does not show its weights"):
+            for kind in kinds:
+                answer = client.post("/collective_rpc", {"method": f"held_{kind}", "kwargs": {"dtype": self.dtype}})
+                held[kind] = combined(answer["results"])
+        return held
+
+    def _compare(self, policy: Policy, sent: Mapping[str, int], held: Sequence[Mapping[str, int]] | None) -> bool:
+        """Return whether every server holds what was sent, as far as it can be compared.
 
         Raises:
-            SamplingError: it does not, although it stores such weights in a form that can be compared.
+            SamplingError: one does not, although it stores such weights in a form that can be compared.
         """
-        held = self.held(sent)
         unequal = {kind for kind, value in sent.items() if held is None or any(one[kind] != value for one in held)}
         if held is not None:
             if kinds := " and ".join(sorted(unequal & self._compared)):
-                raise self._stale(policy, f"the fingerprint of its {kinds} is not that of what was sent")
+                raise _stale(policy, f"the fingerprint of its {kinds} is not that of what was sent")
             self._compared |= sent.keys() - unequal
         if unequal and self._probed is None:
-            why = (
-                "cannot be asked for its weights"
-                if held is None
-                else "stores weights in another form than it gets them"
-            )
             logger.warning(
                 "the vLLM engine %s (%s): updates are checked only by what it writes, which shows whether a whole "
                 "update is missing, but not whether a part of a small one is (docs/vllm.md)",
-                why,
+                "cannot be asked for its weights"
+                if held is None
+                else "stores weights in another form than it gets them",
                 type(policy.model).__name__,
             )
         return not unequal
 
-    def _stale(self, policy: Policy, why: str) -> SamplingError:
-        return SamplingError(
-            f"after an update to step {policy.step} the vLLM engine does not hold the weights of a "
-            f"{type(policy.model).__name__} that it was sent: {why}; choose sampling.engine=transformers"
-        )
-
-    def probe(self, policy: Policy) -> tuple[Completion, float]:
-        """Let the engine write a few tokens after some from all over the vocabulary.
+    def _probe(self, policy: Policy) -> tuple[list[int], list[float], float]:
+        """Let this rank's server continue tokens from all over the vocabulary.
 
         Returns:
-            What it wrote, and the largest |engine - policy| log-probability of that.
+            What it wrote, its log-probabilities, and the largest |engine - policy| log-probability.
         """
         import torch
 
-        from sg_pipeline.policies.compute import computing
-
         model = policy.model
-        rows: Any = model.get_input_embeddings().weight
-        known = min(len(rows), len(policy.tokenizer))
+        known = min(policy.vocabulary(), len(policy.tokenizer))
         prompt = [known * index // _PROBE_TOKENS for index in range(_PROBE_TOKENS)]
-        self.submit(0, Request(prompt, (), _PROBE_TOKENS, 1.0, seed=0))
-        written: list[tuple[int, Completion]] = []
+        self.submit(0, prompt, (), max_new_tokens=_PROBE_TOKENS, temperature=1.0, seed=0)
+        written: list[tuple[int, list[int], list[float]]] = []
         while not written:
             written = self.poll()
-        completion = written[0][1]
+        ((_, ids, logprobs),) = written
         training = model.training
         model.eval()
         try:
             with torch.no_grad(), computing(policy.compute, model.device):
-                ids = torch.tensor([[*prompt, *completion.ids]], device=model.device)
-                logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
+                tokens = torch.tensor([[*prompt, *ids]], device=model.device)
+                logits = model(input_ids=tokens, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
         finally:
             model.train(training)
-        own = torch.log_softmax(logits, dim=-1).gather(-1, ids[0, len(prompt) :, None])[:, 0]
+        own = torch.log_softmax(logits, dim=-1).gather(-1, tokens[0, len(prompt) :, None])[:, 0].cpu()
         check_numbers(own.tolist(), policy.describe())
-        return completion, float((own.cpu() - torch.tensor(completion.logprobs)).abs().max())
+        return ids, logprobs, float((own - torch.tensor(logprobs)).abs().max())
+
+    def submit(
+        self,
+        key: int,
+        ids: Sequence[int],
+        stop_ids: Sequence[int],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
+    ) -> None:
+        """Start a turn; `poll` returns it under `key`, which no other turn under way has.
+
+        Args:
+            key: see above.
+            ids: all tokens of the row so far.
+            stop_ids: tokens that end the turn.
+            max_new_tokens: at least 1.
+            temperature: 0 takes the most likely token.
+            seed: of this turn's draws, which depend on nothing else.
+        """
+        parameters = {
+            "temperature": temperature,
+            "seed": seed,
+            "max_tokens": max_new_tokens,
+            "stop_token_ids": list(stop_ids),
+            "ignore_eos": True,  # a turn ends on `stop_ids` alone
+            "logprobs": 0,  # of the token that was drawn
+            "detokenize": False,
+        }
+        model = {} if self._room is None else {"model": self._label}  # the name of the adapters
+        self._own.begin(key, "/inference/v1/generate", {"token_ids": list(ids), "sampling_params": parameters, **model})
+
+    def poll(self) -> list[tuple[int, list[int], list[float]]]:
+        """Wait for a moment; return finished turns: key, sampled tokens, their log-probabilities.
+
+        Raises:
+            SamplingError: the server has failed, or does not hold this run's weights any more.
+        """
+        try:
+            return [(key, *self._written(answer)) for key, answer in self._own.finished(_WAIT_S)]
+        except SamplingError:
+            self.forget()
+            raise
+
+    def _written(self, answer: Any) -> tuple[list[int], list[float]]:
+        with self._explained(self._own, "does not write a turn"):
+            if isinstance(answer, Exception):
+                raise answer
+        choice = answer["choices"][0]
+        holders = {span["version"] for span in choice["weight_versions"] or ()}
+        if choice["finish_reason"] == "abort" or holders != {self._label}:
+            other = " and ".join(sorted(repr(label) for label in holders - {self._label})) or "others"
+            raise SamplingError(
+                f"the vLLM server at {self._own.url} does not hold this run's weights ('{self._label}') any more, "
+                f"but {other}: it was restarted, or another run uses it; give each run its own server, then {GO_ON}"
+            )
+        return choice["token_ids"], [float(token["logprob"]) for token in choice["logprobs"]["content"]]
+
+    @contextmanager
+    def _explained(self, client: Client, refusal: str) -> Iterator[None]:
+        """Turn a failed request into a sentence; `refusal` says what the server did not do."""
+        try:
+            yield
+        except NoAnswerError as error:
+            raise SamplingError(
+                f"the vLLM server at {client.url} does not answer any more ({error}); {self._fate()}check that it "
+                f"runs, then {GO_ON}"
+            ) from error
+        except RefusalError as error:
+            raise SamplingError(
+                f"the vLLM server at {client.url} {refusal} ({error.status}: {error}); {self._fate()}restart it with "
+                f"the policy's own model, then {GO_ON}"
+            ) from error
+
+    def _fate(self) -> str:
+        ending = self._process and self._process.ending(_ENDING_S)
+        return f"{ending}; " if ending else ""
+
+    def forget(self) -> None:
+        """Abandon all turns under way."""
+        self._own.forget()
+
+    def rest(self) -> None:
+        """Abandon all turns, and let the servers sleep without weights: the next update sends others anyway."""
+        self.forget()
+        if self._sleeps and not self._asleep:
+            world().on_first(self._sleep)
+            self._step = self._base = None
+            self._asleep = True
+
+    def _sleep(self) -> None:
+        for client in self._clients:
+            with self._explained(client, "does not sleep"):
+                client.post("/sleep", level="2")
+
+    def close(self) -> None:
+        """End the server, if this run has started it, and delete the folder for weights."""
+        self._opened.close()
+
+
+def _stale(policy: Policy, why: str) -> SamplingError:
+    return SamplingError(
+        f"after an update to step {policy.step} the vLLM engine does not hold the weights of a "
+        f"{type(policy.model).__name__} that it was sent: {why}; choose sampling.engine=transformers"
+    )

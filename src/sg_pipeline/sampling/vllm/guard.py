@@ -1,8 +1,8 @@
-"""Runs a command for as long as whoever started this process lives: `python guard.py FOLDER COMMAND ...`.
+"""Runs a command as long as the process that started this one lives: `python guard.py FOLDER COMMAND ...`.
 
-Standard input is a pipe that nobody writes to. Its other end closes with the process that holds it, however that one
-ends; then the command, with all processes of its group, is ended as well, and the folder deleted. A script of its
-own, so that it starts at once: it imports nothing of this package.
+Standard input is a pipe that nobody writes to. Its other end closes with the process that holds it, in whatever way
+that process ends; then the command is ended, with all processes of its group, and the folder deleted. A separate script
+that imports nothing of this package, so that it starts at once.
 """
 
 import os
@@ -15,12 +15,12 @@ import time
 from contextlib import suppress
 
 _GRACE_S = 20.0
-"""What the command has after SIGTERM, to free a GPU in good order."""
+"""Time for the command after SIGTERM, to free a GPU properly."""
 _LOOK_S = 0.2
 
 
 def main(folder: str, command: list[str]) -> int:
-    """Run `command`; return its exit code, 0 where it was ended from here."""
+    """Run `command`; return its exit code, 0 if it was ended from here."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         while child.poll() is None:
@@ -34,7 +34,7 @@ def main(folder: str, command: list[str]) -> int:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the command's whole group: its workers may outlive it."""
+    """End the whole group of the command: its workers may outlive it."""
     _signal(child.pid, signal.SIGTERM)
     until = time.monotonic() + _GRACE_S
     while child.poll() is None and time.monotonic() < until:
@@ -49,7 +49,7 @@ def _signal(group: int, number: int) -> None:
 
 
 if __name__ == "__main__":
-    # Ctrl-C and SIGTERM are for the run, whose end is seen here. (The command would inherit SIG_IGN.)
+    # Ctrl-C and SIGTERM are for the run, whose end is noticed here. (The command would inherit SIG_IGN.)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
     sys.exit(main(sys.argv[1], sys.argv[2:]))

