@@ -55,9 +55,9 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     registered["validation"] = before + phases + validation.create_pipeline(p.coevolve, p.aggregate.schedule, guided)
     registered["publish"] = publish.create_pipeline()
-    registered["plan"] = plan.create_pipeline(p)
+    registered["plan"] = plan.create_pipeline()
     if _wanted("sweep"):
-        registered["sweep"] = sweep.create_pipeline(p)
+        registered["sweep"] = sweep.create_pipeline()
     if _wanted("study"):
         registered["study"] = study.create_pipeline(p.study, {name: of_method(name) for name in p.study.all_methods})
     return registered

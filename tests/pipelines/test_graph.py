@@ -62,7 +62,7 @@ def test_every_dataset_of_the_main_job_has_a_place_in_the_catalog(registered, pr
     in_memory = set()
     for pipeline in registered.values():
         for name in pipeline.datasets():
-            if not name.startswith("params:") and (name not in catalog or catalog.get(name)._EPHEMERAL):
+            if not name.startswith("param") and (name not in catalog or catalog.get(name)._EPHEMERAL):
                 in_memory.add(name.rpartition(".")[2])
     assert in_memory == {"policy", "validated", "dials", "gathered_metrics", "shown_steps", "lessons", "sweep_trials"}
 

@@ -122,12 +122,11 @@ def tree_for(raw: Mapping[str, Any]) -> type[Parameters]:
 
 
 def _value(raw: Mapping[str, Any], parameter: str, default: Any) -> Any:
+    """Return a parameter by its dotted name, of sections as Kedro read them or of checked ones."""
     node: Any = raw
     for key in parameter.split("."):
-        if not isinstance(node, Mapping) or key not in node:
-            return default
-        node = node[key]
-    return node
+        node = node.get(key) if isinstance(node, Mapping) else getattr(node, key, None)
+    return default if node is None else node
 
 
 def _check_together(parameters: Parameters) -> None:

@@ -1,79 +1,75 @@
 """Nodes of the sweep pipeline. Each may be run by several processes at once."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sg_pipeline.config.sweep import SweepConfig
-from sg_pipeline.config.tree import Parameters
+from sg_pipeline.config.tree import check_parameters
 from sg_pipeline.runs.command_line import CommandLine
 
 logger = logging.getLogger(__name__)
 
 
-def make_search(given: Parameters) -> Callable[..., dict[str, Any]]:
-    """Return the node function that works on the trials, whose other parameters are `given`."""
+def search(parameters: dict[str, Any], sweep: SweepConfig, command_line: CommandLine, project: Path) -> dict[str, Any]:
+    """Work on the search until it is over.
 
-    def search(sweep: SweepConfig, command_line: CommandLine, project: Path) -> dict[str, Any]:
-        """Work on the search until it is over.
+    Args:
+        parameters: all of them; trials use them for everything that they do not set themselves.
+        sweep: its own section.
+        command_line: of the sweep; its `--env` and `--params` are passed on.
+        project: the project's folder.
 
-        Args:
-            sweep: parameters.
-            command_line: of the sweep; its `--env` and `--params` are passed on.
-            project: the project's folder.
+    Returns:
+        All trials, of every worker and every start.
+    """
+    from sg_pipeline.sweep.claims import Claims
+    from sg_pipeline.sweep.results import read_trials
+    from sg_pipeline.sweep.runs import Runner
+    from sg_pipeline.sweep.space import check_sweep
+    from sg_pipeline.sweep.storage import explained, open_study, where
+    from sg_pipeline.sweep.worker import Worker
 
-        Returns:
-            All trials, of every worker and every start.
-        """
-        from sg_pipeline.sweep.claims import Claims
-        from sg_pipeline.sweep.results import read_trials
-        from sg_pipeline.sweep.runs import Runner
-        from sg_pipeline.sweep.space import check_sweep
-        from sg_pipeline.sweep.storage import explained, open_study, where
-        from sg_pipeline.sweep.worker import Worker
-
-        check_sweep(sweep, given)
-        runner = Runner(command_line, project, given)
-        reports = runner.data / "08_reporting" / sweep.name
-        claims = Claims(reports)
-        with claims.alone():
-            study = open_study(sweep, given, reports)
-        logger.info("sweep '%s': its study is in %s", sweep.name, where(sweep, reports))
-        with explained(sweep, reports):
-            Worker(study, sweep, runner, claims, given.run.seed).search()
-            return read_trials(study, sweep, runner.data)
-
-    return search
+    given = check_parameters(parameters)
+    check_sweep(sweep, given)
+    runner = Runner(command_line, project, given)
+    reports = runner.data / "08_reporting" / sweep.name
+    claims = Claims(reports)
+    with claims.alone():
+        study = open_study(sweep, given, reports)
+    logger.info("sweep '%s': its study is in %s", sweep.name, where(sweep, reports))
+    with explained(sweep, reports):
+        Worker(study, sweep, runner, claims, given.run.seed).search()
+        return read_trials(study, sweep, runner.data)
 
 
-def make_confirm(given: Parameters) -> Callable[..., dict[str, Any]]:
-    """Return the node function that runs the best trials again."""
+def run_again(
+    parameters: dict[str, Any],
+    sweep: SweepConfig,
+    command_line: CommandLine,
+    project: Path,
+    trials: dict[str, Any],
+) -> dict[str, Any]:
+    """Run the best trials and the presets with other seeds, and compare them.
 
-    def run_again(
-        sweep: SweepConfig, command_line: CommandLine, project: Path, trials: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Run the best trials and the presets with other seeds, and compare them.
+    Args:
+        parameters, sweep, command_line, project: as for `search`.
+        trials: of `search`.
 
-        Args:
-            sweep, command_line, project: as for `search`.
-            trials: of `search`.
+    Returns:
+        Everything that is shown of the sweep.
+    """
+    from sg_pipeline.sweep.claims import Claims
+    from sg_pipeline.sweep.results import confirm, contenders, sweep_results
+    from sg_pipeline.sweep.runs import Runner
 
-        Returns:
-            Everything that is shown of the sweep.
-        """
-        from sg_pipeline.sweep.claims import Claims
-        from sg_pipeline.sweep.results import confirm, contenders, sweep_results
-        from sg_pipeline.sweep.runs import Runner
-
-        runner = Runner(command_line, project, given)
-        chosen = contenders(sweep, trials)
-        confirm(sweep, chosen, runner, Claims(runner.data / "08_reporting" / sweep.name))
-        found = sweep_results(sweep, trials, chosen, runner.data, given.run.seed)
-        logger.info("%s", found["verdict"])
-        return found
-
-    return run_again
+    given = check_parameters(parameters)
+    runner = Runner(command_line, project, given)
+    chosen = contenders(sweep, trials)
+    confirm(sweep, chosen, runner, Claims(runner.data / "08_reporting" / sweep.name))
+    found = sweep_results(sweep, trials, chosen, runner.data, given.run.seed)
+    logger.info("%s", found["verdict"])
+    return found
 
 
 def draw(found: dict[str, Any], sweep: SweepConfig, project: Path) -> dict[str, bytes]:

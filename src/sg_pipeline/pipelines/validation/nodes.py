@@ -1,7 +1,6 @@
 """Nodes of the validation pipeline."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,47 +53,42 @@ def prepare_validation_panel(
     return prepared
 
 
-def validate_after(steps: int) -> Callable[..., dict[str, Any]]:
-    """Return the node function that validates the policy trained for this many steps."""
+def validate_policy(
+    written: Any,
+    panel: dict[str, Any],
+    games: Path,
+    compiled: Path,
+    environment: EnvironmentConfig,
+    rollout: RolloutConfig,
+    sampling: SamplingConfig,
+    config: ValidationConfig,
+    evaluation: EvaluationConfig,
+    run: RunConfig,
+    folder: Path | None = None,
+    guide: Any = None,
+) -> dict[str, Any]:
+    """Play the validation games.
 
-    def validate_policy(
-        written: Any,
-        panel: dict[str, Any],
-        games: Path,
-        compiled: Path,
-        environment: EnvironmentConfig,
-        rollout: RolloutConfig,
-        sampling: SamplingConfig,
-        config: ValidationConfig,
-        evaluation: EvaluationConfig,
-        run: RunConfig,
-        folder: Path | None = None,
-        guide: Any = None,
-    ) -> dict[str, Any]:
-        """Play the validation games.
+    Args:
+        written: the policy, which is saved by now.
+        panel, games, compiled: what to play.
+        environment, rollout, sampling, config, run: parameters; of `evaluation` only how many episodes are played
+            at once.
+        folder: the checkpoint to load: `written` may be the live policy, which is being trained; None for the
+            final policy, which does not change any more.
+        guide: writes the guidance in the policy's place.
 
-        Args:
-            written: the policy, which is saved by now.
-            panel, games, compiled: what to play.
-            environment, rollout, sampling, config, run: parameters; of `evaluation` only how many episodes are played
-                at once.
-            folder: the checkpoint to load: `written` may be the live policy, which is being trained; None for the
-                final policy, which does not change any more.
-            guide: writes the guidance in the policy's place.
+    Returns:
+        `after` (steps of training), `mode`, `panel_sha256`, and its `metrics.score_episodes`.
+    """
+    from sg_pipeline.policies.checkpoint import load_policy
 
-        Returns:
-            `after` (steps of training), `mode`, `panel_sha256`, and its `metrics.score_episodes`.
-        """
-        from sg_pipeline.policies.checkpoint import load_policy
-
-        mode = WITH_GUIDANCE if rollout.guidance else WITHOUT_GUIDANCE
-        policy = written if folder is None else load_policy(folder, str(written.model.device))
-        own = config.evaluation(rollout.guidance, evaluation.batch_rows)
-        with player_of(policy, panel, games, compiled, environment, rollout, sampling, run, guide) as player:
-            episodes = evaluate(player, panel, mode, own)
-        score = score_episodes(episodes, run.seed)
-        for line in evaluation_lines({mode: {"validation": score}}, steps):
-            logger.info("%s", line)
-        return {"after": steps, "mode": mode, "panel_sha256": panel["sha256"], **score}
-
-    return validate_policy
+    mode = WITH_GUIDANCE if rollout.guidance else WITHOUT_GUIDANCE
+    policy = written if folder is None else load_policy(folder, str(written.model.device))
+    own = config.evaluation(rollout.guidance, evaluation.batch_rows)
+    with player_of(policy, panel, games, compiled, environment, rollout, sampling, run, guide) as player:
+        episodes = evaluate(player, panel, mode, own)
+    score = score_episodes(episodes, run.seed)
+    for line in evaluation_lines({mode: {"validation": score}}, policy.step):
+        logger.info("%s", line)
+    return {"after": policy.step, "mode": mode, "panel_sha256": panel["sha256"], **score}

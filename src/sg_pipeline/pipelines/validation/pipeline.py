@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from sg_pipeline.config.rewards import TrustSchedule
 from sg_pipeline.config.run import CoevolveConfig, step_number, written_steps
-from sg_pipeline.pipelines.validation.nodes import prepare_validation_panel, validate_after
+from sg_pipeline.pipelines.validation.nodes import prepare_validation_panel, validate_policy
 from sg_pipeline.runs.steps import FINAL_POLICY, GUIDE, VALIDATION, unroll, validation_output
 
 
@@ -52,5 +52,5 @@ def create_pipeline(config: CoevolveConfig, schedule: TrustSchedule, guided: boo
         if place.policy_out != FINAL_POLICY:
             inputs["folder"] = f"{VALIDATION}.folder_{step_number(place.index, config.steps)}"
         output = validation_output(after, config.steps)
-        nodes.append(Node(validate_after(after), inputs, output, name=output.replace(".", "_")))
+        nodes.append(Node(validate_policy, inputs, output, name=output.replace(".", "_")))
     return Pipeline(nodes)
