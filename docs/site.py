@@ -56,5 +56,5 @@ def _parameters() -> str:
     ]
     for path in sorted((ROOT / "conf" / "base").glob("parameters_*.yml")):
         section = path.stem.removeprefix("parameters_")
-        parts.append(f"## {section}\n\n```yaml title=\"conf/base/{path.name}\"\n{path.read_text(encoding='utf-8')}```")
+        parts.append(f'## {section}\n\n```yaml title="conf/base/{path.name}"\n{path.read_text(encoding="utf-8")}```')
     return "\n\n".join(parts) + "\n"
