@@ -1,10 +1,10 @@
-"""How much faster is the sampler than `generate()`? Rows of many turns, on the tiny policy.
+"""Compare the transformers sampler with `generate()`: rows of many turns, on the tiny policy.
 
     python benchmarks/sampling.py [--rows 64] [--turns 10] [--new 10] [--context 12] [--threads 1] [--repeats 3]
 
-All sample the same number of tokens: one warm-up, then alternating repeats, the best of each by processor time.
-Prints sampled tokens per processor second and the ratio to `generate()` afresh each turn, and to `generate()` with
-the cache kept (which cannot drop rows or serve ragged ones, so its rows are all alike).
+All sample the same number of tokens: one warm-up, then alternating repeats, the best of each by CPU time. Prints
+sampled tokens per CPU second and the ratio to `generate()` without a cache from earlier turns; also `generate()` with
+the cache kept, which cannot drop rows or serve ragged ones, so here all rows are alike.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 
 
 def contexts_of(arguments: argparse.Namespace) -> list[list[list[int]]]:
-    """Return the contexts of each turn and row; the first turn's are longer, as a room's description is."""
+    """Return the contexts of each turn and row; those of the first turn are longer, like a room's description."""
     return [
         [
             stream(0, turn, row).integers(100, 1000, arguments.context * (3 if turn == 0 else 1)).tolist()
@@ -45,7 +45,7 @@ def with_sampler(policy: Policy, contexts: list[list[list[int]]], new: int) -> N
 
 
 def with_generate(policy: Policy, contexts: list[list[list[int]]], new: int, keep_cache: bool = False) -> None:
-    """Sample with `generate()`, afresh each turn or handing the cache on."""
+    """Sample with `generate()`, with or without the cache of earlier turns."""
     model: Any = policy.model
     options = {
         "do_sample": True,
@@ -65,7 +65,7 @@ def with_generate(policy: Policy, contexts: list[list[list[int]]], new: int, kee
 
 
 def seconds(run: Callable[[], None]) -> float:
-    """Return the processor seconds that `run` takes."""
+    """Return the CPU seconds that `run` takes."""
     start = time.process_time()
     run()
     return time.process_time() - start
@@ -83,7 +83,7 @@ def main() -> None:
     contexts = contexts_of(arguments)
     runs: dict[str, Callable[[], None]] = {
         "sampler": lambda: with_sampler(policy, contexts, arguments.new),
-        "generate afresh": lambda: with_generate(policy, contexts, arguments.new),
+        "generate, no cache": lambda: with_generate(policy, contexts, arguments.new),
         "generate, cache kept": lambda: with_generate(policy, contexts, arguments.new, keep_cache=True),
     }
     best = dict.fromkeys(runs, float("inf"))
@@ -93,10 +93,10 @@ def main() -> None:
             if repeat:
                 best[name] = min(best[name], spent)
     sampled = arguments.rows * arguments.turns * arguments.new
-    print(f"{policy.parameter_count() / 1e6:.2f} M weights, {sampled} sampled tokens, {arguments.threads} thread(s)")
+    print(f"{policy.parameter_count() / 1e6:.2f} M parameters, {sampled} sampled tokens, {arguments.threads} thread(s)")
     for name, spent in best.items():
-        ratio = best["generate afresh"] / spent
-        print(f"{name:22s} {sampled / spent:8.0f} tokens per processor second, {ratio:.2f} x generate afresh")
+        ratio = best["generate, no cache"] / spent
+        print(f"{name:22s} {sampled / spent:8.0f} tokens per CPU second, {ratio:.2f} x generate, no cache")
 
 
 if __name__ == "__main__":

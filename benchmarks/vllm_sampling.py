@@ -1,12 +1,12 @@
-r"""Is a vLLM server faster than the transformers sampler? The same episodes by both, on a CPU.
+r"""Compare a vLLM server with the transformers sampler on the same episodes, on a CPU.
 
     python benchmarks/vllm_sampling.py --executable .venv-vllm/bin/python [--rows 8 32] [--dtypes float32 bfloat16] \
         [--turns 4] [--new 24] [--context 40]
 
-Needs an environment with vLLM (docs/vllm.md). The model is a Qwen3 of random weights; rows grow as an episode's do: a
-first context `--first` tokens long, then turns and observations in alternation. All turns have the same length, nothing
-waits for environments. One warm-up, then alternating repeats. Time is the wall clock's, since the server is another
-process: the best of each engine, and the ratio with its range over the pairs.
+Needs an environment with vLLM (docs/vllm.md). The model is a Qwen3 with random weights; rows grow as in an episode: a
+first context of `--first` tokens, then turns and observations in alternation. All turns have the same length, and there
+are no environments to wait for. One warm-up, then alternating repeats. Time is wall-clock time, since the server is
+another process: the best of each engine, and the ratio with its range over the pairs.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def main() -> None:
             best = {name: min(pair[name] for pair in spent) for name in runs}
             ratios = sorted(pair["transformers"] / pair["vllm"] for pair in spent)
             sampled = rows * arguments.turns * arguments.new
-            told = ", ".join(f"{name} {sampled / one:.0f}" for name, one in best.items())
+            speeds = ", ".join(f"{name} {sampled / one:.0f}" for name, one in best.items())
             print(
-                f"{size:.1f} M weights, {dtype}, {rows} rows: sampled tokens per second: {told}; vLLM is "
+                f"{size:.1f} M parameters, {dtype}, {rows} rows: sampled tokens per second: {speeds}; vLLM is "
                 f"{best['transformers'] / best['vllm']:.2f} x as fast ({ratios[0]:.2f} to {ratios[-1]:.2f})",
                 flush=True,
             )

@@ -280,9 +280,7 @@ def test_server_sleeps_during_training_and_gets_all_weights_when_it_wakes(connec
         assert engine.update(policy)
         after = server.paths[1:]
         assert after.index("/wake_up") < after.index("/pause") < after.index("/collective_rpc") < after.index("/resume")
-        assert any(
-            body == "reload_weights" for _, _, body in [(0, 0, (b or {}).get("method")) for _, _, b in server.asked]
-        )
+        assert "reload_weights" in [(body or {}).get("method") for _, _, body in server.asked]
 
 
 def test_server_that_cannot_sleep_is_reported(server, connect, caplog):
@@ -385,6 +383,21 @@ def test_engine_is_replaced_when_what_it_computes_changes(started, changed):
     policy.compute = changed.get("compute", "bfloat16")
     assert sampler.engine_for(policy, SERVER, changed.get("max_length", 512)) is not first
     assert first.closed
+
+
+def test_make_sampler_keeps_the_engine_and_updates_it(server):
+    policy, config = policy_of(), section("sampling", engine="vllm", server={"url": server.url})
+    first = base.make_sampler(policy, config, 1.0, LENGTH)
+    try:
+        train(policy, 0.1)
+        second = base.make_sampler(policy, config, 0.7, LENGTH)
+        assert second.engine is first.engine
+        session = second.open([stream(0)], LENGTH)
+        assert session.extend([0], [[1, 2]], (), 2)[0].ids == [0, 7]
+        assert (server.asked[-1][2]["sampling_params"]["temperature"], server.label) == (0.7, second.engine._label)
+        base.rest_engines()
+    finally:
+        base.close_engines()
 
 
 def test_max_length_beyond_the_models_positions_raises():

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests against a real vLLM server on a CPU, which has an environment of its own: bash tests/sampling/vllm.sh [folder of it]
+# Tests against a real vLLM server on a CPU, in a separate environment: bash tests/sampling/vllm.sh [folder of it]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 environment=${1:-.venv-vllm}

@@ -41,7 +41,7 @@ class RolloutConfig(BaseModel):
     max_new_tokens: int = Field(ge=1)
     max_length: int = Field(ge=2)
     max_observation_tokens: int | None = Field(default=None, ge=2)
-    temperature: float = Field(ge=0)
+    temperature: float = Field(ge=0, allow_inf_nan=False)
     guidance: bool
     prompts: str
     date: datetime.date

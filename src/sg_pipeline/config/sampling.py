@@ -8,11 +8,11 @@ from sg_pipeline.config.extensions import SAMPLER, check
 
 
 class VllmConfig(BaseModel):
-    """A vLLM engine; the longest trajectory and the seeds are the rollout's.
+    """Settings of a vLLM engine. The rollout sets the longest trajectory and the seeds.
 
     Attributes:
-        dtype: of its weights and its key-value cache; "auto": bfloat16 where the policy computes in it
-            (`base_model.compute`), or else the type of the policy's weights.
+        dtype: of its weights and its key-value cache; "auto": bfloat16 if the policy computes in it
+            (`base_model.compute`), otherwise the type of the policy's weights.
         gpu_memory_utilization: share of the GPU's memory for the engine; training has the rest. On a CPU it is only a
             check against the free memory.
         cpu_cache_gib: on a CPU, memory for cached keys and values.

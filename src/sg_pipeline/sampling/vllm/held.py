@@ -1,11 +1,10 @@
 """Fingerprints of the weights that a vLLM engine computes with, for comparison with those that were sent.
 
-A fingerprint is a sum over single numbers: it depends neither on the order nor on the shape in which they are stored.
-vLLM fuses, transposes, pads and shards what it is given, and the sum over a model stays the same; one number that
-differs by one bit changes it.
+A fingerprint is a sum over single numbers, independent of the order and shape in which they are stored. vLLM fuses,
+transposes, pads and shards weights, and the sum over a model stays the same; a difference of one bit changes it.
 
-On a CPU vLLM packs matrices into a form that nobody can read. They are read by what they do: a matrix times the unit
-vectors is the matrix, exactly.
+On a CPU vLLM packs matrices into an opaque form. They are read by multiplication: a matrix times the unit vectors is
+the matrix, exactly.
 
 A worker of vLLM inherits from `HeldWeights` (`worker_extension_cls`). A server gets a copy of this file, so it imports
 nothing of this package.
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 _NUMBERS = 2**22
-"""Numbers that are summed at a time, which bounds the memory."""
+"""Numbers that are summed at a time: bounds the memory."""
 _UNIT_VECTORS = 512
 _FIRST, _SECOND = 0x9E3779B97F4A7C15 - 2**64, 0x94D049BB133111EB - 2**64
 _SMALLEST = torch.finfo(torch.float32).tiny
@@ -31,11 +30,11 @@ def fingerprint(weights: Iterable[torch.Tensor], dtype: str) -> int:
     rounded: torch.dtype = getattr(torch, dtype)
     for weight in weights:
         if weight.is_meta:
-            total += 1  # no numbers at all: vLLM has not loaded it
+            total += 1  # no numbers: vLLM has not loaded it
             continue
         for part in weight.detach().reshape(-1).split(_NUMBERS):
             numbers = part.to(rounded).float()
-            # A product turns -0 into 0, and may flush what is smaller than any normal number.
+            # A product turns -0 into 0, and may flush subnormal numbers to 0.
             bits = numbers.masked_fill(numbers.abs() < _SMALLEST, 0.0).view(torch.int32).long()
             bits = bits * _FIRST
             bits = (bits ^ (bits >> 31)) * _SECOND
@@ -53,7 +52,7 @@ def combined(workers: Iterable[dict[str, int]]) -> int:
 
 
 class HeldWeights:
-    """What a worker of vLLM is asked for by `collective_rpc`."""
+    """Methods of a vLLM worker, called by `collective_rpc`."""
 
     model_runner: Any
 
@@ -81,14 +80,14 @@ def _weights(model: torch.nn.Module) -> Iterator[tuple[str, Iterable[torch.Tenso
 
 
 def _multiplies(module: Any) -> bool:
-    """Whether a packed layer is used as a matrix; an input embedding is packed as well, but read by its rows."""
+    """Whether a packed layer is used as a matrix; an input embedding is packed too, but read by its rows."""
     from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
 
     return isinstance(module, ParallelLMHead) or not isinstance(module, VocabParallelEmbedding)
 
 
 def _columns(module: Any, weight: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Return the columns of a packed matrix, some at a time."""
+    """Yield the columns of a packed matrix, a block at a time."""
     sizes = (getattr(module, name, None) for name in ("input_size_per_partition", "input_size", "embedding_dim"))
     width = next(size for size in sizes if size is not None)
     for start in range(0, width, _UNIT_VECTORS):
