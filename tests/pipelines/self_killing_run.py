@@ -15,11 +15,11 @@ def in_rollout(step: int) -> None:
 
     current: list[int] = []
 
-    def play(*arguments: Any, **named: Any) -> Any:
-        current[:] = [named["step"]]
-        return original(*arguments, **named)
+    def play_step(play: Any, panel: Any, config: Any, seed: int, number: int) -> Any:
+        current[:] = [number]
+        return original(play, panel, config, seed, number)
 
-    original, nodes.play = nodes.play, play
+    original, nodes.play_step = nodes.play_step, play_step
     _die_instead_of(EnvironmentPool, "step", lambda *_: current == [step])
 
 
