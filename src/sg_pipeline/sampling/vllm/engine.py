@@ -87,7 +87,6 @@ class VllmEngine:
         """What can be compared: adapters always, weights once their fingerprints have been equal."""
         self._probed: tuple[Mapping[str, int], list[int], list[float]] | None = None
         """What the last update sent, and the tokens and log-probabilities that the engine then wrote."""
-        self._asleep = False
         self._process: ServerProcess | None = None
         here = world()
         with ExitStack() as stack:
@@ -153,7 +152,6 @@ class VllmEngine:
         self.forget()
         self._step = None
         self._label, sent, held = world().on_first(lambda: self._publish(policy))
-        self._asleep = False
         equal = self._compare(policy, sent, held)
         ids, logprobs, gap = self._probe(policy)
         if not gap <= PROBE_GAP[self.dtype]:
@@ -215,8 +213,8 @@ class VllmEngine:
 
     def _hand_over(self, client: Client, files: Path, label: str, send_base: bool) -> None:
         with self._explained(client, "has not taken over new weights, and may hold neither the old nor the new ones"):
-            if self._asleep:
-                client.post("/wake_up")
+            if self._sleeps:
+                client.post("/wake_up")  # which changes nothing if it is awake
             client.post("/pause", mode="abort")  # drops the keys and values of the former weights
             if send_base:
                 client.post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(files)}})
@@ -373,10 +371,9 @@ class VllmEngine:
     def rest(self) -> None:
         """Abandon all turns, and let the servers sleep without weights: the next update sends others anyway."""
         self.forget()
-        if self._sleeps and not self._asleep:
+        if self._sleeps and self._step is not None:
             world().on_first(self._sleep)
             self._step = self._base = None
-            self._asleep = True
 
     def _sleep(self) -> None:
         for client in self._clients:
