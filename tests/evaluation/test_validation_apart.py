@@ -26,25 +26,12 @@ class Rest:
     def prepare(self, config, games_folder, compiled, root):
         return {"splits": {"dev": games("dev", range(5, 7))}}
 
-    @property
-    def tasks_config(self):
-        return ValidationTasks
-
-
-class ValidationTasks:
-    @classmethod
-    def model_validate(cls, values):
-        return cls()
-
-    def model_dump(self):
-        return {}
-
 
 def prepare(splits: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch) -> dict:
     monkeypatch.setattr(nodes, "load_benchmark", lambda _: Rest())
     config, own, here = section("validation", split="dev"), {"splits": OWN}, Path()
     evaluation = section("evaluate", splits=splits)
-    return prepare_validation_panel(config, evaluation, section("environment"), {}, own, here, here, here)
+    return prepare_validation_panel(config, evaluation, section("environment"), section("tasks"), own, here, here, here)
 
 
 def test_validation_split_that_is_not_evaluated_is_accepted(monkeypatch):

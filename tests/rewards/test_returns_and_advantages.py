@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from sg_pipeline.config.extensions import CREDIT, load
-from sg_pipeline.config.rewards import PolarityValues
+from sg_pipeline.config.loader import section
 from sg_pipeline.rewards.credit import EPSILON
 from sg_pipeline.rewards.dials import step_dials
 from sg_pipeline.rewards.returns import trajectory_returns
@@ -44,7 +44,7 @@ def turns() -> pl.DataFrame:
 
 
 def returns(turns, trust=0.5, scale=1.0):
-    return trajectory_returns(turns, PolarityValues(), trust=trust, environment_scale=scale)
+    return trajectory_returns(turns, section("aggregate").polarity, trust=trust, environment_scale=scale)
 
 
 def test_trajectory_returns_by_hand(turns):

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from study_runs import GAMES, TITLES, guided_episodes, record, step_metrics, write_run
 
-from sg_pipeline.config.rewards import PolarityValues
+from sg_pipeline.config.loader import section
 from sg_pipeline.errors import DataError
 from sg_pipeline.evaluation.calibration import guidance_calibration
 from sg_pipeline.rewards.returns import trajectory_returns
@@ -52,7 +52,7 @@ def test_calibration_leaves_out_missing_episodes_and_names_a_broken_table(tmp_pa
 def write_steps(data, name, steps):
     for step in range(steps):
         turns = guided_episodes(0.5, seed=step, step=step).filter(pl.col("split") == "valid_seen")
-        rewards = trajectory_returns(turns, PolarityValues(), 0.0, 1.0)
+        rewards = trajectory_returns(turns, section("aggregate").polarity, 0.0, 1.0)
         for layer, file, table in (
             ("03_primary", "trajectories", turns),
             ("04_feature", "rewards", rewards.filter(pl.col("group") > 0)),
@@ -69,7 +69,7 @@ def test_dials_of_a_phase_come_from_metrics_and_tables(tmp_path):
     assert list(found) == ["phase_1_warmup", "phase_2_activation", "phase_3_full", "phase_4_annealing"]
     dials = found["phase_2_activation"]
     turns = guided_episodes(0.5, seed=1, step=1).filter((pl.col("split") == "valid_seen") & (pl.col("group") > 0))
-    rewards = trajectory_returns(turns, PolarityValues(), 0.0, 1.0)
+    rewards = trajectory_returns(turns, section("aggregate").polarity, 0.0, 1.0)
     wins, losses = (rewards.filter(pl.col("won") == won)["r_sg"].mean() for won in (True, False))
     assert (dials["first"], dials["last"], dials["lambda"], dials["positive_share"]) == (1, 1, 0.5, 0.5)
     assert dials["r_sg_wins"] == pytest.approx(wins)

@@ -48,7 +48,9 @@ class MethodConfigLoader(OmegaConfigLoader):
         """
         given = runtime_params or {}
         # Whether a layer itself names a benchmark must be read without that of --params.
-        unnamed = {**given, "environment": {k: v for k, v in given.get("environment", {}).items() if k != "name"}}
+        unnamed = dict(given)
+        if isinstance(environment := given.get("environment"), Mapping):
+            unnamed["environment"] = {key: value for key, value in environment.items() if key != "name"}
         reader = OmegaConfigLoader(conf_source, env, unnamed, **named)
         conf, run_env = Path(conf_source), env or reader.default_run_env
         self._layers = [(conf, _read_layer(reader, reader.base_env))]

@@ -1,6 +1,7 @@
 """Rewards: the trust schedule, the value of each polarity, the credit rule."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
@@ -39,16 +40,16 @@ class PolarityValues(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    positive: float = Field(0.1, allow_inf_nan=False)
-    neutral: float = Field(0.0, allow_inf_nan=False)
-    negative: float = Field(-0.1, allow_inf_nan=False)
+    positive: float = Field(allow_inf_nan=False)
+    neutral: float = Field(allow_inf_nan=False)
+    negative: float = Field(allow_inf_nan=False)
 
 
 class RewardConfig(BaseModel):
     """Rewards of a trajectory.
 
     Attributes:
-        schedule: the trust schedule; its fields are those of the class that `kind` names, see `tree.check_parameters`.
+        schedule: the trust schedule; its fields are those of the class that `kind` names, see `tree.tree_of`.
         polarity: the step reward of each polarity.
         environment_scale: factor of R_env.
         normalisation: the credit rule, see `rewards/credit.py`.
@@ -68,11 +69,9 @@ class RewardConfig(BaseModel):
         if not isinstance(schedule, dict):
             return schedule
         kind = kind_of(schedule)
-        own = set(load(TRUST, str(kind)).model_fields)
+        own = set(load(TRUST, kind).model_fields)
         others = {field for name in KNOWN[TRUST] for field in load(TRUST, name).model_fields} - own
-        values = {name: value for name, value in {**schedule, "kind": kind}.items() if name not in others}
-        # In the tree of `check_parameters` the field has its class, so that an error names the field's parameter.
-        return parse_schedule(values) if cls.model_fields["schedule"].annotation is TrustSchedule else values
+        return {name: value for name, value in {**schedule, "kind": kind}.items() if name not in others}
 
     @field_validator("normalisation")
     @classmethod
@@ -80,9 +79,10 @@ class RewardConfig(BaseModel):
         return check(CREDIT, name)
 
 
-def kind_of(schedule: dict[str, Any]) -> Any:
-    """Return the kind in a schedule's section; YAML reads a bare `off` as false."""
-    return "off" if schedule.get("kind") is False else schedule.get("kind")
+def kind_of(schedule: Mapping[str, Any] | TrustSchedule) -> str:
+    """Return the kind of a schedule or of its section; YAML reads a bare `off` as false."""
+    kind = schedule.kind if isinstance(schedule, TrustSchedule) else schedule.get("kind")
+    return "off" if kind is False else str(kind)
 
 
 def parse_schedule(values: dict[str, Any]) -> TrustSchedule:
@@ -91,5 +91,5 @@ def parse_schedule(values: dict[str, Any]) -> TrustSchedule:
     Raises:
         ConfigurationError: its kind is unknown.
     """
-    made: TrustSchedule = load(TRUST, str(kind_of(values))).model_validate(values)
+    made: TrustSchedule = load(TRUST, kind_of(values)).model_validate(values)
     return made

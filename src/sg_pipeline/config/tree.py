@@ -20,7 +20,7 @@ from sg_pipeline.config.evaluation import CrossCheckpointConfig, EvaluationConfi
 from sg_pipeline.config.extensions import DEFAULT, TRUST, load, load_benchmark_class
 from sg_pipeline.config.plan import PlanConfig
 from sg_pipeline.config.publish import PublishConfig
-from sg_pipeline.config.rewards import RewardConfig
+from sg_pipeline.config.rewards import RewardConfig, TrustSchedule, kind_of
 from sg_pipeline.config.rollout import GateConfig, RolloutConfig
 from sg_pipeline.config.run import CoevolveConfig, RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
@@ -107,26 +107,24 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def tree_for(raw: Mapping[str, Any]) -> type[Parameters]:
     """Return the tree of the environment and the trust schedule that `raw` names."""
-    named: list[str] = []
-    for parameter, default, load_class in (
-        ("environment.name", DEFAULT, load_benchmark_class),
-        ("aggregate.schedule.kind", "off", partial(load, TRUST)),
+    environment = str(_value(raw, "environment", "name") or DEFAULT)
+    schedule = _value(raw, "aggregate", "schedule")
+    kind = kind_of(schedule) if isinstance(schedule, Mapping | TrustSchedule) else "off"
+    for parameter, name, load_class in (
+        ("environment.name", environment, load_benchmark_class),
+        ("aggregate.schedule.kind", kind, partial(load, TRUST)),
     ):
-        name = _value(raw, parameter, default)
-        named.append("off" if name is False else str(name))  # YAML reads a bare `off` as false
         try:
-            load_class(named[-1])
+            load_class(name)
         except ConfigurationError as error:
             raise ConfigurationError(f"parameter {parameter}: {error}") from error
-    return tree_of(*named)
+    return tree_of(environment, kind)
 
 
-def _value(raw: Mapping[str, Any], parameter: str, default: Any) -> Any:
-    """Return a parameter by its dotted name, of sections as Kedro read them or of checked ones."""
-    node: Any = raw
-    for key in parameter.split("."):
-        node = node.get(key) if isinstance(node, Mapping) else getattr(node, key, None)
-    return default if node is None else node
+def _value(raw: Mapping[str, Any], section: str, key: str) -> Any:
+    """Return a parameter of a section, as Kedro read it or as a checked one; None where it has none."""
+    values = raw.get(section)
+    return values.get(key) if isinstance(values, Mapping) else getattr(values, key, None)
 
 
 def _check_together(parameters: Parameters) -> None:

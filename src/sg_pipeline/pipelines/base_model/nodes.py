@@ -14,7 +14,7 @@ from sg_pipeline.training.base_policy import make_base_policy
 def load_base_policy(
     config: BaseModelConfig,
     environment: EnvironmentConfig,
-    tasks: dict[str, Any],
+    tasks: Any,
     games: Path,
     compiled_games: Path,
     project: Path,
@@ -36,7 +36,7 @@ def load_base_policy(
     benchmark = load_benchmark(environment.name)
     try:
         return make_base_policy(
-            config, benchmark, benchmark.tasks_config.model_validate(tasks),
+            config, benchmark, tasks,
             games=games, compiled=compiled_games, project=project, seed=run.seed,
         )  # fmt: skip
     except CheckpointError as error:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 def load_policy(
     config: BaseModelConfig,
     environment: EnvironmentConfig,
-    tasks: dict[str, Any],
+    tasks: Any,
     games: Path,
     compiled: Path,
     project: Path,

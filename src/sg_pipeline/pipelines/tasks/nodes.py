@@ -12,7 +12,7 @@ from sg_pipeline.evaluation.play import evaluated_splits
 
 def prepare_panel(
     environment: EnvironmentConfig,
-    config: dict[str, Any],
+    config: Any,
     evaluation: EvaluationConfig,
     games: Path,
     compiled_games: Path,
@@ -22,7 +22,7 @@ def prepare_panel(
 
     Args:
         environment: names the benchmark.
-        config: its section `tasks`: where the tasks come from.
+        config: its section `tasks`, a `Benchmark.tasks_config`: where the tasks come from.
         evaluation: names splits that must be there.
         games, compiled_games: folders.
         project: what relative paths in the configuration start from.
@@ -31,7 +31,6 @@ def prepare_panel(
         The prepared panel.
     """
     benchmark = load_benchmark(environment.name)
-    wanted = benchmark.tasks_config.model_validate(config)
-    panel: dict[str, Any] = world().on_first(lambda: benchmark.prepare(wanted, games, compiled_games, project))
+    panel: dict[str, Any] = world().on_first(lambda: benchmark.prepare(config, games, compiled_games, project))
     evaluated_splits(panel, evaluation)  # rather refused now than when the policy is trained
     return panel

@@ -24,7 +24,7 @@ def prepare_validation_panel(
     config: ValidationConfig,
     evaluation: EvaluationConfig,
     environment: EnvironmentConfig,
-    tasks: dict[str, Any],
+    tasks: Any,
     panel: dict[str, Any],
     games: Path,
     compiled_games: Path,
@@ -46,7 +46,7 @@ def prepare_validation_panel(
         The prepared panel.
     """
     benchmark = load_benchmark(environment.name)
-    wanted = config.tasks(benchmark.tasks_config.model_validate(tasks))
+    wanted = config.tasks(tasks)
     prepared: dict[str, Any] = world().on_first(lambda: benchmark.prepare(wanted, games, compiled_games, project))
     played = {split: panel["splits"][split] for split in (TRAIN, *evaluated_splits(panel, evaluation))}
     check_apart(prepared, config.split, played, config.panel)
