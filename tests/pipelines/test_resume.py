@@ -59,6 +59,12 @@ def test_a_run_that_is_killed_again_and_again_ends_as_the_uninterrupted_one(proj
     assert not list(project.data("06", run).rglob(".*")), "half-written folders were left"
 
 
+def test_page_gives_the_result_once(project, whole):
+    page = (project.data("08", whole) / "report.html").read_text(encoding="utf-8")
+    for split in ("valid_seen", "valid_unseen"):
+        assert page.count(f"<strong>{split}</strong>: the final policy ") == 1
+
+
 def test_nothing_is_done_when_nothing_is_missing(project, whole):
     before = _modified(project, whole)
     project.run("coevolve", whole, LONGER, "--only-missing-outputs")
@@ -72,7 +78,7 @@ def test_only_what_is_missing_is_made(project, whole):
     project.run("coevolve", whole, LONGER, "--only-missing-outputs")
     after = _modified(project, whole)
     changed = {name for name in before if before[name] != after[name]}
-    # What tells of it is made with it, the card beside the weights too.
+    # What reports it is made with it, the card beside the weights too.
     assert changed == {"06_models/whole/final/README.md", *("08_reporting/whole/" + name for name in (
         "report.md", "report.html", "summary.json", "learning_curve.png", "evaluation_final.json", "clock.json"
     ))}  # fmt: skip

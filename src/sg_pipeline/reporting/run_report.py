@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from sg_pipeline.reporting.page.elements import Section, bullets, figure_html, paragraph, report_table
+from sg_pipeline.reporting.page.elements import Section, bullets, figure_html, report_table
 from sg_pipeline.reporting.run_tables import (
     ReportTable,
     calibration,
@@ -81,7 +81,7 @@ def run_sections(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]
         alt="Learning curves: success rate, trust, shares of the guidance labels, reward-hacking dials and training",
     )
     judged, graded = calibration(summary), parts(summary)
-    result = [paragraph(*verdicts(summary), kind="verdict"), report_table(comparison(summary)), curve]
+    result = [report_table(comparison(summary)), curve]
     return [
         Section("result", "Result", "\n".join(result)),
         *([Section("parts", "Parts of the score", report_table(graded))] if graded.rows else []),
