@@ -1,4 +1,4 @@
-"""A whole benchmark in twenty lines, as in the documentation: guess a number."""
+"""A whole benchmark in twenty lines, as in docs/ARCHITECTURE.md: guess a number."""
 
 from sg_pipeline.environments.base import Benchmark, StepResult
 from sg_pipeline.environments.panels import prepared
