@@ -114,7 +114,7 @@ def test_answer_text_has_no_reasoning():
 
 
 def test_stop_ids_do_not_end_a_turn_within_its_reasoning():
-    """gpt-oss ends its analysis as the template ends a turn, and its turn with a token of its own."""
+    """gpt-oss ends its analysis as the template ends a turn, and its turn with another token."""
     tokenizer = real_tokenizer("gptoss")
     end, own = tokenizer.convert_tokens_to_ids(["<|end|>", "<|return|>"])
     agent_format = AgentFormat(tokenizer, PROMPTS, True, stop_ids=[own])

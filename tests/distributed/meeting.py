@@ -4,8 +4,8 @@ import sys
 import time
 from pathlib import Path
 
-from sg_pipeline.distributed.failures import end_with_the_others, has_told, is_lost, leave_together, lost
-from sg_pipeline.distributed.world import is_told, world
+from sg_pipeline.distributed.failures import end_with_the_others, is_lost, leave_together, lost, release_others
+from sg_pipeline.distributed.world import printed_elsewhere, world
 from sg_pipeline.errors import DataError, RankError
 
 TIMEOUT_S = 8.0
@@ -26,16 +26,16 @@ def main(folder: Path) -> None:
     error = _error(lambda: here.on_first(_damaged))
     assert isinstance(error, DataError)
     assert str(error) == "damaged on rank 0"
-    assert is_told(error) == (here.rank != 0)
+    assert printed_elsewhere(error) == (here.rank != 0)
 
     error = _error(lambda: here.everywhere(_damaged if here.rank == 1 else lambda: None))
     assert isinstance(error, DataError)
     assert str(error) == "damaged on rank 1"
-    assert is_told(error) == (here.rank != 1)
+    assert printed_elsewhere(error) == (here.rank != 1)
 
     error = _error(lambda: here.everywhere(lambda: 1 / (here.rank - 2)))
     assert isinstance(error, ZeroDivisionError if here.rank == 2 else RankError)
-    assert is_told(error) == (here.rank != 2)
+    assert printed_elsewhere(error) == (here.rank != 2)
 
     own = here.each(lambda: Path if here.rank else here)
     assert own is (Path if here.rank else here), "the own result of a rank is not pickled"
@@ -52,7 +52,7 @@ def main(folder: Path) -> None:
         time.sleep(4 * TIMEOUT_S)
     error = _error(here.barrier)
     assert isinstance(error, RankError) or is_lost(error), error
-    print(f"told: {lost(here)}", file=sys.stderr, flush=True)
+    print(f"lost: {lost(here)}", file=sys.stderr, flush=True)
     time.sleep(2.0)  # the launcher ends the others as soon as one is gone
     sys.exit(1)
 
@@ -64,8 +64,8 @@ def _one_reports(folder: Path) -> None:
         leave_together(DataError("a panel that all read is damaged"), "a panel that all read is damaged")
     except SystemExit:
         return
-    (folder / f"told_{here.rank}").touch()
-    has_told()
+    (folder / f"printed_{here.rank}").touch()
+    release_others()
 
 
 def _damaged() -> None:

@@ -78,18 +78,18 @@ def test_world_three_processes_exchange_fail_and_end_together(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert {path.name for path in tmp_path.glob("met_*")} == {"met_0", "met_1", "met_2"}, done.stderr
-    assert len(list(tmp_path.glob("told_*"))) == 1, "one process prints the error that all of them hit"
+    assert len(list(tmp_path.glob("printed_*"))) == 1, "one process prints the error that all of them hit"
     # The third hangs longer than the timeout; the launcher may end one of the others before it prints.
-    told = [line for line in done.stderr.splitlines() if "told: rank" in line]
-    assert told, done.stderr
-    assert all("has died, hangs or was terminated" in line for line in told)
+    lines = [line for line in done.stderr.splitlines() if "lost: rank" in line]
+    assert lines, done.stderr
+    assert all("has died, hangs or was terminated" in line for line in lines)
 
 
 @pytest.mark.parametrize(("device", "seen", "hint"), [("cuda:0", 8, True), ("cuda:0", 1, False), ("cpu", 8, False)])
 def test_unused_gpus_of_a_single_process_are_mentioned(device, seen, hint, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
-    told = unused_gpus(torch.device(device))
-    assert ("uses 1 of 8 GPUs, torchrun --nproc_per_node 8" in told) if hint else told == ""
+    message = unused_gpus(torch.device(device))
+    assert ("uses 1 of 8 GPUs, torchrun --nproc_per_node 8" in message) if hint else message == ""
 
 
 @pytest.mark.parametrize(("strategy", "warned"), [("fsdp2", True), ("ddp", False), (None, False)])

@@ -92,7 +92,7 @@ class ProjectCopy:
         return sentence(self.kedro(*self.arguments(pipeline, run, parameters, *options, env=env)))
 
     def process(self, *arguments: str, driver: tuple[str, ...] = ("-m", "kedro")) -> subprocess.Popen[str]:
-        """Start `kedro` as a process of its own."""
+        """Start `kedro` as a separate process."""
         return subprocess.Popen(
             [sys.executable, *driver, *arguments],
             cwd=self.root,

@@ -132,7 +132,7 @@ def test_other_pipelines_of_the_run(rooms):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"tasks.dors": 3}, "unknown parameter tasks.dors (found 3): did you mean tasks.doors?"),
         ({"tasks.doors": 0}, "parameter tasks.doors: input should be greater than or equal to 1 (found 0)"),
@@ -142,23 +142,23 @@ def test_other_pipelines_of_the_run(rooms):
         ({"environment.name": "rooms_benchmark:Unfinished"}, "is no benchmark: it has no 'demonstrator'"),
     ],
 )
-def test_what_a_user_can_get_wrong(rooms, given, told):
-    assert told in sentence(kedro(rooms, "coevolve", **{"run.name": "wrong", **given}))
+def test_what_a_user_can_get_wrong(rooms, given, message):
+    assert message in sentence(kedro(rooms, "coevolve", **{"run.name": "wrong", **given}))
 
 
-def test_splits_that_are_not_there_are_told_before_anything_is_rolled_out(rooms):
+def test_missing_split_is_reported_before_anything_is_rolled_out(rooms):
     path = rooms.root / "conf" / "smoke" / "parameters_evaluate.yml"
     whole = path.read_text(encoding="utf-8")
     rooms.configure("evaluate", splits=["valid_seen"])
     try:
-        told = sentence(kedro(rooms, "coevolve", **{"run.name": "splits"}))
+        message = sentence(kedro(rooms, "coevolve", **{"run.name": "splits"}))
     finally:
         path.write_text(whole, encoding="utf-8")
-    assert told == "evaluate.splits names 'valid_seen', but the panel has train, dev, test"
+    assert message == "evaluate.splits names 'valid_seen', but the panel has train, dev, test"
     assert not (rooms.root / "data" / "03_primary" / "splits").exists()
 
 
-def test_a_benchmarks_file_that_is_none_is_told(rooms):
+def test_unreadable_benchmark_file_is_reported(rooms):
     path = rooms.root / "conf" / "environments" / "rooms.yml"
     try:
         for content, expected in (

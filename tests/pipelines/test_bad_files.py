@@ -55,9 +55,9 @@ def test_a_corrupt_step_is_named_and_made_again(project, run):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     (project.data("08", run) / "steps" / "step_001.json").unlink()
-    told = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
-    assert f"{path} is not a readable Parquet file" in told
-    assert "delete it and run again with --only-missing-outputs" in told
+    message = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
+    assert f"{path} is not a readable Parquet file" in message
+    assert "delete it and run again with --only-missing-outputs" in message
     path.unlink()
     project.run("coevolve", run, STEP, "--only-missing-outputs")
     assert path.read_bytes() == whole
@@ -70,9 +70,9 @@ def test_a_damaged_checkpoint_is_named_and_made_again(project, run):
     os.truncate(folder / "model.safetensors", 1000)
     for lost in ("final/policy.json", "base/policy.json"):  # a folder without manifest is none: both are made again
         (project.data("06", run) / lost).unlink()
-    told = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
-    assert f"'{folder}/model.safetensors' is damaged" in told
-    assert "--only-missing-outputs makes it again" in told
+    message = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
+    assert f"'{folder}/model.safetensors' is damaged" in message
+    assert "--only-missing-outputs makes it again" in message
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
@@ -86,13 +86,13 @@ def test_a_table_that_is_not_one_of_ours_does_not_reach_the_gradient(project, ru
     path = project.data("03", run) / "step_002" / "trajectories.parquet"
     pl.read_parquet(path).drop("polarity").write_parquet(path)
     (project.data("06", run) / "final" / "policy.json").unlink()
-    told = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
-    assert told.startswith(f"{path} does not satisfy the schema RolloutTable (RolloutTable: column_in_dataframe")
-    assert "(e.g. polarity)); delete it and run the same command with --only-missing-outputs" in told
+    message = project.refuse("coevolve", run, STEP, "--only-missing-outputs")
+    assert message.startswith(f"{path} does not satisfy the schema RolloutTable (RolloutTable: column_in_dataframe")
+    assert "(e.g. polarity)); delete it and run the same command with --only-missing-outputs" in message
 
 
 @pytest.mark.parametrize(
-    ("place", "content", "told"),
+    ("place", "content", "message"),
     [
         ("03/step_001/rollout_report.json", b"{}", "is not a readable JSON file (it does not hold 'counters')"),
         ("04/step_000/rewards.parquet", None, "is not a readable Parquet file (it does not hold 'step')"),
@@ -102,7 +102,7 @@ def test_a_table_that_is_not_one_of_ours_does_not_reach_the_gradient(project, ru
         ("03/step_001", b"a file", "a part of its path is a file, not a folder; fix that"),
     ],
 )
-def test_file_that_is_none_of_ours_is_named(project, finished_copy, place, content, told):
+def test_file_that_is_none_of_ours_is_named(project, finished_copy, place, content, message):
     import polars as pl
 
     layer, _, rest = place.partition("/")
@@ -117,7 +117,7 @@ def test_file_that_is_none_of_ours_is_named(project, finished_copy, place, conte
         path.write_bytes(content)
     said = project.refuse("coevolve", finished_copy, STEP, "--only-missing-outputs")
     assert str(path) in said
-    assert told in said
+    assert message in said
 
 
 def test_a_corrupt_panel_of_the_run_is_made_again(project):
@@ -125,8 +125,8 @@ def test_a_corrupt_panel_of_the_run_is_made_again(project):
     project.run("tasks", "panel")
     path = project.data("02", "panel") / "panel.json"
     path.write_text("{")
-    told = project.refuse("evaluate", "panel")
-    assert f"{path} is not a readable JSON file" in told
+    message = project.refuse("evaluate", "panel")
+    assert f"{path} is not a readable JSON file" in message
     project.run("tasks", "panel")
 
 
@@ -134,8 +134,8 @@ def test_a_corrupt_panel_of_the_run_is_made_again(project):
 def test_panel_files(project, content):
     if content is not None:
         (project.root / "own_panel.json").write_text(content)
-    told = project.refuse("tasks", "panel_file", {"tasks.panel": "own_panel.json" if content else "nothing"})
-    assert (f"Panel file {project.root / 'own_panel.json'}" if content else "tasks.panel is 'nothing'") in told
+    message = project.refuse("tasks", "panel_file", {"tasks.panel": "own_panel.json" if content else "nothing"})
+    assert (f"Panel file {project.root / 'own_panel.json'}" if content else "tasks.panel is 'nothing'") in message
 
 
 def test_a_broken_game_is_named_and_healed(project):
@@ -145,9 +145,9 @@ def test_a_broken_game_is_named_and_healed(project):
     games = sorted(root.glob("train/*"))
     for game in games:
         os.truncate(game, 5000)
-    told = project.refuse("rollout", "broken")
-    assert any(str(game) in told for game in games)
-    assert told.endswith("with --pipeline=tasks to check all games and regenerate generated ones")
+    message = project.refuse("rollout", "broken")
+    assert any(str(game) in message for game in games)
+    assert message.endswith("with --pipeline=tasks to check all games and regenerate generated ones")
     project.run("tasks", "broken")
     project.run("rollout", "broken")
 
@@ -155,8 +155,8 @@ def test_a_broken_game_is_named_and_healed(project):
 def test_official_data(project, monkeypatch, tmp_path):
     official = {"tasks.source": "official"}
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
-    told = project.refuse("tasks", "official", official)
-    assert "set tasks.data or the environment variable ALFWORLD_DATA" in told
+    message = project.refuse("tasks", "official", official)
+    assert "set tasks.data or the environment variable ALFWORLD_DATA" in message
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "nowhere"))
     assert f"does not exist: {tmp_path / 'nowhere'}" in project.refuse("tasks", "official", official)
     assert not (tmp_path / "nowhere").exists()
@@ -182,16 +182,16 @@ def test_the_variable_of_official_data_is_the_users_alone(tmp_path):
 @pytest.mark.parametrize("source", ["checkpoint", "pretrained"])
 @pytest.mark.parametrize("path", ["nowhere/at/all", "conf"])
 def test_a_model_path_that_is_none(project, source, path):
-    told = project.refuse("base_model", "model", {"base_model.source": source, "base_model.path": path})
-    assert told.startswith(f"base_model.path is '{path}': ")
-    assert "config.json" in told or "policy.json" in told or "does not exist" in told
-    assert ("base_model.source=pretrained" in told) == (source == "checkpoint")
+    message = project.refuse("base_model", "model", {"base_model.source": source, "base_model.path": path})
+    assert message.startswith(f"base_model.path is '{path}': ")
+    assert "config.json" in message or "policy.json" in message or "does not exist" in message
+    assert ("base_model.source=pretrained" in message) == (source == "checkpoint")
 
 
 def test_a_hub_id_is_not_looked_up_unless_allowed(project):
     hub = {"base_model.source": "pretrained", "base_model.path": "nobody/nothing"}
-    told = project.refuse("base_model", "model", hub)
-    assert "downloads are off" in told
+    message = project.refuse("base_model", "model", hub)
+    assert "downloads are off" in message
 
 
 @pytest.mark.parametrize("written", ["trajectories.parquet", "checkpoint"])
@@ -217,10 +217,10 @@ def test_no_space_left(project, monkeypatch, written):
             patch.setattr(PreTrainedModel, "save_pretrained", full_checkpoint)
         else:
             patch.setattr(os, "fsync", full_parquet)
-        told = project.refuse("coevolve", run, STEP)
+        message = project.refuse("coevolve", run, STEP)
     place = {"checkpoint": "06_models/{}/checkpoints/step_001"}.get(written, "03_primary/{}/step_002/" + written)
-    assert f"no space left on disk while writing {project.root}/data/{place.format(run)};" in told
-    assert "run the same command with --only-missing-outputs" in told
+    assert f"no space left on disk while writing {project.root}/data/{place.format(run)};" in message
+    assert "run the same command with --only-missing-outputs" in message
     kept = project.data("03", run) / "step_001" / "trajectories.parquet"
     written_at = kept.stat().st_mtime_ns
     project.run("coevolve", run, STEP, "--only-missing-outputs")
@@ -234,9 +234,9 @@ def test_a_folder_that_may_not_be_written(project, monkeypatch, code):
         raise OSError(code, os.strerror(code), "/x/.panel.json.1.tmp")
 
     monkeypatch.setattr("sg_pipeline.files.tempfile.mkstemp", refuse)
-    told = project.refuse("tasks", f"locked{code}")
-    assert told.startswith(f"cannot use {project.root}/data/08_reporting/locked{code}/run.json: ")
-    assert ("read-only" if code == errno.EROFS else "permission is denied") in told
+    message = project.refuse("tasks", f"locked{code}")
+    assert message.startswith(f"cannot use {project.root}/data/08_reporting/locked{code}/run.json: ")
+    assert ("read-only" if code == errno.EROFS else "permission is denied") in message
 
 
 def test_a_defect_of_ours_keeps_its_traceback(project, monkeypatch):

@@ -7,7 +7,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("parameters", "told"),
+    ("parameters", "message"),
     [
         ({"rollout.groupsize": 3}, "unknown parameter rollout.groupsize (found 3): did you mean rollout.group_size?"),
         ({"rolout.group_size": 3}, "did you mean rollout?"),
@@ -37,17 +37,17 @@ pytestmark = pytest.mark.slow
         ({"coevolve.steps": 0, "train.beta": -1}, "; parameter train.beta: "),
     ],
 )
-def test_parameters(project, parameters, told):
+def test_parameters(project, parameters, message):
     before = _files(project)
     wrong = project.arguments("coevolve", "wrong", parameters)
     if "run" in parameters:
         wrong = ["run", "--env=smoke", "--pipeline=coevolve", "--params=run=3"]
-    assert told in sentence(project.kedro(*wrong))
+    assert message in sentence(project.kedro(*wrong))
     assert _files(project) == before
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--pipeline=coevole"], "pipeline 'coevole' does not exist; did you mean coevolve? Available: aggregate,"),
         (["--env=smok"], "conf/smok does not exist; did you mean smoke? Available: base, "),
@@ -61,12 +61,12 @@ def test_parameters(project, parameters, told):
         (["--conf-source=nowhere"], "nowhere"),
     ],
 )
-def test_options(project, options, told):
-    assert told in sentence(project.kedro("run", "--env=smoke", *options))
+def test_options(project, options, message):
+    assert message in sentence(project.kedro("run", "--env=smoke", *options))
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"train:\n  minibatch: [8\n", "parameters_train.yml, line 3, is not valid YAML: "),
         (b"train:\n\tminibatch: 8\n", "parameters_train.yml, line 2, is not valid YAML: found character '\\t'"),
@@ -78,22 +78,22 @@ def test_options(project, options, told):
         (b"train:\n  bta: 0.5\n", "unknown parameter train.bta (found 0.5): did you mean train.beta?"),
     ],
 )
-def test_configuration_files(project, content, told):
+def test_configuration_files(project, content, message):
     path = project.root / "conf" / "smoke" / "parameters_train.yml"
     whole = path.read_bytes()
     path.write_bytes(content)
     try:
-        assert told in project.refuse("tasks", "wrong")
+        assert message in project.refuse("tasks", "wrong")
     finally:
         path.write_bytes(whole)
 
 
-def test_the_catalog_is_told_apart(project):
+def test_catalog_faults_have_different_sentences(project):
     path = project.root / "conf" / "base" / "catalog.yml"
     whole = path.read_text()
     panel = "  filepath: ${_intermediate}/panel.json\n"
     assert panel in whole
-    for content, told in {
+    for content, message in {
         whole + "\nmore: [\n": f"catalog.yml, line {whole.count(chr(10)) + 3}, is not valid YAML",
         "- 1\n": "catalog.yml must contain a mapping of names to values, but it contains a list",
         "": "the catalog has no run_identity",
@@ -101,7 +101,7 @@ def test_the_catalog_is_told_apart(project):
     }.items():
         path.write_text(content)
         try:
-            assert told in project.refuse("tasks", "wrong")
+            assert message in project.refuse("tasks", "wrong")
         finally:
             path.write_text(whole)
 

@@ -1,4 +1,4 @@
-"""Runs that keep few checkpoints: the same figures, also after a kill, and whoever needs what is gone is told."""
+"""Runs that keep few checkpoints give the same figures, also after a kill; what needs a deleted one says so."""
 
 import json
 import signal
@@ -74,7 +74,7 @@ def test_nothing_is_made_again_because_it_was_pruned(project, pruned):
     assert "model-index" in card.read_text()
 
 
-def test_who_needs_what_is_gone_is_told_before_anything_runs(project, pruned):
+def test_pipeline_that_needs_a_deleted_checkpoint_says_so_before_anything_runs(project, pruned):
     message = project.refuse("cross_checkpoint", pruned, FEW)
     assert "the pipeline cross_checkpoint needs the checkpoints of" in message
     assert "but they were pruned (checkpoints.keep_last)" in message

@@ -55,9 +55,9 @@ def test_a_killed_rank_ends_the_run_and_another_number_of_ranks_goes_on(project,
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 1, output
     assert "shared by 4 processes (ddp)" in output
-    told = [line for line in output.splitlines() if line.startswith("Error: ")]
-    assert told, output
-    assert all("another process of this run has died" in line and "--only-missing-outputs" in line for line in told)
+    errors = [line for line in output.splitlines() if line.startswith("Error: ")]
+    assert errors, output
+    assert all("another process of this run has died" in line and "--only-missing-outputs" in line for line in errors)
     wait_for(lambda: not project.orphans())
     assert (project.data("06", "several") / "checkpoints" / "step_001").exists()
     assert not (project.data("06", "several") / "final").exists()
@@ -74,9 +74,9 @@ def test_a_killed_rank_ends_the_run_and_another_number_of_ranks_goes_on(project,
 
 def test_fewer_processes_than_asked_for_are_refused(project):
     """As `accelerate launch --cpu --num_processes 2` starts them."""
-    told = project.refuse("coevolve", "asked", {"distributed.ranks": 2})
-    assert told.startswith("distributed.ranks is 2, but 1 process shares this run")
-    assert "torchrun" in told
+    message = project.refuse("coevolve", "asked", {"distributed.ranks": 2})
+    assert message.startswith("distributed.ranks is 2, but 1 process shares this run")
+    assert "torchrun" in message
 
 
 def test_a_launcher_that_has_started_one_process_for_several_is_noticed(project, monkeypatch):

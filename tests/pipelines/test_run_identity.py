@@ -26,10 +26,10 @@ def test_changed_parameters_over_old_outputs_are_named(project):
     for pipeline in ("tasks", "base_model", "rollout"):
         project.run(pipeline, "identity")
     # A pipeline is compared in what it reads, and in what the outputs that it reads were made with.
-    told = project.refuse("rollout", "identity", {"rollout.group_size": 8, "tasks.limit": 3, "train.beta": 0.1})
-    assert "run 'identity' has outputs that were made with other parameters" in told
-    assert "(rollout.group_size was 4, is 8; tasks.limit was 4, is 3)" in told
-    assert "--params run.name=NAME" in told
+    message = project.refuse("rollout", "identity", {"rollout.group_size": 8, "tasks.limit": 3, "train.beta": 0.1})
+    assert "run 'identity' has outputs that were made with other parameters" in message
+    assert "(rollout.group_size was 4, is 8; tasks.limit was 4, is 3)" in message
+    assert "--params run.name=NAME" in message
     many = {f"rollout.{name}": 9 for name in ("max_turns", "max_new_tokens", "max_length")} | {
         "run.seed": 3,
         "tasks.limit": 3,
@@ -66,14 +66,14 @@ def test_another_base_policy_at_the_same_path_is_noticed(project, base_policy):
     project.run("base_model", "inputs", own)
     manifest = place / "policy.json"
     manifest.write_text(manifest.read_text().replace('"notes": {}', '"notes": {"again": 1}'))
-    told = project.refuse("base_model", "inputs", own)
-    assert "base_model.path is 'own_policy' as before, but its content has changed" in told
+    message = project.refuse("base_model", "inputs", own)
+    assert "base_model.path is 'own_policy' as before, but its content has changed" in message
     shutil.rmtree(place)
-    # The run has a copy of its own: it goes on without the original.
+    # The run has its own copy: it goes on without the original.
     project.run("coevolve", "inputs", {**own, "coevolve.steps": 4}, "--only-missing-outputs")
 
 
-def test_an_identity_that_is_damaged_is_told(project):
+def test_damaged_identity_is_reported(project):
     project.run("tasks", "damaged_identity")
     (project.data("08", "damaged_identity") / "run.json").write_text('{"parameters": ')
     assert "run.json is not a valid run identity; delete" in project.refuse("tasks", "damaged_identity")
@@ -86,8 +86,8 @@ def test_two_processes_on_one_run(project):
     )
     try:
         assert holder.stdout.readline() == "held\n"
-        told = project.refuse("tasks", "held")
-        assert told.startswith(f"another process (pid {holder.pid}) is working on run 'held'")
+        message = project.refuse("tasks", "held")
+        assert message.startswith(f"another process (pid {holder.pid}) is working on run 'held'")
         assert not project.data("02", "held").exists()
     finally:
         os.kill(holder.pid, signal.SIGKILL)

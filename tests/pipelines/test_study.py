@@ -8,7 +8,7 @@ from project_copy import ProjectCopy
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1200),
-]  # the first test of a project waits for its runs, each a process of its own
+]  # the first test of a project waits for its runs, each a separate process
 
 TRUSTED = {"aggregate.schedule.activation": 0, "aggregate.schedule.full": 0}
 LONG = {"aggregate.schedule.activation": 0.5, "aggregate.schedule.full": 0.5}
@@ -27,8 +27,8 @@ def test_method_overrides_the_environment_and_not_the_command_line(shared) -> No
     assert parameters["aggregate.schedule.kind"] == "off"  # the method's, over conf/base
     assert parameters["rollout.group_size"] == 4  # the command line's
     assert "run.method" not in parameters
-    told = shared.refuse("tasks", "x", {"run.method": "grop"})
-    assert "there is no method 'grop'; did you mean grpo? There are" in told
+    message = shared.refuse("tasks", "x", {"run.method": "grop"})
+    assert "there is no method 'grop'; did you mean grpo? There are" in message
 
 
 def test_run_of_a_method_is_named_after_it(shared) -> None:
@@ -76,8 +76,8 @@ def test_changed_run_starts_over_only_when_asked(shared) -> None:
     first = {"run.method": "immediate", "coevolve.steps": 2, **TRUSTED}  # with trust, so that every step has a gradient
     shared.run("coevolve", "again", first)
     weights = shared.weights("again")
-    told = shared.refuse("coevolve", "again", {**first, "train.learning_rate": 5e-3})
-    assert "train.learning_rate was 0.001, is 0.005" in told
+    message = shared.refuse("coevolve", "again", {**first, "train.learning_rate": 5e-3})
+    assert "train.learning_rate was 0.001, is 0.005" in message
     assert shared.weights("again") == weights
     changed = {**first, "train.learning_rate": 5e-3, "run.when_changed": "start_over"}
     shared.run("coevolve", "again", changed, "--only-missing-outputs")
@@ -168,10 +168,10 @@ def test_failed_run_is_reported_with_its_own_error(little) -> None:
     lost = little.data("08", "study/grpo_sg-seed1") / "summary.json"
     content = lost.read_bytes()
     lost.unlink()
-    told = little.refuse("study", "unused", {**GIVEN, "train.learning_rate": 7e-3}, "--only-missing-outputs")
-    assert "run 'study/grpo_sg-seed1' failed: " in told
-    assert "train.learning_rate was 0.001, is 0.007" in told
-    assert "log.txt" in told
+    message = little.refuse("study", "unused", {**GIVEN, "train.learning_rate": 7e-3}, "--only-missing-outputs")
+    assert "run 'study/grpo_sg-seed1' failed: " in message
+    assert "train.learning_rate was 0.001, is 0.007" in message
+    assert "log.txt" in message
     lost.write_bytes(content)
 
 
@@ -183,8 +183,8 @@ def test_name_of_a_study_cannot_be_a_run(little) -> None:
 def test_pipeline_that_cannot_remake_a_run_does_not_delete_it(shared) -> None:
     weights = shared.weights("steered")
     given = {"run.method": "grpo_sg", "train.learning_rate": 3e-3, "run.when_changed": "start_over"}
-    told = shared.refuse("evaluate", "steered", {**given, "coevolve.checkpoint_every": 1}, "--only-missing-outputs")
-    assert "run 'steered' has outputs that were made with other parameters (train.learning_rate was 0.001" in told
+    message = shared.refuse("evaluate", "steered", {**given, "coevolve.checkpoint_every": 1}, "--only-missing-outputs")
+    assert "run 'steered' has outputs that were made with other parameters (train.learning_rate was 0.001" in message
     assert shared.weights("steered") == weights
 
 
@@ -207,6 +207,6 @@ def test_distillation_from_a_changed_teacher_is_refused(little) -> None:
     content = lesson.read_bytes()
     other = little.data("03", "study/grpo_sg_gr-seed1") / "step_002" / "trajectories.parquet"
     lesson.write_bytes(other.read_bytes())
-    told = little.refuse("distill", "study/distilled", arguments, "--only-missing-outputs")
-    assert "distill.source is 'study/grpo_sg_gr-seed1' as before, but its content has changed" in told
+    message = little.refuse("distill", "study/distilled", arguments, "--only-missing-outputs")
+    assert "distill.source is 'study/grpo_sg_gr-seed1' as before, but its content has changed" in message
     lesson.write_bytes(content)

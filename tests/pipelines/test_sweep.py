@@ -86,16 +86,16 @@ def test_winner_is_confirmed_and_written_as_a_method(swept) -> None:
 
 
 def test_sweep_with_other_settings_is_refused_before_anything_runs(swept) -> None:
-    told = swept.refuse("sweep", "unused", {**GIVEN, "train.learning_rate": 2e-3})
-    assert "the sweep 'smoke-sweep' was begun with other settings (train.learning_rate was 0.001, is 0.002)" in told
-    told = swept.refuse("sweep", "unused", {**GIVEN, "sweep.storage": "sqlite:////nowhere/at/all.db"})
-    assert "sweep.storage must be null" in told
-    told = swept.refuse("sweep", "unused", {**GIVEN, "sweep.space.activation": 0.5})
-    assert "nothing is searched" in told
-    told = swept.refuse("sweep", "unused", {**GIVEN, "run.seed": 1})
-    assert "sweep.confirm_seeds has 1, which is the seed of the search" in told
+    message = swept.refuse("sweep", "unused", {**GIVEN, "train.learning_rate": 2e-3})
+    assert "the sweep 'smoke-sweep' was begun with other settings (train.learning_rate was 0.001, is 0.002)" in message
+    message = swept.refuse("sweep", "unused", {**GIVEN, "sweep.storage": "sqlite:////nowhere/at/all.db"})
+    assert "sweep.storage must be null" in message
+    message = swept.refuse("sweep", "unused", {**GIVEN, "sweep.space.activation": 0.5})
+    assert "nothing is searched" in message
+    message = swept.refuse("sweep", "unused", {**GIVEN, "run.seed": 1})
+    assert "sweep.confirm_seeds has 1, which is the seed of the search" in message
 
 
 def test_validation_games_of_the_runs_own_panel_are_refused(swept) -> None:
-    told = swept.refuse("validation", "mixed", {"validation.panel": "small"})
-    assert "are also games of" in told
+    message = swept.refuse("validation", "mixed", {"validation.panel": "small"})
+    assert "are also games of" in message

@@ -13,7 +13,7 @@ from sg_pipeline.runs.steps import unroll
 
 pytest.importorskip("kedro_viz", reason="kedro-viz is an extra: pip install -e '.[viz]'")
 
-# In a process of its own: kedro-viz keeps a project's graph for the life of the process.
+# In a separate process: kedro-viz keeps a project's graph for the life of the process.
 SERVE = """
 from pathlib import Path
 from kedro_viz.api.rest.responses.pipelines import get_pipeline_response

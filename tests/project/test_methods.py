@@ -91,7 +91,7 @@ def test_loader_names_a_run_after_its_method_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("title: [", "is not valid YAML"),
         ("- a", "found list"),
@@ -103,7 +103,7 @@ def test_loader_names_a_run_after_its_method_by_default() -> None:
         ("trian: {learning_rate: 1}", "unknown parameter trian"),
     ],
 )
-def test_invalid_method_file_raises(tmp_path, content, told) -> None:
+def test_invalid_method_file_raises(tmp_path, content, message) -> None:
     (tmp_path / "conf").symlink_to(CONF)
     conf = tmp_path / "own"
     conf.mkdir()
@@ -111,7 +111,7 @@ def test_invalid_method_file_raises(tmp_path, content, told) -> None:
         (conf / name).symlink_to(CONF / name)
     (conf / "methods").mkdir()
     (conf / "methods" / "mine.yml").write_text(content)
-    with pytest.raises(ConfigurationError, match=re.escape(told)):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
         load("mine", conf=conf)
 
 

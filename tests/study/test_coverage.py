@@ -53,8 +53,8 @@ def test_verdicts_on_equal_methods_are_noise_and_on_unequal_ones_are_not():
         one, other, better = (study(chance, games + lead, 3, 0.1) for lead in (0.0, 0.0, 2.0))
         for rival, count in ((other, 0), (better, 1)):
             change = difference(rival, one)
-            told = statistics.verdict(statistics.mean_success(change, chance), statistics.FEWEST_DIFFERING)
-            alarms += count == 0 and told != statistics.NOISE
-            found += count == 1 and told == statistics.BETTER
+            verdict = statistics.verdict(statistics.mean_success(change, chance), statistics.FEWEST_DIFFERING)
+            alarms += count == 0 and verdict != statistics.NOISE
+            found += count == 1 and verdict == statistics.BETTER
     assert alarms <= 0.08 * STUDIES
     assert found >= 0.9 * STUDIES

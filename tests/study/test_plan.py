@@ -54,7 +54,7 @@ def test_plan_runs_puts_the_donor_of_shared_steps_first(study, methods) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"guide": None}, "study.guide must name"),
         (
@@ -69,12 +69,12 @@ def test_plan_runs_puts_the_donor_of_shared_steps_first(study, methods) -> None:
             "which has no guide: it belongs to study.methods",
         ),
         ({"name": "mine"}, "distils its guide to 'data/06_models/mine/distilled/guide'"),
-        ({"cross_checkpoint": ("grpo",)}, "which writes no guidance of its own"),
+        ({"cross_checkpoint": ("grpo",)}, "which writes no guidance"),
         ({"cross_checkpoint": ("grop",)}, "study.cross_checkpoint names 'grop', but the study's methods are grpo,"),
     ],
 )
-def test_plan_runs_contradictory_study_raises(study, methods, changes, told) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+def test_plan_runs_contradictory_study_raises(study, methods, changes, message) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         plan_runs(study.model_copy(update=changes), methods)
 
 

@@ -45,7 +45,7 @@ class PlayedRunner:
 
 
 class Bench:
-    """A sweep in a folder of its own, worked on by workers of this process."""
+    """A sweep in a separate folder, worked on by workers of this process."""
 
     def __init__(self, folder: Path) -> None:
         self.reports = folder / "data" / "08_reporting" / "sweep"

@@ -74,7 +74,7 @@ def test_cosine_ramps_are_softer_and_trust_as_much() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sweep", "told"),
+    ("sweep", "message"),
     [
         (
             {"space": {"activation": {"low": 0.6, "high": 0.2}}},
@@ -94,21 +94,21 @@ def test_cosine_ramps_are_softer_and_trust_as_much() -> None:
         ({"n_trials": 0}, "sweep.n_trials"),
     ],
 )
-def test_invalid_space_raises(sweep, told) -> None:
+def test_invalid_space_raises(sweep, message) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load(**sweep)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("sweep", "told"),
+    ("sweep", "message"),
     [
         ({"confirm_seeds": [0, 1]}, "sweep.confirm_seeds has 0, which is the seed of the search"),
         ({"space": {"group_size": [2, 8]}}, "sweep.space.group_size has 2, which makes 16 trajectories a step"),
     ],
 )
-def test_check_sweep_of_impossible_trials_raises(sweep, told) -> None:
+def test_check_sweep_of_impossible_trials_raises(sweep, message) -> None:
     parameters = load(**sweep)
     with pytest.raises(ConfigurationError) as refused:
         check_sweep(parameters.sweep, parameters)
-    assert told in str(refused.value)
+    assert message in str(refused.value)

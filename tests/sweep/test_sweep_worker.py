@@ -170,7 +170,7 @@ def test_presets_outside_of_the_space_are_tried_and_tpe_still_learns(bench) -> N
 
 def test_open_study_with_other_settings_raises(bench) -> None:
     open_study(load().sweep, load(), bench.reports)
-    for sweep, told in (
+    for sweep, message in (
         ({"space": {"peak": 1.0}}, "sweep.space was"),
         ({"second": "calibration", "pruner": "none"}, "sweep.objectives was"),
         ({"steps": 20}, "sweep.steps was 40, is 20"),
@@ -178,7 +178,7 @@ def test_open_study_with_other_settings_raises(bench) -> None:
         given = load(**sweep)
         with pytest.raises(ConfigurationError, match="was begun with other settings") as refused:
             open_study(given.sweep, given, bench.reports)
-        assert told in str(refused.value)
+        assert message in str(refused.value)
 
 
 def test_open_study_of_a_foreign_study_raises(bench, tmp_path) -> None:

@@ -142,7 +142,7 @@ def test_agreement_is_that_of_the_guidance_the_policy_would_write(form, make_pol
     assert both == guidance_agreement(policy, [*lessons, itself], 10_000) | {"loss": pytest.approx(both["loss"])}
 
 
-def test_a_source_that_is_none_is_told_with_those_there_are(runs, tmp_path):
+def test_unknown_source_raises_and_names_the_known_ones(runs, tmp_path):
     for source in (None, "teacher"):
         with pytest.raises(ConfigurationError, match=r"must name a run with training trajectories .* study/teacher"):
             read_lessons(runs, CONFIG.model_copy(update={"source": source}), 0)

@@ -406,7 +406,7 @@ def test_clips_are_those_of_the_loss_where_none_are_given(given, clips):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"loss_type": "cispo", "epsilon_high": 0.28}, "caps the ratio itself"),
         ({"loss_type": "cispo", "epsilon_high": 1.0}, "set it above 1"),
@@ -419,8 +419,8 @@ def test_clips_are_those_of_the_loss_where_none_are_given(given, clips):
         ({"loss_type": "sapo"}, "'grpo', 'dapo', 'dr_grpo', 'bnpo' or 'cispo'"),
     ],
 )
-def test_parameters_that_mean_something_else_in_a_loss_are_refused(given, told):
-    with pytest.raises(ValueError, match=told):
+def test_parameters_that_mean_something_else_in_a_loss_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
         section("train", **given)
 
 
@@ -455,8 +455,8 @@ def test_refuses_what_it_cannot_train_on(make_policy, make_experience):
 def test_step_whose_last_update_breaks_the_weights_ends_the_run(make_policy, make_experience):
     policy = make_policy()
     rows = make_experience(policy)
-    told = (
+    message = (
         r"training of the policy '.*' at step 0 diverged: after the last update the weights '.*' hold .* \(now 1e\+39\)"
     )
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         step(policy, rows, section("train", learning_rate=1e39, minibatch=len(rows)))

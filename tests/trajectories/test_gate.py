@@ -136,7 +136,7 @@ def test_gate_quarantines_an_incomparable_group_completely(table, reason, incomp
     assert quarantined["reason"].unique().to_list() == [reason]
     assert set(quarantined["group"]) == {1}
     assert set(valid["group"]) == {0, 2, 3}
-    # A stray trajectory with a fault of its own goes alone.
+    # A stray trajectory with a different fault goes alone.
     stray = put("logprobs", pl.lit([0.5, 0.5]), pl.col("item") == (2 if "task" in reason else 4))(bad)
     kept, _ = gate(stray.filter(pl.col("group") == 1), SIZE, section("validate", incomplete_groups="keep"))
     assert set(kept["item"]) == set(range(SIZE)) - ({2} if "task" in reason else {4})

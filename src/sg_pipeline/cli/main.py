@@ -10,7 +10,7 @@ from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.utils import find_kedro_project
 
 from sg_pipeline.cli.explain import explain
-from sg_pipeline.distributed.failures import has_told, leave_together
+from sg_pipeline.distributed.failures import leave_together, release_others
 from sg_pipeline.errors import GO_ON
 
 
@@ -41,7 +41,7 @@ class _Sentence(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         super().show(file)
-        has_told()
+        release_others()
 
 
 def _run(**arguments: Any) -> Any:

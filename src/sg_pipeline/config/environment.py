@@ -41,7 +41,7 @@ class EnvironmentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    arguments: dict[str, Any] = Field(default_factory=dict)  # conf/base has those of its own benchmark only
+    arguments: dict[str, Any] = Field(default_factory=dict)  # the value in conf/base is ALFWorld's
     pool: PoolConfig
 
     @field_validator("name")

@@ -28,7 +28,7 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    splits: tuple[str, ...] | None = Field(None, min_length=1)  # conf/base has those of its own benchmark only
+    splits: tuple[str, ...] | None = Field(None, min_length=1)  # the value in conf/base is ALFWorld's
     temperature: float = Field(gt=0, allow_inf_nan=False)
     episodes_per_game: int = Field(ge=1)
     guided: bool = True

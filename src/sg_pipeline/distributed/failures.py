@@ -15,13 +15,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from sg_pipeline.distributed.world import World, is_told, world
+from sg_pipeline.distributed.world import World, printed_elsewhere, world
 from sg_pipeline.errors import GO_ON, RankError, chain_of
 
-_TOLD = "sg_pipeline/told"
+_PRINTED = "sg_pipeline/printed"
 """Key of the launcher's store: the error message has been printed."""
 
-_TELLING = "sg_pipeline/telling/"
+_PRINTING = "sg_pipeline/printing/"
 """Keys of the launcher's store: number of processes that are about to print a message, by message."""
 
 _GRACE_S = 20.0
@@ -81,27 +81,28 @@ def leave_together(error: BaseException, sentence: str | None = None) -> None:
     if not here.opened:
         if here.local_rank > 0:
             sys.exit(1)
-    elif any(is_told(link) for link in chain_of(error)) or _others_tell(sentence):  # a node may have added details
+    # A node may have added details to an error, hence the chain.
+    elif any(printed_elsewhere(link) for link in chain_of(error)) or _others_print(sentence):
         with suppress(Exception):
-            _store().wait([_TOLD], timedelta(seconds=_GRACE_S))
+            _store().wait([_PRINTED], timedelta(seconds=_GRACE_S))
         sys.exit(1)
 
 
-def _others_tell(sentence: str | None) -> bool:
+def _others_print(sentence: str | None) -> bool:
     """Whether another process is about to print the same message."""
     if sentence is None:
         return False
     with suppress(Exception):
-        count: int = _store().add(_TELLING + hashlib.sha256(sentence.encode()).hexdigest(), 1)
+        count: int = _store().add(_PRINTING + hashlib.sha256(sentence.encode()).hexdigest(), 1)
         return count > 1
     return False
 
 
-def has_told() -> None:
+def release_others() -> None:
     """Release the other processes: the error has been printed."""
     with suppress(Exception):
         if world().opened:
-            _store().set(_TOLD, "1")
+            _store().set(_PRINTED, "1")
 
 
 def _store() -> Any:

@@ -174,7 +174,7 @@ class World:
             raise
 
     def _settle(self, outcomes: list[_Outcome]) -> list[Any]:
-        """Return the values, or raise the first error; ranks where it did not occur get it marked as `told`."""
+        """Return the values, or raise the first error; where it did not occur, it is marked `printed_elsewhere`."""
         for outcome in outcomes:
             if outcome.error is not None:
                 self.failing = True
@@ -207,19 +207,19 @@ class _Outcome:
         if error is None:
             return _Outcome, (self.value,)
         if isinstance(error, SgPipelineError):
-            return _told, (type(error), str(error))
-        return _told, (RankError, f"another process of this run failed: {type(error).__name__}: {error}")
+            return _from_elsewhere, (type(error), str(error))
+        return _from_elsewhere, (RankError, f"another process of this run failed: {type(error).__name__}: {error}")
 
 
-def _told(kind: type[Exception], sentence: str) -> _Outcome:
+def _from_elsewhere(kind: type[Exception], sentence: str) -> _Outcome:
     error = kind(sentence)
-    error.told = True  # type: ignore[attr-defined]
+    error.printed_elsewhere = True  # type: ignore[attr-defined]
     return _Outcome(error=error)
 
 
-def is_told(error: BaseException) -> bool:
+def printed_elsewhere(error: BaseException) -> bool:
     """Whether another process prints this error."""
-    return bool(getattr(error, "told", False))
+    return bool(getattr(error, "printed_elsewhere", False))
 
 
 @cache

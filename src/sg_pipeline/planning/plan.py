@@ -129,7 +129,7 @@ def _whole_run(given: Parameters, data: Path, source: str, steps: Sequence[Mappi
     played = environment + sum(step["total"] - step["training"] - step["environment"] for step in seconds)
     evaluation = episodes * played / sum(step["trajectories"] for step in steps)
     reports = data / "08_reporting" / source
-    start = None  # the clock of a run with a name of its own includes evaluations
+    start = None  # a run with another name has its own clock, which includes evaluations
     if source != given.run.name:
         start = max(0.0, read_json(reports / CLOCK)["wall_seconds"] - sum(step["total"] for step in seconds))
     summary = reports / "summary.json"

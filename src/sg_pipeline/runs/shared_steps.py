@@ -30,7 +30,7 @@ SCHEDULE = "aggregate.schedule."
 # The length of a run matters by lambda(u) and the phase alone; where it writes checkpoints, not at all.
 _APART = ("validation.", "prompting.", "distill.")
 _NOT_IN_A_STEP = (SCHEDULE, "coevolve.", "evaluate.", *_APART)
-# An evaluation of the base policy comes before all training, in both modes, at a temperature of its own.
+# An evaluation of the base policy comes before all training, in both modes, at a separate temperature.
 _NOT_IN_THE_BASE = (
     "aggregate.", "coevolve.", "train.", "validate.", "rollout.guidance", "rollout.dynamic_sampling",
     "rollout.tasks_per_step", "rollout.group_size", "rollout.temperature", *_APART,

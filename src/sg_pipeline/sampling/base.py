@@ -4,7 +4,7 @@ A session holds growing token sequences, one per episode ("row"). A trajectory o
 its key-value cache from one turn to the next. Rows that are no longer asked for are dropped.
 
 To add an engine: a function with the signature of `make_sampler`, and its line in `config/extensions.py`. An engine
-with weights of its own starts in seconds to minutes and is updated much faster, so a process keeps it between steps
+with separate weights starts in seconds to minutes and is updated much faster, so a process keeps it between steps
 (`keep_engine`).
 """
 
@@ -106,7 +106,7 @@ class Sampler(Protocol):
 
 
 def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max_length: int) -> Sampler:
-    """Return a sampler of the policy with its current weights; an engine with weights of its own is updated first.
+    """Return a sampler of the policy with its current weights; an engine with separate weights is updated first.
 
     Args:
         policy: its weights are not changed.

@@ -1,1 +1,1 @@
-"""The study: the paper's methods and ablations x seeds, each a run of its own, compared in one report."""
+"""The study: the paper's methods and ablations x seeds, each a separate run, compared in one report."""

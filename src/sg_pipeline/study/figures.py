@@ -22,7 +22,7 @@ FAMILIES: Mapping[str, Sequence[str]] = {
     "schedules": ("grpo_sg", "immediate", "entry_15", "entry_25", "grpo_sg_gr", "no_annealing"),
     "own and distilled guidance": ("grpo_sg", "grpo_sg_gr", "offline_sg", "offline_sg_gr"),
 }
-"""Methods that are drawn together; what belongs to none has a panel of its own."""
+"""Methods that are drawn together; a method that belongs to none has a separate panel."""
 
 _DIALS = {
     "positive_share": ("positive labels (%)", 100),

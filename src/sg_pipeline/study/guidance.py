@@ -124,8 +124,8 @@ def calibration(study: Study) -> list[dict[str, Any]]:
 
     Returns:
         Rows of method ("base" for the base policy), split, `seeds`, `turns` and the `MEASURES`, each with its estimate;
-        a final policy's row also has `moved`: the same measures as final - base of its own runs, and `auc_verdict`, the
-        verdict on the AUC's change. Runs whose evaluation episodes are not on disk are left out.
+        a final policy's row also has `moved`: final - base of the same measures within the method, and `auc_verdict`,
+        the verdict on the AUC's change. Runs whose evaluation episodes are not on disk are left out.
     """
     rows = []
     for part, method, runs in policies(study):

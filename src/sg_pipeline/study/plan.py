@@ -87,7 +87,7 @@ def _check(study: StudyConfig, methods: Mapping[str, Parameters]) -> None:
             known = ", ".join(study.all_methods)
             raise ConfigurationError(f"study.cross_checkpoint names {name!r}, but the study's methods are {known}")
         if not methods[name].rollout.guidance or methods[name].rollout.guide is not None:
-            raise ConfigurationError(f"study.cross_checkpoint names {name!r}, which writes no guidance of its own")
+            raise ConfigurationError(f"study.cross_checkpoint names {name!r}, which writes no guidance")
     if study.offline:
         _check_guide(study, methods)
 

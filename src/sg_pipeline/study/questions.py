@@ -79,9 +79,9 @@ def answer_questions(found: Found) -> list[dict[str, Any]]:
 def _answer(question: str, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     counts = {v: sum(row["verdict"].startswith(v) for row in rows) for v in (BETTER, WORSE, NOISE)}
     known = sum(counts.values())
-    told = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items() if count)
+    counted = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items() if count)
     missing = " (some comparisons were not run)" if 0 < known < len(rows) else ""
-    answer = f"{told} of {known}{missing}" if known else NOT_RUN
+    answer = f"{counted} of {known}{missing}" if known else NOT_RUN
     return {"question": question, "answer": answer, "rows": list(rows)}
 
 

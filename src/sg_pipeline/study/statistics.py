@@ -158,7 +158,7 @@ def resamples(outcomes: Outcomes, chance: np.random.Generator) -> tuple[np.ndarr
     for kind in range(len(outcomes.kinds)):
         members = np.flatnonzero(outcomes.kind_of == kind)
         drawn = chance.integers(0, len(members), size=(RESAMPLES, len(members)))
-        drawn += len(members) * np.arange(RESAMPLES)[:, None]  # each resample counts in bins of its own
+        drawn += len(members) * np.arange(RESAMPLES)[:, None]  # each resample counts in separate bins
         counts[:, members] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
     return picks, counts
 

@@ -90,7 +90,7 @@ def _importance(study: optuna.Study, sweep: SweepConfig) -> dict[str, float] | N
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the number of trials
-        # With a target of its own PED-ANOVA takes low values for good ones.
+        # Given a target, PED-ANOVA takes low values for good ones.
         found = optuna.importance.get_param_importances(study, params=searched, target=lambda trial: -trial.values[0])
     return {name: float(share) for name, share in found.items() if math.isfinite(share)}
 

@@ -125,7 +125,7 @@ def open_study(sweep: SweepConfig, given: Parameters, reports: Path) -> Study:
             study.set_user_attr(DEFINITION, json.dumps(own, sort_keys=True))
     except SgPipelineError:
         raise
-    except Exception as error:  # every database has errors of its own
+    except Exception as error:  # each database raises different errors
         advice = (
             "restore the file from a copy, or choose another sweep.name"
             if sweep.storage is None

@@ -113,7 +113,7 @@ def test_verdicts_off_the_direct_way(shop: Catalogue) -> None:
     assert visit.judge(f"click[{goal.asin.lower()}]") == "positive"
     assert visit.judge("click[description]") == "negative"
     assert visit.judge("click[< prev]") == "neutral"
-    assert visit.judge("click[features]") == "negative"  # the title has told all
+    assert visit.judge("click[features]") == "negative"  # the title has named them all
     assert visit.judge("click[< prev]") == "neutral"
     value = goal.option_values()[0]
     assert visit.judge(f"click[{value}]") == "positive"

@@ -146,7 +146,7 @@ def test_open_catalogue_truncated_file_raises_and_leaves_nothing(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ('{"asin": 1}', "items_shuffle.json should hold a JSON array, but begins with '{'"),
         ("[1]", "entry 0"),
@@ -158,10 +158,10 @@ def test_open_catalogue_truncated_file_raises_and_leaves_nothing(tmp_path: Path,
         (b'["\xff"]', "invalid bytes in UTF8"),
     ],
 )
-def test_open_catalogue_wrong_file_raises(tmp_path: Path, content: str | bytes, told: str) -> None:
+def test_open_catalogue_wrong_file_raises(tmp_path: Path, content: str | bytes, message: str) -> None:
     folder = write_small_shop(tmp_path / "shop")
     (folder / FILES[0]).write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         open_catalogue(folder, None)
 
 

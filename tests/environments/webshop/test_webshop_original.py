@@ -61,13 +61,13 @@ def differences(environment: WebShopEnvironment, result: StepResult, step: dict[
     parts = asdict(environment.reward) if environment.reward else None
     drawn_price = nouns = False
     if parts is not None:
-        told = step["reward_parts"]
+        recorded = step["reward_parts"]
         product = environment.session.product
         assert product is not None
         # The original draws the price of a range anew in each process.
-        drawn_price = " to " in product.price_tag and parts["r_price"] != told["r_price"]
-        nouns = parts["r_type"] != told["r_type"]
-        for name, value in told.items():
+        drawn_price = " to " in product.price_tag and parts["r_price"] != recorded["r_price"]
+        nouns = parts["r_type"] != recorded["r_type"]
+        for name, value in recorded.items():
             if name not in NOUNS and parts[name] != value and not (name == "r_price" and drawn_price):
                 found.append(f"{name} {parts[name]} instead of {value}")
         if not (drawn_price or nouns) and result.reward != step["reward"]:

@@ -1,4 +1,4 @@
-"""The study: every method with every seed, each a run of its own, then compared."""
+"""The study: every method with every seed, each a separate run, then compared."""
 
 from sg_pipeline.pipelines.study.pipeline import create_pipeline
 
