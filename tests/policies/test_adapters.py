@@ -19,8 +19,9 @@ from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.training.base_policy import make_base_policy
+from sg_pipeline.training.demonstrations import EncodedDemonstration
 from sg_pipeline.training.experience import ExperienceRow
-from sg_pipeline.training.imitation import EncodedDemonstration, WarmStartConfig, warm_start
+from sg_pipeline.training.imitation import WarmStartConfig, warm_start
 from sg_pipeline.training.learner import train_step
 
 pytest.importorskip("peft")

@@ -9,7 +9,8 @@ from sg_pipeline.config.base_model import LoraConfig
 from sg_pipeline.config.loader import section
 from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.policies.policy import Policy
-from sg_pipeline.training.imitation import EncodedDemonstration, WarmStartConfig, imitation_loss, warm_start
+from sg_pipeline.training.demonstrations import EncodedDemonstration
+from sg_pipeline.training.imitation import WarmStartConfig, imitation_loss, warm_start
 from sg_pipeline.training.learner import train_step
 
 SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -14,16 +14,13 @@ from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.checkpoint import load_policy, read_manifest, save_policy
 from sg_pipeline.randomness import stream
-from sg_pipeline.training.imitation import (
+from sg_pipeline.training.demonstrations import (
     EncodedDemonstration,
     StreamPosition,
-    WarmStartConfig,
-    WarmStartProgress,
     encode_demonstration,
-    imitation_loss,
     stream_batches,
-    warm_start,
 )
+from sg_pipeline.training.imitation import WarmStartConfig, WarmStartProgress, imitation_loss, warm_start
 from sg_pipeline.trajectories.types import Polarity
 
 

@@ -19,7 +19,7 @@ from sg_pipeline.policies.adapters import add_adapters
 from sg_pipeline.policies.compute import shorten_frozen
 from sg_pipeline.policies.policy import has_adapters
 from sg_pipeline.randomness import derive_seed, stream
-from sg_pipeline.training.imitation import EncodedDemonstration
+from sg_pipeline.training.demonstrations import EncodedDemonstration, encode_demonstration
 
 if TYPE_CHECKING:
     from sg_pipeline.policies.policy import Policy
@@ -118,7 +118,6 @@ def _demonstrations(
     """Yield fresh demonstrations without end; number i depends on `seed` and i alone."""
     from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.agents.prompts import load_prompts
-    from sg_pipeline.training.imitation import encode_demonstration
 
     prompts = load_prompts(PROMPTS)
     formats = {guided: AgentFormat(policy.tokenizer, prompts, guidance=guided) for guided in (True, False)}

@@ -27,7 +27,8 @@ from sg_pipeline.policies.compute import computing
 from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.randomness import derive_seed, stream
 from sg_pipeline.training.batching import group_by_length
-from sg_pipeline.training.imitation import EncodedDemonstration, warm_start
+from sg_pipeline.training.demonstrations import EncodedDemonstration
+from sg_pipeline.training.imitation import warm_start
 from sg_pipeline.trajectories.frame import from_frame
 from sg_pipeline.trajectories.quarantine import gate
 from sg_pipeline.trajectories.types import Polarity, Segment, Trajectory, Turn

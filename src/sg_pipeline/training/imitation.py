@@ -1,6 +1,7 @@
 """SFT on streamed demonstrations: how a policy from scratch learns the format and the game before GRPO.
 
     demonstration ─► encode_demonstration ─► stream_batches ─► transformers.Trainer
+                     (both in demonstrations.py)
 
 Demonstrations are fresh (a stream, no epochs), batches small and of similar length. The trainer is the stock
 one: at 0.94 M parameters and 1,000 tokens its whole overhead is 2.5 % of a step (101 against 98 ms). Only the
@@ -23,71 +24,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.config.base_model import WarmStartConfig
 from sg_pipeline.distributed.world import world
-from sg_pipeline.environments.base import Demonstration
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.compute import computing, without_noise
-from sg_pipeline.randomness import stream
-from sg_pipeline.training.batching import group_by_length
+from sg_pipeline.training.demonstrations import Batch, EncodedDemonstration, StreamPosition, stream_batches
 from sg_pipeline.training.trainer_support import broken_weights, diverged, export_state, import_state, on_one_gpu
-from sg_pipeline.trajectories.types import Segment
 
 if TYPE_CHECKING:
     import torch
 
-    from sg_pipeline.agents.format import AgentFormat
     from sg_pipeline.policies.policy import Policy
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedDemonstration:
-    """One demonstration as a policy would have produced it.
-
-    Attributes:
-        input_ids: the whole append-only sequence.
-        loss_mask: 1 where the token is imitated, 0 elsewhere. Same length.
-    """
-
-    input_ids: list[int]
-    loss_mask: list[int]
-
-
-@dataclass(slots=True)
-class StreamPosition:
-    """Position in a stream of batches, so that a new process can resume.
-
-    Attributes:
-        window: index of the current window of demonstrations.
-        demonstrations: how many were drawn from the stream before this window.
-        batches: how many batches of this window were taken.
-    """
-
-    window: int = 0
-    demonstrations: int = 0
-    batches: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A padded batch, and the stream's position behind it.
-
-    Attributes:
-        input_ids: (B, L), padded on the right.
-        loss_mask: (B, L) bool; false on padding.
-        tokens: how many of the B * L positions are no padding.
-        after: the position from which the next batch comes.
-    """
-
-    input_ids: torch.Tensor
-    loss_mask: torch.Tensor
-    tokens: int
-    after: StreamPosition
 
 
 @dataclass(slots=True)
@@ -321,76 +272,3 @@ def imitation_loss(model: Any, input_ids: torch.Tensor, loss_mask: torch.Tensor)
     wanted = loss_mask[:, 1:]
     logits = wanted_logits(model, input_ids, wanted)
     return torch.nn.functional.cross_entropy(logits.float(), input_ids[:, 1:][wanted])
-
-
-def encode_demonstration(
-    demonstration: Demonstration, format: AgentFormat, loss_on_noise: bool = False
-) -> EncodedDemonstration:
-    """Return the token sequence that a rollout of `demonstration` would have made.
-
-    Contexts carry no loss, replies do; of a reply whose action is noise only the guidance does, unless
-    `loss_on_noise`.
-
-    Args:
-        demonstration: see `Demonstration`.
-        format: of the policy's tokenizer; with `format.guidance` off the guidance is left out.
-        loss_on_noise: imitate noise actions, too.
-    """
-    ids: list[int] = []
-    mask: list[int] = []
-    reply: list[int] = []
-    for number, turn in enumerate(demonstration.turns):
-        context = format.following(reply, turn.observation) if number else format.opening(turn.observation)
-        reply = format.encode_reply(turn.polarity if format.guidance else None, turn.guidance_text, turn.action)
-        if turn.is_noise and not loss_on_noise:
-            wanted = [int(segment == Segment.GUIDANCE) for segment in format.parse(reply).segments]
-        else:
-            wanted = [1] * len(reply)
-        ids += context + reply
-        mask += [0] * len(context) + wanted
-    return EncodedDemonstration(ids, mask)
-
-
-def stream_batches(
-    demonstrations: Iterator[EncodedDemonstration],
-    *,
-    batch_tokens: int,
-    window: int,
-    pad_id: int,
-    seed: int,
-    position: StreamPosition,
-) -> Iterator[Batch]:
-    """Cut a stream into windows, sort each by length, cut it into batches and yield those in random order.
-
-    Sorting makes padding cheap (2-4 % at a window of 128); the random order keeps short and long demonstrations
-    mixed over time.
-
-    Args:
-        demonstrations: the stream, opened at number `position.demonstrations`.
-        batch_tokens: budget of a batch, padding included; a longer demonstration is a separate batch.
-        window: demonstrations sorted together.
-        pad_id: fills `input_ids` on the right.
-        seed: of the order of the batches.
-        position: where to resume; `StreamPosition()` at the start.
-    """
-    index, drawn, skip = position.window, position.demonstrations, position.batches
-    while chunk := list(islice(demonstrations, window)):
-        groups = group_by_length([len(item.input_ids) for item in chunk], batch_tokens)
-        order = stream(seed, "warm_start", "batches", index).permutation(len(groups))
-        for taken, choice in enumerate(order, start=1):
-            if taken <= skip:
-                continue
-            last = taken == len(order)
-            after = StreamPosition(index + 1, drawn + len(chunk), 0) if last else StreamPosition(index, drawn, taken)
-            yield _pad([chunk[i] for i in groups[choice]], pad_id, after)
-        index, drawn, skip = index + 1, drawn + len(chunk), 0
-
-
-def _pad(items: list[EncodedDemonstration], pad_id: int, after: StreamPosition) -> Batch:
-    import torch
-
-    longest = max(len(item.input_ids) for item in items)
-    ids = [item.input_ids + [pad_id] * (longest - len(item.input_ids)) for item in items]
-    mask = [item.loss_mask + [0] * (longest - len(item.loss_mask)) for item in items]
-    tokens = sum(len(item.input_ids) for item in items)
-    return Batch(torch.tensor(ids), torch.tensor(mask, dtype=torch.bool), tokens, after)

@@ -29,7 +29,7 @@ from sg_pipeline.environments.scienceworld.panel import make_task, parse_path, r
 from sg_pipeline.errors import ConfigurationError, DataError
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
-from sg_pipeline.training.imitation import encode_demonstration
+from sg_pipeline.training.demonstrations import encode_demonstration
 from sg_pipeline.trajectories.types import Polarity
 
 MAX_TOKENS = 2048
