@@ -1,4 +1,4 @@
-"""Pretrained policies: any causal language model with a chat template, by folder or hub id."""
+"""Pretrained policies: any causal language model with a chat template, by folder, GGUF file or hub id."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.errors import CheckpointError
+from sg_pipeline.policies.gguf import dequantised, gguf_file
 from sg_pipeline.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def load_pretrained(
     """Load a causal language model and its tokenizer.
 
     Args:
-        path_or_id: a folder with a transformers model, or a hub id such as "Qwen/Qwen3-1.7B".
+        path_or_id: a folder with a transformers model, a GGUF file (see `policies.gguf`), or a hub id such as
+            "Qwen/Qwen3-1.7B".
         dtype: type of the weights, one of `DTYPES`; "auto": that of the checkpoint.
         revision: branch, tag or commit of the hub repository.
         device: of the model, e.g. "cpu" or "cuda:0".
@@ -34,13 +36,16 @@ def load_pretrained(
         CheckpointError: a file is missing or invalid.
     """
     weights_type = _dtype(dtype)
+    name = path_or_id
+    if (file := gguf_file(path_or_id)) is not None:
+        path_or_id, revision = str(dequantised(file)), None
     _check_folder(path_or_id)
     options: dict[str, Any] = {"revision": revision, "local_files_only": local_only}
     _check_config(path_or_id, local_only, options)
     tokenizer = _load_tokenizer(path_or_id, local_only, options)
     if not tokenizer.chat_template:
         raise CheckpointError(
-            f"the tokenizer of '{path_or_id}' has no chat template (chat_template in tokenizer_config.json or "
+            f"the tokenizer of '{name}' has no chat template (chat_template in tokenizer_config.json or "
             "chat_template.jinja); use a chat model, or add one."
         )
     model = _load_model(path_or_id, weights_type, local_only, options)
@@ -50,21 +55,19 @@ def load_pretrained(
     for ends in (getattr(source, "eos_token_id", None) for source in (model.generation_config, shape)):
         if not all(isinstance(end, int) for end in (ends if isinstance(ends, list | tuple) else (ends or 0,))):
             raise CheckpointError(
-                f"the model '{path_or_id}' has {ends!r} as eos_token_id (generation_config.json or config.json), but "
+                f"the model '{name}' has {ends!r} as eos_token_id (generation_config.json or config.json), but "
                 "it must be a token id or a list of them."
             )
     try:
         model.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise CheckpointError(
-            f"the model '{path_or_id}' cannot be moved to device '{device}': {_line(error)}."
-        ) from error
+        raise CheckpointError(f"the model '{name}' cannot be moved to device '{device}': {_line(error)}.") from error
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         raise CheckpointError(
-            f"the tokenizer of '{path_or_id}' has {len(tokenizer)} tokens, its model only "
+            f"the tokenizer of '{name}' has {len(tokenizer)} tokens, its model only "
             f"{model.get_input_embeddings().weight.shape[0]} embeddings; they do not belong together."
         )
-    return Policy(model=model, tokenizer=tokenizer, name=str(path_or_id))
+    return Policy(model=model, tokenizer=tokenizer, name=name)
 
 
 def _dtype(name: str) -> torch.dtype | str:
@@ -79,7 +82,10 @@ def _check_folder(path_or_id: str) -> None:
     """Report a problem with a folder in one sentence, before transformers reports it in ten lines."""
     path = Path(path_or_id)
     if path.is_file():
-        raise CheckpointError(f"model path '{path_or_id}' is a file; it must be a folder with config.json and weights.")
+        raise CheckpointError(
+            f"model path '{path_or_id}' is a file; it must be a folder with config.json and weights, or a GGUF file "
+            f"(*.gguf)."
+        )
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise CheckpointError(

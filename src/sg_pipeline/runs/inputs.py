@@ -14,7 +14,8 @@ from typing import Any
 
 from sg_pipeline.config.tree import Parameters, flat
 from sg_pipeline.environments.registry import load_benchmark
-from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.errors import CheckpointError, ConfigurationError, DataError
+from sg_pipeline.policies.gguf import gguf_file
 from sg_pipeline.runs.digests import FileDigests
 
 Found = Iterator[tuple[str, str | None]]
@@ -39,16 +40,10 @@ def read_inputs(parameters: Parameters, project: Path, reads: Callable[[str], bo
 
 def _base_model(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
     config = parameters.base_model
-    if config.source == "checkpoint":
+    if config.loads == "checkpoint":
         yield "base_model.path", _manifest(project / config.path, digests)
-    else:
+    elif config.loads == "pretrained":
         yield "base_model.path", _model(config.path, config.revision, project, digests, local_only=config.local_only)
-
-
-def _warm_start(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    from sg_pipeline.training.base_policy import PROMPTS
-
-    yield "base_model.warm_start", _prompts(PROMPTS, "")
 
 
 def _guide(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
@@ -96,7 +91,6 @@ def _distill(parameters: Parameters, project: Path, digests: FileDigests) -> Fou
 
 READERS: Mapping[str, Callable[[Parameters, Path, FileDigests], Found]] = {
     "base_model.path": _base_model,
-    "base_model.warm_start": _warm_start,
     "rollout.guide": _guide,
     "rollout.prompts": _rollout_prompts,
     "prompting.prompts": _prompting_prompts,
@@ -120,6 +114,9 @@ def _model(name: str, revision: str | None, project: Path, digests: FileDigests,
 
     An adapter names its base model, which is included.
     """
+    with suppress(CheckpointError):  # a missing file is reported where it is loaded
+        if (file := gguf_file(name)) is not None:
+            return digests.of_file(project / file) if (project / file).is_file() else None
     folder: Path | None = project / name
     if folder is not None and folder.is_dir():
         digest: str | None = digests.of_files({_name(path, folder): path for path in _model_files(folder)})
