@@ -99,16 +99,22 @@ class Demonstration:
         won: the goal was reached.
         last_observation: the environment's answer to the last action.
         last_polarity: what the last action did for the task.
+        forms: of the game's commands, as in `StepResult.forms`.
     """
 
     turns: tuple[DemoTurn, ...]
     won: bool
     last_observation: str
     last_polarity: Polarity
+    forms: tuple[str, ...] = ()
 
 
 class Demonstrator(Protocol):
-    """An expert that plays fresh episodes on tasks that are never evaluated."""
+    """An expert that plays fresh episodes on tasks that are never evaluated.
+
+    A benchmark with two wordings also has `reword(demonstration, rng)`, which returns the same episode in the other one
+    (ALFWorld: that of data version 2.1.1).
+    """
 
     def demonstrate(self, number: int, rng: np.random.Generator, noise: float) -> Demonstration:
         """Play demonstration `number`; the result depends on the arguments alone.

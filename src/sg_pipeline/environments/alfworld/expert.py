@@ -16,18 +16,25 @@ turns play a mistake instead of the expert's action, to teach recovery: the guid
 mistake happened to help), and the expert continues from there.
 """
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from sg_pipeline.environments.alfworld.gamefile import GameFile
 from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
 from sg_pipeline.environments.alfworld.generation.panel import Panel, panel_scenes, signature
+from sg_pipeline.environments.alfworld.generation.problem import game_file
 from sg_pipeline.environments.alfworld.generation.sampler import sample_scene
 from sg_pipeline.environments.alfworld.generation.scene import Scene
+from sg_pipeline.environments.alfworld.grammar import command_forms
 from sg_pipeline.environments.alfworld.memory import Memory, fits, kind_fits, kind_of
 from sg_pipeline.environments.alfworld.progress import Progress
 from sg_pipeline.environments.alfworld.rulebook import APPLIANCES, OPENABLE, TASK_TYPES
 from sg_pipeline.environments.alfworld.rules import RulesModel
+from sg_pipeline.environments.alfworld.wording import older_wording
 from sg_pipeline.environments.base import Demonstration, DemoTurn
 from sg_pipeline.trajectories.types import Polarity
 
@@ -216,6 +223,7 @@ class GeneratedRoomsDemonstrator:
         self._difficulty = panel.difficulty
         evaluation = [split for split in panel.splits if split != "train"]
         self._reserved = {signature(scene) for split in evaluation for scene in panel_scenes(panel, split)}
+        self._forms: tuple[str, ...] = ()
 
     def demonstrate(self, number: int, rng: np.random.Generator, noise: float) -> Demonstration:
         """Draw a room and play it; see `base.Demonstrator`."""
@@ -224,7 +232,14 @@ class GeneratedRoomsDemonstrator:
         while True:
             scene = sample_scene(rng, plans[int(rng.integers(len(plans)))], task_type, self._difficulty)
             if signature(scene) not in self._reserved:
-                return demonstrate(scene, rng, noise=noise)
+                break
+        if not self._forms:  # of all generated games
+            self._forms = command_forms(GameFile(Path("generated"), "", json.loads(game_file(scene))))
+        return replace(demonstrate(scene, rng, noise=noise), forms=self._forms)
+
+    def reword(self, demonstration: Demonstration, rng: np.random.Generator) -> Demonstration:
+        """Return the episode in the wording of the official games of data version 2.1.1."""
+        return older_wording(demonstration, rng)
 
     def close(self) -> None:
         """Nothing to release."""

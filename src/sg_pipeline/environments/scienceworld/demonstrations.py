@@ -113,6 +113,7 @@ def demonstrate(
         The demonstration; lost if the limit came first, or if time lost by mistakes has changed a thing's name.
     """
     result = environment.reset(task, 0)
+    forms = result.forms
     here = room_shown(result.observation) or ""
     plan = make_plan(solution, here)
     polarity = Polarity.NEUTRAL
@@ -129,7 +130,7 @@ def demonstrate(
         if action == wanted == plan[0].action:
             plan = plan[1:]
         polarity = _judge(result, before, _left(plan, here) < left)
-    return Demonstration(tuple(turns), result.won, result.observation, polarity)
+    return Demonstration(tuple(turns), result.won, result.observation, polarity, forms)
 
 
 def subgoal(plan: Sequence[Move], here: str) -> str:

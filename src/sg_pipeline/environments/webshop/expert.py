@@ -25,7 +25,7 @@ from sg_pipeline.environments.webshop.official import find_files
 from sg_pipeline.environments.webshop.pages import BUY, PageKind
 from sg_pipeline.environments.webshop.products import Product
 from sg_pipeline.environments.webshop.progress import Progress, untold, wanted_options
-from sg_pipeline.environments.webshop.session import Session
+from sg_pipeline.environments.webshop.session import FORMS, Session
 from sg_pipeline.randomness import derive_seed
 from sg_pipeline.trajectories.types import Polarity
 
@@ -145,7 +145,7 @@ def demonstrate(
         polarity = progress.judge(action, outcome)
         won = outcome.reward is not None and outcome.reward.total == 1.0
         observation = session.page.text()
-    return Demonstration(tuple(turns), won, observation, polarity)
+    return Demonstration(tuple(turns), won, observation, polarity, FORMS)
 
 
 def mistake(session: Session, rng: np.random.Generator) -> str:
