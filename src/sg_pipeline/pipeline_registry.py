@@ -32,9 +32,10 @@ warnings.filterwarnings("ignore", message="One or more dataset names contain")
 def register_pipelines() -> dict[str, Pipeline]:
     """Return every pipeline by name; `__default__` is `coevolve`, the main job."""
     p = parameters()
-    before = tasks.create_pipeline() + base_model.create_pipeline()
     guided = p.rollout.guide is not None
     guidance = guide.create_pipeline() if guided else Pipeline([])
+    base = base_model.create_pipeline(p.base_model, guided)
+    before = tasks.create_pipeline() + base
     phases = guidance + coevolve.create_pipeline(p.coevolve, p.aggregate.schedule, guided)
     evaluation = guidance + evaluate.create_pipeline(p.evaluate, guided)
     reporting = report.create_pipeline(p.coevolve, p.aggregate.schedule, p.evaluate)
@@ -44,13 +45,13 @@ def register_pipelines() -> dict[str, Pipeline]:
         "__default__": main,
         "coevolve": main,
         "tasks": tasks.create_pipeline(),
-        "base_model": base_model.create_pipeline(),
+        "base_model": before if "panel" in base.inputs() else base,
         "rollout": guidance + one.only_nodes(f"{step.SINGLE}.rollout"),
         **{name: one.only_nodes(f"{step.SINGLE}.{name}") for name in ("validate", "aggregate", "train")},
         "evaluate": evaluation,
         "report": reporting,
         "cross_checkpoint": cross_checkpoint.create_pipeline(p.cross_checkpoint, p.coevolve, p.aggregate.schedule),
-        "distill": base_model.create_pipeline() + distill.create_pipeline(),
+        "distill": base + distill.create_pipeline(),
         "prompting": tasks.create_pipeline() + prompting.create_pipeline(p.prompting),
     }
     registered["validation"] = before + phases + validation.create_pipeline(p.coevolve, p.aggregate.schedule, guided)

@@ -181,4 +181,4 @@ def test_prompting_refuses_the_tiny_policy(project):
     error = project.refuse("prompting", "tiny_prompting", {"base_model.source": "checkpoint"})
     assert "need a language model that follows instructions, but base_model is the tiny policy" in error
     error = project.refuse("prompting", "tiny_prompting", {"base_model.source": "warm_start"})
-    assert "base_model.source is 'warm_start', which makes the tiny policy" in error
+    assert "base_model.source is 'warm_start', but the prompting methods need" in error

@@ -238,25 +238,29 @@ def test_imitation_trains_the_adapters(adapted, compute):
     assert figures["optimizer_steps"] == 10
 
 
-def test_base_policy_with_lora_has_adapters(base, tmp_path):
+def test_base_policy_with_lora_has_adapters(base):
     config = section("base_model", path=base.name, compute="bfloat16", lora={"rank": 2})
-    folders = {"games": tmp_path, "compiled": tmp_path, "project": base.parent}
-    policy = make_base_policy(config, None, None, **folders, seed=0)
+    policy = make_base_policy(config, None, project=base.parent, seed=0)
     assert (policy.step, policy.compute) == (0, "bfloat16")
     assert policy.model.peft_config["default"].r == 2
     assert causal_model(policy.model).lm_head.weight.dtype == torch.bfloat16
     save_policy(policy, base.parent / "adapters")
-    again = make_base_policy(section("base_model", path="adapters", compute="bfloat16"), None, None, **folders, seed=0)
-    assert torch.equal(logits(policy), logits(again))
-    with pytest.raises(ConfigurationError, match="were trained with 'bfloat16'"):
-        make_base_policy(section("base_model", path="adapters"), None, None, **folders, seed=0)
-    with pytest.raises(ValueError, match="warm_start"):
+
+    def load(**values):
+        return make_base_policy(section("base_model", path="adapters", **values), None, project=base.parent, seed=0)
+
+    assert torch.equal(logits(policy), logits(load(compute="bfloat16")))
+    full = load()
+    assert full.compute == "weights"
+    assert causal_model(full.model).lm_head.weight.dtype == torch.float32
+    assert load(lora={"rank": 2}).model.peft_config["default"].r == 2
+    with pytest.raises(ConfigurationError, match="has adapters of rank 2"):
+        load(lora={"rank": 4})
+    with pytest.raises(ValueError, match="start 'tiny' makes new weights"):
         section("base_model", source="warm_start", lora={"rank": 2})
 
 
-def test_add_adapters_impossible_configuration_raises(adapted, base):
-    with pytest.raises(ConfigurationError, match="already has adapters"):
-        add_adapters(adapted, LORA, str(base), None, seed=1)
+def test_add_adapters_impossible_configuration_raises(base):
     policy = load_policy(base)
     with pytest.raises(ConfigurationError, match="target_modules"):
         add_adapters(policy, LoraConfig(rank=2, target_modules=("nothing",)), str(base), None, seed=1)

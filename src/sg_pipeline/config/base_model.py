@@ -1,4 +1,4 @@
-"""The base policy: the model that a run starts with, and the warm start that makes one."""
+"""The base policy: the model that a run starts with, and the warm start that teaches one."""
 
 from __future__ import annotations
 
@@ -92,13 +92,25 @@ class WarmStartConfig(BaseModel):
 
 
 class WarmStartStage(WarmStartConfig):
-    """One stage of a warm start: its training, and its demonstrations.
+    """One stage of a warm start: its training, its demonstrations, and how its progress is measured.
 
     Attributes:
         noise: probabilities that a mistake replaces the expert's action; each demonstration draws one of them.
+        mixed_wording: half of the demonstrations are in the benchmark's other wording (ALFWorld: data version 2.1.1).
+        parts: nodes of the graph, each of which ends with a checkpoint, from which a killed run resumes.
+        held_out: demonstrations that are not trained on, for the loss after each part.
+        validate_every: parts after which the policy plays the games of the section `validation`; 0: never.
     """
 
     noise: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.35), min_length=1)
+    mixed_wording: bool = False
+    parts: int = Field(1, ge=1)
+    held_out: int = Field(64, ge=1)
+    validate_every: int = Field(0, ge=0)
+
+    def tokens_after(self, part: int) -> int:
+        """Return how many tokens have been trained on after `part` of the `parts`."""
+        return self.total_tokens * part // self.parts
 
 
 class BaseModelConfig(BaseModel):
@@ -106,20 +118,23 @@ class BaseModelConfig(BaseModel):
 
     Attributes:
         source: "checkpoint": a folder that this project wrote; "pretrained": any causal language model of transformers;
-            "warm_start": train the tiny policy from scratch.
-        path: folder of the checkpoint, relative to the project; for "pretrained" also a hub id.
+            "warm_start": imitate the benchmark's expert, beginning with what `start` names.
+        start: of a warm start: "tiny", a new tiny policy; or "checkpoint" or "pretrained", as for `source`.
+        path: folder of the checkpoint, relative to the project; for "pretrained" also a hub id or a GGUF file, which
+            may be in an installed package ("package:NAME/FILE").
         dtype, revision, local_only: of a pretrained model; `local_only: false` allows a download.
         device: of the weights: "cpu", or "cuda", the first GPU that the process sees.
         compute: precision of sampling and training: "weights": the type of the weights; "bfloat16": autocast; "tf32":
-            TF32 products on CUDA. A warm start always trains in float32.
+            TF32 products on CUDA.
         lora: train adapters over frozen weights; None: train all weights.
-        tiny: architecture of a warm start.
+        tiny: architecture of a new tiny policy.
         warm_start: its stages, in order.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Literal["checkpoint", "pretrained", "warm_start"]
+    start: Literal["tiny", "checkpoint", "pretrained"]
     path: str
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     revision: str | None = None
@@ -132,18 +147,26 @@ class BaseModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _adapters_need_a_base(self) -> BaseModelConfig:
-        if self.lora is not None and self.source == "warm_start":
+        if self.source == "warm_start" and not self.warm_start:
+            raise ValueError("source is 'warm_start', but warm_start lists no stage; conf/base has a recipe")
+        if self.lora is not None and self.loads == "tiny":
             raise ValueError(
-                "lora trains adapters of weights in a folder or on the hub, but source 'warm_start' trains new "
-                "weights: save the policy first (--pipeline=base_model), then set source 'checkpoint'"
+                "lora trains adapters of weights in a folder or on the hub, but start 'tiny' makes new weights: make "
+                "the policy first (--pipeline=base_model), then set source 'checkpoint'"
             )
         return self
 
+    @property
+    def loads(self) -> Literal["tiny", "checkpoint", "pretrained"]:
+        """What a run begins with, before a warm start."""
+        return self.start if self.source == "warm_start" else self.source
+
     def unused(self) -> tuple[str, ...]:
         """Return the fields that the source does not use, and `local_only`."""
-        made, fetched = ("tiny", "warm_start"), ("dtype", "revision")
-        others = {"checkpoint": (*fetched, *made), "pretrained": made, "warm_start": ("path", "lora", *fetched)}
-        return ("local_only", *others[self.source])
+        fetched = ("dtype", "revision")
+        others = {"checkpoint": (*fetched, "tiny"), "pretrained": ("tiny",), "tiny": ("path", "lora", *fetched)}
+        imitates = () if self.source == "warm_start" else ("start", "warm_start")
+        return ("local_only", *others[self.loads], *imitates)
 
     @field_validator("device")
     @classmethod

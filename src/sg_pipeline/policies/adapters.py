@@ -36,7 +36,7 @@ def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | 
     """Freeze the weights of `policy` and add adapters, which have no effect before they are trained.
 
     Args:
-        policy: its model is wrapped by a `PeftModel`.
+        policy: its model, which has no adapters yet, is wrapped by a `PeftModel`.
         config: of the adapters.
         path: folder or hub id of the weights, for the manifests of checkpoints.
         revision: of the hub id.
@@ -49,11 +49,6 @@ def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | 
 
     peft = _peft()
     model = policy.model
-    if has_adapters(policy):
-        raise ConfigurationError(
-            f"base_model.lora is set, but the base policy in '{path}' already has adapters: leave it out to train "
-            f"these further, or merge them first (sg_pipeline.policies.checkpoint.merge)"
-        )
     policy.adapter_base = AdapterBase(path, revision, str(model.dtype).removeprefix("torch."), weights_digest(model))
     targets = config.target_modules if config.target_modules == "all-linear" else list(config.target_modules)
     wanted = peft.LoraConfig(
@@ -75,7 +70,24 @@ def add_adapters(policy: Policy, config: LoraConfig, path: str, revision: str | 
     # The order of a set differs between processes, and with it the checkpoint's file.
     made: Any = policy.model
     made.peft_config["default"].target_modules = sorted(wanted.target_modules)
+    made.peft_config["default"].base_model_name_or_path = path  # not the folder of a dequantised copy
     made.eval()
+
+
+def check_rank(policy: Policy, config: LoraConfig, path: str) -> None:
+    """Check that the adapters of `policy`, read from `path`, have the configured rank and scale.
+
+    Raises:
+        ConfigurationError: they have others.
+    """
+    model: Any = policy.model
+    found = model.peft_config["default"]
+    if (found.r, found.lora_alpha) != (config.rank, config.alpha):
+        raise ConfigurationError(
+            f"base_model.lora is rank {config.rank}, alpha {config.alpha:g}, but the base policy in '{path}' has "
+            f"adapters of rank {found.r}, alpha {found.lora_alpha:g}: set it to these to train them further, or merge "
+            f"them first (sg_pipeline.policies.checkpoint.merge)"
+        )
 
 
 def has_adapter_dropout(policy: Policy) -> bool:
@@ -91,11 +103,14 @@ def save_adapters(policy: Policy, folder: Path) -> dict[str, Any]:
     base = policy.adapter_base
     assert base is not None
     model: Any = policy.model
-    model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
+    weights = model.state_dict()
+    if _is_rounded(policy):
+        weights = {name: weight.to(torch.bfloat16) for name, weight in weights.items() if ".lora_" in name}
+    model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False, state_dict=weights)
     # Before the first step the second factor of each product is zero.
     second = [weight for name, weight in model.named_parameters() if ".lora_B." in name]
     entry = {**asdict(base), "neutral": not any(bool(torch.any(weight)) for weight in second)}
-    if Path(base.path).is_dir():
+    if Path(base.path).exists():
         entry["path"] = os.path.relpath(base.path, folder)
     return entry
 
@@ -129,6 +144,28 @@ def put_adapters(policy: Policy, folder: Path, said: dict[str, Any], path: str) 
     policy.optimizer_state = None
     policy.model.eval()
     return policy
+
+
+def round_adapters(policy: Policy) -> None:
+    """Round adapters in float32 to bfloat16, in place, so that their file is half as large; without adapters: nothing.
+
+    For the end of a warm start: GRPO then trains on from the rounded values, in float32.
+    """
+    import torch
+
+    for weight in _adapter_weights(policy):
+        weight.data = weight.data.to(torch.bfloat16).to(weight.dtype)
+
+
+def _is_rounded(policy: Policy) -> bool:
+    """Whether bfloat16 represents the adapters exactly: only then are they written in it."""
+    import torch
+
+    return all(torch.equal(weight, weight.to(torch.bfloat16).to(weight.dtype)) for weight in _adapter_weights(policy))
+
+
+def _adapter_weights(policy: Policy) -> list[Any]:
+    return [weight for name, weight in policy.model.named_parameters() if ".lora_" in name]
 
 
 def weights_digest(model: PreTrainedModel) -> str:

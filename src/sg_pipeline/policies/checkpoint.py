@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.config.base_model import Compute
 from sg_pipeline.config.checkpoints import SHARD_SIZE, shard_bytes
 from sg_pipeline.errors import CheckpointError
 from sg_pipeline.files import atomic_write
@@ -73,6 +74,7 @@ def save_policy(
         "files": {name: _digest(new / name) for name in _file_names(new)},
         "notes": notes or {},
         **({} if policy.compute == "weights" else {"compute": policy.compute}),
+        **({"imitation": policy.imitation} if policy.imitation else {}),
         **adapter,
     }
     (new / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -86,8 +88,13 @@ def save_policy(
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
+def load_policy(folder: Path | str, device: str = "cpu", compute: Compute | None = None) -> Policy:
     """Load the policy in `folder`, after checking every file against the manifest.
+
+    Args:
+        folder: the checkpoint.
+        device: of the weights.
+        compute: precision of sampling and training; None: the one that it was saved with.
 
     Raises:
         CheckpointError: the folder or a file is missing, truncated or changed, or of an unknown format; or it was
@@ -117,7 +124,8 @@ def load_policy(folder: Path | str, device: str = "cpu") -> Policy:
             policy = load_pretrained(str(folder), device=device)
     policy.step = manifest["step"]
     policy.name = manifest["name"]
-    policy.compute = manifest.get("compute", "weights")
+    policy.compute = compute or manifest.get("compute", "weights")
+    policy.imitation = manifest.get("imitation")
     if policy.compute == "bfloat16":
         shorten_frozen(policy.model)
     policy.optimizer_state = load_optimizer(folder, manifest["files"], device)
@@ -231,7 +239,7 @@ def checkpoint_exists(folder: Path | str) -> bool:
 def _load_adapters(folder: Path, said: dict[str, Any], device: str) -> Policy:
     """Load the adapters in `folder` and their base, which may have been moved together with them."""
     near = (folder / said["path"]).resolve()
-    path = str(near) if near.is_dir() else said["path"]
+    path = str(near) if near.exists() else said["path"]
     try:
         if checkpoint_exists(path):
             base = load_policy(path, device=device)

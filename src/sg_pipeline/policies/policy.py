@@ -56,6 +56,7 @@ class Policy:
         name: origin of the policy (a path, a hub id, "tiny"), for reports.
         compute: precision of sampling and training, see `policies.compute`.
         adapter_base: the frozen base of its adapters, if it has any.
+        imitation: position in a warm start that is not finished, see `training.imitation`; None: none.
         reference: the reference policy of the KL term, kept between steps; not part of a checkpoint.
     """
 
@@ -66,6 +67,7 @@ class Policy:
     name: str = "policy"
     compute: Compute = "weights"
     adapter_base: AdapterBase | None = None
+    imitation: dict[str, Any] | None = None
     reference: Reference | None = None
 
     @property

@@ -80,7 +80,10 @@ def encode_demonstration(
     mask: list[int] = []
     reply: list[int] = []
     for number, turn in enumerate(demonstration.turns):
-        context = format.following(reply, turn.observation) if number else format.opening(turn.observation)
+        if number:
+            context = format.following(reply, turn.observation)
+        else:
+            context = format.opening(turn.observation, forms=demonstration.forms)
         reply = format.encode_reply(turn.polarity if format.guidance else None, turn.guidance_text, turn.action)
         if turn.is_noise and not loss_on_noise:
             wanted = [int(segment == Segment.GUIDANCE) for segment in format.parse(reply).segments]
@@ -122,11 +125,12 @@ def stream_batches(
                 continue
             last = taken == len(order)
             after = StreamPosition(index + 1, drawn + len(chunk), 0) if last else StreamPosition(index, drawn, taken)
-            yield _pad([chunk[i] for i in groups[choice]], pad_id, after)
+            yield pad([chunk[i] for i in groups[choice]], pad_id, after)
         index, drawn, skip = index + 1, drawn + len(chunk), 0
 
 
-def _pad(items: list[EncodedDemonstration], pad_id: int, after: StreamPosition) -> Batch:
+def pad(items: list[EncodedDemonstration], pad_id: int, after: StreamPosition) -> Batch:
+    """Return a batch of these demonstrations."""
     import torch
 
     longest = max(len(item.input_ids) for item in items)

@@ -1,4 +1,4 @@
-"""SFT on streamed demonstrations: how a policy from scratch learns the format and the game before GRPO.
+"""SFT on streamed demonstrations: how a policy learns the format and the game before GRPO.
 
     demonstration ─► encode_demonstration ─► stream_batches ─► transformers.Trainer
                      (both in demonstrations.py)
@@ -22,7 +22,7 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,8 @@ from sg_pipeline.config.base_model import WarmStartConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.compute import computing, without_noise
-from sg_pipeline.training.demonstrations import Batch, EncodedDemonstration, StreamPosition, stream_batches
+from sg_pipeline.training.batching import group_by_length
+from sg_pipeline.training.demonstrations import Batch, EncodedDemonstration, StreamPosition, pad, stream_batches
 from sg_pipeline.training.trainer_support import broken_weights, diverged, export_state, import_state, on_one_gpu
 
 if TYPE_CHECKING:
@@ -43,18 +44,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class WarmStartProgress:
-    """Progress of a warm start: passed to the callback, and what a killed one resumes from.
+    """Progress of a warm start, from which a killed one resumes.
 
     Attributes:
-        step: optimizer steps done.
+        stage: index of the stage.
+        step: optimizer steps done, of this stage, as are the following.
         tokens: tokens trained on, padding not counted.
         imitated: tokens that carried loss.
         loss: mean loss per imitated token since the last report.
         learning_rate: of the last step.
-        seconds: wall time of this process in training.
+        seconds: wall time spent in training, of all processes.
         position: of the stream of batches.
     """
 
+    stage: int = 0
     step: int = 0
     tokens: int = 0
     imitated: int = 0
@@ -64,7 +67,7 @@ class WarmStartProgress:
     position: StreamPosition = field(default_factory=StreamPosition)
 
     def notes(self) -> dict[str, Any]:
-        """Return plain JSON values, for `save_policy(..., notes=...)`."""
+        """Return plain JSON values, for `Policy.imitation`."""
         return asdict(self)
 
     @classmethod
@@ -73,29 +76,25 @@ class WarmStartProgress:
         return cls(**{**notes, "position": StreamPosition(**notes["position"])})
 
 
-Callback = Callable[["Policy", WarmStartProgress], None]
-
-
 def warm_start(
     policy: Policy,
     demonstrations: Iterator[EncodedDemonstration],
     config: WarmStartConfig,
-    callback: Callback | None = None,
     progress: WarmStartProgress | None = None,
+    until: int | None = None,
 ) -> dict[str, float]:
     """Train `policy` in place on `demonstrations` until `config.total_tokens` are seen.
 
-    The callback is called every `config.report_tokens` and at the end, with the policy's weights and
-    `optimizer_state` as they stand: saving both and `progress.notes()` is a checkpoint. To resume from it,
-    pass the loaded policy, the loaded progress and a stream opened at number
-    `progress.position.demonstrations`: the result is bit for bit that of the uninterrupted run on CPU.
+    Stopped at `until`, `policy.optimizer_state` and `progress` are what another call continues from, with a stream
+    opened at number `progress.position.demonstrations`: on CPU the result is bit for bit that of an uninterrupted call.
 
     Args:
-        policy: trained in place; its `step` stays, its `optimizer_state` is None afterwards (GRPO starts afresh).
+        policy: trained in place; its `step` stays. `optimizer_state` is None after `config.total_tokens` (GRPO starts
+            with a new optimizer).
         demonstrations: the training ends early if they run out.
         config: see there.
-        callback: called as callback(policy, progress).
-        progress: of an earlier, killed call.
+        progress: of an earlier call; updated in place.
+        until: stop at this many tokens; None: `config.total_tokens`.
 
     Returns:
         loss (since the last report), tokens, imitated_tokens, optimizer_steps, seconds, tokens_per_cpu_second.
@@ -110,23 +109,24 @@ def warm_start(
             f"first, then continue with --only-missing-outputs"
         )
     progress = progress or WarmStartProgress()
-    pad_id = policy.tokenizer.pad_token_id or 0
     batches = stream_batches(
         demonstrations,
         batch_tokens=config.batch_tokens,
         window=config.window,
-        pad_id=pad_id,
+        pad_id=policy.tokenizer.pad_token_id or 0,
         seed=config.seed,
         position=progress.position,
     )
     before = progress.tokens
     wall, cpu = time.perf_counter(), time.process_time()
-    if progress.tokens < config.total_tokens:
+    until = config.total_tokens if until is None else min(until, config.total_tokens)
+    if progress.tokens < until:
         with tempfile.TemporaryDirectory(prefix="sg_warm_start_") as folder:
-            trainer = _build_trainer(policy, batches, config, callback=callback, progress=progress, folder=folder)
+            trainer = _build_trainer(policy, batches, config, progress=progress, until=until, folder=folder)
             trainer.train()
     policy.model.eval()
-    policy.optimizer_state = None
+    if not until <= progress.tokens < config.total_tokens:
+        policy.optimizer_state = None
     cpu_seconds = time.process_time() - cpu
     return {
         "loss": progress.loss,
@@ -143,8 +143,8 @@ def _build_trainer(
     batches: Iterator[Batch],
     config: WarmStartConfig,
     *,
-    callback: Callback | None,
     progress: WarmStartProgress,
+    until: int,
     folder: str,
 ) -> Any:
     """Return a `transformers.Trainer` that eats `batches`, keeps `progress` up to date and writes nothing."""
@@ -177,7 +177,7 @@ def _build_trainer(
         def __init__(self) -> None:
             self.loss_sum = 0.0
             self.imitated = 0
-            self.wall = time.perf_counter() - progress.seconds
+            self.wall, self.began, self.seconds = time.perf_counter(), progress.tokens, progress.seconds
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
             batch, loss = trainer.last_batch, float(trainer.last_loss)
@@ -190,32 +190,35 @@ def _build_trainer(
             progress.tokens += batch.tokens
             progress.imitated += imitated
             progress.position = batch.after
-            progress.seconds = time.perf_counter() - self.wall
+            progress.seconds = self.seconds + time.perf_counter() - self.wall
             self.loss_sum += loss * imitated
             self.imitated += imitated
             # The scheduler has already stepped with the old count: set the rate of the next step here.
             set_rate(trainer.optimizer, config.rate(progress.tokens))
-            control.should_training_stop |= progress.tokens >= config.total_tokens
-            due = progress.tokens // config.report_tokens > previous // config.report_tokens
-            if due or control.should_training_stop:
+            control.should_training_stop |= progress.tokens >= until
+            if progress.tokens // config.report_tokens > previous // config.report_tokens:
                 self.report()
             return control
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if self.imitated:  # The stream ended before total_tokens.
+            if self.imitated:
                 self.report()
+            policy.optimizer_state = export_state(trainer.optimizer, policy.model)
 
         def report(self) -> None:
             if broken := broken_weights(policy.model):
                 refuse(broken)
             progress.loss = self.loss_sum / max(1, self.imitated)
             self.loss_sum, self.imitated = 0.0, 0
-            logger.info("warm start: %d tokens, loss %.4f", progress.tokens, progress.loss)
-            if callback is not None:
-                policy.optimizer_state = export_state(trainer.optimizer, policy.model)
-                callback(policy, progress)
-                policy.optimizer_state = None
-                policy.model.train()
+            rate = (progress.tokens - self.began) / max(1e-9, time.perf_counter() - self.wall)
+            logger.info(
+                "warm start: %s of %s tokens, loss %.4f, %.0f tokens/s, %.0f min left",
+                f"{progress.tokens:,}",
+                f"{config.total_tokens:,}",
+                progress.loss,
+                rate,
+                max(0, config.total_tokens - progress.tokens) / rate / 60,
+            )
 
     arguments = TrainingArguments(
         output_dir=folder,
@@ -249,6 +252,22 @@ def _build_trainer(
         import_state(trainer.optimizer, policy.model, policy.optimizer_state)
     set_rate(trainer.optimizer, config.rate(progress.tokens))
     return trainer
+
+
+def held_out_loss(policy: Policy, examples: Sequence[EncodedDemonstration], batch_tokens: int) -> float:
+    """Return the mean loss per imitated token of demonstrations that are not trained on."""
+    import torch
+
+    pad_id = policy.tokenizer.pad_token_id or 0
+    total, count = 0.0, 0
+    with torch.no_grad(), computing(policy.compute, policy.model.device):
+        for group in group_by_length([len(one.input_ids) for one in examples], batch_tokens):
+            batch = pad([examples[i] for i in group], pad_id, StreamPosition())
+            imitated = int(batch.loss_mask.sum())
+            device = policy.model.device
+            loss = imitation_loss(policy.model, batch.input_ids.to(device), batch.loss_mask.to(device))
+            total, count = total + float(loss) * imitated, count + imitated
+    return total / max(1, count)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

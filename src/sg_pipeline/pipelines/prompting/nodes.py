@@ -33,9 +33,6 @@ logger = logging.getLogger(__name__)
 def load_policy(
     config: BaseModelConfig,
     environment: EnvironmentConfig,
-    tasks: Any,
-    games: Path,
-    compiled: Path,
     project: Path,
     run: RunConfig,
     prompting: PromptingConfig,
@@ -44,7 +41,7 @@ def load_policy(
 
     Args:
         config: any policy but the tiny one.
-        environment, tasks, games, compiled, project, run: as for the base policy.
+        environment, project, run: as for the base policy.
         prompting: methods and prompts, to be checked with it.
 
     Returns:
@@ -52,10 +49,10 @@ def load_policy(
     """
     if config.source == "warm_start":
         raise ConfigurationError(
-            "base_model.source is 'warm_start', which makes the tiny policy, but the prompting methods need a language "
-            "model that follows instructions: set base_model.source=pretrained and base_model.path to a chat model"
+            "base_model.source is 'warm_start', but the prompting methods need a language model that follows "
+            "instructions: set base_model.source=pretrained and base_model.path to a chat model"
         )
-    policy = load_base_policy(config, environment, tasks, games, compiled, project, run)
+    policy = load_base_policy(config, environment, project, run)
     check_policy(policy, prompting, environment)
     return policy
 

@@ -17,8 +17,6 @@ def create_pipeline(config: PromptingConfig) -> Pipeline:
         [
             "params:base_model",
             "params:environment",
-            "params:tasks",
-            *_GAMES[1:],
             "project_folder",
             "params:run",
             "params:prompting",
