@@ -321,3 +321,27 @@ def test_draw_reaches_the_tail_of_a_large_vocabulary():
     logits = torch.zeros(1, 200_000)
     assert draw(logits, [1 - 1e-12], 1.0)[0] == [199_999]
     assert draw(logits, [0.5], 1.0)[0][0] in (99_999, 100_000, 100_001)
+
+
+def test_equal_first_contexts_are_read_once_and_change_nothing(monkeypatch):
+    groups = [stream(3, group).integers(0, 80, 20 + group).tolist() for group in range(2)]
+    rows = [0, 1, 2, 3, 4, 5]
+    opening = [groups[0], groups[1], groups[0], groups[1], groups[0], [7] * 30]
+
+    def sampled(shared):
+        monkeypatch.setattr(module, "SHARED_TOKENS", shared)
+        model = make_model("llama")
+        read = []
+        model.register_forward_pre_hook(lambda _, __, given: read.append(given["input_ids"].shape), with_kwargs=True)
+        session = TransformersSampler(model).open([stream(0, row) for row in rows], 400)
+        turns = [session.extend(rows, opening, STOPS, 6)]
+        turns.append(session.extend(rows[1:], [[1, 2, 3 + row] for row in rows[1:]], STOPS, 6))
+        return turns, read
+
+    (apart, all_rows), (together, readers) = sampled(10**6), sampled(20)
+    assert all_rows[0] == (6, 30)
+    assert readers[0] == (3, 30)
+    for one, other in zip(apart, together, strict=True):
+        assert [completion.ids for completion in one] == [completion.ids for completion in other]
+        for a, b in zip(one, other, strict=True):
+            assert np.allclose(a.logprobs, b.logprobs, atol=LOGP)

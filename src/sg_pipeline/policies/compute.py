@@ -66,16 +66,22 @@ def shorten_frozen(model: PreTrainedModel) -> None:
     """Convert the frozen linear weights of `model` to bfloat16, for a policy that computes in it.
 
     Results do not change: autocast would round them in the same way at each use, and does not cache casts of frozen
-    weights. Weights with another use (an embedding that is tied to the output layer) keep their type.
+    weights. An output layer that is tied to the embedding gets a copy, since the embedding itself is not rounded: of
+    SmolLM2-135M these are 28 million weights, which would be cast for each sampled token.
     """
     import torch
 
     tables = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
     for module in model.modules():
-        if isinstance(module, torch.nn.Linear) and id(module.weight) not in tables:
-            for parameter in module.parameters(recurse=False):
-                if not parameter.requires_grad and parameter.dtype == torch.float32:
-                    parameter.data = parameter.data.to(torch.bfloat16)
+        if not isinstance(module, torch.nn.Linear):
+            continue
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter.requires_grad or parameter.dtype != torch.float32:
+                continue
+            if id(parameter) in tables:
+                setattr(module, name, torch.nn.Parameter(parameter.data.to(torch.bfloat16), requires_grad=False))
+            else:
+                parameter.data = parameter.data.to(torch.bfloat16)
 
 
 def without_noise(model: Any) -> None:

@@ -32,6 +32,8 @@ PREFILL_TOKENS = 8192
 PREFILL_POSITIONS = 2**18
 """And of at most this many rows x cached positions: where a query is longer than one token, transformers repeats a
 layer's keys and values for every query head as soon as there is a mask (`use_gqa_in_sdpa`)."""
+SHARED_TOKENS = 128
+"""Rows that begin with the same context, such as those of a group, read it once if it has at least this many tokens."""
 COMPACT_BELOW = 0.75
 """Unfinished rows are moved to the front when they are fewer than this share of the batch, because moving is a copy."""
 
@@ -159,11 +161,11 @@ class TransformersSession:
         logprobs: dict[int, list[float]],
     ) -> None:
         """Sample the rows of `limits` (the first cache rows) until each has stopped or reached its limit."""
-        batch = self._order[: len(limits)]
-        active = set(batch)
         # Every row of the turn fits from here on, so the cache grows at most once a turn.
         self._cache.reserve(max(self.length(row) + limit for row, limit in limits.items()), rows=len(self._order))
-        logits = self._prefill(batch)
+        logits = self._prefill(len(limits))
+        batch = self._order[: len(limits)]
+        active = set(batch)
         while True:
             chance = [self._streams[row].random() if row in active else 0.0 for row in batch]
             chosen, scores = draw(logits, chance, self._sampler.temperature)
@@ -187,7 +189,30 @@ class TransformersSession:
                 self._cached[row] += 1
                 self._pending[row] = []
 
-    def _prefill(self, batch: list[int]) -> torch.Tensor:
+    def _prefill(self, count: int) -> torch.Tensor:
+        """Feed the pending tokens of the first `count` cache rows, which may change places; return their last logits.
+
+        Rows that begin with the same long context are copies of one that reads it.
+        """
+        first: dict[object, int] = {}
+        source = {}
+        for row in self._order[:count]:
+            shares = not self._cached[row] and len(self._pending[row]) >= SHARED_TOKENS
+            source[row] = first.setdefault(tuple(self._pending[row]) if shares else row, row)
+        readers = [row for row, other in source.items() if row == other]
+        self._bring_forward(readers)
+        logits = self._read(self._order[: len(readers)])
+        copies = self._order[len(readers) : count]
+        if copies:
+            places = [self._order.index(source[row]) for row in copies]
+            length = max(self._cached[source[row]] for row in copies)
+            self._cache.move(range(len(readers), count), places, length)
+            for row in copies:
+                self._cached[row], self._pending[row] = self._cached[source[row]], []
+            logits = torch.cat([logits, logits[places]])
+        return logits
+
+    def _read(self, batch: list[int]) -> torch.Tensor:
         """Feed the pending tokens of `batch`, in slices that bound the memory; return the last logits of each row."""
         parts: list[torch.Tensor] = []
         start = 0
