@@ -163,14 +163,3 @@ def test_tokens_have_the_log_probability_of_their_writer_and_both_read_all(agent
                 assert answer.logprobs[place] == pytest.approx(expected, abs=LOGP)
                 checked[segment] += 1
     assert min(checked.values()) > 20
-
-
-def test_full_row_takes_no_context(agent):
-    model, form, _ = agent
-    sampler = TwoCallSampler(TransformersSampler(model), TransformersSampler(model), form.handover)
-    opening = form.opening(OBSERVATIONS[0])
-    session = sampler.open([stream(0, row) for row in range(2)], len(opening) + 1)
-    answers = session.extend([0, 1], [opening, opening + [1] * 9], form.stop_ids, 10)
-    assert [len(answer.ids) for answer in answers] == [1, 0]
-    assert [session.length(row) for row in (0, 1)] == [len(opening) + 1, 0]
-    assert session.extend([0], [[1]], form.stop_ids, 10)[0].ids == []

@@ -18,7 +18,6 @@ from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.weights import named_weights
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling import base
-from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.sampling.vllm import client as client_module
 from sg_pipeline.sampling.vllm import sampler
 from sg_pipeline.sampling.vllm.engine import VllmEngine
@@ -120,15 +119,11 @@ def test_session_streams_cuts_at_max_length_and_gives_full_rows_nothing(server, 
     session.submit(0, [1] * 7, (), 5)
     session.submit(1, [1] * 10, (), 5)
     session.submit(2, [1, 2], (), 0)
-    with pytest.raises(ValueError, match="row 0 is under way"):
-        session.submit(0, [1], (), 5)
     done = {}
     while session.under_way:
         done.update(session.poll())
     assert {row: len(completion.ids) for row, completion in done.items()} == {0: 3, 1: 0, 2: 0}
     assert [session.length(row) for row in range(3)] == [10, 0, 2]
-    with pytest.raises(ValueError, match="nothing to sample from"):
-        session.submit(1, [], (), 5)
 
 
 def test_connection_that_breaks_is_tried_again(server, turn):
@@ -168,7 +163,7 @@ def test_turn_that_was_abandoned_is_never_returned(server, connect):
     engine = connect(policy, server)
     engine.update(policy)
     VllmSampler(engine, policy).open([stream(0)], LENGTH).submit(0, [1], (), 4)
-    while engine._own._finished.empty():
+    while not all(request.done() for request in engine._own._under_way):
         time.sleep(0.01)
     session = VllmSampler(engine, policy).open([stream(0)], LENGTH)
     assert session.extend([0], [[1, 2]], (), 2)[0].ids == [0, 7]
@@ -419,16 +414,6 @@ def test_configuration_names_the_class_that_was_loaded(tmp_path):
         assert AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path)).state_dict().keys() == {
             *model.state_dict()
         }
-
-
-@pytest.mark.parametrize("kind", ["qwen3_5", "qwen3_5_text", "qwen3_next"])
-def test_transformers_sampler_refuses_hybrid_models(kind):
-    few = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16} if kind == "qwen3_next" else {}
-    sizes = SIZES | {"num_hidden_layers": 4} | few
-    config = AutoConfig.for_model(kind, **({"text_config": sizes} if kind == "qwen3_5" else sizes))
-    model = AutoModelForCausalLM.from_config(config)
-    with pytest.raises(ConfigurationError, match=r"full attention only, but the model '\w+' has linear_attention"):
-        TransformersSampler(model).open([stream(0)], 100)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ at any time, and keeps it busy while slow environments work.
 """
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -111,15 +110,12 @@ def collect(
         batch.play_in_step(seeds)
     after = pool.counters
     trained = step if policy_step is None else policy_step
+    timings = {"sync_s": 0.0, "total_s": time.perf_counter() - began, "env_cpu_s": after.cpu_s - before.cpu_s}
+    workers = {"worker_restarts": after.restarts - before.restarts, "replayed_episodes": after.replays - before.replays}
     return RolloutResult(
         [episode.trajectory(trained) for episode in batch.episodes],
-        batch.timings
-        | {"sync_s": 0.0, "total_s": time.perf_counter() - began, "env_cpu_s": after.cpu_s - before.cpu_s},
-        {name: batch.counters[name] for name in _COUNTERS}
-        | {
-            "worker_restarts": after.restarts - before.restarts,
-            "replayed_episodes": after.replays - before.replays,
-        },
+        batch.timings | timings,
+        batch.counters | workers,
         [episode.seen.parts for episode in batch.episodes],
     )
 
@@ -143,16 +139,9 @@ class _Episode:
     truncated: bool = False
 
     def trajectory(self, policy_step: int) -> Trajectory:
-        attempt = self.attempt
+        played, seen = self.attempt, self.seen
         return Trajectory(
-            task=attempt.task,
-            group=attempt.group,
-            item=attempt.item,
-            policy_step=policy_step,
-            turns=tuple(self.turns),
-            won=self.seen.won,
-            truncated=self.truncated,
-            score=self.seen.score,
+            played.task, played.group, played.item, policy_step, tuple(self.turns), seen.won, self.truncated, seen.score
         )
 
 
@@ -173,9 +162,10 @@ class _Batch:
         pool: EnvironmentPool,
     ) -> None:
         self.episodes = [_Episode(attempt) for attempt in attempts]
+        self._tasks, self._groups = [one.task for one in attempts], [one.group for one in attempts]
         self.session = session
         self.timings = {"env_s": 0.0, "sampling_s": 0.0, "format_s": 0.0}
-        self.counters: Counter[str] = Counter()
+        self.counters = dict.fromkeys(_COUNTERS, 0)
         self._config = config
         self._format = agent_format
         self._pool = pool
@@ -185,7 +175,7 @@ class _Batch:
         """Play all episodes to their ends, one turn of each at a time."""
         stop_ids, limit = self._format.stop_ids, self._config.max_new_tokens
         active = list(range(len(self.episodes)))
-        results = self._pool.reset(self._tasks(), seeds, self._groups())
+        results = self._pool.reset(self._tasks, seeds, self._groups)
         while True:
             self._tick("env_s")
             active = [row for row, result in zip(active, results, strict=True) if self._observe(row, result)]
@@ -207,7 +197,7 @@ class _Batch:
         """
         stop_ids, limit = self._format.stop_ids, self._config.max_new_tokens
         playing = len(self.episodes)
-        self._pool.begin(self._tasks(), seeds, self._groups())
+        self._pool.begin(self._tasks, seeds, self._groups)
         while playing:
             answers = self._pool.receive(timeout_s=0.0 if session.under_way else None)
             self._tick("env_s")
@@ -235,8 +225,9 @@ class _Batch:
         episode.seen = result
         if result.done:
             if not episode.turns:
-                task_id = episode.attempt.task.task_id
-                raise DataError(f"task {task_id} is over before its first action: remove it from the panel")
+                raise DataError(
+                    f"task {episode.attempt.task.task_id} is over before its first action: remove it from the panel"
+                )
             return False
         if len(episode.turns) == config.max_turns:
             return self._truncate(episode, "truncated_by_turns")
@@ -297,12 +288,6 @@ class _Batch:
             )
         )
         return parsed.action
-
-    def _tasks(self) -> list[Task]:
-        return [episode.attempt.task for episode in self.episodes]
-
-    def _groups(self) -> list[int]:
-        return [episode.attempt.group for episode in self.episodes]
 
     def _tick(self, name: str) -> None:
         """Book the time since the last tick under `name`."""

@@ -67,12 +67,7 @@ class Player:
     def play(
         self, attempts: Sequence[Attempt], *, step: int, purpose: str = "rollout", worlds: str | None = None
     ) -> RolloutResult:
-        """Play one episode for each attempt, each on one of the ranks.
-
-        Args:
-            attempts: of all ranks.
-            step, purpose: with group and item, name an episode's random stream.
-            worlds: names the seeds of the environments in place of `purpose` (see `collect`).
+        """Play one episode for each attempt, each on one of the ranks; arguments as for `collect`.
 
         Returns:
             The trajectories of all ranks, in the order of `attempts`.
@@ -116,7 +111,6 @@ class Player:
         from sg_pipeline.sampling.transformers_sampler import TransformersSampler
         from sg_pipeline.sampling.two_call import TwoCallSampler
 
-        guide, config = self.guide, self.config
         agent_format = self.format()
         began = time.perf_counter()
         sampler = self.sampler()
@@ -124,28 +118,16 @@ class Player:
         if not attempts:  # ranks update a server that they share together
             return RolloutResult()
         counters: Mapping[str, int] = {}
-        policies = [self.policy]
-        if guide is not None and isinstance(agent_format, GuidedFormat):
-            guiding = TransformersSampler(guide.model, config.temperature, guide.compute, guide.describe())
+        if self.guide is not None and isinstance(agent_format, GuidedFormat):
+            temperature, guide = self.config.temperature, self.guide
+            guiding = TransformersSampler(guide.model, temperature, guide.compute, guide.describe())
             sampler = two = TwoCallSampler(guiding, sampler, agent_format.handover)
             counters = two.counters
-            policies.append(guide)
         pool = open_pool(self.environment, self.data_root, self.cache_dir)
-        rows = rows_at_once(config, policies) if self.sampling.engine == "transformers" else config.rows
+        names = {"seed": self.seed, "step": step, "policy_step": self.policy.step, "purpose": purpose, "worlds": worlds}
         result = in_sequence(
-            collect(
-                wave,
-                config,
-                sampler,
-                agent_format,
-                pool,
-                seed=self.seed,
-                step=step,
-                policy_step=self.policy.step,
-                purpose=purpose,
-                worlds=worlds,
-            )
-            for wave in waves(attempts, rows)
+            collect(wave, self.config, sampler, agent_format, pool, **names)
+            for wave in waves(attempts, rows_at_once(self.config, sampler))
         )
         timings = {**result.timings, "sync_s": sync_s, "total_s": result.timings["total_s"] + sync_s}
         return replace(result, timings=timings, counters={**result.counters, **counters})
@@ -183,21 +165,14 @@ def waves(attempts: Sequence[Attempt], rows: int | None) -> Iterable[list[Attemp
         yield wave
 
 
-def rows_at_once(config: RolloutConfig, policies: Sequence["Policy"]) -> int | None:
-    """Return how many episodes are played at once; None: all.
-
-    Args:
-        config: `rows`, or `cache_gib`, which bounds the trajectories of `max_length` tokens that fit into it.
-        policies: those that keep a cache of an episode: the policy, and a guide.
+def rows_at_once(config: RolloutConfig, sampler: "Sampler") -> int | None:
+    """Return how many episodes are played at once: `rows`, and as many as fit into `cache_gib`; None: all.
 
     Raises:
         ConfigurationError: not even one group fits into `cache_gib`.
     """
-    from sg_pipeline.sampling.kv_cache import row_bytes
-
-    if config.cache_gib is None:
+    if config.cache_gib is None or not (one := sampler.row_bytes(config.max_length)):
         return config.rows
-    one = sum(row_bytes(policy.model, config.max_length, policy.compute) for policy in policies)
     fit = int(config.cache_gib * 2**30 / one)
     if fit < config.group_size:
         group = config.group_size * one / 2**30

@@ -14,7 +14,8 @@ import atexit
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -24,6 +25,7 @@ from sg_pipeline.errors import ConfigurationError, SamplingError
 if TYPE_CHECKING:
     import numpy as np
 
+    from sg_pipeline.config.base_model import Compute
     from sg_pipeline.config.sampling import SamplingConfig
     from sg_pipeline.policies.policy import Policy
 
@@ -104,6 +106,10 @@ class Sampler(Protocol):
         """Start `len(streams)` empty rows of at most `max_length` tokens; row i draws from `streams[i]` alone."""
         ...
 
+    def row_bytes(self, max_length: int) -> int:
+        """Return the memory in this process of a row of `max_length` tokens, for `rollout.cache_gib`."""
+        ...
+
 
 def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max_length: int) -> Sampler:
     """Return a sampler of the policy with its current weights; an engine with separate weights is updated first.
@@ -123,11 +129,7 @@ def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max
 
 
 def check_positions(model: Any, max_length: int) -> None:
-    """Reject rows that are longer than the model's positions.
-
-    Raises:
-        ConfigurationError: `max_length` is out of range.
-    """
+    """Reject rows that are longer than the model's positions, with a `ConfigurationError`."""
     longest = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if max_length < 1 or (longest is not None and max_length > longest):
         raise ConfigurationError(
@@ -137,21 +139,29 @@ def check_positions(model: Any, max_length: int) -> None:
 
 
 def check_numbers(logprobs: Iterable[float], whose: str) -> None:
-    """Reject tokens that were sampled from logits that are not finite.
-
-    Args:
-        logprobs: of sampled tokens.
-        whose: the policy, for messages.
-
-    Raises:
-        SamplingError: a log-probability is not finite.
-    """
+    """Reject log-probabilities of sampled tokens that are not finite; the `SamplingError` names `whose` they are."""
     if not all(map(math.isfinite, logprobs)):
         raise SamplingError(
             f"{whose} computes logits that are not finite numbers: its weights have diverged, or its number type "
             f"overflows; start again from an earlier policy with a lower train.learning_rate, or compute in float32 "
             f"(base_model.dtype=float32, base_model.compute=weights)"
         )
+
+
+@contextmanager
+def inference(model: Any, compute: Compute) -> Iterator[None]:
+    """Compute like the policy (`policies.compute`) without gradients and dropout; afterwards the model is as before."""
+    import torch
+
+    from sg_pipeline.policies.compute import computing
+
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), computing(compute, model.device):
+            yield
+    finally:
+        model.train(training)
 
 
 class KeptEngine(Protocol):
@@ -171,9 +181,7 @@ _engines: dict[str, KeptEngine] = {}
 def keep_engine(key: str, start: Callable[[], KeptEngine]) -> KeptEngine:
     """Return this process's engine: the one that was started for `key`, or a new one in its place.
 
-    Args:
-        key: everything that an engine cannot change after its start.
-        start: starts a new engine.
+    `key` is everything that an engine cannot change after its start.
     """
     if key not in _engines:
         close_engines()

@@ -57,13 +57,7 @@ class VllmSampler:
     """Samples from a policy whose weights a vLLM server holds (see `sampling.base.Sampler`)."""
 
     def __init__(self, engine: VllmEngine, policy: Policy, temperature: float = 1.0) -> None:
-        """Sample from `policy` with `engine`, which was updated to it (`VllmEngine.update`).
-
-        Args:
-            engine: returns log-probabilities at the sampling temperature.
-            policy: compared with what the engine holds whenever a session is opened.
-            temperature: 0 takes the most likely token (log-probabilities are then those at temperature 1).
-        """
+        """Sample from `policy` with `engine`, which was updated to it (`VllmEngine.update`); see `make_sampler`."""
         self.engine = engine
         self.policy = policy
         self.temperature = temperature
@@ -75,17 +69,20 @@ class VllmSampler:
         self.engine.forget()  # requests of a session that was abandoned
         return VllmSession(self, streams, max_length)
 
+    def row_bytes(self, max_length: int) -> int:
+        """Return 0: the server has the cache (see `sampling.base.Sampler`)."""
+        return 0
+
 
 class VllmSession:
     """A batch of episodes being sampled (see `sampling.base.StreamingSession`)."""
 
     def __init__(self, sampler: VllmSampler, streams: Sequence[np.random.Generator], max_length: int) -> None:
-        """Start with empty rows; use `VllmSampler.open`."""
         self._sampler = sampler
         self._streams = list(streams)
         self._max_length = max_length
         self._ids: list[list[int]] = [[] for _ in self._streams]
-        self._stop_ids: dict[int, tuple[int, ...]] = {}
+        self._stop_ids: dict[int, Sequence[int]] = {}
         """Row that is being sampled -> the tokens that end its turn."""
         self._ready: list[tuple[int, Completion]] = []
         """Completions that need no request: those of rows without room."""
@@ -101,21 +98,17 @@ class VllmSession:
 
     def submit(self, row: int, context: Sequence[int], stop_ids: Sequence[int], max_new_tokens: int) -> None:
         """Append a context and start to sample (see `sampling.base.StreamingSession.submit`)."""
-        if row in self._stop_ids or any(row == done for done, _ in self._ready):
-            raise ValueError(f"row {row} is under way")
         room = self._max_length - self.length(row) - len(context)
         if room >= min(1, max_new_tokens):
             self._ids[row] += map(int, context)
         if room <= 0 or max_new_tokens <= 0:
             self._ready.append((row, Completion([], [], stopped=False)))
             return
-        if not self._ids[row]:
-            raise ValueError(f"row {row} is empty and so is its context: there is nothing to sample from")
-        self._stop_ids[row] = tuple(map(int, stop_ids))
+        self._stop_ids[row] = stop_ids
         self._sampler.engine.submit(
             row,
             self._ids[row],
-            self._stop_ids[row],
+            stop_ids,
             max_new_tokens=min(max_new_tokens, room),
             temperature=self._sampler.temperature,
             seed=int(self._streams[row].integers(_SEEDS)),
