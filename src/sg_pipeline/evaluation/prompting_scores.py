@@ -113,25 +113,20 @@ def compare(
         reference itself).
     """
     base = next((one for one in evaluations if one["method"] == reference), None)
-    rows = [
-        {
-            "split": split,
-            "method": one["method"],
-            "title": one["title"],
-            "trial": after["trial"],
-            "single_trial": after["trial"] == 1,
-            **{name: score[name] for name in (*_SHOWN, *(_GRADED if is_graded(score) else ()))},
-            "difference": None
-            if base is None or one is base
-            else paired_scores(
-                base["after_trial"][0]["splits"][split], score, seed, "prompting", split, one["method"], after["trial"]
-            ),
-        }
-        for split in sorted({split for one in evaluations for split in one["after_trial"][0]["splits"]})
-        for one in evaluations
-        for after in one["after_trial"]
-        for score in [after["splits"][split]]
-    ]
+    rows = []
+    for split in sorted({split for one in evaluations for split in one["after_trial"][0]["splits"]}):
+        for one in evaluations:
+            for after in one["after_trial"]:
+                row, score = {**one, **after}, after["splits"][split]
+                other = None if base is None or one is base else base["after_trial"][0]["splits"][split]
+                names = ("prompting", split, one["method"], after["trial"])
+                rows.append({
+                    "split": split,
+                    **{name: row[name] for name in ("method", "title", "trial")},
+                    "single_trial": after["trial"] == 1,
+                    **{name: score[name] for name in (*_SHOWN, *(_GRADED if is_graded(score) else ()))},
+                    "difference": None if other is None else paired_scores(other, score, seed, *names),
+                })  # fmt: skip
     return {
         "about": {**about, "policy": evaluations[0]["policy"], "parameters": evaluations[0]["parameters"]},
         "reference": None if base is None else reference,

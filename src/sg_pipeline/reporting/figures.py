@@ -100,7 +100,7 @@ def _success(
     bound = "ci95" if metric == "success_rate" else f"{metric}_ci95"
     if _any(curves, metric):
         success = 100 * curves[metric]
-        ax.plot(curves["step"], success, _dots(curves) + "-", color=GREY, linewidth=0.8, label="training episodes")
+        _line(ax, curves, success, color=GREY, linewidth=0.8, label="training episodes")
         window = max(3, 2 * (steps // 20) + 1)
         if steps > 2 * window:
             smooth = moving_average(success, window)
@@ -129,20 +129,16 @@ def _success(
 
 def _graded(curves: Curves, *evaluations: Scores | None) -> bool:
     """Whether the score differs from success."""
-    trained = _any(curves, "score") and not np.array_equal(
-        curves["score"], curves.get("success_rate", np.zeros(0)), equal_nan=True
-    )
-    found = [score for scores in evaluations for score in (scores or {}).values() if isinstance(score, Mapping)]
-    return trained or is_graded(*found)
+    success = curves.get("success_rate", np.zeros(0))
+    trained = _any(curves, "score") and not np.array_equal(curves["score"], success, equal_nan=True)
+    return trained or is_graded(*(score for scores in evaluations for score in (scores or {}).values()))
 
 
 def _trust(ax: "Axes", curves: Curves) -> None:
-    ax.step(curves["step"], curves["lambda"], _dots(curves) + "-", where="mid", color=BLACK, linewidth=1.8, label="λ")
+    _line(ax, curves, curves["lambda"], drawstyle="steps-mid", color=BLACK, linewidth=1.8, label="λ")
     if _any(curves, "guidance_only_groups"):
-        ax.plot(
-            curves["step"], curves["guidance_only_groups"], _dots(curves) + "-", color=ORANGE, linewidth=1.2,
-            label="share of groups whose gradient is guidance alone",
-        )  # fmt: skip
+        name = "share of groups whose gradient is guidance alone"
+        _line(ax, curves, curves["guidance_only_groups"], color=ORANGE, linewidth=1.2, label=name)
     ax.set_ylabel("trust λ")
     ax.set_ylim(-0.05, max(1.05, 1.05 * float(np.nanmax(curves["lambda"]))))
     ax.legend()
@@ -161,7 +157,8 @@ def _label_shares(ax: "Axes", curves: Curves) -> None:
 def _hacking(ax: "Axes", curves: Curves) -> None:
     ax.axhline(0, color=GREY, linewidth=0.8)
     _twin(ax, curves, ("r_sg_gap", "$R_{sg}$ of won $-$ lost", BLUE), ("corr_r_sg_turns", "corr($R_{sg}$, T)", RED))
-    _symmetric(ax)
+    reach = max(0.1, *(abs(limit) for limit in ax.get_ylim()))
+    ax.set_ylim(-reach, reach)  # 0 in the middle, as on the correlation's axis
 
 
 def _training(ax: "Axes", curves: Curves) -> None:
@@ -171,29 +168,20 @@ def _training(ax: "Axes", curves: Curves) -> None:
 
 def _twin(ax: "Axes", curves: Curves, left: tuple[str, str, str], right: tuple[str, str, str]) -> None:
     """Draw two metrics with different units, each with an axis in its own colour."""
-    name, label, colour = left
-    if _any(curves, name):
-        ax.plot(curves["step"], curves[name], _dots(curves) + "-", color=colour, linewidth=1.4)
-    ax.set_ylabel(label, color=colour)
-    ax.tick_params(axis="y", colors=colour)
-    name, label, colour = right
-    if not _any(curves, name):
-        return
-    other = ax.twinx()
-    other.spines["right"].set_visible(True)
-    other.plot(curves["step"], curves[name], _dots(curves) + "--", color=colour, linewidth=1.4)
-    other.set_ylabel(label, color=colour)
-    other.tick_params(axis="y", colors=colour)
-    if name.startswith("corr"):
-        other.set_ylim(-1.05, 1.05)
+    for name, label, colour in (left, right):
+        if name == right[0]:
+            if not _any(curves, name):
+                return
+            ax = ax.twinx()  # type: ignore[assignment]
+            ax.spines["right"].set_visible(True)
+        if _any(curves, name):
+            _line(ax, curves, curves[name], linestyle="-" if name == left[0] else "--", color=colour, linewidth=1.4)
+        ax.set_ylabel(label, color=colour)
+        ax.tick_params(axis="y", colors=colour)
+    if right[0].startswith("corr"):
+        ax.set_ylim(-1.05, 1.05)
     else:
-        other.set_ylim(bottom=min(0.0, float(np.nanmin(curves[name]))))
-
-
-def _symmetric(ax: "Axes") -> None:
-    """Put 0 in the middle, as on the correlation's axis."""
-    reach = max(0.1, *(abs(limit) for limit in ax.get_ylim()))
-    ax.set_ylim(-reach, reach)
+        ax.set_ylim(bottom=min(0.0, float(np.nanmin(curves[right[0]]))))
 
 
 def _name_phases(ax: "Axes", phases: Sequence[tuple[str, float, float]]) -> None:
@@ -221,9 +209,9 @@ def _phases(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, floa
     return phases
 
 
-def _dots(curves: Curves) -> str:
-    """Marker for the points of a short run, because a line through one point is invisible; none for a longer run."""
-    return "" if len(curves["step"]) > 12 else "."
+def _line(ax: "Axes", curves: Curves, values: np.ndarray, **style: Any) -> None:
+    """Draw values over the steps, with a marker in a short run, because a line through one point is invisible."""
+    ax.plot(curves["step"], values, marker="" if len(curves["step"]) > 12 else ".", **style)
 
 
 def _rate(score: Any) -> float | None:

@@ -172,8 +172,6 @@ def _block(head: str, text: str) -> list[str]:
     """Wrap `text` under `head`; keep its paragraphs separate, drop empty lines."""
     lines: list[str] = []
     for line in filter(None, (" ".join(line.split()) for line in text.splitlines())):
-        indent = head if not lines else " " * len(head)
-        lines += textwrap.wrap(
-            line, _WIDTH, initial_indent=indent, subsequent_indent=" " * len(head), break_on_hyphens=False
-        )
-    return lines or [head.rstrip()]
+        lines += textwrap.wrap(line, _WIDTH - len(head), break_on_hyphens=False)
+    margins = [head, *[" " * len(head)] * len(lines)]
+    return [margin + line for margin, line in zip(margins, lines, strict=False)] or [head.rstrip()]

@@ -48,15 +48,8 @@ def build_page(
 
     Returns:
         The document; deterministic.
-
-    Raises:
-        ValueError: two sections have the same anchor.
     """
     contents = [(section.anchor, section.title) for section in sections] + [(VIEWER, "Trajectories")] * bool(sources)
-    anchors = [anchor for anchor, _ in contents]
-    twice = sorted({anchor for anchor in anchors if anchors.count(anchor) > 1})
-    if twice:
-        raise ValueError(f"Two sections of a page have the same anchor: {', '.join(twice)}.")
     script = _script()
     frame = {
         "TITLE": html.escape(title),
