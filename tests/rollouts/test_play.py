@@ -60,9 +60,10 @@ def turns(policy, folder, guide=None, **parameters):
     return play(policy, folder, attempts_at([task("t")], 1), guide, **parameters).trajectories[0].turns
 
 
-@pytest.mark.parametrize("source", ["generation_config", "config"])
-@pytest.mark.parametrize("adapters", [False, True])
-@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize(
+    ("source", "adapters", "guided"),
+    [("generation_config", False, False), ("config", False, True), ("config", True, False)],
+)
 def test_player_turn_ends_on_each_of_the_models_own_ends(policy, tmp_path, source, adapters, guided):
     """All tokens are ends here, so that each turn is one token; a checkpoint keeps them."""
     plain = turns(policy, tmp_path)

@@ -78,10 +78,8 @@ def paired_difference(base: PerGame, final: PerGame, seed: int, *names: int | st
     """Compare two policies on the games that both played.
 
     Args:
-        base: game -> (wins, episodes) of the one policy, or sums of scores in place of wins.
-        final: the same of the other.
-        seed: the run's seed.
-        names: what is compared; with the seed they name the bootstrap's random stream.
+        base, final: game -> (wins, or the sum of scores; episodes) of each policy.
+        seed, names: as for `success_interval`.
 
     Returns:
         `difference`: mean over games of (success share, or mean score, of final - of base), and its `ci95` (paired

@@ -105,8 +105,7 @@ def mean_parts(frame: pl.DataFrame, seed: int, *names: str) -> dict[str, dict[st
 
     Args:
         frame: evaluation episodes of one split.
-        seed: the run's seed, for bootstrapped intervals.
-        names: what is scored; with the seed they name the bootstrap's random stream.
+        seed, names: name the bootstrap's random stream.
 
     Returns:
         JSON-ready: name -> `mean`, `ci95` [low, high], `interval` (its method), `episodes` (that have it), in the order

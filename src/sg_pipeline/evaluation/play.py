@@ -58,11 +58,7 @@ def evaluation_attempts(panel: dict[str, Any], config: EvaluationConfig) -> dict
 
 
 def evaluated_splits(panel: dict[str, Any], config: EvaluationConfig) -> tuple[str, ...]:
-    """Return the splits of a prepared panel that are evaluated.
-
-    Raises:
-        ConfigurationError: the panel does not have one of them.
-    """
+    """Return the splits of a prepared panel that are evaluated; a `ConfigurationError` if it does not have one."""
     known = panel["splits"]
     for split in config.splits or ():
         if split not in known:

@@ -110,11 +110,7 @@ def next_attempts(
 ) -> list[Attempt]:
     """Return a later trial's attempts: the games that failed in the trial before, with the latest notes on them.
 
-    Args:
-        played: trajectories of the trial before.
-        reflections: tables of all trials before.
-        prompts: of the method, with words for reflections.
-        memory: number of notes to show.
+    `reflections` are those on all trials before; `memory` is the number of notes to show.
     """
     from sg_pipeline.agents.reflexion import memory_text
 

@@ -38,9 +38,8 @@ def score_method(
 
     Args:
         method: its name.
-        trials: trajectory tables; a later one holds the games that failed in the one before.
-        thoughts: their thoughts.
-        reports: of `prompting.play_trial`, one a trial.
+        trials, thoughts, reports: of `prompting.play_trial`; a later trial holds the games that failed in the one
+            before.
         reflections: what was noted between the trials.
         seed: the run's seed, for bootstrapped intervals.
 
@@ -98,12 +97,11 @@ def cost(
 def compare(
     evaluations: Sequence[Mapping[str, Any]], about: Mapping[str, Any], seed: int, reference: str = REFERENCE
 ) -> dict[str, Any]:
-    """Compare methods.
+    """Compare methods by their `score_method`, of the same policy on the same games.
 
     Args:
-        evaluations: of `score_method`, of the same policy on the same games.
+        evaluations, seed: one a method; the run's seed.
         about: run, panel and limits, for the reader.
-        seed: the run's seed.
         reference: method whose first trial the others are compared with; without it there are no differences.
 
     Returns:

@@ -38,9 +38,8 @@ def learning_curve(
     Args:
         metrics: one mapping per step (see `summary.build_summary`); missing values leave gaps, a panel without any
             value is left out.
-        base: split -> score of the policy before training; entries without `success_rate` are skipped. Where episodes
-            are graded, mean scores have a separate panel.
-        final: the same after training.
+        base, final: split -> score of the policy before and after training; entries without `success_rate` are skipped.
+            Where episodes are graded, mean scores have a separate panel.
         title: heading of the figure.
 
     Returns:

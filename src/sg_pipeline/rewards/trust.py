@@ -87,8 +87,11 @@ class Off(TrustSchedule):
     """No internal reward: lambda(u) = 0. With guidance on this is "GRPO w/ SG", without it plain GRPO."""
 
     kind: Literal["off"] = "off"
-    borders = Constant.borders
 
     def trust(self, step: int, steps: int) -> float:
         """Return lambda at `step` of `steps`."""
         return 0.0
+
+    def borders(self) -> tuple[float, float, float]:
+        """Return the paper's borders, as for `Constant`."""
+        return Trapezoid().borders()

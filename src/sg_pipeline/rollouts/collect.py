@@ -84,15 +84,12 @@ def collect(
     Args:
         attempts: what to play, in any number and order.
         config: limits of turns and tokens; the sampler, the format and the attempts were made by the rest of it.
-        sampler: samples from the policy at its temperature.
-        agent_format: text <-> tokens of that policy.
+        sampler, agent_format: of one policy.
         pool: plays the tasks; its open episodes are replaced.
-        seed: the run's seed.
-        step: with `purpose`, group and item, names the random stream of an episode.
+        seed, step: the run's seed; with step, `purpose`, group and item it names the random stream of an episode.
         policy_step: how many steps the policy has been trained for; None: `step`.
         purpose: separates the random streams of a rollout from those of, say, an evaluation at the same step.
-        worlds: names the seeds of the environments in place of `purpose`, so that
-            several rollouts may share their worlds.
+        worlds: names the environments' seeds in place of `purpose`, so that several rollouts may share their worlds.
 
     Raises:
         ConfigurationError: an opening does not fit into `max_length`.
@@ -122,15 +119,7 @@ def collect(
 
 @dataclass(slots=True)
 class _Episode:
-    """An attempt being played.
-
-    Attributes:
-        attempt: what is played.
-        seen: the environment's latest answer.
-        context: tokens to put before the next completion.
-        turns: so far.
-        truncated: it ended on its turn or token limit.
-    """
+    """An attempt being played: the environment's latest answer, the tokens before the next completion, turns so far."""
 
     attempt: Attempt
     seen: StepResult = field(default_factory=lambda: StepResult(""))
@@ -148,19 +137,13 @@ class _Episode:
 class _Batch:
     """Episodes in progress; row i of session and pool is `episodes[i]`.
 
-    Attributes:
-        timings: wall seconds by what this process did or waited for; they add up to the time since construction.
-        counters: see `RolloutResult`.
+    `timings` are wall seconds by what this process did or waited for; they add up to the time since construction.
     """
 
     def __init__(
-        self,
-        attempts: Sequence[Attempt],
-        config: RolloutConfig,
-        agent_format: "AgentFormat",
-        session: Session,
+        self, attempts: Sequence[Attempt], config: RolloutConfig, agent_format: "AgentFormat", session: Session,
         pool: EnvironmentPool,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.episodes = [_Episode(attempt) for attempt in attempts]
         self._tasks, self._groups = [one.task for one in attempts], [one.group for one in attempts]
         self.session = session
@@ -230,7 +213,9 @@ class _Batch:
                 )
             return False
         if len(episode.turns) == config.max_turns:
-            return self._truncate(episode, "truncated_by_turns")
+            episode.truncated = True
+            self.counters["truncated_by_turns"] += 1
+            return False
         context = self._context(episode)
         if self.session.length(row) + len(context) + config.max_new_tokens > config.max_length:
             if not episode.turns:
@@ -240,7 +225,9 @@ class _Batch:
                     f"rollout.max_new_tokens = {config.max_new_tokens}: raise the first to several times "
                     f"{len(context) + config.max_new_tokens}, or lower the second"
                 )
-            return self._truncate(episode, "truncated_by_tokens")
+            episode.truncated = True
+            self.counters["truncated_by_tokens"] += 1
+            return False
         episode.context = context
         return True
 
@@ -255,11 +242,6 @@ class _Batch:
             # Both ends stay: they hold the template's tokens.
             context = context[: -(-limit // 2)] + context[len(context) - limit // 2 :]
         return context
-
-    def _truncate(self, episode: _Episode, counter: str) -> bool:
-        self.counters[counter] += 1
-        episode.truncated = True
-        return False
 
     def _act(self, row: int, completion: Completion) -> str:
         """Record what the policy wrote, and return its action."""

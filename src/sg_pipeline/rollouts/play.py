@@ -124,7 +124,13 @@ class Player:
             sampler = two = TwoCallSampler(guiding, sampler, agent_format.handover)
             counters = two.counters
         pool = open_pool(self.environment, self.data_root, self.cache_dir)
-        names = {"seed": self.seed, "step": step, "policy_step": self.policy.step, "purpose": purpose, "worlds": worlds}
+        names: dict[str, Any] = {
+            "seed": self.seed,
+            "step": step,
+            "policy_step": self.policy.step,
+            "purpose": purpose,
+            "worlds": worlds,
+        }
         result = in_sequence(
             collect(wave, self.config, sampler, agent_format, pool, **names)
             for wave in waves(attempts, rows_at_once(self.config, sampler))

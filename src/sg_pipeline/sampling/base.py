@@ -185,8 +185,6 @@ def keep_engine(key: str, start: Callable[[], KeptEngine]) -> KeptEngine:
     """
     if key not in _engines:
         close_engines()
-        atexit.unregister(close_engines)
-        atexit.register(close_engines)
         began = time.perf_counter()
         _engines[key] = start()
         logger.info("the sampling engine is ready after %.0f s", time.perf_counter() - began)
@@ -201,6 +199,7 @@ def rest_engines() -> float:
     return time.perf_counter() - began
 
 
+@atexit.register
 def close_engines() -> None:
     """Close this process's engine, if it has one."""
     while _engines:

@@ -48,11 +48,10 @@ class TransformersSampler:
     def __init__(
         self, model: PreTrainedModel, temperature: float = 1.0, compute: Compute = "weights", whose: str = "the model"
     ) -> None:
-        """Sample from `model`, with its weights at the time of each call.
+        """Sample from `model` (on any device, in any float type, adapters included) with its weights at each call.
 
         Args:
-            model: on any device, in any float type; PEFT's adapters are included.
-            temperature: 0 takes the most likely token (log-probabilities are then those at temperature 1).
+            model, temperature: see `sampling.base.make_sampler`.
             compute: of the policy, see `policies.compute`; with bfloat16 the cache takes half the bytes.
             whose: names the policy in messages.
 
@@ -264,15 +263,11 @@ class TransformersSession:
 
 
 def draw(logits: torch.Tensor, chance: Sequence[float], temperature: float) -> tuple[list[int], list[float]]:
-    """Draw one token a row by the inverse of the cumulative distribution, from one uniform number a row.
+    """Draw one token a row from logits (batch, vocabulary), by one uniform number in [0, 1) a row.
 
     The token is the first whose cumulative probability exceeds the row's number, so a row's choice depends only on its
-    own logits and number. Sums are in float64: a large vocabulary's tail is not rounded away.
-
-    Args:
-        logits: (batch, vocabulary), any float type.
-        chance: (batch,) uniform numbers in [0, 1); unused at temperature 0.
-        temperature: 0 takes the most likely token.
+    own logits and number; at temperature 0 it is the most likely one. Sums are in float64: a large vocabulary's tail is
+    not rounded away.
 
     Returns:
         Ids and their float32 log-probabilities at the temperature (at 1 if it is 0). Where logits are not finite (one

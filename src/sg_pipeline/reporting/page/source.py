@@ -58,9 +58,7 @@ class ViewerSource:
     """One table of trajectories: a step of training, or an evaluation.
 
     Attributes:
-        method: e.g. "grpo_sg_gr"; the reader compares methods.
-        seed: the run's seed.
-        run: the run's name.
+        method, seed, run: e.g. "grpo_sg_gr"; the reader compares methods.
         origin: "training", or "evaluation: <policy> <mode>".
         phase: of the trust schedule, e.g. "phase_1_warmup"; None for evaluations.
         step: number of steps for which the playing policy had been trained.

@@ -111,7 +111,7 @@ class VllmEngine:
         self._shows = all(name.endswith(HeldWeights.__name__) for name in extensions)
         # The guard of a server that the run has started deletes the server's folder, even if the run is killed.
         parent = self._process.folder if self._process and config.server.weights is None else config.server.weights
-        self._folder: Path = stack.enter_context(exchange_folder(parent))
+        self._folder = Path(stack.enter_context(exchange_folder(parent)))
         for client in self._clients:
             check_folder(client, self._folder)
         can_sleep = all(info["model_config"].get("enable_sleep_mode") for info in found)
@@ -170,9 +170,17 @@ class VllmEngine:
         send_base = base is None or base != self._base
         self._base = None
         try:
-            self._write(policy, files, send_base)
+            if send_base:
+                write_weights(policy, files, self.dtype, adapters=self._room is None)
+            if self._room is not None:
+                model: Any = policy.model
+                model.save_pretrained(files / "adapters", save_embedding_layers=False)
             with ThreadPoolExecutor(len(self._clients)) as threads:
                 list(threads.map(lambda client: self._hand_over(client, files, label, send_base), self._clients))
+        except SamplingError as error:
+            if files.parent.is_dir() or not (fate := self._fate()):
+                raise
+            raise SamplingError(f"the vLLM server at {self._own.url} is gone: {fate}{GO_ON}") from error
         finally:
             shutil.rmtree(files, ignore_errors=True)
         self._base = base
@@ -183,18 +191,6 @@ class VllmEngine:
         if self._room is not None:
             sent["adapters"] = fingerprint(adapter_matrices(policy, self.dtype), self.dtype)
         return label, sent, [self._held(client, sent) for client in self._clients] if self._shows else None
-
-    def _write(self, policy: Policy, files: Path, send_base: bool) -> None:
-        try:
-            if send_base:
-                write_weights(policy, files, self.dtype, adapters=self._room is None)
-            if self._room is not None:
-                model: Any = policy.model
-                model.save_pretrained(files / "adapters", save_embedding_layers=False)
-        except SamplingError as error:
-            if fate := self._fate():  # the folder has disappeared with the server
-                raise SamplingError(f"the vLLM server at {self._own.url} is gone: {fate}{GO_ON}") from error
-            raise
 
     def _hand_over(self, client: Client, files: Path, label: str, send_base: bool) -> None:
         with self._explained(client, "has not taken over new weights, and may hold neither the old nor the new ones"):
@@ -267,14 +263,7 @@ class VllmEngine:
         return ids, logprobs, float((own - torch.tensor(logprobs)).abs().max())
 
     def submit(
-        self,
-        key: int,
-        ids: Sequence[int],
-        stop_ids: Sequence[int],
-        *,
-        max_new_tokens: int,
-        temperature: float,
-        seed: int,
+        self, key: int, ids: Sequence[int], stop_ids: Sequence[int], max_new_tokens: int, temperature: float, seed: int
     ) -> None:
         """Start a turn; `poll` returns it under `key`, which no other turn under way has.
 

@@ -49,12 +49,7 @@ _TABLE = re.compile(r"VocabParallelEmbedding\w*\(num_embeddings=(\d+).*?embeddin
 
 
 class ServerProcess:
-    """A server that belongs to this run.
-
-    Attributes:
-        url: where it answers.
-        folder: of its model's configuration, deleted when it ends.
-    """
+    """A server that belongs to this run, which answers at `url`; its `folder` is deleted when it ends."""
 
     def __init__(
         self, policy: Policy, config: SamplingConfig, dtype: str, max_length: int, rank: int | None = None
@@ -71,7 +66,9 @@ class ServerProcess:
         self._log = self.folder.with_name(f"{self.folder.name}.log")
         write_configuration(policy, self.folder)
         shutil.copy(held.__file__, self.folder / f"{_HELD}.py")
-        port = _free_port()
+        with socket.socket() as probe:
+            probe.bind((_HOST, 0))
+            port = probe.getsockname()[1]  # a free one
         self.url = f"http://{_HOST}:{port}"
         command = [
             *(sys.executable, "-I", guard.__file__, str(self.folder)),
@@ -209,13 +206,6 @@ def _variables(config: SamplingConfig, folder: Path) -> dict[str, str]:
 def _has_gpu() -> bool:
     """Whether this machine has a GPU; what the server's environment can use is unknown before it runs."""
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def check_server(

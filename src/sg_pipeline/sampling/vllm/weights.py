@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.errors import GO_ON, ConfigurationError, SamplingError
@@ -67,21 +65,17 @@ def write_configuration(policy: Policy, folder: Path) -> str:
     return name
 
 
-@contextmanager
-def exchange_folder(parent: str | Path | None) -> Iterator[Path]:
-    """Create a folder for weights in `parent` (None: the system's folder for temporary files); delete it at the end."""
+def exchange_folder(parent: str | Path | None) -> TemporaryDirectory[str]:
+    """Create a folder for weights in `parent` (None: the system's folder for temporary files)."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix="sg_weights_", dir=parent))
-        folder.chmod(0o755)  # the server may belong to another user
+        folder = TemporaryDirectory(prefix="sg_weights_", dir=parent, ignore_cleanup_errors=True)
+        Path(folder.name).chmod(0o755)  # the server may belong to another user
+        return folder
     except OSError as error:
         raise SamplingError(
             f"sampling.server.weights is {str(parent)!r}, which is not writable ({error.strerror}): set it to a folder "
             f"that this run and the vLLM server see by the same path"
         ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_weights(policy: Policy, folder: Path, dtype: str, *, adapters: bool = True) -> None:
