@@ -346,9 +346,7 @@ def test_engine_is_kept_when_only_labels_and_training_entries_change(started):
     "changed",
     [
         {"num_hidden_layers": 1},
-        {"rms_norm_eps": 1e-5},
         {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}},
-        {"hidden_act": "gelu"},
         {"compute": "weights"},
         {"max_length": 256},
         {"unknown_multiplier": 2.0},

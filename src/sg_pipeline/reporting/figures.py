@@ -5,12 +5,13 @@ steps. The base policy's evaluation is therefore at 0, the final policy's at the
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sg_pipeline.evaluation.metrics import is_graded
-from sg_pipeline.reporting.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, frame, render
+from sg_pipeline.reporting.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, frame, label, render
 from sg_pipeline.reporting.summary import step_curves
 
 if TYPE_CHECKING:
@@ -118,10 +119,9 @@ def _success(
             linewidth=0.8, linestyle=":", elinewidth=1.5, zorder=5,
             label=f"{split}: {' → '.join(f'{rate:.1f}' for rate in rates)} % (95 % interval)",
         )  # fmt: skip
-    ax.set_ylabel(f"{metric.removesuffix('_rate')} (%)")
+    label(ax, y=f"{metric.removesuffix('_rate')} (%)")
     ax.set_ylim(bottom=0)
     ax.margins(y=0.12)
-    ax.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(ncols=2)
 
@@ -167,7 +167,7 @@ def _training(ax: "Axes", curves: Curves) -> None:
 
 def _twin(ax: "Axes", curves: Curves, left: tuple[str, str, str], right: tuple[str, str, str]) -> None:
     """Draw two metrics with different units, each with an axis in its own colour."""
-    for name, label, colour in (left, right):
+    for name, title, colour in (left, right):
         if name == right[0]:
             if not _any(curves, name):
                 return
@@ -175,7 +175,7 @@ def _twin(ax: "Axes", curves: Curves, left: tuple[str, str, str], right: tuple[s
             ax.spines["right"].set_visible(True)
         if _any(curves, name):
             _line(ax, curves, curves[name], linestyle="-" if name == left[0] else "--", color=colour, linewidth=1.4)
-        ax.set_ylabel(label, color=colour)
+        ax.set_ylabel(title, color=colour)
         ax.tick_params(axis="y", colors=colour)
     if right[0].startswith("corr"):
         ax.set_ylim(-1.05, 1.05)
@@ -196,16 +196,9 @@ def _name_phases(ax: "Axes", phases: Sequence[tuple[str, float, float]]) -> None
 
 def _phases(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
     """(name, begin, end) of each phase, in steps; "phase_1_warmup" is called "1 warmup"."""
-    phases: list[tuple[str, float, float]] = []
-    for index, step in enumerate(metrics):
-        name = str(step.get("phase") or "").removeprefix("phase_").replace("_", " ")
-        if not name:
-            continue
-        if phases and phases[-1][0] == name:
-            phases[-1] = (name, phases[-1][1], index + 1.0)
-        else:
-            phases.append((name, float(index), index + 1.0))
-    return phases
+    names = [str(step.get("phase") or "").removeprefix("phase_").replace("_", " ") for step in metrics]
+    runs = [[index for index, _ in run] for _, run in groupby(enumerate(names), key=lambda pair: pair[1])]
+    return [(names[run[0]], float(run[0]), run[-1] + 1.0) for run in runs if names[run[0]]]
 
 
 def _line(ax: "Axes", curves: Curves, values: np.ndarray, **style: Any) -> None:

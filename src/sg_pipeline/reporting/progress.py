@@ -14,8 +14,11 @@ def progress_line(metrics: dict[str, Any], steps: int) -> str:
 
     The seconds include the parts that took most of them; success includes the mean score where episodes are graded.
     """
-    signs = {"+": metrics.get("positive_share"), "=": metrics.get("neutral_share"), "-": metrics.get("negative_share")}
-    labels = "no guidance" if None in signs.values() else " ".join(f"{s}{100 * v:.0f}%" for s, v in signs.items())
+    names = zip("+=-", ("positive", "neutral", "negative"), strict=True)
+    known = {s: share for s, name in names if (share := metrics.get(f"{name}_share")) is not None}
+    labels = (
+        " ".join(f"{s}{100 * share:.0f}%" for s, share in known.items()) if len(known) == len("+=-") else "no guidance"
+    )
     parts = [f"{column} {share:.0%}" for column, share in shares(metrics["seconds"]).items() if share >= _SHOWN]
     line = (
         f"step {metrics['step'] + 1:>{len(str(steps))}}/{steps}  {metrics['phase']:<18}  "

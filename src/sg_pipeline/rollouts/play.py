@@ -76,11 +76,12 @@ class Player:
             SgPipelineError: the error of the first rank that failed, on all ranks.
         """
         here = world()
+        names = {"step": step, "purpose": purpose, "worlds": worlds}
         if here.alone:
-            return self._play(attempts, step, purpose, worlds)
+            return self._play(attempts, names)
         before = here.seconds
         own = dealt(attempts, here)
-        results = here.everywhere(lambda: self._play(own, step, purpose, worlds))
+        results = here.everywhere(lambda: self._play(own, names))
         return _in_order(in_parallel(results, here.gather(here.seconds - before)), attempts)
 
     def prompts(self) -> "Prompts":
@@ -105,7 +106,7 @@ class Player:
             return AgentFormat(policy.tokenizer, self.prompts(), config.guidance, policy.stop_ids, config.date)
         return GuidedFormat(policy.tokenizer, self.prompts(), True, policy.stop_ids + guide.stop_ids, config.date)
 
-    def _play(self, attempts: Sequence[Attempt], step: int, purpose: str, worlds: str | None) -> RolloutResult:
+    def _play(self, attempts: Sequence[Attempt], names: dict[str, Any]) -> RolloutResult:
         """Play on this rank."""
         from sg_pipeline.agents.handover import GuidedFormat
         from sg_pipeline.sampling.transformers_sampler import TransformersSampler
@@ -124,13 +125,7 @@ class Player:
             sampler = two = TwoCallSampler(guiding, sampler, agent_format.handover)
             counters = two.counters
         pool = open_pool(self.environment, self.data_root, self.cache_dir)
-        names: dict[str, Any] = {
-            "seed": self.seed,
-            "step": step,
-            "policy_step": self.policy.step,
-            "purpose": purpose,
-            "worlds": worlds,
-        }
+        names = {**names, "seed": self.seed, "policy_step": self.policy.step}
         result = in_sequence(
             collect(wave, self.config, sampler, agent_format, pool, **names)
             for wave in waves(attempts, rows_at_once(self.config, sampler))

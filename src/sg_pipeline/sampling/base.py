@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Tokens = Sequence[int]
+Limits = int | Sequence[int]
+"""One limit of tokens for all rows, or one for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -51,11 +55,7 @@ class Session(Protocol):
     """A batch of episodes being sampled."""
 
     def extend(
-        self,
-        rows: Sequence[int],
-        contexts: Sequence[Sequence[int]],
-        stop_ids: Sequence[int],
-        max_new_tokens: int | Sequence[int],
+        self, rows: Sequence[int], contexts: Sequence[Tokens], stop_ids: Tokens, max_new_tokens: Limits
     ) -> list[Completion]:
         """Append `contexts[i]` to row `rows[i]`, sample until a stop token or `max_new_tokens`, append the sample.
 
@@ -66,7 +66,7 @@ class Session(Protocol):
             rows: distinct; a row that is left out is dropped for good.
             contexts: one for each row; may be empty if the row already holds tokens.
             stop_ids: tokens that end a sample.
-            max_new_tokens: one limit for all rows, or one for each; a row with limit 0 gets its context and no sample.
+            max_new_tokens: a row with limit 0 gets its context and no sample.
 
         Returns:
             Completions in the order of `rows`.
@@ -90,7 +90,7 @@ class StreamingSession(Session, Protocol):
         """Number of rows that were submitted and have not been returned by `poll`."""
         ...
 
-    def submit(self, row: int, context: Sequence[int], stop_ids: Sequence[int], max_new_tokens: int) -> None:
+    def submit(self, row: int, context: Tokens, stop_ids: Tokens, max_new_tokens: int) -> None:
         """Append `context` to `row` and start to sample, without waiting; arguments as for `extend`."""
         ...
 

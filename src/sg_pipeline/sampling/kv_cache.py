@@ -41,20 +41,19 @@ class Placement:
     Attributes:
         start, stop: cache rows of the batch.
         span: cached positions that the pass may see.
-        batch_index: (N,) row within the batch of each token to store.
-        query_index: (N,) index within the batch's query dimension of each token to store.
+        batch_index, query_index: (N,) row and place in the batch of each token to store.
         positions: (N,) the position where it is stored.
-        capacity, rows: positions and rows that the layers must have room for.
+        rows, capacity: rows and positions that the layers must have room for.
     """
 
+    rows: int
+    capacity: int = 0
     start: int = 0
     stop: int = 0
     span: int = 0
     batch_index: torch.Tensor | None = None
     query_index: torch.Tensor | None = None
     positions: torch.Tensor | None = None
-    capacity: int = 0
-    rows: int = 0
 
 
 class RowLayer(CacheLayerMixin):

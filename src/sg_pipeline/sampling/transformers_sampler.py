@@ -15,7 +15,7 @@ import torch
 
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.policy import causal_model
-from sg_pipeline.sampling.base import Completion, check_numbers, check_positions, inference
+from sg_pipeline.sampling.base import Completion, Limits, Tokens, check_numbers, check_positions, inference
 from sg_pipeline.sampling.kv_cache import BLOCK, RowCache, row_bytes
 
 if TYPE_CHECKING:
@@ -107,13 +107,9 @@ class TransformersSession:
         return self._cached[row] + len(self._pending[row])
 
     def extend(
-        self,
-        rows: Sequence[int],
-        contexts: Sequence[Sequence[int]],
-        stop_ids: Sequence[int],
-        max_new_tokens: int | Sequence[int],
+        self, rows: Sequence[int], contexts: Sequence[Tokens], stop_ids: Tokens, max_new_tokens: Limits,
         stop_when: StopWhen | None = None,
-    ) -> list[Completion]:
+    ) -> list[Completion]:  # fmt: skip
         """Append contexts and sample (see `sampling.base.Session.extend`).
 
         `stop_when` is a further reason to end a row's sample, for ends that are not a single token.

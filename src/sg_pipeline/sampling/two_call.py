@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sg_pipeline.sampling.base import Completion, Sampler, Session
+from sg_pipeline.sampling.base import Completion, Limits, Sampler, Session, Tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,11 +73,7 @@ class TwoCallSession:
         return self._guide.length(row) + len(self._unread.get(row, ()))
 
     def extend(
-        self,
-        rows: Sequence[int],
-        contexts: Sequence[Sequence[int]],
-        stop_ids: Sequence[int],
-        max_new_tokens: int | Sequence[int],
+        self, rows: Sequence[int], contexts: Sequence[Tokens], stop_ids: Tokens, max_new_tokens: Limits
     ) -> list[Completion]:
         """Append contexts and sample a turn each: guidance, then action (see `sampling.base.Session.extend`)."""
         limits = [max_new_tokens] * len(rows) if isinstance(max_new_tokens, int) else max_new_tokens

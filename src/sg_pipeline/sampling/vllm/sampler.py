@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from sg_pipeline.policies.weights import plain_model
-from sg_pipeline.sampling.base import Completion, check_numbers, check_positions, keep_engine
+from sg_pipeline.sampling.base import Completion, Limits, Tokens, check_numbers, check_positions, keep_engine
 from sg_pipeline.sampling.vllm.engine import VllmEngine
 from sg_pipeline.sampling.vllm.weights import adapter_room, computed, dtype_of
 
@@ -82,7 +82,7 @@ class VllmSession:
         self._streams = list(streams)
         self._max_length = max_length
         self._ids: list[list[int]] = [[] for _ in self._streams]
-        self._stop_ids: dict[int, Sequence[int]] = {}
+        self._stop_ids: dict[int, Tokens] = {}
         """Row that is being sampled -> the tokens that end its turn."""
         self._ready: list[tuple[int, Completion]] = []
         """Completions that need no request: those of rows without room."""
@@ -96,7 +96,7 @@ class VllmSession:
         """Number of rows whose turn is not finished."""
         return len(self._stop_ids) + len(self._ready)
 
-    def submit(self, row: int, context: Sequence[int], stop_ids: Sequence[int], max_new_tokens: int) -> None:
+    def submit(self, row: int, context: Tokens, stop_ids: Tokens, max_new_tokens: int) -> None:
         """Append a context and start to sample (see `sampling.base.StreamingSession.submit`)."""
         room = self._max_length - self.length(row) - len(context)
         if room >= min(1, max_new_tokens):
@@ -105,14 +105,8 @@ class VllmSession:
             self._ready.append((row, Completion([], [], stopped=False)))
             return
         self._stop_ids[row] = stop_ids
-        self._sampler.engine.submit(
-            row,
-            self._ids[row],
-            stop_ids,
-            max_new_tokens=min(max_new_tokens, room),
-            temperature=self._sampler.temperature,
-            seed=int(self._streams[row].integers(_SEEDS)),
-        )
+        limit, seed = min(max_new_tokens, room), int(self._streams[row].integers(_SEEDS))
+        self._sampler.engine.submit(row, self._ids[row], stop_ids, limit, self._sampler.temperature, seed)
 
     def poll(self) -> list[tuple[int, Completion]]:
         """Wait for a moment; return the turns that are finished."""
@@ -124,11 +118,7 @@ class VllmSession:
         return finished
 
     def extend(
-        self,
-        rows: Sequence[int],
-        contexts: Sequence[Sequence[int]],
-        stop_ids: Sequence[int],
-        max_new_tokens: int | Sequence[int],
+        self, rows: Sequence[int], contexts: Sequence[Tokens], stop_ids: Tokens, max_new_tokens: Limits
     ) -> list[Completion]:
         """Append contexts and sample (see `sampling.base.Session.extend`)."""
         limits = [max_new_tokens] * len(rows) if isinstance(max_new_tokens, int) else max_new_tokens
