@@ -1,12 +1,12 @@
 import dataclasses
 import re
 
+import polars as pl
 import pytest
 from played_episodes import N, P, Z, episode
 from reported_run import evaluation, metrics, played, summary
 
 from sg_pipeline.evaluation.metrics import evaluate_table
-from sg_pipeline.evaluation.tables import with_parts
 from sg_pipeline.reporting.run_report import outcome, pick_trajectories, report_markdown, run_sections, transcript
 from sg_pipeline.reporting.text import NONE
 from sg_pipeline.trajectories.frame import to_frame
@@ -67,8 +67,9 @@ def test_report_calibration_and_time_by_hand(report):
 
 def test_report_score_parts_are_shown_only_where_reported(report):
     assert "part of the score" not in report
-    judged = with_parts(played(24, step=8), [(game, 0, (("r_type", 0.5),) if game < 30 else ()) for game in range(40)])
-    found = summary(final={"with_guidance": evaluate_table(judged, 0)})
+    table = played(24, step=8)
+    parts = pl.Series("parts", [[{"name": "r_type", "value": 0.5}] if game < 30 else [] for game in table["group"]])
+    found = summary(final={"with_guidance": evaluate_table(table.with_columns(parts), 0)})
     cells = row(report_markdown(found, metrics()), "valid_seen, with guidance: r_type")
     assert cells[1] == NONE
     assert cells[2].startswith("50.0 % [")

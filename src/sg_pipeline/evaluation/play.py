@@ -10,7 +10,6 @@ from sg_pipeline.config.evaluation import WITH_GUIDANCE, EvaluationConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.rollouts.collect import Attempt, attempts_at
 from sg_pipeline.rollouts.play import TRAIN, Player, panel_tasks
-from sg_pipeline.trajectories.frame import to_frame
 
 
 def evaluate(player: Player, panel: dict[str, Any], mode: str, config: EvaluationConfig) -> pl.DataFrame:
@@ -25,14 +24,13 @@ def evaluate(player: Player, panel: dict[str, Any], mode: str, config: Evaluatio
     Returns:
         A `tables.EvaluationTable`: `group` is the game's index in its split, `item` the repetition.
     """
-    from sg_pipeline.evaluation.tables import with_parts  # pandera takes 0.3 s to import
+    from sg_pipeline.evaluation.tables import evaluation_table  # pandera takes 0.3 s to import
 
     player = evaluation_player(player, config, guidance=mode == WITH_GUIDANCE)
     tables = []
     for split, attempts in evaluation_attempts(panel, config).items():
         result = player.play(attempts, step=0, purpose=f"evaluate {split} {mode}")
-        parts = zip(result.trajectories, result.parts, strict=True)
-        tables.append(with_parts(to_frame(result.trajectories), [(t.group, t.item, its) for t, its in parts]))
+        tables.append(evaluation_table(result.trajectories, result.parts))
     # A split in which no episode has parts lacks their column.
     return pl.concat(tables, how="diagonal")
 
