@@ -38,9 +38,11 @@ PerGame = Mapping[str, Sequence[float]]
 
 def wilson(wins: float, episodes: int) -> Interval | None:
     """Wilson score interval of the rate wins / episodes; None without episodes."""
+    from scipy.stats import norm
+
     if episodes < 1:
         return None
-    rate, z = wins / episodes, _z()
+    rate, z = wins / episodes, float(norm.ppf(0.5 + CONFIDENCE / 2))
     centre = (rate + z * z / (2 * episodes)) / (1 + z * z / episodes)
     half = z * math.sqrt(rate * (1 - rate) / episodes + z * z / (4 * episodes**2)) / (1 + z * z / episodes)
     # At 0 and 1 the bound is the rate itself, except for rounding.
@@ -138,12 +140,6 @@ def _expanded_tail(games: int) -> float:
     from scipy.stats import norm, t
 
     return float(norm.cdf(t.ppf((1 - CONFIDENCE) / 2, games - 1) * math.sqrt(games / (games - 1))))
-
-
-def _z() -> float:
-    from scipy.stats import norm
-
-    return float(norm.ppf(0.5 + CONFIDENCE / 2))
 
 
 def _columns(games: PerGame) -> tuple[np.ndarray, np.ndarray]:

@@ -18,12 +18,7 @@ def evaluate_table(frame: pl.DataFrame, seed: int) -> dict[str, dict[str, Any]]:
 
 
 def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
-    """Score the episodes of one policy on one split in one mode.
-
-    Args:
-        frame: a trajectory table of evaluation episodes: `group` is the game's index in the split, `item` the
-            repetition.
-        seed: the run's seed, for bootstrapped intervals.
+    """Score the episodes of one policy on one split in one mode (see `play.evaluate`); `seed` is for bootstraps.
 
     Returns:
         JSON-ready: `success_rate`, `ci95` [low, high], `interval` (its method), `episodes`, `games`, `score`,
@@ -103,10 +98,6 @@ def is_graded(*scores: Mapping[str, Any]) -> bool:
 def mean_parts(frame: pl.DataFrame, seed: int, *names: str) -> dict[str, dict[str, Any]]:
     """Mean of each part of the score over the episodes that have it: one without a purchase has no part of it right.
 
-    Args:
-        frame: evaluation episodes of one split.
-        seed, names: name the bootstrap's random stream.
-
     Returns:
         JSON-ready: name -> `mean`, `ci95` [low, high], `interval` (its method), `episodes` (that have it), in the order
         of the names; empty where no episode has any.
@@ -137,8 +128,7 @@ def cross_table(
     Args:
         episodes: steps that the guide has been trained for -> a `tables.EvaluationTable`.
         policy_step: steps that the policy has been trained for; it must be among the guides.
-        panel_sha256: of the panel that was played.
-        config: how it was played.
+        panel_sha256, config: what was played, and how.
         seed: the run's seed, for bootstrapped intervals.
 
     Returns:

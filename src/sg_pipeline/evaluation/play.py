@@ -13,13 +13,9 @@ from sg_pipeline.rollouts.play import TRAIN, Player, panel_tasks
 
 
 def evaluate(player: Player, panel: dict[str, Any], mode: str, config: EvaluationConfig) -> pl.DataFrame:
-    """Play every game of the evaluation splits.
+    """Play every game of the evaluation splits, with guidance or without (`mode`).
 
-    Args:
-        player: with the settings of training, over which those of the evaluation take precedence.
-        panel: the prepared panel.
-        mode: `WITH_GUIDANCE` or `WITHOUT_GUIDANCE`.
-        config: splits, temperature, repetitions.
+    The player has the settings of training, over which those of `config` take precedence.
 
     Returns:
         A `tables.EvaluationTable`: `group` is the game's index in its split, `item` the repetition.
@@ -71,11 +67,9 @@ def check_apart(validation: Mapping[str, Any], split: str, played: Mapping[str, 
     is partly the luckiest. So choices are made on a separate panel, and the evaluation panels stay unseen until then.
 
     Args:
-        validation: the prepared panel; a game is identified by the digest of its file, and by its path where several
-            games share a file.
-        split: of `validation`.
+        validation, split, name: the prepared panel, its split and its name; a game is identified by the digest of its
+            file, and by its path where several games share a file.
         played: split of the run's own panel -> its tasks, of those that are trained on or evaluated.
-        name: of the validation panel, for the message.
 
     Raises:
         ConfigurationError: a game is in both, or the validation panel has no such split.

@@ -73,12 +73,7 @@ def with_prompts(player: Player, method: Method, prompting: PromptingConfig, eva
 def play_trial(
     player: Player, attempts: Sequence[Attempt], trial: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-    """Play one trial of a prompting method.
-
-    Args:
-        player: see `with_prompts`.
-        attempts: every game in the first trial, `next_attempts` in a later one.
-        trial: from 1.
+    """Play one trial, from 1, of the prompting method whose prompts the player has (`with_prompts`).
 
     Returns:
         (trajectories: `group` is the game's index in its split, `item` the repetition, a memory is part of the first
@@ -123,15 +118,9 @@ def next_attempts(
 
 
 def reflect(player: Player, played: pl.DataFrame, trial: int, prompting: PromptingConfig) -> pl.DataFrame:
-    """Let the policy write a note on each game that failed.
+    """Let the policy write a note on each game that failed in `trial`: a `tables.ReflectionTable`.
 
-    Args:
-        player, prompting: see `with_prompts`.
-        played: trajectories of `trial`.
-        trial: from 1; with the seed, split, group and item it names the random stream.
-
-    Returns:
-        A `tables.ReflectionTable`.
+    Seed, split, trial, group and item name a note's random stream.
 
     Raises:
         ConfigurationError: prompt and note do not fit into `rollout.max_length`.

@@ -37,11 +37,9 @@ def score_method(
     """Score a method after each of its trials; a game that is solved in trial k counts as solved from k on.
 
     Args:
-        method: its name.
-        trials, thoughts, reports: of `prompting.play_trial`; a later trial holds the games that failed in the one
-            before.
+        method, seed: its name, and the run's seed for bootstrapped intervals.
+        trials, thoughts, reports: of `prompting.play_trial`; a later trial holds the games that failed before.
         reflections: what was noted between the trials.
-        seed: the run's seed, for bootstrapped intervals.
 
     Returns:
         JSON-ready: `method`, `title`, `policy`, `parameters`, and `after_trial`, a list with one entry a trial:

@@ -5,6 +5,7 @@ steps. The base policy's evaluation is therefore at 0, the final policy's at the
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -57,14 +58,14 @@ def learning_curve(
     panels: list[tuple[float, Callable[[Axes], None]]] = [(2.4, lambda ax: _success(ax, curves, steps, base, final))]
     if _graded(curves, base, final):
         panels.append((2.4, lambda ax: _success(ax, curves, steps, base, final, metric="score")))
-    if _any(curves, "lambda"):
-        panels.append((1.0, lambda ax: _trust(ax, curves)))
-    if _any(curves, *(f"{label}_share" for label in LABELS)):
-        panels.append((1.4, lambda ax: _label_shares(ax, curves)))
-    if _any(curves, "r_sg_gap", "corr_r_sg_turns"):
-        panels.append((1.4, lambda ax: _hacking(ax, curves)))
-    if _any(curves, "training.entropy", "training.kl"):
-        panels.append((1.2, lambda ax: _training(ax, curves)))
+    for height, draw, names in (
+        (1.0, _trust, ("lambda",)),
+        (1.4, _label_shares, tuple(f"{name}_share" for name in LABELS)),
+        (1.4, _hacking, ("r_sg_gap", "corr_r_sg_turns")),
+        (1.2, _training, ("training.entropy", "training.kl")),
+    ):
+        if _any(curves, *names):
+            panels.append((height, partial(draw, curves=curves)))
 
     def draw_panels(figure: "Figure") -> None:
         heights = [height for height, _ in panels]

@@ -41,9 +41,8 @@ def build_summary(
     """Summarize a run.
 
     Args:
-        run: the run's name.
+        run, environment: names.
         fingerprint: digest of the parameters that affect results.
-        environment: its name.
         panel: origin of the games in words; generated games are always named as such.
         panel_sha256: digest of the frozen panel, or one per split.
         wall_seconds: duration of the run.

@@ -141,9 +141,13 @@ class _Batch:
     """
 
     def __init__(
-        self, attempts: Sequence[Attempt], config: RolloutConfig, agent_format: "AgentFormat", session: Session,
+        self,
+        attempts: Sequence[Attempt],
+        config: RolloutConfig,
+        agent_format: "AgentFormat",
+        session: Session,
         pool: EnvironmentPool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.episodes = [_Episode(attempt) for attempt in attempts]
         self._tasks, self._groups = [one.task for one in attempts], [one.group for one in attempts]
         self.session = session

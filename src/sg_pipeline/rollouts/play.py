@@ -44,12 +44,10 @@ class Player:
     """A policy with all that it needs to play.
 
     Attributes:
-        policy: samples; its weights are not changed.
-        environment: where to play.
+        policy, sampling: samples with this engine; its weights are not changed.
         config: limits, temperature, guidance, prompts; rows and cache of a wave.
         data_root, cache_dir: folders of the tasks' games and of their compiled forms.
         seed: the run's seed.
-        sampling: the policy's engine.
         guide: writes the guidance in the policy's place, where there is guidance. Its tokens are then the only ones of
             `Segment.GUIDANCE`, and the counters of `sampling.two_call` are added. It always samples from its own model,
             whatever engine the policy has.

@@ -115,8 +115,7 @@ def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max
     """Return a sampler of the policy with its current weights; an engine with separate weights is updated first.
 
     Args:
-        policy: its weights are not changed.
-        config: names the engine.
+        policy, config: its weights are not changed; names the engine.
         temperature: 0 takes the most likely token; log-probabilities are then those at temperature 1.
         max_length: tokens of the longest row.
 

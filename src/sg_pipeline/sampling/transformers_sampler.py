@@ -107,9 +107,13 @@ class TransformersSession:
         return self._cached[row] + len(self._pending[row])
 
     def extend(
-        self, rows: Sequence[int], contexts: Sequence[Tokens], stop_ids: Tokens, max_new_tokens: Limits,
+        self,
+        rows: Sequence[int],
+        contexts: Sequence[Tokens],
+        stop_ids: Tokens,
+        max_new_tokens: Limits,
         stop_when: StopWhen | None = None,
-    ) -> list[Completion]:  # fmt: skip
+    ) -> list[Completion]:
         """Append contexts and sample (see `sampling.base.Session.extend`).
 
         `stop_when` is a further reason to end a row's sample, for ends that are not a single token.

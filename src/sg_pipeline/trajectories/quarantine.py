@@ -25,9 +25,8 @@ def gate(
     """Split a rollout's table in rows that may be trained on and rows that may not.
 
     Args:
-        frame: a table with the columns of `RolloutTable`.
+        frame, config: a table with the columns of `RolloutTable`, and how strict to be.
         group_size: trajectories that each group should have; None: groups do not matter.
-        config: how strict to be.
         vocabulary: number of token ids that the policy knows.
         max_length: tokens that a trajectory may have.
         step: the step that was rolled out; None: that of the first row.

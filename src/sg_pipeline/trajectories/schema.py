@@ -18,7 +18,7 @@ from sg_pipeline.trajectories.types import (
     TRAJECTORY_KEY,
     Polarity,
     Segment,
-)  # fmt: skip
+)
 
 LOGPROB_TOLERANCE = 1e-5
 """A float32 log-softmax may exceed 0 by rounding."""

@@ -44,13 +44,7 @@ class Client:
     """Calls one server. A request raises `NoAnswerError` or `RefusalError`."""
 
     def __init__(self, url: str, answer_s: float, attempts: int = _ATTEMPTS) -> None:
-        """Start the thread, without connecting.
-
-        Args:
-            url: of the server, without a path.
-            answer_s: seconds until a request without an answer fails.
-            attempts: at a connection that is refused or breaks.
-        """
+        """Start the thread, without connecting; `answer_s` is how long to wait for an answer to a request."""
         self.url = url
         self._attempts = attempts
         self._answer_s = answer_s
