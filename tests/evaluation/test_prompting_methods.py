@@ -1,13 +1,11 @@
 """Trials of prompting methods: who plays again, with which memory, in which world, and with which random stream."""
 
-import re
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
-from alfworld_games import PUT, walkthrough, worded
 from chat_templates import bpe_tokenizer
 from rooms import SPEC, task
 from talking_policy import TalkingSampler, searcher
@@ -196,38 +194,15 @@ def test_trial_without_attempts_is_empty(first):
 
 def test_self_guidance_keeps_its_verdicts_next_to_the_thoughts():
     def guided(rule, text, chance):
-        return f"<guidance>{'positive' if chance < 0.5 else 'negative'}: find the key</guidance>{rule(text, chance)}"
+        written = rule(text, chance)
+        if chance < 0.5:  # without a thought
+            return f"<guidance>positive: find the key</guidance>{written.partition('</thought>')[2]}"
+        return f"<guidance>negative: find the key</guidance>{written}"
 
     table, thoughts, _ = play(rule=partial(guided, searcher), method="react_self_guide")
     assert set(table["polarity"]) == {"positive", "negative"}
     assert table["guidance_parsed"].all()
     assert table["action_parsed"].all()
     assert all(set(segments) == {1, 2} for segments in table["segments"])
-    assert thoughts["thought"].str.starts_with("I am at").all()
-
-
-@pytest.mark.parametrize("method", ["react", "react_self_guide", "reflexion", "reflact"])
-def test_prompts_list_the_command_forms_of_each_game(tmp_path, method):
-    tasks = [worded(tmp_path, version) for version in PUT]
-    commands = walkthrough(tmp_path, tasks[0])
-
-    def reader(text, chance):
-        """Solve the game in the words of the prompt."""
-        (form,) = re.findall(r"(?:put|move|lay) \(object\)[^|\n]*\(receptacle\)", text)
-        command = commands[text.count("<|im_start|>assistant") - 1]
-        put = re.fullmatch("move (.*) to (.*)", command)
-        if put:
-            command = form.replace("(object)", put[1]).replace("(receptacle)", put[2])
-        return f"<guidance>neutral: go on</guidance><action>{command}</action>"
-
-    attempts = [Attempt(task, group, 0, memory="Attempt 1: nothing.") for group, task in enumerate(tasks)]
-    games = EnvironmentSpec("alfworld", {"data_root": str(tmp_path)})
-    table, thoughts, counters = play(attempts, 2, reader, method=method, spec=games)
-    assert table["won"].all()
-    assert thoughts["thought"].null_count() == table.height
-    assert counters["invalid_actions"] == 0
-    for trajectory, put in zip(from_frame(table), PUT.values(), strict=True):
-        opening = TOKENIZER.decode(trajectory.turns[0].context_ids)
-        assert "{commands}" not in opening
-        listed = [form for form in PUT.values() if form.format(o="(object)", r="(receptacle)") in opening]
-        assert listed == [put]
+    found = thoughts["thought"].str.starts_with("I am at")
+    assert found.fill_null(False).equals(table["polarity"] == "negative", check_names=False)

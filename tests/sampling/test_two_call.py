@@ -1,16 +1,11 @@
 """Guidance and action from two policies: as one call where they are equal, each one's own where they are not."""
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from rounding import LOGP
-
-sys.path.append(str(Path(__file__).parents[1] / "agents"))
-
 from chat_templates import bpe_tokenizer
+from rounding import LOGP
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from sg_pipeline.agents.handover import GuidedFormat

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from fake_vllm import running, written
-from transformers import AutoConfig, AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from fake_vllm import SIZES, policy_of, running, written
+from transformers import AutoConfig, AutoModelForCausalLM, Qwen3ForCausalLM
 
 from sg_pipeline.config.base_model import LoraConfig
 from sg_pipeline.config.loader import section
@@ -28,17 +28,6 @@ from sg_pipeline.sampling.vllm.weights import adapter_room, write_configuration
 SERVER = section("sampling", engine="vllm", server={"url": "http://h:1"})
 LENGTH = 128
 GENERATE = "/inference/v1/generate"
-SIZES = {
-    "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 1024, "initializer_range": 0.1,
-}  # fmt: skip
-
-
-def policy_of(kind=Qwen3ForCausalLM, compute="bfloat16", **sizes):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = kind(Qwen3Config(**SIZES | sizes)).eval()
-    return Policy(model, range(300), compute=compute)
 
 
 def adapted(rank=4, compute="bfloat16"):

@@ -7,21 +7,15 @@ import time
 
 import psutil
 import pytest
-from fake_vllm import running
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from fake_vllm import policy_of, running
 
 from sg_pipeline.config.loader import section
 from sg_pipeline.errors import SamplingError
-from sg_pipeline.policies.policy import Policy
 from sg_pipeline.sampling.vllm import guard
 from sg_pipeline.sampling.vllm.client import Client
 from sg_pipeline.sampling.vllm.server import ServerProcess, check_server
 
-SIZES = {
-    "vocab_size": 300, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-}  # fmt: skip
-POLICY = Policy(Qwen3ForCausalLM(Qwen3Config(**SIZES)), range(300), name="tiny")
+POLICY = policy_of(compute="weights")
 
 
 @pytest.fixture
@@ -86,7 +80,7 @@ def test_all_wrong_settings_and_another_vocabulary_are_reported(server):
     with pytest.raises(SamplingError, match=r"--max-model-len 129; has prefix caching on.*--no-enable-prefix-caching"):
         check(server.url, 129, prefix_caching=False)
     server.shape = server.shape.replace("300", "151936")
-    with pytest.raises(SamplingError, match="another model than tiny: vocab_size is 151936 there and 300 here"):
+    with pytest.raises(SamplingError, match="another model than policy: vocab_size is 151936 there and 300 here"):
         check(server.url)
 
 
