@@ -9,18 +9,20 @@ from sg_pipeline.evaluation.calibration import MEASURES, auc, guidance_calibrati
 from sg_pipeline.trajectories.frame import to_frame
 
 
-def test_auc_with_ties_by_hand():
-    """Wins +1 and 0 against losses 0 and -1: of four pairs three are right and one is a tie."""
-    assert auc(pl.Series([1, 0, 0, -1]), pl.Series([True, True, False, False])) == pytest.approx(3.5 / 4)
-
-
-def test_auc_edges():
-    won = pl.Series([True, False, True, False])
-    assert auc(pl.Series([0, 0, 0, 0]), won) == 0.5
-    assert auc(pl.Series([1, -1, 1, -1]), won) == 1.0
-    assert auc(pl.Series([-1, 1, -1, 1]), won) == 0.0
-    assert auc(pl.Series([1, 0]), pl.Series([True, True])) is None
-    assert auc(pl.Series([], dtype=pl.Int64), pl.Series([], dtype=pl.Boolean)) is None
+@pytest.mark.parametrize(
+    ("wins", "losses", "expected"),
+    [
+        ([1, 0], [0, -1], 3.5 / 4),  # of four pairs three are right and one is a tie
+        ([0, 0], [0, 0], 0.5),
+        ([1, 1], [-1, -1], 1.0),
+        ([-1, -1], [1, 1], 0.0),
+        ([1, 0], [], None),
+        ([], [], None),
+    ],
+)
+def test_auc_by_hand(wins, losses, expected):
+    won = [True] * len(wins) + [False] * len(losses)
+    assert auc(pl.Series(wins + losses, dtype=pl.Int64), pl.Series(won, dtype=pl.Boolean)) == expected
 
 
 def test_measures_of_turns_by_hand():

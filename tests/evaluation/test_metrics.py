@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from sg_pipeline.config.loader import section
 from sg_pipeline.errors import DataError
-from sg_pipeline.evaluation.intervals import score_interval, wilson
+from sg_pipeline.evaluation.intervals import wilson
 from sg_pipeline.evaluation.metrics import evaluate_table, paired_scores, score_episodes
 from sg_pipeline.trajectories.frame import to_frame
 
@@ -25,7 +25,9 @@ def table() -> pl.DataFrame:
 
 
 def test_score_episodes_by_hand(table):
-    score = evaluate_table(table, seed=0)["valid_seen"]
+    scores = evaluate_table(table, seed=0)
+    assert [(split, score["episodes"]) for split, score in scores.items()] == [("valid_seen", 4), ("valid_unseen", 2)]
+    score = scores["valid_seen"]
     assert (score["success_rate"], score["episodes"], score["games"], score["interval"]) == (0.5, 4, 4, "wilson")
     assert score["ci95"] == pytest.approx(list(wilson(2, 4)))
     assert (score["score"], score["mean_turns"], score["mean_turns_won"]) == (0.5, 4.5, 3.0)
@@ -57,19 +59,6 @@ def test_score_episodes_adds_grades_to_success(table):
     assert change["difference"] == 0
     assert change["score"]["difference"] == pytest.approx(0.125)
     assert "score" not in paired_scores(plain, plain, 0)
-
-
-def test_score_interval_without_spread_is_not_a_point():
-    low, high = score_interval({f"game-{i}": [0.5, 1] for i in range(20)}, 0)[0]
-    assert low < 0.4
-    assert high > 0.6
-    assert score_interval({}, 0)[0] is None
-
-
-def test_evaluate_table_keeps_splits_apart(table):
-    scores = evaluate_table(table, seed=0)
-    assert list(scores) == ["valid_seen", "valid_unseen"]
-    assert (scores["valid_unseen"]["episodes"], scores["valid_unseen"]["success_rate"]) == (2, 0.5)
 
 
 def test_evaluate_table_ignores_the_order_of_rows(table):

@@ -6,7 +6,7 @@ from pandera.errors import SchemaError
 from played_episodes import N, P, Z, episode
 
 from sg_pipeline.evaluation.metrics import evaluate_table, mean_parts
-from sg_pipeline.evaluation.tables import EvaluationTable, with_parts
+from sg_pipeline.evaluation.tables import EvaluationTable, evaluation_table
 from sg_pipeline.trajectories.frame import from_frame, to_frame
 from sg_pipeline.trajectories.schema import COLUMNS
 
@@ -17,13 +17,11 @@ BOUGHT = (("r_type", 1.0), ("r_price", 0.5))
 @pytest.fixture
 def table() -> pl.DataFrame:
     found = {(0, 0): BOUGHT, (0, 1): (("r_type", 0.5),), (2, 1): (("r_type", 0.0),)}
-    return with_parts(to_frame(EPISODES), [(t.group, t.item, found.get((t.group, t.item), ())) for t in EPISODES])
+    return evaluation_table(EPISODES, [found.get((t.group, t.item), ()) for t in EPISODES])
 
 
-def test_with_parts_without_any_returns_the_table():
-    plain = to_frame(EPISODES)
-    table = with_parts(plain, [(t.group, t.item, ()) for t in EPISODES])
-    assert table is plain
+def test_evaluation_table_without_parts_lacks_their_column():
+    table = evaluation_table(EPISODES, [()] * len(EPISODES))
     assert list(EvaluationTable.validate(table).columns) == list(COLUMNS)
     assert "parts" not in evaluate_table(table, 0)["valid_seen"]
 

@@ -1,5 +1,7 @@
 """A small study for the tests of the page: two methods, two seeds, training, evaluations; and hostile texts."""
 
+from dataclasses import replace
+
 import polars as pl
 from played_episodes import N, P, Z, episode
 
@@ -65,14 +67,4 @@ def hostile() -> ViewerSource:
     table = source.table.with_columns(
         pl.lit(HOSTILE).alias(name) for name in ("observation", "guidance", "action", "task_id", "task_type")
     )
-    return ViewerSource(
-        method=HOSTILE,
-        seed=0,
-        run=HOSTILE,
-        origin="training",
-        phase=HOSTILE,
-        step=0,
-        trust=0.0,
-        values=REWARDS.polarity,
-        table=table,
-    )
+    return replace(source, method=HOSTILE, run=HOSTILE, phase=HOSTILE, table=table, rewards=None)

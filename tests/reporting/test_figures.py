@@ -13,6 +13,11 @@ def size(png: bytes) -> tuple[int, int]:
     return struct.unpack(">II", png[16:24])
 
 
+@pytest.fixture(scope="module")
+def full_size() -> tuple[int, int]:
+    return size(learning_curve(metrics()))
+
+
 def test_learning_curve_ignores_row_order_and_user_style():
     found = summary()
     once = learning_curve(metrics(), found["base"], found["final"])
@@ -23,19 +28,14 @@ def test_learning_curve_ignores_row_order_and_user_style():
     assert once != learning_curve(metrics(success_rate=0.5), found["base"], found["final"])
 
 
-def test_learning_curve_panels_without_values_are_left_out():
-    nothing = dict.fromkeys(("positive_share", "neutral_share", "negative_share", "r_sg_gap", "corr_r_sg_turns"))
-    full, plain = size(learning_curve(metrics())), size(learning_curve(metrics(**nothing)))
-    assert plain[0] == full[0]
-    assert plain[1] < full[1]
-
-
 @pytest.mark.parametrize(
     ("steps", "changes"),
-    [(0, {}), (1, {"phase": None}), (2, {"training": None, "success_rate": None, "lambda": None})],
+    [(0, {}), (1, {"phase": None, "training": None}), (2, {"success_rate": None, "lambda": None})],
 )
-def test_learning_curve_short_or_sparse_run_is_drawn(steps, changes):
-    assert size(learning_curve(metrics(steps, **changes), summary()["base"]))[0] > 0
+def test_learning_curve_of_a_short_or_sparse_run_leaves_panels_without_values_out(full_size, steps, changes):
+    width, height = size(learning_curve(metrics(steps, **changes), summary()["base"]))
+    assert width == full_size[0]
+    assert height < full_size[1]
 
 
 def test_moving_average_skips_nan():

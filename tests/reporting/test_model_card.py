@@ -1,26 +1,11 @@
 """The model card: metadata as the Hub reads it, and what it says about the policy."""
 
 from huggingface_hub import ModelCard
+from reported_run import summary
 
 from sg_pipeline.reporting.model_card import model_card
 
-
-def score(success: float) -> dict:
-    return {"success_rate": success, "ci95": [success - 0.1, success + 0.1], "interval": "wilson", "episodes": 50}
-
-
-SUMMARY = {
-    "run": "study/grpo-seed0",
-    "fingerprint": "0123456789abcdef",
-    "environment": "alfworld",
-    "panel": "official games",
-    "panel_sha256": {"valid_seen": "aa", "valid_unseen": "bb"},
-    "steps": 80,
-    "mode": "with_guidance",
-    "base": {"valid_seen": score(0.2), "valid_unseen": score(0.25), "without_guidance": {"valid_seen": score(0.3)}},
-    "final": {"valid_seen": score(0.6), "valid_unseen": score(0.5), "without_guidance": {"valid_seen": score(0.4)}},
-    "difference": {"valid_seen": {"difference": 0.4, "ci95": [0.3, 0.5]}},
-}
+SUMMARY = summary(run="study/grpo-seed0")
 IDENTITY = {
     "version": "0.1.0",
     "parameters": {
@@ -44,17 +29,18 @@ def test_model_card_metadata_is_readable_by_the_hub() -> None:
     assert data.license is None
     found = {(each.dataset_config, each.dataset_split): each for each in data.eval_results}
     assert {key: each.metric_value for key, each in found.items()} == {
-        ("with_guidance", "valid_seen"): 0.6,
-        ("with_guidance", "valid_unseen"): 0.5,
-        ("without_guidance", "valid_seen"): 0.4,
+        (mode, split): success
+        for mode, success in (("with_guidance", 0.6), ("without_guidance", 0.325))
+        for split in ("valid_seen", "valid_unseen")
     }
     seen = found["with_guidance", "valid_seen"]
-    assert (seen.dataset_revision, seen.metric_args["ci95"], seen.metric_args["temperature"]) == ("aa", [0.5, 0.7], 0.4)
+    interval = SUMMARY["final"]["valid_seen"]["ci95"]
+    assert (seen.dataset_revision, seen.metric_args) == ("abc", {"ci95": interval, "temperature": 0.4})
     for part in (
         "You are in a kitchen.",
         "`aggregate.schedule.kind`: `trapezoid`",
-        "20.0 % [10.0 %, 30.0 %] | 60.0 % [50.0 %, 70.0 %]",
-        "40.0 % [30.0 %, 50.0 %]",
+        "25.0 % [14.2 %, 40.2 %] | 60.0 % [44.6 %, 73.7 %]",
+        "32.5 % [20.1 %, 48.0 %]",
     ):
         assert part in text
 

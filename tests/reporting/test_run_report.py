@@ -1,15 +1,14 @@
 import dataclasses
 import re
 
+import polars as pl
 import pytest
 from played_episodes import N, P, Z, episode
 from reported_run import evaluation, metrics, played, summary
 
 from sg_pipeline.evaluation.metrics import evaluate_table
-from sg_pipeline.evaluation.tables import with_parts
-from sg_pipeline.reporting.figures import learning_curve
 from sg_pipeline.reporting.run_report import outcome, pick_trajectories, report_markdown, run_sections, transcript
-from sg_pipeline.reporting.text import NONE, duration, percent, points
+from sg_pipeline.reporting.text import NONE
 from sg_pipeline.trajectories.frame import to_frame
 
 PNG = b"\x89PNG\r\n\x1a\n..."
@@ -40,6 +39,8 @@ def test_report_comparison_shows_the_values_of_the_summary(report):
     for text in ("# Run `demo`", "f00d", "valid_seen sha256: `abc`", "2 min 5 s", "trajectories quarantined: 1"):
         assert text in report
     assert "(learning_curve.png)" in report
+    for block in re.findall(r"(?:^\|.*\n)+", report, re.M):
+        assert len({line.count("|") for line in block.splitlines()}) == 1, block
 
 
 def test_report_verdict_distinguishes_noise_improvement_and_deterioration(report):
@@ -66,19 +67,15 @@ def test_report_calibration_and_time_by_hand(report):
 
 def test_report_score_parts_are_shown_only_where_reported(report):
     assert "part of the score" not in report
-    judged = with_parts(played(24, step=8), [(game, 0, (("r_type", 0.5),) if game < 30 else ()) for game in range(40)])
-    found = summary(final={"with_guidance": evaluate_table(judged, 0)})
+    table = played(24, step=8)
+    parts = pl.Series("parts", [[{"name": "r_type", "value": 0.5}] if game < 30 else [] for game in table["group"]])
+    found = summary(final={"with_guidance": evaluate_table(table.with_columns(parts), 0)})
     cells = row(report_markdown(found, metrics()), "valid_seen, with guidance: r_type")
     assert cells[1] == NONE
     assert cells[2].startswith("50.0 % [")
     assert cells[3] == "0 → 30"
     assert "parts" in [section.anchor for section in run_sections(found, metrics(), PNG)]
     assert "parts" not in [section.anchor for section in run_sections(summary(), metrics(), PNG)]
-
-
-def test_report_tables_are_rectangular(report):
-    for block in re.findall(r"(?:^\|.*\n)+", report, re.M):
-        assert len({line.count("|") for line in block.splitlines()}) == 1, block
 
 
 def test_report_transcript_shows_every_turn(report):
@@ -100,33 +97,24 @@ def test_report_transcript_shows_every_turn(report):
 
 def test_report_undefined_values_are_dashes():
     steps = [{"step": 0, "phase": "phase_1_warmup", "lambda": None, "training": None, "seconds": None}]
-    report = report_markdown(summary(metrics=steps, base={}, final={}, wall_seconds=None, panel_sha256=None), steps)
+    found = summary(metrics=steps, base={}, final={}, wall_seconds=None, panel_sha256=None)
+    report = report_markdown(found, steps)
     assert row(report, "1 warmup")[1:] == ["1", *[NONE] * 10]
     assert "None" not in report.replace("`None`", "")
-    assert (percent(None), points(None), duration(None)) == (NONE, NONE, NONE)
-    assert duration(59.96) == "1 min 0 s"
+    anchors = [section.anchor for section in run_sections(found, steps, PNG)]
+    assert anchors == ["result", "dials", "task-types", "time", "identity"]
 
 
 def test_run_sections_have_the_tables_of_the_report():
     found = summary()
-    sections = run_sections(found, metrics(), learning_curve(metrics(), found["base"], found["final"]))
-    anchors = [section.anchor for section in sections]
-    assert anchors == ["result", "dials", "calibration", "task-types", "time", "identity"]
-    html = {section.anchor: section.html for section in sections}
+    html = {section.anchor: section.html for section in run_sections(found, metrics(), PNG)}
+    assert list(html) == ["result", "dials", "calibration", "task-types", "time", "identity"]
     assert "25.0 % [14.2, 40.2]" in html["result"]
     assert "data:image/png;base64," in html["result"]
     assert '<th scope="row">1 warmup</th><td class="figure">2</td><td class="figure">0.00</td>' in html["dials"]
     assert "reward hacking" in html["dials"]
     assert '<th scope="row">sampling</th><td class="figure">16.0 s</td>' in html["time"]
     assert "<code>f00d</code>" in html["identity"]
-
-
-def test_run_sections_without_guidance_omit_calibration():
-    plain = {name: {"without_guidance": summary()[name]["without_guidance"]} for name in ("base", "final")}
-    for scores in plain.values():
-        assert all(score["calibration"] is None for score in scores["without_guidance"].values())
-    found = summary() | {"base": plain["base"], "final": plain["final"], "difference": {}}
-    assert "calibration" not in [section.anchor for section in run_sections(found, metrics(), PNG)]
 
 
 def test_pick_trajectories_takes_the_median_length_of_each_outcome():
@@ -151,6 +139,7 @@ def test_transcript_marks_unparsed_and_invalid_turns():
     odd = episode(0, 0, (Z, N), unparsed=(0,), invalid=(1,))
     first = dataclasses.replace(odd.turns[0], action_parsed=False, observation="A\n\n  B " + "long " * 40)
     lines = transcript(dataclasses.replace(odd, turns=(first, odd.turns[1]))).splitlines()
+    assert len(transcript(episode(0, 0, (None,))).splitlines()) == 2, "no line for guidance"
     assert lines[0] == "  0  A"
     assert lines[1].startswith("     B long long")
     assert lines[2].startswith("     long")
@@ -158,10 +147,6 @@ def test_transcript_marks_unparsed_and_invalid_turns():
     assert "     ? (no guidance found)" in lines
     assert "     > go to cabinet 1 [no action tag, valid, reward 0]" in lines
     assert lines[-2:] == ["     - find mug 1", "     > go to cabinet 2 [invalid, reward 0]"]
-
-
-def test_transcript_without_guidance_has_no_guidance_line():
-    assert len(transcript(episode(0, 0, (None,))).splitlines()) == 2
 
 
 def test_outcome_names_result_and_length():

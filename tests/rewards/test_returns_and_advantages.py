@@ -4,6 +4,7 @@ import math
 
 import polars as pl
 import pytest
+from played_episodes import N, P, Z, episode
 
 from sg_pipeline.config.extensions import CREDIT, load
 from sg_pipeline.config.loader import section
@@ -11,34 +12,21 @@ from sg_pipeline.rewards.credit import EPSILON
 from sg_pipeline.rewards.dials import step_dials
 from sg_pipeline.rewards.returns import trajectory_returns
 from sg_pipeline.trajectories.frame import to_frame
-from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
-
-P, Z, N = Polarity.POSITIVE, Polarity.NEUTRAL, Polarity.NEGATIVE
+from sg_pipeline.trajectories.types import Polarity, Trajectory
 
 
-def trajectory(group: int, item: int, polarities: list[Polarity | None], won: bool) -> Trajectory:
-    last = len(polarities) - 1
-    turns = tuple(
-        Turn(
-            observation="o", context_ids=[1], completion_ids=[2, 3], logprobs=[-0.5, -0.25],
-            segments=[Segment.GUIDANCE, Segment.ACTION], guidance="g", polarity=polarity,
-            guidance_parsed=polarity is not None, action="look", action_parsed=True, action_valid=t != 0,
-            reward=float(won and t == last), done=won and t == last,
-        )
-        for t, polarity in enumerate(polarities)
-    )  # fmt: skip
-    task = Task(f"task-{group}", "alfworld", "train", "pick", "p", "s")
-    return Trajectory(task, group, item, 7, turns, won, not won, float(won))
+def trajectory(group: int, item: int, polarities: tuple[Polarity | None, ...], won: bool) -> Trajectory:
+    return episode(group, item, polarities, won, step=7, invalid=(0,))
 
 
 @pytest.fixture
 def turns() -> pl.DataFrame:
     return to_frame(
         [
-            trajectory(0, 0, [Z, P, P], won=True),  # R_sg = +0.2
-            trajectory(0, 1, [N, N, Z, P], won=False),  # R_sg = -0.1
-            trajectory(1, 0, [Z, N], won=False),  # R_sg = -0.1
-            trajectory(1, 1, [P, P], won=False),  # R_sg = +0.2
+            trajectory(0, 0, (Z, P, P), won=True),  # R_sg = +0.2
+            trajectory(0, 1, (N, N, Z, P), won=False),  # R_sg = -0.1
+            trajectory(1, 0, (Z, N), won=False),  # R_sg = -0.1
+            trajectory(1, 1, (P, P), won=False),  # R_sg = +0.2
         ]
     )
 
@@ -55,12 +43,8 @@ def test_trajectory_returns_by_hand(turns):
     assert returns(turns, trust=1.0, scale=10.0)["r_total"].to_list() == pytest.approx([10.2, -0.1, -0.1, 0.2])
     assert table["tokens"].to_list() == [6, 8, 4, 4]
     assert table["negative"].to_list() == [0, 2, 1, 0]
-
-
-def test_trajectory_returns_turn_without_guidance_gets_zero():
-    table = returns(to_frame([trajectory(0, 0, [None, None], won=True)]))
-    assert table["r_sg"].to_list() == [0.0]
-    assert table["unparsed_guidance"].to_list() == [0]
+    unguided = returns(to_frame([trajectory(0, 0, (None, None), won=True)]))
+    assert unguided.select("r_sg", "unparsed_guidance").rows() == [(0.0, 0)]
 
 
 def credited(table, rule):
@@ -105,7 +89,7 @@ def test_credit_group_amplifies_a_small_lambda_in_a_flat_group(turns):
 
 
 def test_credit_group_of_one_or_without_variance_has_no_advantage():
-    one = to_frame([trajectory(0, 0, [P], won=True), trajectory(1, 0, [P], won=True), trajectory(1, 1, [P], won=True)])
+    one = to_frame([trajectory(group, item, (P,), won=True) for group, item in ((0, 0), (1, 0), (1, 1))])
     for normalisation in ("group", "batch", "apart", "none"):
         assert credited(returns(one), normalisation)["advantage"].to_list() == [0, 0, 0]
 
@@ -125,11 +109,8 @@ def test_step_dials_by_hand(turns):
 
 
 def test_step_dials_without_lost_episodes_have_no_gap():
-    dials = step_dials(
-        returns(to_frame([trajectory(0, 0, [P], won=True), trajectory(0, 1, [P], won=True)])).with_columns(
-            selected=pl.lit(True)
-        )
-    )
+    won = to_frame([trajectory(0, item, (P,), won=True) for item in range(2)])
+    dials = step_dials(returns(won).with_columns(selected=pl.lit(True)))
     assert dials["r_sg_gap"] is None
     assert dials["corr_r_sg_won"] is None
     assert dials["groups_without_gradient"] == 1.0

@@ -9,20 +9,7 @@ from sg_pipeline.rewards.trust import Constant, Off, Trapezoid
 
 @pytest.mark.parametrize(
     ("step", "trust"),
-    [
-        (0, 0),
-        (39, 0),
-        (40, 0),
-        (41, 0.1),
-        (45, 0.5),
-        (49, 0.9),
-        (50, 1),
-        (69, 1),
-        (70, 1),
-        (75, 0.5),
-        (79, 0.1),
-        (80, 0),
-    ],
+    [(0, 0), (40, 0), (41, 0.1), (45, 0.5), (49, 0.9), (50, 1), (70, 1), (75, 0.5), (79, 0.1), (80, 0)],
 )
 def test_trapezoid_trust_equals_the_papers(step, trust):
     assert Trapezoid().trust(step, 80) == pytest.approx(trust)

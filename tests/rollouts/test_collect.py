@@ -1,18 +1,14 @@
 """Rollouts: whole groups, token-exact, the same with any workers, accidents and turn-taking."""
 
-import os
-import signal
 import time
 
 import pytest
-from pydantic import ValidationError
 from rooms import SPEC, task
 from rooms_benchmark import SPEC as GRADED
 from scripted import ByteFormat, ScriptedSampler, StreamingSampler
 
 from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.config.loader import section
-from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.environments.pool import EnvironmentPool
 from sg_pipeline.environments.registry import EnvironmentSpec
 from sg_pipeline.errors import ConfigurationError, DataError
@@ -104,14 +100,14 @@ def test_collect_counters_add_up(expected):
     assert all(turn.polarity is Polarity.NEUTRAL for turn in turns if not turn.guidance_parsed)
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_collect_worker_count_changes_nothing(workers, expected):
     result = roll(workers=workers)
     assert result.trajectories == expected.trajectories
     assert result.counters == expected.counters
 
 
-@pytest.mark.parametrize(("workers", "order"), [(0, 0), (0, 1), (1, 2), (3, 3)])
+@pytest.mark.parametrize(("workers", "order"), [(0, 0), (1, 2), (3, 3)])
 def test_collect_streaming_gives_the_trajectories_of_turns_in_step(expected, workers, order):
     sampler = StreamingSampler(order)
     result = roll(sampler=sampler, workers=workers)
@@ -138,26 +134,6 @@ def test_collect_accidents_change_nothing(kind, quirk, tmp_path, expected):
     assert turns_of(result) == turns_of(expected)
     assert result.counters["replayed_episodes"] > 0
     assert result.counters["worker_restarts"] == (0 if quirk.startswith("raise") else 1)
-
-
-def test_collect_killed_workers_change_nothing(expected):
-    class Killer(ScriptedSampler):
-        def open(self, streams, max_length):
-            session = super().open(streams, max_length)
-            extend = session.extend
-
-            def killing(*arguments):
-                if len(session.calls) in (0, 4):
-                    os.kill(pool.pids()[len(session.calls) % 2], signal.SIGKILL)
-                return extend(*arguments)
-
-            session.extend = killing
-            return session
-
-    with EnvironmentPool(EnvironmentSpec(SPEC), PoolConfig(workers=2)) as pool:
-        result = play(pool, sampler=Killer())
-    assert result.trajectories == expected.trajectories
-    assert result.counters["worker_restarts"] == 2
 
 
 @pytest.mark.parametrize("kind", SAMPLERS)
@@ -244,8 +220,3 @@ def test_shares_are_sorted_and_need_a_total():
         "sampling": 0.75, "environment": 0.25, "sync": 0.0
     }  # fmt: skip
     assert shares({"environment": 1.0, "total": None}) == {}
-
-
-def test_rollout_config_unknown_key_raises():
-    with pytest.raises(ValidationError):
-        RolloutConfig.model_validate({"groupsize": 3})

@@ -28,6 +28,8 @@ from sg_pipeline.rollouts.play import Player, dealt, rows_at_once, waves
 from sg_pipeline.rollouts.result import RolloutResult, in_parallel
 from sg_pipeline.sampling.kv_cache import row_bytes
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
+from sg_pipeline.sampling.two_call import TwoCallSampler
+from sg_pipeline.sampling.vllm.sampler import VllmSampler
 
 TINY = TinyConfig(hidden_size=16, layers=1, heads=1, head_dim=16, intermediate_size=16, max_position=4000)
 ENVIRONMENT = EnvironmentConfig(name=SPEC, pool=PoolConfig(workers=0))
@@ -58,9 +60,10 @@ def turns(policy, folder, guide=None, **parameters):
     return play(policy, folder, attempts_at([task("t")], 1), guide, **parameters).trajectories[0].turns
 
 
-@pytest.mark.parametrize("source", ["generation_config", "config"])
-@pytest.mark.parametrize("adapters", [False, True])
-@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize(
+    ("source", "adapters", "guided"),
+    [("generation_config", False, False), ("config", False, True), ("config", True, False)],
+)
 def test_player_turn_ends_on_each_of_the_models_own_ends(policy, tmp_path, source, adapters, guided):
     """All tokens are ends here, so that each turn is one token; a checkpoint keeps them."""
     plain = turns(policy, tmp_path)
@@ -162,13 +165,15 @@ def test_row_bytes_are_those_of_the_samplers_tables(model):
 
 def test_rows_at_once_fit_into_the_cache(model):
     config = section("rollout", group_size=4, max_length=3000)
-    policy = Policy(model=model, tokenizer=None)
+    sampler = TransformersSampler(model)
     one = row_bytes(model, config.max_length) / 2**30
-    assert rows_at_once(config, [policy]) is None
-    assert rows_at_once(config.model_copy(update={"rows": 6}), [policy]) == 6
+    assert rows_at_once(config, sampler) is None
     bounded = config.model_copy(update={"cache_gib": 9.5 * one})
-    assert rows_at_once(bounded, [policy]) == 9
-    assert rows_at_once(bounded.model_copy(update={"rows": 6}), [policy]) == 6
-    assert rows_at_once(bounded, [policy, policy]) == 4, "a guide has its own cache"
+    assert rows_at_once(bounded, sampler) == 9
+    assert rows_at_once(bounded.model_copy(update={"rows": 6}), sampler) == 6
+    assert rows_at_once(bounded, TwoCallSampler(sampler, sampler, bool)) == 4, "a guide has its own cache"
+    server = VllmSampler(None, None)
+    assert rows_at_once(bounded.model_copy(update={"rows": 6}), server) == 6, "the server has the cache"
+    assert rows_at_once(bounded, TwoCallSampler(sampler, server, bool)) == 9
     with pytest.raises(ConfigurationError, match=r"rollout\.cache_gib is .*one group \(4 episodes"):
-        rows_at_once(config.model_copy(update={"cache_gib": 3.5 * one}), [policy])
+        rows_at_once(config.model_copy(update={"cache_gib": 3.5 * one}), sampler)

@@ -10,11 +10,24 @@ from urllib.parse import parse_qsl, urlsplit
 
 import torch
 from safetensors.torch import load_file
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.weights import named_weights
 from sg_pipeline.sampling.vllm.held import fingerprint
 from sg_pipeline.sampling.vllm.weights import adapter_matrices
+
+SIZES = {
+    "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 1024, "initializer_range": 0.1,
+}  # fmt: skip
+
+
+def policy_of(kind=Qwen3ForCausalLM, compute="bfloat16", **sizes):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = kind(Qwen3Config(**SIZES | sizes)).eval()
+    return Policy(model, range(300), compute=compute)
 
 
 class FakeVllm(ThreadingHTTPServer):

@@ -1,16 +1,11 @@
 """Guidance and action from two policies: as one call where they are equal, each one's own where they are not."""
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from rounding import LOGP
-
-sys.path.append(str(Path(__file__).parents[1] / "agents"))
-
 from chat_templates import bpe_tokenizer
+from rounding import LOGP
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from sg_pipeline.agents.handover import GuidedFormat
@@ -163,14 +158,3 @@ def test_tokens_have_the_log_probability_of_their_writer_and_both_read_all(agent
                 assert answer.logprobs[place] == pytest.approx(expected, abs=LOGP)
                 checked[segment] += 1
     assert min(checked.values()) > 20
-
-
-def test_full_row_takes_no_context(agent):
-    model, form, _ = agent
-    sampler = TwoCallSampler(TransformersSampler(model), TransformersSampler(model), form.handover)
-    opening = form.opening(OBSERVATIONS[0])
-    session = sampler.open([stream(0, row) for row in range(2)], len(opening) + 1)
-    answers = session.extend([0, 1], [opening, opening + [1] * 9], form.stop_ids, 10)
-    assert [len(answer.ids) for answer in answers] == [1, 0]
-    assert [session.length(row) for row in (0, 1)] == [len(opening) + 1, 0]
-    assert session.extend([0], [[1]], form.stop_ids, 10)[0].ids == []

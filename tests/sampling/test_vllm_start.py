@@ -7,21 +7,15 @@ import time
 
 import psutil
 import pytest
-from fake_vllm import running
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from fake_vllm import policy_of, running
 
 from sg_pipeline.config.loader import section
 from sg_pipeline.errors import SamplingError
-from sg_pipeline.policies.policy import Policy
 from sg_pipeline.sampling.vllm import guard
 from sg_pipeline.sampling.vllm.client import Client
 from sg_pipeline.sampling.vllm.server import ServerProcess, check_server
 
-SIZES = {
-    "vocab_size": 300, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-}  # fmt: skip
-POLICY = Policy(Qwen3ForCausalLM(Qwen3Config(**SIZES)), range(300), name="tiny")
+POLICY = policy_of(compute="weights")
 
 
 @pytest.fixture
@@ -38,17 +32,13 @@ def check(url, max_length=128, rank=None, **vllm):
         client.close()
 
 
-def test_server_that_fits_is_resumed_and_tried_with_a_token(server):
+@pytest.mark.parametrize("sleeps", [False, True])
+def test_server_that_fits_is_woken_resumed_and_tried_with_a_token(server, sleeps):
+    server.info["model_config"]["enable_sleep_mode"] = sleeps
     assert check(server.url) == server.info
-    assert server.paths == [
-        "/version", "/server_info", "/weight_info", "/collective_rpc", "/resume", "/inference/v1/generate",
+    assert server.paths[3:] == [
+        "/collective_rpc", *["/wake_up"] * sleeps, "/resume", "/inference/v1/generate"
     ]  # fmt: skip
-
-
-def test_server_that_a_killed_run_left_asleep_is_woken(server):
-    server.info["model_config"]["enable_sleep_mode"] = True
-    check(server.url)
-    assert server.paths[-3:] == ["/wake_up", "/resume", "/inference/v1/generate"]
 
 
 @pytest.mark.parametrize(
@@ -86,14 +76,11 @@ def test_server_with_a_wrong_setting_raises_with_the_flag_that_fixes_it(server, 
         check(server.url, rank=4)
 
 
-def test_all_wrong_settings_are_reported_at_once(server):
+def test_all_wrong_settings_and_another_vocabulary_are_reported(server):
     with pytest.raises(SamplingError, match=r"--max-model-len 129; has prefix caching on.*--no-enable-prefix-caching"):
         check(server.url, 129, prefix_caching=False)
-
-
-def test_server_with_another_vocabulary_raises(server):
     server.shape = server.shape.replace("300", "151936")
-    with pytest.raises(SamplingError, match="another model than tiny: vocab_size is 151936 there and 300 here"):
+    with pytest.raises(SamplingError, match="another model than policy: vocab_size is 151936 there and 300 here"):
         check(server.url)
 
 

@@ -1,30 +1,15 @@
 import polars as pl
 import pytest
+from played_episodes import Z, episode
 
 from sg_pipeline.config.loader import section
 from sg_pipeline.errors import DataError
 from sg_pipeline.trajectories.frame import from_frame, to_frame
 from sg_pipeline.trajectories.quarantine import gate
 from sg_pipeline.trajectories.schema import RolloutTable, ValidTable
-from sg_pipeline.trajectories.types import Polarity, Segment, Task, Trajectory, Turn
 
-GROUPS, SIZE, TURNS = 4, 4, 3
-
-
-def trajectory(group: int, item: int) -> Trajectory:
-    turns = tuple(
-        Turn(
-            observation=f"o{t}", context_ids=[1, 2], completion_ids=[3, 4], logprobs=[-0.125, -0.25],
-            segments=[int(Segment.GUIDANCE), int(Segment.ACTION)], guidance="find mug", polarity=Polarity.NEUTRAL,
-            guidance_parsed=True, action="look", action_parsed=True, action_valid=True,
-            reward=float(t == TURNS - 1), done=t == TURNS - 1,
-        )
-        for t in range(TURNS)
-    )  # fmt: skip
-    return Trajectory(Task("t", "alfworld", "train", "pick", "p", "s"), group, item, 5, turns, True, False, 1.0)
-
-
-TRAJECTORIES = [trajectory(g, i) for g in range(GROUPS) for i in range(SIZE)]
+GROUPS, SIZE = 4, 4
+TRAJECTORIES = [episode(g, i, (Z, Z, Z), won=True, step=5) for g in range(GROUPS) for i in range(SIZE)]
 
 
 @pytest.fixture
@@ -86,7 +71,7 @@ CORRUPTIONS = {
     "guidance is on in some turns": lambda t: put("segments", pl.lit([2, 2]))(
         put("guidance_parsed", pl.lit(False))(put("polarity", pl.lit(None))(t))
     ),
-    "longer than 12 tokens": put("context_ids", pl.lit([1, 2, 1])),
+    "longer than 10 tokens": put("context_ids", pl.lit([1, 2, 1])),
     "not of step 5": put("step", pl.lit(4), WHOLE),
 }
 
@@ -95,7 +80,7 @@ CORRUPTIONS = {
 def test_gate_quarantines_a_failing_trajectory_with_reason_and_group(table, reason):
     bad = CORRUPTIONS[reason](table)
     limits = {"vocabulary": 5} if reason.endswith("4") else {"vocabulary": 10} if reason.endswith("9") else {}
-    limits |= {"max_length": 12} if reason.startswith("longer") else {}
+    limits |= {"max_length": 10} if reason.startswith("longer") else {}
     valid, quarantined = gate(bad, SIZE, section("validate"), step=5, **limits)
     reasons = quarantined.filter(WHOLE)["reason"].unique().to_list()
     assert len(reasons) == 1

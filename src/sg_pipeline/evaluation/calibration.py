@@ -16,11 +16,11 @@ import polars as pl
 
 from sg_pipeline.trajectories.types import Polarity
 
-VERDICT = {Polarity.POSITIVE: 1, Polarity.NEUTRAL: 0, Polarity.NEGATIVE: -1}
+VERDICT = {"negative": -1, "neutral": 0, "positive": 1}
 """The polarity as a score."""
 
-LABELS = tuple(sorted((polarity.value for polarity in VERDICT), key=lambda name: VERDICT[Polarity(name)]))
-"""In the order of what they predict: negative, neutral, positive."""
+LABELS = tuple(VERDICT)
+"""In the order of what they predict."""
 
 THIRDS = ("early", "middle", "late")
 """Turn t of T is in third floor(3 t / T) of its episode."""
@@ -39,10 +39,7 @@ _EPISODE = ["split", "step", "group", "item"]
 
 
 def guidance_calibration(turns: pl.DataFrame) -> dict[str, Any] | None:
-    """Compare guidance with outcomes.
-
-    Args:
-        turns: a trajectory table; turns without guidance are left out.
+    """Compare the guidance of a trajectory table with outcomes; turns without guidance are left out.
 
     Returns:
         None where no turn has guidance, else JSON-ready (a measure that is undefined, such as an AUC without any
@@ -55,7 +52,7 @@ def guidance_calibration(turns: pl.DataFrame) -> dict[str, Any] | None:
     labelled = turns.filter(pl.col("polarity").is_not_null())
     if labelled.is_empty():
         return None
-    verdict = pl.col("polarity").replace_strict({p.value: v for p, v in VERDICT.items()}, return_dtype=pl.Int64)
+    verdict = pl.col("polarity").replace_strict(VERDICT, return_dtype=pl.Int64)
     episodes = labelled.group_by(_EPISODE).agg(pl.col("won").first(), r_sg=verdict.sum(), mean_verdict=verdict.mean())
     counts = label_counts(turns)
     found = {n: v if np.isfinite(v) else None for n, v in zip(MEASURES, measures(counts).tolist(), strict=True)}
@@ -79,14 +76,9 @@ def guidance_calibration(turns: pl.DataFrame) -> dict[str, Any] | None:
 
 
 def label_counts(turns: pl.DataFrame, games: Sequence[str] | None = None) -> np.ndarray:
-    """Count guided turns by (third of the episode, label, lost or won).
+    """Count the guided turns of a trajectory table by (third of the episode, label, lost or won): (3, 3, 2).
 
-    Args:
-        turns: a trajectory table; turns without guidance are left out.
-        games: count for each of these games separately; None: all together.
-
-    Returns:
-        (3, 3, 2), or (G, 3, 3, 2); labels in the order of `LABELS`.
+    Labels are in the order of `LABELS`; with `games`, each of these is counted separately: (G, 3, 3, 2).
     """
     cells = (
         turns.with_columns(third=pl.col("turn") * 3 // pl.len().over(_EPISODE))

@@ -38,9 +38,11 @@ PerGame = Mapping[str, Sequence[float]]
 
 def wilson(wins: float, episodes: int) -> Interval | None:
     """Wilson score interval of the rate wins / episodes; None without episodes."""
+    from scipy.stats import norm
+
     if episodes < 1:
         return None
-    rate, z = wins / episodes, _z()
+    rate, z = wins / episodes, float(norm.ppf(0.5 + CONFIDENCE / 2))
     centre = (rate + z * z / (2 * episodes)) / (1 + z * z / episodes)
     half = z * math.sqrt(rate * (1 - rate) / episodes + z * z / (4 * episodes**2)) / (1 + z * z / episodes)
     # At 0 and 1 the bound is the rate itself, except for rounding.
@@ -62,36 +64,24 @@ def success_interval(games: PerGame, seed: int, *names: int | str) -> tuple[Inte
     wins, episodes = _columns(games)
     if len(episodes) == 0 or episodes.max() == 1:
         return wilson(int(wins.sum()), int(episodes.sum())), "wilson"
-    rates = wins / episodes
-    if np.ptp(rates) == 0:  # every resample would be the same: count each game as one episode
-        return wilson(float(rates[0]) * len(rates), len(rates)), "wilson over games"
-    return _bootstrap(wins, episodes, seed, "success", *names), "bootstrap by game"
+    return _clustered(wins, episodes, seed, "success", *names)
 
 
 def score_interval(games: PerGame, seed: int, *names: int | str) -> tuple[Interval | None, str]:
-    """Interval of the mean score over all episodes, and the name of its method.
+    """Interval of the mean score over all episodes, and the name of its method; see `success_interval`.
 
-    Args:
-        games: game -> (sum of the scores, each in [0, 1]; episodes).
-        seed, names: as for `success_interval`.
+    `games` maps a game to (the sum of its scores, each in [0, 1]; episodes).
     """
     scores, episodes = _columns(games)
-    if len(episodes) == 0:
-        return None, "bootstrap by game"
-    means = scores / episodes
-    if np.ptp(means) == 0:
-        return wilson(float(means[0]) * len(means), len(means)), "wilson over games"
-    return _bootstrap(scores, episodes, seed, "score", *names), "bootstrap by game"
+    return _clustered(scores, episodes, seed, "score", *names) if len(episodes) else (None, "bootstrap by game")
 
 
 def paired_difference(base: PerGame, final: PerGame, seed: int, *names: int | str) -> dict[str, Any]:
     """Compare two policies on the games that both played.
 
     Args:
-        base: game -> (wins, episodes) of the one policy, or sums of scores in place of wins.
-        final: the same of the other.
-        seed: the run's seed.
-        names: what is compared; with the seed they name the bootstrap's random stream.
+        base, final: game -> (wins, or the sum of scores; episodes) of each policy.
+        seed, names: as for `success_interval`.
 
     Returns:
         `difference`: mean over games of (success share, or mean score, of final - of base), and its `ci95` (paired
@@ -106,15 +96,16 @@ def paired_difference(base: PerGame, final: PerGame, seed: int, *names: int | st
     better, worse = int((change > 0).sum()), int((change < 0).sum())
     result: dict[str, Any] = {"difference": None, "ci95": None, "games": len(common), "better": better, "worse": worse}
     if not common:
-        return {**result, "p_value": None, "outside_noise": None}
+        return result | {"p_value": None, "outside_noise": None}
     if np.ptp(change) == 0:
         only, slack = float(change[0]), wilson(0, len(common))[1]  # type: ignore[index]
         low, high = max(-1.0, only - slack), min(1.0, only + slack)
     else:
         low, high = _bootstrap(change, np.ones(len(common)), seed, "difference", *names)
     p_value = sign_test(better, worse)
-    result |= {"difference": float(change.mean()), "ci95": [low, high], "p_value": p_value}
-    return {**result, "outside_noise": (low > 0 or high < 0) and p_value < 1 - CONFIDENCE}
+    outside = (low > 0 or high < 0) and p_value < 1 - CONFIDENCE
+    found = {"difference": float(change.mean()), "ci95": [low, high], "p_value": p_value, "outside_noise": outside}
+    return result | found
 
 
 def sign_test(better: int, worse: int) -> float:
@@ -122,6 +113,13 @@ def sign_test(better: int, worse: int) -> float:
     from scipy.stats import binomtest
 
     return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+
+
+def _clustered(values: np.ndarray, episodes: np.ndarray, seed: int, *names: int | str) -> tuple[Interval | None, str]:
+    means = values / episodes
+    if np.ptp(means) == 0:  # every resample would be the same: count each game as one episode
+        return wilson(float(means[0]) * len(means), len(means)), "wilson over games"
+    return _bootstrap(values, episodes, seed, *names), "bootstrap by game"
 
 
 def _bootstrap(values: np.ndarray, weights: np.ndarray, seed: int, *names: int | str) -> Interval:
@@ -142,12 +140,6 @@ def _expanded_tail(games: int) -> float:
     from scipy.stats import norm, t
 
     return float(norm.cdf(t.ppf((1 - CONFIDENCE) / 2, games - 1) * math.sqrt(games / (games - 1))))
-
-
-def _z() -> float:
-    from scipy.stats import norm
-
-    return float(norm.ppf(0.5 + CONFIDENCE / 2))
 
 
 def _columns(games: PerGame) -> tuple[np.ndarray, np.ndarray]:

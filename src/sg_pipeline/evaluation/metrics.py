@@ -1,6 +1,6 @@
 """Scores of a policy on a panel: from evaluation episodes to JSON-ready metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -18,12 +18,7 @@ def evaluate_table(frame: pl.DataFrame, seed: int) -> dict[str, dict[str, Any]]:
 
 
 def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
-    """Score the episodes of one policy on one split in one mode.
-
-    Args:
-        frame: a trajectory table of evaluation episodes: `group` is the game's index in the split, `item` the
-            repetition.
-        seed: the run's seed, for bootstrapped intervals.
+    """Score the episodes of one policy on one split in one mode (see `play.evaluate`); `seed` is for bootstraps.
 
     Returns:
         JSON-ready: `success_rate`, `ci95` [low, high], `interval` (its method), `episodes`, `games`, `score`,
@@ -52,10 +47,10 @@ def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
     graded = bool((episodes["score"] != episodes["won"].cast(pl.Float64)).any())
     parts = mean_parts(frame, seed, split)
     return {
-        **_success(episodes, seed, split),
+        **_estimate(_SUCCESS, episodes, "won", seed, split),
         "games": episodes["task_id"].n_unique(),
         "score": _mean(episodes["score"]),
-        **(_score(episodes, seed, split) if graded else {}),
+        **(_estimate(_SCORE, episodes, "score", seed, split) if graded else {}),
         **({"parts": parts} if parts else {}),
         "mean_turns": _mean(episodes["turns"]),
         "mean_turns_won": _mean(episodes.filter("won")["turns"]),
@@ -64,13 +59,16 @@ def score_episodes(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
         "unparsed_action_share": _mean(~frame["action_parsed"]),
         "unparsed_guidance_share": _mean(~guided["guidance_parsed"]),
         "task_types": {
-            kind: {**_success(of_kind, seed, split, kind), **(_score(of_kind, seed, split, kind) if graded else {})}
+            kind: {
+                **_estimate(_SUCCESS, of_kind, "won", seed, split, kind),
+                **(_estimate(_SCORE, of_kind, "score", seed, split, kind) if graded else {}),
+            }
             for kind in sorted(set(episodes["task_type"]))
             for of_kind in [episodes.filter(pl.col("task_type") == kind)]
         },
         "calibration": guidance_calibration(frame),
-        "per_game": _per_game(episodes),
-        **({"score_per_game": _score_per_game(episodes)} if graded else {}),
+        "per_game": _per_game(episodes, "won"),
+        **({"score_per_game": _per_game(episodes, "score")} if graded else {}),
     }
 
 
@@ -100,11 +98,6 @@ def is_graded(*scores: Mapping[str, Any]) -> bool:
 def mean_parts(frame: pl.DataFrame, seed: int, *names: str) -> dict[str, dict[str, Any]]:
     """Mean of each part of the score over the episodes that have it: one without a purchase has no part of it right.
 
-    Args:
-        frame: evaluation episodes of one split.
-        seed: the run's seed, for bootstrapped intervals.
-        names: what is scored; with the seed they name the bootstrap's random stream.
-
     Returns:
         JSON-ready: name -> `mean`, `ci95` [low, high], `interval` (its method), `episodes` (that have it), in the order
         of the names; empty where no episode has any.
@@ -112,17 +105,10 @@ def mean_parts(frame: pl.DataFrame, seed: int, *names: str) -> dict[str, dict[st
     if "parts" not in frame.columns:
         return {}
     each = frame.filter("terminal").select("task_id", "parts").explode("parts").drop_nulls("parts").unnest("parts")
-    found = {}
-    for name in sorted(set(each["name"])):
-        values = each.filter(pl.col("name") == name).select("task_id", score="value")
-        interval, method = score_interval(_score_per_game(values), seed, "part", name, *names)
-        found[name] = {
-            "mean": _mean(values["score"]),
-            "ci95": None if interval is None else list(interval),
-            "interval": method,
-            "episodes": values.height,
-        }
-    return found
+    return {
+        name: _estimate(_PART, each.filter(pl.col("name") == name), "value", seed, "part", name, *names)
+        for name in sorted(set(each["name"]))
+    }
 
 
 def cross_table(
@@ -142,8 +128,7 @@ def cross_table(
     Args:
         episodes: steps that the guide has been trained for -> a `tables.EvaluationTable`.
         policy_step: steps that the policy has been trained for; it must be among the guides.
-        panel_sha256: of the panel that was played.
-        config: how it was played.
+        panel_sha256, config: what was played, and how.
         seed: the run's seed, for bootstrapped intervals.
 
     Returns:
@@ -168,33 +153,23 @@ def cross_table(
     ]
 
 
-def _success(episodes: pl.DataFrame, seed: int, *names: str) -> dict[str, Any]:
-    interval, method = success_interval(_per_game(episodes), seed, *names)
-    return {
-        "success_rate": _mean(episodes["won"]),
-        "ci95": None if interval is None else list(interval),
-        "interval": method,
-        "episodes": episodes.height,
-    }
+_SUCCESS = ("success_rate", "ci95", "interval", "episodes")
+_SCORE = ("score", "score_ci95", "score_interval")
+_PART = ("mean", "ci95", "interval", "episodes")
+"""Names of the mean of a column over episodes, of its interval and the interval's method, and of their number."""
 
 
-def _score(episodes: pl.DataFrame, seed: int, *names: str) -> dict[str, Any]:
-    interval, method = score_interval(_score_per_game(episodes), seed, *names)
-    return {
-        "score": _mean(episodes["score"]),
-        "score_ci95": None if interval is None else list(interval),
-        "score_interval": method,
-    }
+def _estimate(names: Sequence[str], episodes: pl.DataFrame, column: str, seed: int, *stream: str) -> dict[str, Any]:
+    method = success_interval if column == "won" else score_interval
+    interval, how = method(_per_game(episodes, column), seed, *stream)
+    values = (_mean(episodes[column]), None if interval is None else list(interval), how, episodes.height)
+    return dict(zip(names, values, strict=False))
 
 
-def _per_game(episodes: pl.DataFrame) -> dict[str, list[int]]:
-    games = episodes.group_by("task_id").agg(pl.col("won").sum(), episodes=pl.len()).sort("task_id")
-    return {task_id: [int(wins), int(played)] for task_id, wins, played in games.iter_rows()}
-
-
-def _score_per_game(episodes: pl.DataFrame) -> dict[str, list[float]]:
-    games = episodes.group_by("task_id").agg(pl.col("score").sort().sum(), episodes=pl.len()).sort("task_id")
-    return {task_id: [float(scores), int(played)] for task_id, scores, played in games.iter_rows()}
+def _per_game(episodes: pl.DataFrame, column: str) -> dict[str, list[float]]:
+    """Return game -> [sum of a column, episodes]."""
+    games = episodes.group_by("task_id").agg(pl.col(column).sort().sum(), episodes=pl.len()).sort("task_id")
+    return {task_id: [total, played] for task_id, total, played in games.iter_rows()}
 
 
 def _mean(values: pl.Series) -> float | None:

@@ -10,29 +10,23 @@ from sg_pipeline.config.evaluation import WITH_GUIDANCE, EvaluationConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.rollouts.collect import Attempt, attempts_at
 from sg_pipeline.rollouts.play import TRAIN, Player, panel_tasks
-from sg_pipeline.trajectories.frame import to_frame
 
 
 def evaluate(player: Player, panel: dict[str, Any], mode: str, config: EvaluationConfig) -> pl.DataFrame:
-    """Play every game of the evaluation splits.
+    """Play every game of the evaluation splits, with guidance or without (`mode`).
 
-    Args:
-        player: with the settings of training, over which those of the evaluation take precedence.
-        panel: the prepared panel.
-        mode: `WITH_GUIDANCE` or `WITHOUT_GUIDANCE`.
-        config: splits, temperature, repetitions.
+    The player has the settings of training, over which those of `config` take precedence.
 
     Returns:
         A `tables.EvaluationTable`: `group` is the game's index in its split, `item` the repetition.
     """
-    from sg_pipeline.evaluation.tables import with_parts  # pandera takes 0.3 s to import
+    from sg_pipeline.evaluation.tables import evaluation_table  # pandera takes 0.3 s to import
 
     player = evaluation_player(player, config, guidance=mode == WITH_GUIDANCE)
     tables = []
     for split, attempts in evaluation_attempts(panel, config).items():
         result = player.play(attempts, step=0, purpose=f"evaluate {split} {mode}")
-        parts = zip(result.trajectories, result.parts, strict=True)
-        tables.append(with_parts(to_frame(result.trajectories), [(t.group, t.item, its) for t, its in parts]))
+        tables.append(evaluation_table(result.trajectories, result.parts))
     # A split in which no episode has parts lacks their column.
     return pl.concat(tables, how="diagonal")
 
@@ -58,11 +52,7 @@ def evaluation_attempts(panel: dict[str, Any], config: EvaluationConfig) -> dict
 
 
 def evaluated_splits(panel: dict[str, Any], config: EvaluationConfig) -> tuple[str, ...]:
-    """Return the splits of a prepared panel that are evaluated.
-
-    Raises:
-        ConfigurationError: the panel does not have one of them.
-    """
+    """Return the splits of a prepared panel that are evaluated; a `ConfigurationError` if it does not have one."""
     known = panel["splits"]
     for split in config.splits or ():
         if split not in known:
@@ -77,11 +67,9 @@ def check_apart(validation: Mapping[str, Any], split: str, played: Mapping[str, 
     is partly the luckiest. So choices are made on a separate panel, and the evaluation panels stay unseen until then.
 
     Args:
-        validation: the prepared panel; a game is identified by the digest of its file, and by its path where several
-            games share a file.
-        split: of `validation`.
+        validation, split, name: the prepared panel, its split and its name; a game is identified by the digest of its
+            file, and by its path where several games share a file.
         played: split of the run's own panel -> its tasks, of those that are trained on or evaluated.
-        name: of the validation panel, for the message.
 
     Raises:
         ConfigurationError: a game is in both, or the validation panel has no such split.

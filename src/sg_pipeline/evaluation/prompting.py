@@ -7,7 +7,7 @@ not by the method, so two methods are paired by game, and Reflexion's first tria
 worlds are the same in all trials: what a policy has learned about the rooms stays true.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.play import evaluation_attempts, evaluation_player
 from sg_pipeline.randomness import stream
 from sg_pipeline.rollouts.collect import Attempt
-from sg_pipeline.rollouts.play import Player
+from sg_pipeline.rollouts.play import Player, rows_at_once
 from sg_pipeline.trajectories.frame import from_frame, to_frame
 from sg_pipeline.trajectories.types import Trajectory
 
@@ -73,12 +73,7 @@ def with_prompts(player: Player, method: Method, prompting: PromptingConfig, eva
 def play_trial(
     player: Player, attempts: Sequence[Attempt], trial: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-    """Play one trial of a prompting method.
-
-    Args:
-        player: see `with_prompts`.
-        attempts: every game in the first trial, `next_attempts` in a later one.
-        trial: from 1.
+    """Play one trial, from 1, of the prompting method whose prompts the player has (`with_prompts`).
 
     Returns:
         (trajectories: `group` is the game's index in its split, `item` the repetition, a memory is part of the first
@@ -110,37 +105,22 @@ def next_attempts(
 ) -> list[Attempt]:
     """Return a later trial's attempts: the games that failed in the trial before, with the latest notes on them.
 
-    Args:
-        played: trajectories of the trial before.
-        reflections: tables of all trials before.
-        prompts: of the method, with words for reflections.
-        memory: number of notes to show.
+    `reflections` are those on all trials before; `memory` is the number of notes to show.
     """
     from sg_pipeline.agents.reflexion import memory_text
 
-    notes: defaultdict[tuple[str, int, int], dict[int, str]] = defaultdict(dict)
-    for table in reflections:
-        for split, group, item, trial, text in table.select("split", "group", "item", "trial", "text").iter_rows():
-            notes[split, group, item][trial] = text
     attempts = []
     for one in _failed(played):
-        own = notes[one.task.split, one.group, one.item]
-        shown = {trial: own[trial] for trial in sorted(own)[-memory:]}
-        attempts.append(Attempt(one.task, one.group, one.item, memory_text(prompts, shown)))
+        notes = pl.concat(reflections).filter(split=one.task.split, group=one.group, item=one.item)
+        shown = notes.sort("trial").tail(memory).select("trial", "text")
+        attempts.append(Attempt(one.task, one.group, one.item, memory_text(prompts, dict(shown.iter_rows()))))
     return attempts
 
 
 def reflect(player: Player, played: pl.DataFrame, trial: int, prompting: PromptingConfig) -> pl.DataFrame:
-    """Let the policy write a note on each game that failed.
+    """Let the policy write a note on each game that failed in `trial`: a `tables.ReflectionTable`.
 
-    Args:
-        player: see `with_prompts`.
-        played: trajectories of `trial`.
-        trial: from 1; with the seed, split, group and item it names the random stream.
-        prompting: length of a note.
-
-    Returns:
-        A `tables.ReflectionTable`.
+    Seed, split, trial, group and item name a note's random stream.
 
     Raises:
         ConfigurationError: prompt and note do not fit into `rollout.max_length`.
@@ -159,7 +139,7 @@ def reflect(player: Player, played: pl.DataFrame, trial: int, prompting: Prompti
     sampler = world().each(player.sampler)
     failed = _failed(played)
     rows: list[dict[str, Any]] = []
-    size = config.rows or max(1, len(failed))
+    size = rows_at_once(config, sampler) or max(1, len(failed))
     for batch in (failed[start : start + size] for start in range(0, len(failed), size)):
         prompts = [reflection_request(words, one, config.max_length - max_new_tokens) for one in batch]
         streams = [
@@ -194,13 +174,7 @@ def _failed(played: pl.DataFrame) -> list[Trajectory]:
 
 
 def thoughts_table(trajectories: pl.DataFrame, agent_format: "AgentFormat") -> pl.DataFrame:
-    """Recover the thoughts of a trajectory table as text, from its completions' tokens.
-
-    Trajectory tables have columns for guidance and action only; thoughts are in `completion_ids`.
-
-    Args:
-        trajectories: with the columns of `RolloutTable`.
-        agent_format: of the policy and prompts that wrote them.
+    """Recover the thoughts of a trajectory table from its completions' tokens: it has no column for them.
 
     Returns:
         One row a turn: `split`, `group`, `item`, `turn` to join on, and `thought`, null where none was found.

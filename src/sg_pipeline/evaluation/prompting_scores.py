@@ -37,12 +37,9 @@ def score_method(
     """Score a method after each of its trials; a game that is solved in trial k counts as solved from k on.
 
     Args:
-        method: its name.
-        trials: trajectory tables; a later one holds the games that failed in the one before.
-        thoughts: their thoughts.
-        reports: of `prompting.play_trial`, one a trial.
+        method, seed: its name, and the run's seed for bootstrapped intervals.
+        trials, thoughts, reports: of `prompting.play_trial`; a later trial holds the games that failed before.
         reflections: what was noted between the trials.
-        seed: the run's seed, for bootstrapped intervals.
 
     Returns:
         JSON-ready: `method`, `title`, `policy`, `parameters`, and `after_trial`, a list with one entry a trial:
@@ -98,12 +95,11 @@ def cost(
 def compare(
     evaluations: Sequence[Mapping[str, Any]], about: Mapping[str, Any], seed: int, reference: str = REFERENCE
 ) -> dict[str, Any]:
-    """Compare methods.
+    """Compare methods by their `score_method`, of the same policy on the same games.
 
     Args:
-        evaluations: of `score_method`, of the same policy on the same games.
+        evaluations, seed: one a method; the run's seed.
         about: run, panel and limits, for the reader.
-        seed: the run's seed.
         reference: method whose first trial the others are compared with; without it there are no differences.
 
     Returns:
@@ -113,25 +109,20 @@ def compare(
         reference itself).
     """
     base = next((one for one in evaluations if one["method"] == reference), None)
-    rows = [
-        {
-            "split": split,
-            "method": one["method"],
-            "title": one["title"],
-            "trial": after["trial"],
-            "single_trial": after["trial"] == 1,
-            **{name: score[name] for name in (*_SHOWN, *(_GRADED if is_graded(score) else ()))},
-            "difference": None
-            if base is None or one is base
-            else paired_scores(
-                base["after_trial"][0]["splits"][split], score, seed, "prompting", split, one["method"], after["trial"]
-            ),
-        }
-        for split in sorted({split for one in evaluations for split in one["after_trial"][0]["splits"]})
-        for one in evaluations
-        for after in one["after_trial"]
-        for score in [after["splits"][split]]
-    ]
+    rows = []
+    for split in sorted({split for one in evaluations for split in one["after_trial"][0]["splits"]}):
+        for one in evaluations:
+            for after in one["after_trial"]:
+                row, score = {**one, **after}, after["splits"][split]
+                other = None if base is None or one is base else base["after_trial"][0]["splits"][split]
+                names = ("prompting", split, one["method"], after["trial"])
+                rows.append({
+                    "split": split,
+                    **{name: row[name] for name in ("method", "title", "trial")},
+                    "single_trial": after["trial"] == 1,
+                    **{name: score[name] for name in (*_SHOWN, *(_GRADED if is_graded(score) else ()))},
+                    "difference": None if other is None else paired_scores(other, score, seed, *names),
+                })  # fmt: skip
     return {
         "about": {**about, "policy": evaluations[0]["policy"], "parameters": evaluations[0]["parameters"]},
         "reference": None if base is None else reference,

@@ -6,7 +6,9 @@ import pandera.polars as pa
 import polars as pl
 
 from sg_pipeline.rollouts.result import Parts
+from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.schema import RolloutTable
+from sg_pipeline.trajectories.types import Trajectory
 
 _PART = pl.Struct({"name": pl.String, "value": pl.Float64})
 
@@ -52,18 +54,11 @@ REFLECTIONS: dict[str, pl.DataType] = {
 """Column -> type in polars, in order."""
 
 
-def with_parts(frame: pl.DataFrame, episodes: Sequence[tuple[int, int, Parts]]) -> pl.DataFrame:
-    """Add the column `parts` to a trajectory table; if no episode has any, return the table unchanged.
-
-    Args:
-        frame: one row a turn.
-        episodes: (group, item, parts) of each episode in it.
-    """
-    if not any(parts for _, _, parts in episodes):
+def evaluation_table(trajectories: Sequence[Trajectory], parts: Sequence[Parts]) -> pl.DataFrame:
+    """Return an `EvaluationTable` of episodes and the parts of their scores."""
+    frame = to_frame(trajectories)
+    if not any(parts):
         return frame
-    rows = [
-        {"group": group, "item": item, "parts": [{"name": name, "value": value} for name, value in parts]}
-        for group, item, parts in episodes
-    ]
-    column = pl.DataFrame(rows, schema={"group": pl.Int64, "item": pl.Int64, "parts": pl.List(_PART)})
-    return frame.join(column, on=["group", "item"], how="left", maintain_order="left")
+    named = [[{"name": name, "value": value} for name, value in own] for own in parts]
+    column = [own for one, own in zip(trajectories, named, strict=True) for _ in one.turns]
+    return frame.with_columns(pl.Series("parts", column, dtype=pl.List(_PART)))

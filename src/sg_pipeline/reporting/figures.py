@@ -5,12 +5,14 @@ steps. The base policy's evaluation is therefore at 0, the final policy's at the
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sg_pipeline.evaluation.metrics import is_graded
-from sg_pipeline.reporting.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, frame, render
+from sg_pipeline.reporting.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, frame, label, render
 from sg_pipeline.reporting.summary import step_curves
 
 if TYPE_CHECKING:
@@ -38,9 +40,8 @@ def learning_curve(
     Args:
         metrics: one mapping per step (see `summary.build_summary`); missing values leave gaps, a panel without any
             value is left out.
-        base: split -> score of the policy before training; entries without `success_rate` are skipped. Where episodes
-            are graded, mean scores have a separate panel.
-        final: the same after training.
+        base, final: split -> score of the policy before and after training; entries without `success_rate` are skipped.
+            Where episodes are graded, mean scores have a separate panel.
         title: heading of the figure.
 
     Returns:
@@ -57,14 +58,14 @@ def learning_curve(
     panels: list[tuple[float, Callable[[Axes], None]]] = [(2.4, lambda ax: _success(ax, curves, steps, base, final))]
     if _graded(curves, base, final):
         panels.append((2.4, lambda ax: _success(ax, curves, steps, base, final, metric="score")))
-    if _any(curves, "lambda"):
-        panels.append((1.0, lambda ax: _trust(ax, curves)))
-    if _any(curves, *(f"{label}_share" for label in LABELS)):
-        panels.append((1.4, lambda ax: _label_shares(ax, curves)))
-    if _any(curves, "r_sg_gap", "corr_r_sg_turns"):
-        panels.append((1.4, lambda ax: _hacking(ax, curves)))
-    if _any(curves, "training.entropy", "training.kl"):
-        panels.append((1.2, lambda ax: _training(ax, curves)))
+    for height, draw, names in (
+        (1.0, _trust, ("lambda",)),
+        (1.4, _label_shares, tuple(f"{name}_share" for name in LABELS)),
+        (1.4, _hacking, ("r_sg_gap", "corr_r_sg_turns")),
+        (1.2, _training, ("training.entropy", "training.kl")),
+    ):
+        if _any(curves, *names):
+            panels.append((height, partial(draw, curves=curves)))
 
     def draw_panels(figure: "Figure") -> None:
         heights = [height for height, _ in panels]
@@ -100,7 +101,7 @@ def _success(
     bound = "ci95" if metric == "success_rate" else f"{metric}_ci95"
     if _any(curves, metric):
         success = 100 * curves[metric]
-        ax.plot(curves["step"], success, _dots(curves) + "-", color=GREY, linewidth=0.8, label="training episodes")
+        _line(ax, curves, success, color=GREY, linewidth=0.8, label="training episodes")
         window = max(3, 2 * (steps // 20) + 1)
         if steps > 2 * window:
             smooth = moving_average(success, window)
@@ -119,30 +120,25 @@ def _success(
             linewidth=0.8, linestyle=":", elinewidth=1.5, zorder=5,
             label=f"{split}: {' → '.join(f'{rate:.1f}' for rate in rates)} % (95 % interval)",
         )  # fmt: skip
-    ax.set_ylabel(f"{metric.removesuffix('_rate')} (%)")
+    label(ax, y=f"{metric.removesuffix('_rate')} (%)")
     ax.set_ylim(bottom=0)
     ax.margins(y=0.12)
-    ax.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(ncols=2)
 
 
 def _graded(curves: Curves, *evaluations: Scores | None) -> bool:
     """Whether the score differs from success."""
-    trained = _any(curves, "score") and not np.array_equal(
-        curves["score"], curves.get("success_rate", np.zeros(0)), equal_nan=True
-    )
-    found = [score for scores in evaluations for score in (scores or {}).values() if isinstance(score, Mapping)]
-    return trained or is_graded(*found)
+    success = curves.get("success_rate", np.zeros(0))
+    trained = _any(curves, "score") and not np.array_equal(curves["score"], success, equal_nan=True)
+    return trained or is_graded(*(score for scores in evaluations for score in (scores or {}).values()))
 
 
 def _trust(ax: "Axes", curves: Curves) -> None:
-    ax.step(curves["step"], curves["lambda"], _dots(curves) + "-", where="mid", color=BLACK, linewidth=1.8, label="λ")
+    _line(ax, curves, curves["lambda"], drawstyle="steps-mid", color=BLACK, linewidth=1.8, label="λ")
     if _any(curves, "guidance_only_groups"):
-        ax.plot(
-            curves["step"], curves["guidance_only_groups"], _dots(curves) + "-", color=ORANGE, linewidth=1.2,
-            label="share of groups whose gradient is guidance alone",
-        )  # fmt: skip
+        name = "share of groups whose gradient is guidance alone"
+        _line(ax, curves, curves["guidance_only_groups"], color=ORANGE, linewidth=1.2, label=name)
     ax.set_ylabel("trust λ")
     ax.set_ylim(-0.05, max(1.05, 1.05 * float(np.nanmax(curves["lambda"]))))
     ax.legend()
@@ -161,7 +157,8 @@ def _label_shares(ax: "Axes", curves: Curves) -> None:
 def _hacking(ax: "Axes", curves: Curves) -> None:
     ax.axhline(0, color=GREY, linewidth=0.8)
     _twin(ax, curves, ("r_sg_gap", "$R_{sg}$ of won $-$ lost", BLUE), ("corr_r_sg_turns", "corr($R_{sg}$, T)", RED))
-    _symmetric(ax)
+    reach = max(0.1, *(abs(limit) for limit in ax.get_ylim()))
+    ax.set_ylim(-reach, reach)  # 0 in the middle, as on the correlation's axis
 
 
 def _training(ax: "Axes", curves: Curves) -> None:
@@ -171,29 +168,20 @@ def _training(ax: "Axes", curves: Curves) -> None:
 
 def _twin(ax: "Axes", curves: Curves, left: tuple[str, str, str], right: tuple[str, str, str]) -> None:
     """Draw two metrics with different units, each with an axis in its own colour."""
-    name, label, colour = left
-    if _any(curves, name):
-        ax.plot(curves["step"], curves[name], _dots(curves) + "-", color=colour, linewidth=1.4)
-    ax.set_ylabel(label, color=colour)
-    ax.tick_params(axis="y", colors=colour)
-    name, label, colour = right
-    if not _any(curves, name):
-        return
-    other = ax.twinx()
-    other.spines["right"].set_visible(True)
-    other.plot(curves["step"], curves[name], _dots(curves) + "--", color=colour, linewidth=1.4)
-    other.set_ylabel(label, color=colour)
-    other.tick_params(axis="y", colors=colour)
-    if name.startswith("corr"):
-        other.set_ylim(-1.05, 1.05)
+    for name, title, colour in (left, right):
+        if name == right[0]:
+            if not _any(curves, name):
+                return
+            ax = ax.twinx()  # type: ignore[assignment]
+            ax.spines["right"].set_visible(True)
+        if _any(curves, name):
+            _line(ax, curves, curves[name], linestyle="-" if name == left[0] else "--", color=colour, linewidth=1.4)
+        ax.set_ylabel(title, color=colour)
+        ax.tick_params(axis="y", colors=colour)
+    if right[0].startswith("corr"):
+        ax.set_ylim(-1.05, 1.05)
     else:
-        other.set_ylim(bottom=min(0.0, float(np.nanmin(curves[name]))))
-
-
-def _symmetric(ax: "Axes") -> None:
-    """Put 0 in the middle, as on the correlation's axis."""
-    reach = max(0.1, *(abs(limit) for limit in ax.get_ylim()))
-    ax.set_ylim(-reach, reach)
+        ax.set_ylim(bottom=min(0.0, float(np.nanmin(curves[right[0]]))))
 
 
 def _name_phases(ax: "Axes", phases: Sequence[tuple[str, float, float]]) -> None:
@@ -209,21 +197,14 @@ def _name_phases(ax: "Axes", phases: Sequence[tuple[str, float, float]]) -> None
 
 def _phases(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
     """(name, begin, end) of each phase, in steps; "phase_1_warmup" is called "1 warmup"."""
-    phases: list[tuple[str, float, float]] = []
-    for index, step in enumerate(metrics):
-        name = str(step.get("phase") or "").removeprefix("phase_").replace("_", " ")
-        if not name:
-            continue
-        if phases and phases[-1][0] == name:
-            phases[-1] = (name, phases[-1][1], index + 1.0)
-        else:
-            phases.append((name, float(index), index + 1.0))
-    return phases
+    names = [str(step.get("phase") or "").removeprefix("phase_").replace("_", " ") for step in metrics]
+    runs = [[index for index, _ in run] for _, run in groupby(enumerate(names), key=lambda pair: pair[1])]
+    return [(names[run[0]], float(run[0]), run[-1] + 1.0) for run in runs if names[run[0]]]
 
 
-def _dots(curves: Curves) -> str:
-    """Marker for the points of a short run, because a line through one point is invisible; none for a longer run."""
-    return "" if len(curves["step"]) > 12 else "."
+def _line(ax: "Axes", curves: Curves, values: np.ndarray, **style: Any) -> None:
+    """Draw values over the steps, with a marker in a short run, because a line through one point is invisible."""
+    ax.plot(curves["step"], values, marker="" if len(curves["step"]) > 12 else ".", **style)
 
 
 def _rate(score: Any) -> float | None:

@@ -88,17 +88,13 @@ def model_card(
     adapter: bool = False,
     best: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the card of a run's final policy, or of its best checkpoint.
+    """Return the card of a run's final policy, or of its best checkpoint: Markdown with a YAML head.
 
     Args:
-        summary: see `reporting.summary`.
-        identity: the run's `run.json`.
+        summary, identity: the run's `summary.json` and `run.json`.
         prompt: the system prompt of the training.
         adapter: the folder holds a PEFT adapter, not a whole model.
         best: see `policies.retention.BEST`; the card is that of this checkpoint, which was not evaluated itself.
-
-    Returns:
-        Markdown with a YAML head.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 

@@ -14,24 +14,22 @@ def progress_line(metrics: dict[str, Any], steps: int) -> str:
 
     The seconds include the parts that took most of them; success includes the mean score where episodes are graded.
     """
-    shares_of_labels = [metrics.get(f"{name}_share") for name in ("positive", "neutral", "negative")]
-    known = [f"{s}{100 * share:.0f}%" for s, share in zip("+=-", shares_of_labels, strict=True) if share is not None]
-    labels = " ".join(known) if len(known) == len(shares_of_labels) else "no guidance"
+    names = zip("+=-", ("positive", "neutral", "negative"), strict=True)
+    known = {s: share for s, name in names if (share := metrics.get(f"{name}_share")) is not None}
+    labels = (
+        " ".join(f"{s}{100 * share:.0f}%" for s, share in known.items()) if len(known) == len("+=-") else "no guidance"
+    )
+    parts = [f"{column} {share:.0%}" for column, share in shares(metrics["seconds"]).items() if share >= _SHOWN]
     line = (
         f"step {metrics['step'] + 1:>{len(str(steps))}}/{steps}  {metrics['phase']:<18}  "
         f"lambda {metrics['lambda']:.2f}  "
         f"success {_formatted(metrics['success_rate'], '5.1%')}  {_score_of(metrics)}"
         f"R_env {_formatted(metrics['r_env'], '.3f')}  "
-        f"R_sg {_formatted(metrics['r_sg'], '+.3f')}  {labels}  {_seconds(metrics['seconds'])}"
+        f"R_sg {_formatted(metrics['r_sg'], '+.3f')}  {labels}  "
+        f"{metrics['seconds']['total']:.1f} s" + (f" ({', '.join(parts)})" if parts else "")
     )
     held_back = metrics.get("quarantined") or 0
     return line + (f"  quarantined {held_back}" if held_back else "")
-
-
-def _seconds(seconds: dict[str, Any]) -> str:
-    """Return "12.3 s (sampling 61%, training 30%, environment 8%)"."""
-    parts = [f"{column} {share:.0%}" for column, share in shares(seconds).items() if share >= _SHOWN]
-    return f"{seconds['total']:.1f} s" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def result_lines(summary: dict[str, Any]) -> list[str]:
@@ -97,12 +95,14 @@ def _points(difference: dict[str, Any]) -> str:
 
 
 def _interval(score: dict[str, Any]) -> str:
-    low, high = score["ci95"] or (float("nan"), float("nan"))
-    return f"{score['success_rate']:.1%} [{low:.1%}, {high:.1%}]"
+    return _bounded(score["success_rate"], score["ci95"])
 
 
 def _score_interval(score: dict[str, Any]) -> str:
-    value, bounds = graded_score(score)
+    return _bounded(*graded_score(score))
+
+
+def _bounded(value: float | None, bounds: list[float] | None) -> str:
     low, high = bounds or (float("nan"), float("nan"))
     return f"{value:.1%} [{low:.1%}, {high:.1%}]"
 

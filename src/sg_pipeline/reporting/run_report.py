@@ -3,6 +3,7 @@
 The guidance dials come first among the details: reward hacking shows there before it shows in the success rate.
 """
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,24 +38,18 @@ def report_markdown(
     metrics: Sequence[Mapping[str, Any]],
     trajectories: Sequence[tuple[str, Trajectory]] = (),
 ) -> str:
-    """Write a run's report.md.
+    """Write a run's report.md from its summary, the metrics of its steps and the output of `pick_trajectories`.
 
-    Args:
-        summary: output of `summary.build_summary`.
-        metrics: one mapping per step, as given to `build_summary`.
-        trajectories: output of `pick_trajectories`.
-
-    Returns:
-        Markdown; undefined values are dashes. It refers to learning_curve.png in the same folder.
+    Undefined values are dashes. It refers to learning_curve.png in the same folder.
     """
-    judged, graded = calibration(summary), parts(summary)
+    judged = calibration(summary)
     content = [
         f"# Run `{summary['run']}`",
         "\n".join(f"- {line}" for line in identity(summary)),
         "## Result",
         *verdicts(summary),
         *_table(comparison(summary)),
-        *(_table(graded) if graded.rows else []),
+        *_table(parts(summary)),
         "![Learning curve: success, trust, guidance labels and training](learning_curve.png)",
         "## By task type",
         *_table(task_types(summary)),
@@ -69,41 +64,29 @@ def report_markdown(
 
 
 def run_sections(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], curve_png: bytes) -> list[Section]:
-    """Return the sections of a run's page: the tables of report.md, and the learning curve.
-
-    Args:
-        summary, metrics: as for `report_markdown`.
-        curve_png: output of `figures.learning_curve`.
-    """
+    """Return the sections of a run's page: the tables of report.md, and the learning curve."""
     curve = figure_html(
         curve_png,
         "Success, trust λ, guidance labels and training over the co-evolution steps; evaluations with 95 % intervals.",
         alt="Learning curves: success rate, trust, shares of the guidance labels, reward-hacking dials and training",
     )
-    judged, graded = calibration(summary), parts(summary)
-    result = [report_table(comparison(summary)), curve]
-    return [
-        Section("result", "Result", "\n".join(result)),
-        *([Section("parts", "Parts of the score", report_table(graded))] if graded.rows else []),
+    sections = [
+        Section("result", "Result", f"{report_table(comparison(summary))}\n{curve}"),
+        Section("parts", "Parts of the score", report_table(parts(summary))),
         Section("dials", "Guidance: dials by phase", report_table(dials(metrics))),
-        *([Section("calibration", "Guidance: calibration", report_table(judged))] if judged.rows else []),
+        Section("calibration", "Guidance: calibration", report_table(calibration(summary))),
         Section("task-types", "By task type", report_table(task_types(summary))),
         Section("time", "Time", report_table(times(summary))),
         Section("identity", "What was run", bullets(identity(summary))),
     ]
+    return [section for section in sections if section.html]
 
 
 def pick_trajectories(tables: Mapping[str, pl.DataFrame]) -> list[tuple[str, Trajectory]]:
-    """Choose one won and one lost episode of each table: the typical ones.
+    """Choose one won and one lost episode of each table (title -> trajectory table): the typical ones.
 
     Typical is the (lower) median number of turns among the won (lost) episodes; ties go to the first by (split, step,
-    group, item).
-
-    Args:
-        tables: title -> trajectory table, e.g. of the first step and of the final evaluation.
-
-    Returns:
-        (title, trajectory) in the order of the tables, won before lost; an outcome that did not occur is left out.
+    group, item). An outcome that did not occur is left out.
     """
     picked = []
     for title, frame in tables.items():
@@ -111,8 +94,7 @@ def pick_trajectories(tables: Mapping[str, pl.DataFrame]) -> list[tuple[str, Tra
         for won in (True, False):
             chosen = episodes.filter(pl.col("won") == won)
             if chosen.height:
-                median = chosen["turns"][(chosen.height - 1) // 2]
-                key = chosen.filter(pl.col("turns") == median).head(1)
+                key = chosen.filter(turns=chosen["turns"][(chosen.height - 1) // 2]).head(1)
                 picked.append((title, from_frame(frame.join(key.select(_KEY), on=_KEY, how="semi"))[0]))
     return picked
 
@@ -156,9 +138,7 @@ def _transcripts(trajectories: Sequence[tuple[str, Trajectory]]) -> list[str]:
     ]
     for title, trajectory in trajectories:
         text = transcript(trajectory)
-        fence = "```"
-        while fence in text:
-            fence += "`"
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
         task = trajectory.task
         lines += [
             f"### {title}: {outcome(trajectory)}",
@@ -172,8 +152,6 @@ def _block(head: str, text: str) -> list[str]:
     """Wrap `text` under `head`; keep its paragraphs separate, drop empty lines."""
     lines: list[str] = []
     for line in filter(None, (" ".join(line.split()) for line in text.splitlines())):
-        indent = head if not lines else " " * len(head)
-        lines += textwrap.wrap(
-            line, _WIDTH, initial_indent=indent, subsequent_indent=" " * len(head), break_on_hyphens=False
-        )
-    return lines or [head.rstrip()]
+        lines += textwrap.wrap(line, _WIDTH - len(head), break_on_hyphens=False)
+    margins = [head, *[" " * len(head)] * len(lines)]
+    return [margin + line for margin, line in zip(margins, lines, strict=False)] or [head.rstrip()]

@@ -41,15 +41,13 @@ def build_summary(
     """Summarize a run.
 
     Args:
-        run: the run's name.
+        run, environment: names.
         fingerprint: digest of the parameters that affect results.
-        environment: its name.
         panel: origin of the games in words; generated games are always named as such.
         panel_sha256: digest of the frozen panel, or one per split.
         wall_seconds: duration of the run.
         metrics: one mapping per step; a value may be missing or None.
-        base: scores before training, from `evaluate_table`, per mode.
-        final: the same after training.
+        base, final: scores before and after training, from `evaluate_table`, per mode.
         guidance: whether the run trains with guidance; decides the mode of the top-level scores.
         seed: the run's seed, for the paired intervals.
 
@@ -59,6 +57,10 @@ def build_summary(
     metrics = sorted(metrics, key=lambda step: step["step"])
     mode, other = (WITH_GUIDANCE, WITHOUT_GUIDANCE) if guidance else (WITHOUT_GUIDANCE, WITH_GUIDANCE)
     differences = {name: _differences(base.get(name, {}), final.get(name, {}), seed, name) for name in (mode, other)}
+
+    def trained_first(by_mode: Mapping[str, Any]) -> dict[str, Any]:
+        return {**by_mode.get(mode, {}), **({other: by_mode[other]} if by_mode.get(other) else {})}
+
     curve = step_curves(metrics)
     summary = {
         "run": run,
@@ -69,9 +71,9 @@ def build_summary(
         "steps": len(metrics),
         "wall_seconds": wall_seconds,
         "mode": mode,
-        "base": _by_mode(base, mode, other),
-        "final": _by_mode(final, mode, other),
-        "difference": {**differences[mode], **({other: differences[other]} if differences[other] else {})},
+        "base": trained_first(_without_games(base)),
+        "final": trained_first(_without_games(final)),
+        "difference": trained_first(differences),
         "lambda": curve.pop("lambda", []),
         "machines": sorted({step["machine"] for step in metrics if "machine" in step}),
         "quarantined": int(sum(step.get("quarantined") or 0 for step in metrics)),
@@ -87,10 +89,8 @@ def build_summary(
 
 def step_curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return one list per metric of the steps, nested ones as "training.loss"; None where a step lacks it."""
-    flat = [{name: value for name, value in _flat(step).items() if name != "machine"} for step in metrics]
-    names: dict[str, None] = {}
-    for step in flat:
-        names.update(dict.fromkeys(step))
+    flat = [_flat(step) for step in metrics]
+    names = dict.fromkeys(name for step in flat for name in step if name != "machine")
     return {name: [json_ready(step.get(name)) for step in flat] for name in names}
 
 
@@ -107,14 +107,11 @@ def json_ready(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _by_mode(evaluation: Evaluation, mode: str, other: str) -> dict[str, Any]:
-    scores = {name: {split: _without_games(score) for split, score in evaluation.get(name, {}).items()} for name in
-              (mode, other)}  # fmt: skip
-    return {**scores[mode], **({other: scores[other]} if scores[other] else {})}
-
-
-def _without_games(score: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in score.items() if name not in PER_GAME}
+def _without_games(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        mode: {split: {k: v for k, v in score.items() if k not in PER_GAME} for split, score in splits.items()}
+        for mode, splits in evaluation.items()
+    }
 
 
 def _differences(

@@ -19,9 +19,8 @@ def aggregate_step(
 
     Args:
         turns: a table that satisfies `ValidTable`, all of one step.
-        config: reward configuration.
-        step: u, the index of the step within the run.
-        steps: N, the number of steps of the run.
+        config: rewards of a trajectory.
+        step, steps: u, the index of the step within the run, and N, the number of the run's steps.
         drop_flat_groups: DAPO's filter: groups without variance in R_env are not trained on, whatever their R_sg.
 
     Returns:

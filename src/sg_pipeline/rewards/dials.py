@@ -20,13 +20,9 @@ FLAT = 1e-9
 
 
 def step_dials(returns: pl.DataFrame) -> dict[str, Any]:
-    """Summarize the trajectories of a step.
+    """Summarize the trajectories of a step: JSON-ready, an undefined value (a gap without lost episodes) is None.
 
-    Args:
-        returns: table of `returns.trajectory_returns` with `selected`.
-
-    Returns:
-        JSON-ready values; an undefined one (such as the gap without any lost episode) is None.
+    `returns` is a table of `returns.trajectory_returns` with `selected`.
     """
     turns = int(returns["turns"].sum())
     won = returns["won"].cast(pl.Float64)

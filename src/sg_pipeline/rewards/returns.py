@@ -11,6 +11,12 @@ from sg_pipeline.config.rewards import PolarityValues
 from sg_pipeline.trajectories.types import TRAJECTORY_KEY, Polarity
 
 
+def step_reward(values: PolarityValues) -> pl.Expr:
+    """Return the reward of each turn's polarity; 0 for a turn without guidance."""
+    rewards = {p.value: getattr(values, p.value) for p in Polarity}
+    return pl.col("polarity").replace_strict(rewards, default=0.0, return_dtype=pl.Float64)
+
+
 def trajectory_returns(
     turns: pl.DataFrame, values: PolarityValues, trust: float, environment_scale: float
 ) -> pl.DataFrame:
@@ -18,9 +24,9 @@ def trajectory_returns(
 
     Args:
         turns: a table that satisfies `ValidTable`.
-        values: step reward of each polarity; a turn without guidance gets 0.
+        values: see `step_reward`.
         trust: lambda(u) of this step.
-        environment_scale: factor of R_env relative to the internal reward; 1 in the paper.
+        environment_scale: factor of R_env; 1 in the paper.
 
     Returns:
         Sorted by (step, group, item): the key, task_id, task_type, `turns`, `tokens` (policy tokens), `won`, `score`,
@@ -29,9 +35,6 @@ def trajectory_returns(
         `unparsed_guidance`, `unparsed_actions`, `invalid_actions`.
     """
     polarity = pl.col("polarity")
-    step_reward = polarity.replace_strict(
-        {p.value: getattr(values, p.value) for p in Polarity}, default=0.0, return_dtype=pl.Float64
-    )
     returns = turns.group_by(TRAJECTORY_KEY).agg(
         pl.col("task_id", "task_type").first(),
         turns=pl.len().cast(pl.Int64),
@@ -40,7 +43,7 @@ def trajectory_returns(
         score=pl.col("score").first(),
         truncated=pl.col("truncated").first(),
         r_env=pl.col("reward").sum(),
-        r_sg=step_reward.sum(),
+        r_sg=step_reward(values).sum(),
         **{p.value: (polarity == p.value).sum().cast(pl.Int64) for p in Polarity},
         unparsed_guidance=(polarity.is_not_null() & ~pl.col("guidance_parsed")).sum().cast(pl.Int64),
         unparsed_actions=(~pl.col("action_parsed")).sum().cast(pl.Int64),

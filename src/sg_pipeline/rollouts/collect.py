@@ -15,7 +15,6 @@ at any time, and keeps it busy while slow environments work.
 """
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -85,15 +84,12 @@ def collect(
     Args:
         attempts: what to play, in any number and order.
         config: limits of turns and tokens; the sampler, the format and the attempts were made by the rest of it.
-        sampler: samples from the policy at its temperature.
-        agent_format: text <-> tokens of that policy.
+        sampler, agent_format: of one policy.
         pool: plays the tasks; its open episodes are replaced.
-        seed: the run's seed.
-        step: with `purpose`, group and item, names the random stream of an episode.
+        seed, step: the run's seed; with step, `purpose`, group and item it names the random stream of an episode.
         policy_step: how many steps the policy has been trained for; None: `step`.
         purpose: separates the random streams of a rollout from those of, say, an evaluation at the same step.
-        worlds: names the seeds of the environments in place of `purpose`, so that
-            several rollouts may share their worlds.
+        worlds: names the environments' seeds in place of `purpose`, so that several rollouts may share their worlds.
 
     Raises:
         ConfigurationError: an opening does not fit into `max_length`.
@@ -111,30 +107,19 @@ def collect(
         batch.play_in_step(seeds)
     after = pool.counters
     trained = step if policy_step is None else policy_step
+    timings = {"sync_s": 0.0, "total_s": time.perf_counter() - began, "env_cpu_s": after.cpu_s - before.cpu_s}
+    workers = {"worker_restarts": after.restarts - before.restarts, "replayed_episodes": after.replays - before.replays}
     return RolloutResult(
         [episode.trajectory(trained) for episode in batch.episodes],
-        batch.timings
-        | {"sync_s": 0.0, "total_s": time.perf_counter() - began, "env_cpu_s": after.cpu_s - before.cpu_s},
-        {name: batch.counters[name] for name in _COUNTERS}
-        | {
-            "worker_restarts": after.restarts - before.restarts,
-            "replayed_episodes": after.replays - before.replays,
-        },
+        batch.timings | timings,
+        batch.counters | workers,
         [episode.seen.parts for episode in batch.episodes],
     )
 
 
 @dataclass(slots=True)
 class _Episode:
-    """An attempt being played.
-
-    Attributes:
-        attempt: what is played.
-        seen: the environment's latest answer.
-        context: tokens to put before the next completion.
-        turns: so far.
-        truncated: it ended on its turn or token limit.
-    """
+    """An attempt being played: the environment's latest answer, the tokens before the next completion, turns so far."""
 
     attempt: Attempt
     seen: StepResult = field(default_factory=lambda: StepResult(""))
@@ -143,25 +128,16 @@ class _Episode:
     truncated: bool = False
 
     def trajectory(self, policy_step: int) -> Trajectory:
-        attempt = self.attempt
+        played, seen = self.attempt, self.seen
         return Trajectory(
-            task=attempt.task,
-            group=attempt.group,
-            item=attempt.item,
-            policy_step=policy_step,
-            turns=tuple(self.turns),
-            won=self.seen.won,
-            truncated=self.truncated,
-            score=self.seen.score,
+            played.task, played.group, played.item, policy_step, tuple(self.turns), seen.won, self.truncated, seen.score
         )
 
 
 class _Batch:
     """Episodes in progress; row i of session and pool is `episodes[i]`.
 
-    Attributes:
-        timings: wall seconds by what this process did or waited for; they add up to the time since construction.
-        counters: see `RolloutResult`.
+    `timings` are wall seconds by what this process did or waited for; they add up to the time since construction.
     """
 
     def __init__(
@@ -173,9 +149,10 @@ class _Batch:
         pool: EnvironmentPool,
     ) -> None:
         self.episodes = [_Episode(attempt) for attempt in attempts]
+        self._tasks, self._groups = [one.task for one in attempts], [one.group for one in attempts]
         self.session = session
         self.timings = {"env_s": 0.0, "sampling_s": 0.0, "format_s": 0.0}
-        self.counters: Counter[str] = Counter()
+        self.counters = dict.fromkeys(_COUNTERS, 0)
         self._config = config
         self._format = agent_format
         self._pool = pool
@@ -185,7 +162,7 @@ class _Batch:
         """Play all episodes to their ends, one turn of each at a time."""
         stop_ids, limit = self._format.stop_ids, self._config.max_new_tokens
         active = list(range(len(self.episodes)))
-        results = self._pool.reset(self._tasks(), seeds, self._groups())
+        results = self._pool.reset(self._tasks, seeds, self._groups)
         while True:
             self._tick("env_s")
             active = [row for row, result in zip(active, results, strict=True) if self._observe(row, result)]
@@ -207,7 +184,7 @@ class _Batch:
         """
         stop_ids, limit = self._format.stop_ids, self._config.max_new_tokens
         playing = len(self.episodes)
-        self._pool.begin(self._tasks(), seeds, self._groups())
+        self._pool.begin(self._tasks, seeds, self._groups)
         while playing:
             answers = self._pool.receive(timeout_s=0.0 if session.under_way else None)
             self._tick("env_s")
@@ -235,11 +212,14 @@ class _Batch:
         episode.seen = result
         if result.done:
             if not episode.turns:
-                task_id = episode.attempt.task.task_id
-                raise DataError(f"task {task_id} is over before its first action: remove it from the panel")
+                raise DataError(
+                    f"task {episode.attempt.task.task_id} is over before its first action: remove it from the panel"
+                )
             return False
         if len(episode.turns) == config.max_turns:
-            return self._truncate(episode, "truncated_by_turns")
+            episode.truncated = True
+            self.counters["truncated_by_turns"] += 1
+            return False
         context = self._context(episode)
         if self.session.length(row) + len(context) + config.max_new_tokens > config.max_length:
             if not episode.turns:
@@ -249,7 +229,9 @@ class _Batch:
                     f"rollout.max_new_tokens = {config.max_new_tokens}: raise the first to several times "
                     f"{len(context) + config.max_new_tokens}, or lower the second"
                 )
-            return self._truncate(episode, "truncated_by_tokens")
+            episode.truncated = True
+            self.counters["truncated_by_tokens"] += 1
+            return False
         episode.context = context
         return True
 
@@ -264,11 +246,6 @@ class _Batch:
             # Both ends stay: they hold the template's tokens.
             context = context[: -(-limit // 2)] + context[len(context) - limit // 2 :]
         return context
-
-    def _truncate(self, episode: _Episode, counter: str) -> bool:
-        self.counters[counter] += 1
-        episode.truncated = True
-        return False
 
     def _act(self, row: int, completion: Completion) -> str:
         """Record what the policy wrote, and return its action."""
@@ -297,12 +274,6 @@ class _Batch:
             )
         )
         return parsed.action
-
-    def _tasks(self) -> list[Task]:
-        return [episode.attempt.task for episode in self.episodes]
-
-    def _groups(self) -> list[int]:
-        return [episode.attempt.group for episode in self.episodes]
 
     def _tick(self, name: str) -> None:
         """Book the time since the last tick under `name`."""

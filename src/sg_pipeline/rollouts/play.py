@@ -44,12 +44,10 @@ class Player:
     """A policy with all that it needs to play.
 
     Attributes:
-        policy: samples; its weights are not changed.
-        environment: where to play.
+        policy, sampling: samples with this engine; its weights are not changed.
         config: limits, temperature, guidance, prompts; rows and cache of a wave.
         data_root, cache_dir: folders of the tasks' games and of their compiled forms.
         seed: the run's seed.
-        sampling: the policy's engine.
         guide: writes the guidance in the policy's place, where there is guidance. Its tokens are then the only ones of
             `Segment.GUIDANCE`, and the counters of `sampling.two_call` are added. It always samples from its own model,
             whatever engine the policy has.
@@ -67,12 +65,7 @@ class Player:
     def play(
         self, attempts: Sequence[Attempt], *, step: int, purpose: str = "rollout", worlds: str | None = None
     ) -> RolloutResult:
-        """Play one episode for each attempt, each on one of the ranks.
-
-        Args:
-            attempts: of all ranks.
-            step, purpose: with group and item, name an episode's random stream.
-            worlds: names the seeds of the environments in place of `purpose` (see `collect`).
+        """Play one episode for each attempt, each on one of the ranks; arguments as for `collect`.
 
         Returns:
             The trajectories of all ranks, in the order of `attempts`.
@@ -81,11 +74,12 @@ class Player:
             SgPipelineError: the error of the first rank that failed, on all ranks.
         """
         here = world()
+        names = {"step": step, "purpose": purpose, "worlds": worlds}
         if here.alone:
-            return self._play(attempts, step, purpose, worlds)
+            return self._play(attempts, names)
         before = here.seconds
         own = dealt(attempts, here)
-        results = here.everywhere(lambda: self._play(own, step, purpose, worlds))
+        results = here.everywhere(lambda: self._play(own, names))
         return _in_order(in_parallel(results, here.gather(here.seconds - before)), attempts)
 
     def prompts(self) -> "Prompts":
@@ -110,13 +104,12 @@ class Player:
             return AgentFormat(policy.tokenizer, self.prompts(), config.guidance, policy.stop_ids, config.date)
         return GuidedFormat(policy.tokenizer, self.prompts(), True, policy.stop_ids + guide.stop_ids, config.date)
 
-    def _play(self, attempts: Sequence[Attempt], step: int, purpose: str, worlds: str | None) -> RolloutResult:
+    def _play(self, attempts: Sequence[Attempt], names: dict[str, Any]) -> RolloutResult:
         """Play on this rank."""
         from sg_pipeline.agents.handover import GuidedFormat
         from sg_pipeline.sampling.transformers_sampler import TransformersSampler
         from sg_pipeline.sampling.two_call import TwoCallSampler
 
-        guide, config = self.guide, self.config
         agent_format = self.format()
         began = time.perf_counter()
         sampler = self.sampler()
@@ -124,28 +117,16 @@ class Player:
         if not attempts:  # ranks update a server that they share together
             return RolloutResult()
         counters: Mapping[str, int] = {}
-        policies = [self.policy]
-        if guide is not None and isinstance(agent_format, GuidedFormat):
-            guiding = TransformersSampler(guide.model, config.temperature, guide.compute, guide.describe())
+        if self.guide is not None and isinstance(agent_format, GuidedFormat):
+            temperature, guide = self.config.temperature, self.guide
+            guiding = TransformersSampler(guide.model, temperature, guide.compute, guide.describe())
             sampler = two = TwoCallSampler(guiding, sampler, agent_format.handover)
             counters = two.counters
-            policies.append(guide)
         pool = open_pool(self.environment, self.data_root, self.cache_dir)
-        rows = rows_at_once(config, policies) if self.sampling.engine == "transformers" else config.rows
+        names = {**names, "seed": self.seed, "policy_step": self.policy.step}
         result = in_sequence(
-            collect(
-                wave,
-                config,
-                sampler,
-                agent_format,
-                pool,
-                seed=self.seed,
-                step=step,
-                policy_step=self.policy.step,
-                purpose=purpose,
-                worlds=worlds,
-            )
-            for wave in waves(attempts, rows)
+            collect(wave, self.config, sampler, agent_format, pool, **names)
+            for wave in waves(attempts, rows_at_once(self.config, sampler))
         )
         timings = {**result.timings, "sync_s": sync_s, "total_s": result.timings["total_s"] + sync_s}
         return replace(result, timings=timings, counters={**result.counters, **counters})
@@ -183,21 +164,14 @@ def waves(attempts: Sequence[Attempt], rows: int | None) -> Iterable[list[Attemp
         yield wave
 
 
-def rows_at_once(config: RolloutConfig, policies: Sequence["Policy"]) -> int | None:
-    """Return how many episodes are played at once; None: all.
-
-    Args:
-        config: `rows`, or `cache_gib`, which bounds the trajectories of `max_length` tokens that fit into it.
-        policies: those that keep a cache of an episode: the policy, and a guide.
+def rows_at_once(config: RolloutConfig, sampler: "Sampler") -> int | None:
+    """Return how many episodes are played at once: `rows`, and as many as fit into `cache_gib`; None: all.
 
     Raises:
         ConfigurationError: not even one group fits into `cache_gib`.
     """
-    from sg_pipeline.sampling.kv_cache import row_bytes
-
-    if config.cache_gib is None:
+    if config.cache_gib is None or not (one := sampler.row_bytes(config.max_length)):
         return config.rows
-    one = sum(row_bytes(policy.model, config.max_length, policy.compute) for policy in policies)
     fit = int(config.cache_gib * 2**30 / one)
     if fit < config.group_size:
         group = config.group_size * one / 2**30

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any
 
 from sg_pipeline.trajectories.types import Trajectory
-
-Number = TypeVar("Number", int, float)
 
 Parts = tuple[tuple[str, float], ...]
 """Name and value of each part of an episode's score."""
@@ -38,8 +36,8 @@ def in_sequence(results: Iterable[RolloutResult]) -> RolloutResult:
     results = list(results)
     return RolloutResult(
         [trajectory for result in results for trajectory in result.trajectories],
-        _sums(result.timings for result in results),
-        _sums(result.counters for result in results),
+        _sums([result.timings for result in results]),
+        _sums([result.counters for result in results]),
         [parts for result in results for parts in result.parts],
     )
 
@@ -47,13 +45,10 @@ def in_sequence(results: Iterable[RolloutResult]) -> RolloutResult:
 def in_parallel(results: Sequence[RolloutResult], waited_s: Sequence[float]) -> RolloutResult:
     """Combine the rollouts of processes that share a run.
 
-    Args:
-        results: one a process.
-        waited_s: seconds that each process waited for the others and exchanged trajectories.
-
     Returns:
         Counters are sums. Timings are means over the processes, so that they still add up to "total_s"; "sync_s" also
-        holds what was waited. "env_cpu_s" is a sum: it counts what was spent anywhere.
+        holds `waited_s`, the seconds in which each waited for the others and exchanged trajectories. "env_cpu_s" is a
+        sum: it counts what was spent anywhere.
     """
     whole = in_sequence(results)
     timings = {name: seconds / len(results) for name, seconds in whole.timings.items()}
@@ -65,25 +60,15 @@ def in_parallel(results: Sequence[RolloutResult], waited_s: Sequence[float]) -> 
     return RolloutResult(whole.trajectories, timings, whole.counters, whole.parts)
 
 
-def _sums(mappings: Iterable[Mapping[str, Number]]) -> dict[str, Number]:
-    sums: dict[str, Number] = {}
-    for mapping in mappings:
-        for name, value in mapping.items():
-            sums[name] = sums[name] + value if name in sums else value
-    return sums
-
-
-_COLUMNS = {"environment": "env_s", "sampling": "sampling_s", "format": "format_s", "sync": "sync_s"}
-"""Column of `time_split` -> its name among `RolloutResult.timings`."""
+def _sums(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    names = dict.fromkeys(name for mapping in mappings for name in mapping)
+    return {name: sum(mapping.get(name, 0) for mapping in mappings) for name in names}
 
 
 def time_split(timings: Mapping[str, float], training_s: float, resting_s: float = 0.0) -> dict[str, float]:
     """Return the seconds of a step by what its process did or waited for; each moment is in one column.
 
-    Args:
-        timings: see `RolloutResult`.
-        training_s: of the train step.
-        resting_s: in which a sampling engine released its memory for training.
+    `training_s` are those of the train step, `resting_s` those in which a sampling engine released its memory for it.
 
     Returns:
         environment: waiting for environments while no sampling engine had work;
@@ -95,7 +80,8 @@ def time_split(timings: Mapping[str, float], training_s: float, resting_s: float
         idle: none of these, such as opening a session;
         total: the sum.
     """
-    split = {column: timings.get(name, 0.0) for column, name in _COLUMNS.items()}
+    columns = {"environment": "env_s", "sampling": "sampling_s", "format": "format_s", "sync": "sync_s"}
+    split = {column: timings.get(name, 0.0) for column, name in columns.items()}
     idle = max(0.0, timings["total_s"] - sum(split.values()))
     split |= {"sync": split["sync"] + resting_s, "training": training_s, "idle": idle}
     return {**split, "total": sum(split.values())}

@@ -7,6 +7,7 @@ that no round plays more than can be used. Groups without signal stay on record 
 keeps them from the gradient.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -24,21 +25,17 @@ _FLAT = 1e-9
 def play_step(
     play: Callable[[list[Attempt]], RolloutResult], panel: Sequence[Task], config: RolloutConfig, seed: int, step: int
 ) -> RolloutResult:
-    """Play the tasks of a co-evolution step.
+    """Play the tasks of a co-evolution step, chosen from `panel` by seed and step, those of later rounds too.
 
-    Args:
-        play: plays one round, see `Player.play`.
-        panel: the tasks to choose from.
-        config: groups in a step, their size, and how many rounds of replacement there may be.
-        seed: the run's seed.
-        step: the step's index; with the seed it names the tasks, those of later rounds too.
+    `play` plays one round (`Player.play`).
 
     Returns:
         All episodes of all rounds; groups are numbered consecutively. Timings and counters are sums, with the further
         counters "sampling_rounds" and "flat_groups" (groups without variance in R_env).
     """
     tasks = choose_tasks(panel, seed, step, config.tasks_per_step)
-    spare = _others(panel, tasks, seed, step)
+    others = sorted(set(panel) - set(tasks), key=lambda task: task.task_id)
+    spare = [others[index] for index in stream(seed, "choose_tasks", "spare", step).permutation(len(others))]
     result = play(attempts_at(tasks, config.group_size))
     rounds, groups = 1, len(tasks)
     while rounds <= config.dynamic_sampling:
@@ -72,16 +69,9 @@ def choose_tasks(panel: Sequence[Task], seed: int, step: int, tasks_per_step: in
     return [tasks[index] for index in order[place * tasks_per_step : (place + 1) * tasks_per_step]]
 
 
-def _others(panel: Sequence[Task], taken: Sequence[Task], seed: int, step: int) -> list[Task]:
-    """Return the panel's other tasks, in an order that depends on seed and step."""
-    chosen = {task.task_id for task in taken}
-    rest = sorted((task for task in panel if task.task_id not in chosen), key=lambda task: task.task_id)
-    return [rest[index] for index in stream(seed, "choose_tasks", "spare", step).permutation(len(rest))]
-
-
 def flat_groups(trajectories: Sequence[Trajectory]) -> int:
     """Count the groups whose episodes all have the same R_env."""
-    returns: dict[int, list[float]] = {}
+    returns: defaultdict[int, list[float]] = defaultdict(list)
     for trajectory in trajectories:
-        returns.setdefault(trajectory.group, []).append(sum(turn.reward for turn in trajectory.turns))
+        returns[trajectory.group].append(sum(turn.reward for turn in trajectory.turns))
     return sum(max(values) - min(values) <= _FLAT for values in returns.values())

@@ -14,7 +14,8 @@ import atexit
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -24,10 +25,15 @@ from sg_pipeline.errors import ConfigurationError, SamplingError
 if TYPE_CHECKING:
     import numpy as np
 
+    from sg_pipeline.config.base_model import Compute
     from sg_pipeline.config.sampling import SamplingConfig
     from sg_pipeline.policies.policy import Policy
 
 logger = logging.getLogger(__name__)
+
+Tokens = Sequence[int]
+Limits = int | Sequence[int]
+"""One limit of tokens for all rows, or one for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +55,7 @@ class Session(Protocol):
     """A batch of episodes being sampled."""
 
     def extend(
-        self,
-        rows: Sequence[int],
-        contexts: Sequence[Sequence[int]],
-        stop_ids: Sequence[int],
-        max_new_tokens: int | Sequence[int],
+        self, rows: Sequence[int], contexts: Sequence[Tokens], stop_ids: Tokens, max_new_tokens: Limits
     ) -> list[Completion]:
         """Append `contexts[i]` to row `rows[i]`, sample until a stop token or `max_new_tokens`, append the sample.
 
@@ -64,7 +66,7 @@ class Session(Protocol):
             rows: distinct; a row that is left out is dropped for good.
             contexts: one for each row; may be empty if the row already holds tokens.
             stop_ids: tokens that end a sample.
-            max_new_tokens: one limit for all rows, or one for each; a row with limit 0 gets its context and no sample.
+            max_new_tokens: a row with limit 0 gets its context and no sample.
 
         Returns:
             Completions in the order of `rows`.
@@ -88,7 +90,7 @@ class StreamingSession(Session, Protocol):
         """Number of rows that were submitted and have not been returned by `poll`."""
         ...
 
-    def submit(self, row: int, context: Sequence[int], stop_ids: Sequence[int], max_new_tokens: int) -> None:
+    def submit(self, row: int, context: Tokens, stop_ids: Tokens, max_new_tokens: int) -> None:
         """Append `context` to `row` and start to sample, without waiting; arguments as for `extend`."""
         ...
 
@@ -104,13 +106,16 @@ class Sampler(Protocol):
         """Start `len(streams)` empty rows of at most `max_length` tokens; row i draws from `streams[i]` alone."""
         ...
 
+    def row_bytes(self, max_length: int) -> int:
+        """Return the memory in this process of a row of `max_length` tokens, for `rollout.cache_gib`."""
+        ...
+
 
 def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max_length: int) -> Sampler:
     """Return a sampler of the policy with its current weights; an engine with separate weights is updated first.
 
     Args:
-        policy: its weights are not changed.
-        config: names the engine.
+        policy, config: its weights are not changed; names the engine.
         temperature: 0 takes the most likely token; log-probabilities are then those at temperature 1.
         max_length: tokens of the longest row.
 
@@ -123,11 +128,7 @@ def make_sampler(policy: Policy, config: SamplingConfig, temperature: float, max
 
 
 def check_positions(model: Any, max_length: int) -> None:
-    """Reject rows that are longer than the model's positions.
-
-    Raises:
-        ConfigurationError: `max_length` is out of range.
-    """
+    """Reject rows that are longer than the model's positions, with a `ConfigurationError`."""
     longest = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if max_length < 1 or (longest is not None and max_length > longest):
         raise ConfigurationError(
@@ -137,21 +138,29 @@ def check_positions(model: Any, max_length: int) -> None:
 
 
 def check_numbers(logprobs: Iterable[float], whose: str) -> None:
-    """Reject tokens that were sampled from logits that are not finite.
-
-    Args:
-        logprobs: of sampled tokens.
-        whose: the policy, for messages.
-
-    Raises:
-        SamplingError: a log-probability is not finite.
-    """
+    """Reject log-probabilities of sampled tokens that are not finite; the `SamplingError` names `whose` they are."""
     if not all(map(math.isfinite, logprobs)):
         raise SamplingError(
             f"{whose} computes logits that are not finite numbers: its weights have diverged, or its number type "
             f"overflows; start again from an earlier policy with a lower train.learning_rate, or compute in float32 "
             f"(base_model.dtype=float32, base_model.compute=weights)"
         )
+
+
+@contextmanager
+def inference(model: Any, compute: Compute) -> Iterator[None]:
+    """Compute like the policy (`policies.compute`) without gradients and dropout; afterwards the model is as before."""
+    import torch
+
+    from sg_pipeline.policies.compute import computing
+
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), computing(compute, model.device):
+            yield
+    finally:
+        model.train(training)
 
 
 class KeptEngine(Protocol):
@@ -171,14 +180,10 @@ _engines: dict[str, KeptEngine] = {}
 def keep_engine(key: str, start: Callable[[], KeptEngine]) -> KeptEngine:
     """Return this process's engine: the one that was started for `key`, or a new one in its place.
 
-    Args:
-        key: everything that an engine cannot change after its start.
-        start: starts a new engine.
+    `key` is everything that an engine cannot change after its start.
     """
     if key not in _engines:
         close_engines()
-        atexit.unregister(close_engines)
-        atexit.register(close_engines)
         began = time.perf_counter()
         _engines[key] = start()
         logger.info("the sampling engine is ready after %.0f s", time.perf_counter() - began)
@@ -193,6 +198,7 @@ def rest_engines() -> float:
     return time.perf_counter() - began
 
 
+@atexit.register
 def close_engines() -> None:
     """Close this process's engine, if it has one."""
     while _engines:

@@ -39,24 +39,21 @@ class Placement:
     """Where the next forward pass writes and reads; set before each pass, shared by all layers.
 
     Attributes:
-        start: first cache row of the batch.
-        stop: end of the cache rows of the batch.
+        start, stop: cache rows of the batch.
         span: cached positions that the pass may see.
-        batch_index: (N,) row within the batch of each token to store.
-        query_index: (N,) index within the batch's query dimension of each token to store.
+        batch_index, query_index: (N,) row and place in the batch of each token to store.
         positions: (N,) the position where it is stored.
-        capacity: positions that the layers must have room for.
-        rows: rows that the layers must have room for.
+        rows, capacity: rows and positions that the layers must have room for.
     """
 
+    rows: int
+    capacity: int = 0
     start: int = 0
     stop: int = 0
     span: int = 0
     batch_index: torch.Tensor | None = None
     query_index: torch.Tensor | None = None
     positions: torch.Tensor | None = None
-    capacity: int = 0
-    rows: int = 0
 
 
 class RowLayer(CacheLayerMixin):
@@ -66,7 +63,7 @@ class RowLayer(CacheLayerMixin):
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, placement: Placement, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, placement: Placement, dtype: torch.dtype | None) -> None:
         """Share `placement` with the other layers; keep states in `dtype` (None: in their own type)."""
         super().__init__()
         self._placement = placement
@@ -75,8 +72,7 @@ class RowLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate for the heads, sizes, type and device of the first states."""
         self.dtype, self.device = self._dtype or key_states.dtype, key_states.device
-        self.keys = self._allocate(key_states)
-        self.values = self._allocate(value_states)
+        self.keys, self.values = self._allocate(key_states), self._allocate(value_states)
         self.is_initialized = True
 
     def update(
@@ -130,7 +126,7 @@ class RowLayer(CacheLayerMixin):
 class RowCache(Cache):
     """The cache of a whole model: one `RowLayer` a layer, created as the model asks for them."""
 
-    def __init__(self, rows: int, block: int, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, rows: int, block: int, dtype: torch.dtype | None) -> None:
         """Prepare for `rows` rows; capacity grows in steps of `block` positions.
 
         Under autocast keys arrive in float32 although attention rounds them: `dtype` keeps them as attention uses them.

@@ -7,18 +7,16 @@ its turn stays in the batch, ignored, until enough rows have finished: then the 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.policies.compute import computing
 from sg_pipeline.policies.policy import causal_model
-from sg_pipeline.sampling.base import Completion, check_numbers, check_positions
-from sg_pipeline.sampling.kv_cache import BLOCK, RowCache
+from sg_pipeline.sampling.base import Completion, Limits, Tokens, check_numbers, check_positions, inference
+from sg_pipeline.sampling.kv_cache import BLOCK, RowCache, row_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,17 +48,12 @@ class TransformersSampler:
     """Samples from any transformers causal language model with full attention (eager or sdpa)."""
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        temperature: float = 1.0,
-        compute: Compute = "weights",
-        whose: str = "the model",
+        self, model: PreTrainedModel, temperature: float = 1.0, compute: Compute = "weights", whose: str = "the model"
     ) -> None:
-        """Sample from `model`, with its weights at the time of each call.
+        """Sample from `model` (on any device, in any float type, adapters included) with its weights at each call.
 
         Args:
-            model: on any device, in any float type; PEFT's adapters are included.
-            temperature: 0 takes the most likely token (log-probabilities are then those at temperature 1).
+            model, temperature: see `sampling.base.make_sampler`.
             compute: of the policy, see `policies.compute`; with bfloat16 the cache takes half the bytes.
             whose: names the policy in messages.
 
@@ -78,12 +71,12 @@ class TransformersSampler:
         self.compute: Compute = compute
         self.whose = whose
 
-    def open(self, streams: Sequence[np.random.Generator], max_length: int) -> TransformersSession:
-        """Start `len(streams)` empty rows of at most `max_length` tokens (see `sampling.base.Sampler`).
+    def row_bytes(self, max_length: int) -> int:
+        """Return the memory of a row's keys and values (see `sampling.base.Sampler`)."""
+        return row_bytes(self.model, max_length, self.compute)
 
-        Raises:
-            ConfigurationError: the model or the cache cannot represent such rows.
-        """
+    def open(self, streams: Sequence[np.random.Generator], max_length: int) -> TransformersSession:
+        """Start empty rows (see `sampling.base.Sampler`); a `ConfigurationError` where the model cannot hold them."""
         check_positions(self.model, max_length)
         _check_attention(self.model, max_length)
         return TransformersSession(self, streams, max_length)
@@ -96,7 +89,6 @@ class TransformersSession:
     """
 
     def __init__(self, sampler: TransformersSampler, streams: Sequence[np.random.Generator], max_length: int) -> None:
-        """Start with empty rows; use `TransformersSampler.open`."""
         self._sampler = sampler
         self._model = sampler.model
         self._streams = list(streams)
@@ -119,19 +111,17 @@ class TransformersSession:
     def extend(
         self,
         rows: Sequence[int],
-        contexts: Sequence[Sequence[int]],
-        stop_ids: Sequence[int],
-        max_new_tokens: int | Sequence[int],
+        contexts: Sequence[Tokens],
+        stop_ids: Tokens,
+        max_new_tokens: Limits,
         stop_when: StopWhen | None = None,
     ) -> list[Completion]:
         """Append contexts and sample (see `sampling.base.Session.extend`).
 
         `stop_when` is a further reason to end a row's sample, for ends that are not a single token.
         """
-        most = [max_new_tokens or -1] * len(rows) if isinstance(max_new_tokens, int) else list(max_new_tokens)
-        self._check(rows, contexts, most)
-        wanted = set(rows)
-        self._bring_forward([row for row in self._order if row in wanted])
+        most = [max_new_tokens] * len(rows) if isinstance(max_new_tokens, int) else max_new_tokens
+        self._bring_forward(set(rows))
         del self._order[len(rows) :]
         limits: dict[int, int] = {}
         for row, context, limit in zip(rows, contexts, most, strict=True):
@@ -140,27 +130,24 @@ class TransformersSession:
                 self._pending[row] += map(int, context)
             if room > 0 and limit > 0:
                 limits[row] = min(limit, room)
-        ids: dict[int, list[int]] = {row: [] for row in rows}
-        logprobs: dict[int, list[float]] = {row: [] for row in rows}
+        if not limits:
+            return [Completion([], [], stopped=False) for _ in rows]
+        self._bring_forward(limits.keys())
         stops = frozenset(map(int, stop_ids))
-        if limits:
-            self._bring_forward([row for row in self._order if row in limits])
-            with _sampling_mode(self._model), computing(self._sampler.compute, self._model.device):
-                self._sample(limits, stops, stop_when, ids, logprobs)
-        return [
-            Completion(ids=ids[row], logprobs=logprobs[row], stopped=bool(ids[row]) and ids[row][-1] in stops)
-            for row in rows
-        ]
+        with inference(self._model, self._sampler.compute):
+            written = self._sample(limits, stops, stop_when)
+        pairs = (written.get(row, ([], [])) for row in rows)
+        return [Completion(ids, logprobs, stopped=bool(ids) and ids[-1] in stops) for ids, logprobs in pairs]
 
     def _sample(
-        self,
-        limits: dict[int, int],
-        stops: frozenset[int],
-        stop_when: StopWhen | None,
-        ids: dict[int, list[int]],
-        logprobs: dict[int, list[float]],
-    ) -> None:
-        """Sample the rows of `limits` (the first cache rows) until each has stopped or reached its limit."""
+        self, limits: dict[int, int], stops: frozenset[int], stop_when: StopWhen | None
+    ) -> dict[int, tuple[list[int], list[float]]]:
+        """Sample the rows of `limits` (the first cache rows) until each has stopped or reached its limit.
+
+        Returns:
+            Row -> its tokens and their log-probabilities.
+        """
+        written: dict[int, tuple[list[int], list[float]]] = {row: ([], []) for row in limits}
         # Every row of the turn fits from here on, so the cache grows at most once a turn.
         self._cache.reserve(max(self.length(row) + limit for row, limit in limits.items()), rows=len(self._order))
         logits = self._prefill(len(limits))
@@ -173,16 +160,17 @@ class TransformersSession:
             for row, token, score in zip(batch, chosen, scores, strict=True):
                 if row not in active:
                     continue
-                ids[row].append(token)
-                logprobs[row].append(score)
+                ids, logprobs = written[row]
+                ids.append(token)
+                logprobs.append(score)
                 self._pending[row] = [token]
-                ended = stop_when is not None and stop_when(ids[row])
-                if ended or token in stops or len(ids[row]) == limits[row]:
+                ended = stop_when is not None and stop_when(ids)
+                if ended or token in stops or len(ids) == limits[row]:
                     active.discard(row)
             if not active:
-                return
+                return written
             if len(active) < COMPACT_BELOW * len(batch):
-                self._bring_forward([row for row in self._order if row in active])
+                self._bring_forward(active)
                 batch = self._order[: len(active)]
             logits = self._forward(batch, 0)
             for row in active:
@@ -200,7 +188,7 @@ class TransformersSession:
             shares = not self._cached[row] and len(self._pending[row]) >= SHARED_TOKENS
             source[row] = first.setdefault(tuple(self._pending[row]) if shares else row, row)
         readers = [row for row, other in source.items() if row == other]
-        self._bring_forward(readers)
+        self._bring_forward(set(readers))
         logits = self._read(self._order[: len(readers)])
         copies = self._order[len(readers) : count]
         if copies:
@@ -230,7 +218,7 @@ class TransformersSession:
         for row in batch:
             self._cached[row] += len(self._pending[row])
             self._pending[row] = []
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
+        return torch.cat(parts)
 
     def _forward(self, batch: list[int], start: int) -> torch.Tensor:
         """Run the model on the pending tokens of `batch`, which is in the cache from row `start` on.
@@ -258,11 +246,13 @@ class TransformersSession:
         place.query_index = torch.from_numpy(query_index).to(device)
         place.positions = torch.from_numpy(positions[stored]).to(device)
         at = torch.from_numpy(positions).to(device)
+        hidden = torch.arange(place.span, device=device) > at[:, None, :, None]  # positions after a query's own
+        mask = torch.zeros(hidden.shape, dtype=self._attention_type, device=device)
         kind = self._model.config.model_type
         try:
             outputs = self._model(
                 input_ids=torch.from_numpy(tokens).to(device),
-                attention_mask=self._mask(at, place.span),
+                attention_mask=mask.masked_fill_(hidden, torch.finfo(mask.dtype).min),
                 position_ids=at,
                 past_key_values=self._cache,
                 use_cache=True,
@@ -284,17 +274,9 @@ class TransformersSession:
         logits: torch.Tensor = outputs.logits[:, -1]
         return logits
 
-    def _mask(self, positions: torch.Tensor, span: int) -> torch.Tensor:
-        """Return the additive mask (batch, 1, queries, span): each query sees the positions up to its own."""
-        dtype = self._attention_type
-        hidden = torch.arange(span, device=positions.device) > positions[:, None, :, None]
-        return torch.zeros(hidden.shape, dtype=dtype, device=positions.device).masked_fill_(
-            hidden, torch.finfo(dtype).min
-        )
-
-    def _bring_forward(self, rows: list[int]) -> None:
-        """Permute the cache so that `rows` (a subset of the order) fill its first rows, moving as few as possible."""
-        front, chosen = len(rows), set(rows)
+    def _bring_forward(self, chosen: Set[int]) -> None:
+        """Permute the cache so that the chosen rows fill its first rows, moving as few as possible."""
+        front = len(chosen)
         leaving = [index for index in range(front) if self._order[index] not in chosen]
         coming = [index for index in range(front, len(self._order)) if self._order[index] in chosen]
         if not leaving:
@@ -304,59 +286,33 @@ class TransformersSession:
         for low, high in zip(leaving, coming, strict=True):
             self._order[low], self._order[high] = self._order[high], self._order[low]
 
-    def _check(self, rows: Sequence[int], contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> None:
-        if len(set(rows)) != len(rows) or not set(rows) <= set(self._order):
-            raise ValueError(f"rows must be distinct and not dropped before, got {list(rows)}")
-        if min(limits, default=0) < 0:
-            raise ValueError(f"max_new_tokens must be at least 1, or for each row at least 0, got {list(limits)}")
-        for row, context, limit in zip(rows, contexts, limits, strict=True):
-            if limit and self.length(row) + len(context) == 0:
-                raise ValueError(f"row {row} is empty and so is its context: there is nothing to sample from")
-
 
 def draw(logits: torch.Tensor, chance: Sequence[float], temperature: float) -> tuple[list[int], list[float]]:
-    """Draw one token a row by the inverse of the cumulative distribution, from one uniform number a row.
+    """Draw one token a row from logits (batch, vocabulary), by one uniform number in [0, 1) a row.
 
     The token is the first whose cumulative probability exceeds the row's number, so a row's choice depends only on its
-    own logits and number. Sums are in float64: a large vocabulary's tail is not rounded away.
-
-    Args:
-        logits: (batch, vocabulary), any float type.
-        chance: (batch,) uniform numbers in [0, 1); unused at temperature 0.
-        temperature: 0 takes the most likely token.
+    own logits and number; at temperature 0 it is the most likely one. Sums are in float64: a large vocabulary's tail is
+    not rounded away.
 
     Returns:
         Ids and their float32 log-probabilities at the temperature (at 1 if it is 0). Where logits are not finite (one
         is NaN or +inf, or all are -inf) the log-probability is NaN and the id has no meaning.
     """
     logits = logits.float()
-    if temperature > 0:
-        if temperature != 1:
-            logits = logits / temperature
-        logprobs = torch.log_softmax(logits, dim=-1)
+    if temperature not in (0, 1):
+        logits = logits / temperature
+    logprobs = torch.log_softmax(logits, dim=-1)
+    if temperature == 0:
+        chosen = logits.argmax(dim=-1, keepdim=True)
+    else:
         cumulative = logprobs.exp().cumsum(dim=-1, dtype=torch.float64)
         total = cumulative[:, -1:].contiguous()
         numbers = torch.tensor(chance, dtype=torch.float64, device=logits.device)[:, None]
         chosen = torch.searchsorted(cumulative, numbers * total, right=True)
         # Rounding may reach the very end: then the last token that has any probability.
         chosen = torch.minimum(chosen, torch.searchsorted(cumulative, total)).clamp_(max=logits.size(-1) - 1)
-    else:
-        logprobs = torch.log_softmax(logits, dim=-1)
-        chosen = logits.argmax(dim=-1, keepdim=True)
     scores = logprobs.gather(-1, chosen)
     return chosen[:, 0].tolist(), scores[:, 0].tolist()
-
-
-@contextmanager
-def _sampling_mode(model: PreTrainedModel) -> Iterator[None]:
-    """No gradients, no dropout; afterwards the model is as before."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
 
 
 def _check_attention(model: PreTrainedModel, max_length: int) -> None:

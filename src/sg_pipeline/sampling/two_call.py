@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sg_pipeline.sampling.base import Completion, Sampler, Session
+from sg_pipeline.sampling.base import Completion, Limits, Sampler, Session, Tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,12 +33,9 @@ class TwoCallSampler:
     """
 
     def __init__(self, guide: TransformersSampler, policy: Sampler, guidance_ends: StopWhen) -> None:
-        """Combine two samplers of policies with the same tokenizer.
+        """Let `guide` write each turn until `guidance_ends` (`agents.handover.Handover`), and `policy` the rest.
 
-        Args:
-            guide: writes from the beginning of each turn until `guidance_ends`.
-            policy: writes the rest.
-            guidance_ends: see `agents.handover.Handover`.
+        Both have the same tokenizer.
         """
         self._guide = guide
         self._policy = policy
@@ -50,6 +47,10 @@ class TwoCallSampler:
         guide, policy = self._guide.open(streams, max_length), self._policy.open(streams, max_length)
         return TwoCallSession(guide, policy, self._guidance_ends, self.counters)
 
+    def row_bytes(self, max_length: int) -> int:
+        """Return the memory of a row in both caches (see `sampling.base.Sampler`)."""
+        return self._guide.row_bytes(max_length) + self._policy.row_bytes(max_length)
+
 
 class TwoCallSession:
     """A batch of episodes being sampled by two policies (see `sampling.base.Session`).
@@ -60,7 +61,6 @@ class TwoCallSession:
     def __init__(
         self, guide: TransformersSession, policy: Session, guidance_ends: StopWhen, counters: Counter[str]
     ) -> None:
-        """Start with empty rows; use `TwoCallSampler.open`."""
         self._guide = guide
         self._policy = policy
         self._guidance_ends = guidance_ends
@@ -73,14 +73,10 @@ class TwoCallSession:
         return self._guide.length(row) + len(self._unread.get(row, ()))
 
     def extend(
-        self,
-        rows: Sequence[int],
-        contexts: Sequence[Sequence[int]],
-        stop_ids: Sequence[int],
-        max_new_tokens: int | Sequence[int],
+        self, rows: Sequence[int], contexts: Sequence[Tokens], stop_ids: Tokens, max_new_tokens: Limits
     ) -> list[Completion]:
         """Append contexts and sample a turn each: guidance, then action (see `sampling.base.Session.extend`)."""
-        limits = [max_new_tokens] * len(rows) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+        limits = [max_new_tokens] * len(rows) if isinstance(max_new_tokens, int) else max_new_tokens
         unread = [[*self._unread.get(row, ()), *context] for row, context in zip(rows, contexts, strict=True)]
         guidance = self._guide.extend(rows, unread, stop_ids, limits, self._guidance_ends)
         read, left = [], []

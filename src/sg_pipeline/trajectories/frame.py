@@ -11,6 +11,7 @@ from sg_pipeline.trajectories.types import SCHEMA_VERSION, TRAJECTORY_KEY, Polar
 _TASK = {field.name: field.name for field in fields(Task)} | {"path": "task_path", "sha256": "task_sha256"}
 """Field of a task -> its column. A turn's fields are called like their columns."""
 
+_WHOLE = ("group", "item", "won", "truncated", "score")
 _TURN = tuple(field.name for field in fields(Turn))
 
 
@@ -20,15 +21,11 @@ def to_frame(trajectories: Iterable[Trajectory]) -> pl.DataFrame:
 
     rows = []
     for trajectory in trajectories:
-        whole: dict[str, Any] = {
+        whole = {
             "schema_version": SCHEMA_VERSION,
             "step": trajectory.policy_step,
-            "group": trajectory.group,
-            "item": trajectory.item,
             **{column: getattr(trajectory.task, field) for field, column in _TASK.items()},
-            "won": trajectory.won,
-            "truncated": trajectory.truncated,
-            "score": trajectory.score,
+            **{name: getattr(trajectory, name) for name in _WHOLE},
         }
         last = len(trajectory.turns) - 1
         for index, turn in enumerate(trajectory.turns):
@@ -49,13 +46,9 @@ def from_frame(frame: pl.DataFrame) -> list[Trajectory]:
     return [
         Trajectory(
             task=Task(**{field: row[column] for field, column in _TASK.items()}),
-            group=group,
-            item=item,
-            policy_step=step,
+            policy_step=row["step"],
             turns=tuple(turns),
-            won=row["won"],
-            truncated=row["truncated"],
-            score=row["score"],
+            **{name: row[name] for name in _WHOLE},
         )
-        for (step, group, item), (row, turns) in trajectories.items()
+        for row, turns in trajectories.values()
     ]

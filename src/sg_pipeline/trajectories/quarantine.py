@@ -25,9 +25,8 @@ def gate(
     """Split a rollout's table in rows that may be trained on and rows that may not.
 
     Args:
-        frame: a table with the columns of `RolloutTable`.
+        frame, config: a table with the columns of `RolloutTable`, and how strict to be.
         group_size: trajectories that each group should have; None: groups do not matter.
-        config: how strict to be.
         vocabulary: number of token ids that the policy knows.
         max_length: tokens that a trajectory may have.
         step: the step that was rolled out; None: that of the first row.
@@ -38,7 +37,7 @@ def gate(
     Raises:
         DataError: more trajectories are unsound than `max_quarantined_share` allows, or there are none.
     """
-    from sg_pipeline.trajectories.schema import trajectory_faults, turn_faults  # pandera takes 0.3 s to import
+    from sg_pipeline.trajectories.schema import group_faults, trajectory_faults, turn_faults  # pandera takes 0.3 s
 
     if frame.is_empty():
         raise DataError(f"step {step} has no trajectories: delete its trajectories.parquet, then {GO_ON}")
@@ -51,14 +50,18 @@ def gate(
     judged = _judge(frame.with_row_index("row"), TRAJECTORY_KEY, faults)
     if group_size is not None:
         sound = pl.col("reason").is_null()
-        groups = _judge_groups(judged.filter(sound).drop("reason"), group_size, config)
+        groups = _judge(judged.filter(sound).drop("reason"), GROUP_KEY, group_faults(group_size))
+        found = pl.col("item").n_unique().over(GROUP_KEY)
+        wanted = group_size if config.incomplete_groups == "drop" else min(2, group_size)
+        incomplete = pl.format("group incomplete: {} of {} trajectories are sound", found, group_size)
+        groups = groups.with_columns(reason=pl.when(sound & (found < wanted)).then(incomplete).otherwise("reason"))
         judged = pl.concat([groups, judged.filter(~sound)])
     judged = judged.sort("row").drop("row")
 
     valid = judged.filter(pl.col("reason").is_null()).drop("reason")
     quarantined = judged.filter(pl.col("reason").is_not_null())
-    total, bad = _trajectories(judged), _trajectories(quarantined)
-    if total and bad / total > config.max_quarantined_share:
+    total, bad = (table.select(TRAJECTORY_KEY).n_unique() for table in (judged, quarantined))
+    if bad / total > config.max_quarantined_share:
         own = quarantined.filter(~pl.col("reason").str.starts_with("group incomplete"))
         reasons = (quarantined if own.is_empty() else own).group_by("reason").len()
         worst = reasons.sort("len", "reason", descending=[True, False]).row(0)[0]
@@ -70,23 +73,7 @@ def gate(
     return valid, quarantined
 
 
-def _judge_groups(sound: pl.DataFrame, group_size: int, config: GateConfig) -> pl.DataFrame:
-    """Add the column `reason` to sound trajectories: their group mixes tasks, or is incomplete."""
-    from sg_pipeline.trajectories.schema import group_faults
-
-    found = pl.col("item").n_unique()
-    wanted = group_size if config.incomplete_groups == "drop" else min(2, group_size)
-    incomplete = pl.format("group incomplete: {} of {} trajectories are sound", found.over(GROUP_KEY), group_size)
-    judged = _judge(sound, GROUP_KEY, group_faults(group_size))
-    few = pl.col("reason").is_null() & (found < wanted).over(GROUP_KEY)
-    return judged.with_columns(reason=pl.when(few).then(incomplete).otherwise("reason"))
-
-
 def _judge(frame: pl.DataFrame, key: list[str], faults: Mapping[str, pl.Expr]) -> pl.DataFrame:
     """Add the column `reason`: the first of `faults` that rows with the same `key` have, else null."""
     reasons = [pl.when(fault.any().over(key)).then(pl.lit(reason)) for reason, fault in faults.items()]
     return frame.with_columns(reason=pl.coalesce(*reasons, pl.lit(None, dtype=pl.String)))
-
-
-def _trajectories(frame: pl.DataFrame) -> int:
-    return frame.select(TRAJECTORY_KEY).n_unique()

@@ -67,11 +67,7 @@ COLUMNS: dict[str, pl.DataType] = {name: column.dtype.type for name, column in R
 
 
 def turn_faults(vocabulary: int = ANY) -> dict[str, pl.Expr]:
-    """What can be wrong with a single row: reason -> expression that is true where it is.
-
-    Args:
-        vocabulary: number of token ids that the policy knows.
-    """
+    """What can be wrong with a single row: reason -> expression that is true where it is."""
     ids, logprobs, segments = pl.col("completion_ids"), pl.col("logprobs"), pl.col("segments")
     known = pl.element().is_between(0, vocabulary - 1).fill_null(False)
     polarity, guided = pl.col("polarity"), segments.list.contains(int(Segment.GUIDANCE))
@@ -101,11 +97,7 @@ def turn_faults(vocabulary: int = ANY) -> dict[str, pl.Expr]:
 
 
 def trajectory_faults(max_length: int = ANY) -> dict[str, pl.Expr]:
-    """What can be wrong with a trajectory as a whole: reason -> expression to use over `TRAJECTORY_KEY`.
-
-    Args:
-        max_length: tokens that a trajectory may have.
-    """
+    """What can be wrong with a trajectory as a whole: reason -> expression to use over `TRAJECTORY_KEY`."""
     turn = pl.col("turn")
     tokens = pl.col("context_ids").list.len().sum() + pl.col("completion_ids").list.len().sum()
     last = turn == turn.max()
@@ -125,11 +117,7 @@ def trajectory_faults(max_length: int = ANY) -> dict[str, pl.Expr]:
 
 
 def group_faults(size: int = ANY) -> dict[str, pl.Expr]:
-    """What can be wrong with a group as a whole: reason -> expression to use over `GROUP_KEY`.
-
-    Args:
-        size: number of trajectories that are rolled out for each task.
-    """
+    """What can be wrong with a group of `size` trajectories: reason -> expression to use over `GROUP_KEY`."""
     item = pl.col("item")
     return {
         "more than one task in its group": _differ(*TASK_COLUMNS),

@@ -36,7 +36,7 @@ def build_page(
     seed: int,
     size_limit: int = SIZE_LIMIT,
 ) -> str:
-    """Build a page.
+    """Build a page; deterministic.
 
     Args:
         title: plain text.
@@ -45,18 +45,8 @@ def build_page(
         sources: what the viewer may show, in reading order; without any the page has no viewer.
         seed: decides which groups are shown where not all fit.
         size_limit: maximum number of characters, unless lead and sections alone exceed it.
-
-    Returns:
-        The document; deterministic.
-
-    Raises:
-        ValueError: two sections have the same anchor.
     """
     contents = [(section.anchor, section.title) for section in sections] + [(VIEWER, "Trajectories")] * bool(sources)
-    anchors = [anchor for anchor, _ in contents]
-    twice = sorted({anchor for anchor in anchors if anchors.count(anchor) > 1})
-    if twice:
-        raise ValueError(f"Two sections of a page have the same anchor: {', '.join(twice)}.")
     script = _script()
     frame = {
         "TITLE": html.escape(title),

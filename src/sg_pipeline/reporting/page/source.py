@@ -27,6 +27,7 @@ import polars as pl
 
 from sg_pipeline.config.rewards import PolarityValues
 from sg_pipeline.randomness import derive_seed
+from sg_pipeline.rewards.returns import step_reward
 from sg_pipeline.trajectories.types import Polarity, Segment
 
 TRAINING = "training"
@@ -57,9 +58,7 @@ class ViewerSource:
     """One table of trajectories: a step of training, or an evaluation.
 
     Attributes:
-        method: e.g. "grpo_sg_gr"; the reader compares methods.
-        seed: the run's seed.
-        run: the run's name.
+        method, seed, run: e.g. "grpo_sg_gr"; the reader compares methods.
         origin: "training", or "evaluation: <policy> <mode>".
         phase: of the trust schedule, e.g. "phase_1_warmup"; None for evaluations.
         step: number of steps for which the playing policy had been trained.
@@ -97,14 +96,11 @@ class ViewerSource:
         without guidance); `r_total` and `advantage` are None where none were computed. `held_back`: rewards were
         computed, but not for this episode.
         """
-        r_sg = pl.col("polarity").replace_strict(
-            {p.value: getattr(self.values, p.value) for p in Polarity}, default=0.0, return_dtype=pl.Float64
-        )
         episodes = self.table.sort([*EPISODE, "turn"]).group_by(EPISODE, maintain_order=True).agg(
             pl.col("task_id", "task_type", "won", "truncated", "score").first(),
             turns=pl.len().cast(pl.Int64),
             r_env=pl.col("reward").sum(),
-            r_sg=pl.when(pl.col("polarity").is_not_null().any()).then(r_sg.sum()),
+            r_sg=pl.when(pl.col("polarity").is_not_null().any()).then(step_reward(self.values).sum()),
         )  # fmt: skip
         if self.rewards is None:
             none = pl.lit(None, dtype=pl.Float64)
@@ -121,20 +117,14 @@ class ViewerSource:
         token, or where the lists differ in length (a quarantined row).
         """
         turns = self.table.sort([*EPISODE, "turn"]).with_row_index("row")
-        tokens = (
-            turns.filter(pl.col("logprobs").list.len() == pl.col("segments").list.len())
-            .select("row", "logprobs", "segments")
-            .explode("logprobs", "segments")
-            .with_columns(pl.col("logprobs").cast(pl.Float64))
+        tokens = turns.filter(pl.col("logprobs").list.len() == pl.col("segments").list.len())
+        tokens = tokens.select("row", "logprobs", "segments").explode("logprobs", "segments")
+        logprobs = pl.col("logprobs").cast(pl.Float64)
+        means = tokens.group_by("row", maintain_order=True).agg(
+            guidance_logprob=logprobs.filter(segments=int(Segment.GUIDANCE)).mean(),
+            action_logprob=logprobs.filter(segments=int(Segment.ACTION)).mean(),
         )
-        for name, segment in (("guidance_logprob", Segment.GUIDANCE), ("action_logprob", Segment.ACTION)):
-            means = (
-                tokens.filter(pl.col("segments") == int(segment))
-                .group_by("row", maintain_order=True)
-                .agg(pl.col("logprobs").mean().alias(name))
-            )
-            turns = turns.join(means, on="row", how="left", maintain_order="left")
-        turns = turns.drop("logprobs", "segments")
+        turns = turns.join(means, on="row", how="left", maintain_order="left").drop("logprobs", "segments")
         if self.gaps is None:
             return turns.with_columns(gap_max=pl.lit(None, dtype=pl.Float64))
         gaps = self.gaps.select("group", "item", "turn", pl.col("gap_max").cast(pl.Float64))
@@ -147,10 +137,8 @@ def spread_steps(steps: Sequence[int], count: int) -> list[int]:
     It limits memory: a page of a whole study need not read every step of every run.
     """
     ordered = sorted(set(steps))
-    if count >= len(ordered):
-        return ordered
-    places = [round(place * (len(ordered) - 1) / max(count - 1, 1)) for place in range(count)]
-    return [ordered[place] for place in places]
+    count = min(count, len(ordered))
+    return [ordered[round(place * (len(ordered) - 1) / max(count - 1, 1))] for place in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +148,13 @@ class Selection:
     Attributes:
         groups: index of the source -> its groups as (split, group), sorted.
         episodes, of_episodes: number shown, and number available.
-        turns, of_turns: the same in turns.
+        turns: number shown.
     """
 
     groups: dict[int, list[tuple[str, int]]]
     episodes: int
     of_episodes: int
     turns: int
-    of_turns: int
 
     @property
     def complete(self) -> bool:
@@ -241,7 +228,6 @@ def take(queues: Sequence[Sequence[Bundle]], turns: int) -> Selection:
     Training and evaluation get half of the turns each; what one does not need goes to the other. A bundle that no
     longer fits is skipped for a smaller one.
     """
-    bundles = [bundle for queue in queues for bundle in queue]
     waiting = [deque(queue) for queue in queues]
     used = [0] * len(queues)
     groups: dict[int, list[tuple[str, int]]] = defaultdict(list)
@@ -257,9 +243,8 @@ def take(queues: Sequence[Sequence[Bundle]], turns: int) -> Selection:
     return Selection(
         groups={source: sorted(groups[source]) for source in sorted(groups)},
         episodes=episodes,
-        of_episodes=sum(bundle.episodes for bundle in bundles),
+        of_episodes=sum(bundle.episodes for queue in queues for bundle in queue),
         turns=sum(used),
-        of_turns=sum(bundle.turns for bundle in bundles),
     )
 
 
@@ -275,10 +260,10 @@ def pack(sources: Sequence[ViewerSource], selection: Selection) -> str:
             for table in (sources[index].episodes, sources[index].turns)
         ]
         episodes["source"] += [number] * chosen[0].height
-        for columns, added in ((episodes, _episode_columns(chosen[0], strings)),
-                               (turns, _turn_columns(chosen[1], strings))):  # fmt: skip
-            for name, values in added.items():
-                columns[name] += values
+        for name, values in _episode_columns(chosen[0], strings).items():
+            episodes[name] += values
+        for name, values in _turn_columns(chosen[1], strings).items():
+            turns[name] += values
     content = {
         "version": VERSION,
         "sources": [_describe(sources[index]) for index in selection.groups],

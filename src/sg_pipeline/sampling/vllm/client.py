@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import queue
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
 import aiohttp
@@ -33,87 +33,49 @@ class NoAnswerError(Exception):
 
 
 class RefusalError(Exception):
-    """The server answers with an error.
-
-    Attributes:
-        status: of HTTP.
-    """
+    """The server answers with an error: its message, and the `status` of HTTP."""
 
     def __init__(self, status: int, message: str) -> None:
-        """Hold the server's message."""
         super().__init__(message)
         self.status = status
 
 
 class Client:
-    """Calls one server.
-
-    Attributes:
-        url: without a path.
-    """
+    """Calls one server. A request raises `NoAnswerError` or `RefusalError`."""
 
     def __init__(self, url: str, answer_s: float, attempts: int = _ATTEMPTS) -> None:
-        """Start the thread, without connecting.
-
-        Args:
-            url: of the server.
-            answer_s: seconds until a request without an answer fails.
-            attempts: at a connection that is refused or breaks.
-        """
+        """Start the thread, without connecting; `answer_s` is how long to wait for an answer to a request."""
         self.url = url
         self._attempts = attempts
         self._answer_s = answer_s
-        self._finished: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[Future[Any], int] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"client of {url}", daemon=True)
         self._thread.start()
         self._session = self._wait(self._open())
 
     def get(self, path: str, **parameters: str) -> Any:
-        """Return the answer to GET, read as JSON (None if it is empty).
-
-        Raises:
-            NoAnswerError: the server cannot be reached, or does not answer.
-            RefusalError: the server answers with an error.
-        """
+        """Return the answer to GET, read as JSON (None if it is empty)."""
         return self._wait(self._ask("GET", path, params=parameters))
 
     def post(self, path: str, body: Any = None, **parameters: str) -> Any:
-        """Return the answer to POST; errors as for `get`."""
+        """Return the answer to POST, as `get` does."""
         return self._wait(self._ask("POST", path, params=parameters, json=body))
 
     def begin(self, key: int, path: str, body: Any) -> None:
         """Start a POST; `finished` returns the answer under `key`."""
-
-        async def begin() -> None:
-            task = asyncio.ensure_future(self._finish(key, path, body))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
-
-        self._wait(begin())
+        self._under_way[asyncio.run_coroutine_threadsafe(self._ask("POST", path, json=body), self._loop)] = key
 
     def finished(self, wait_s: float) -> list[tuple[int, Any]]:
         """Return new answers, an exception for a request that failed; wait up to `wait_s` for the first one."""
-        answers = []
-        try:
-            answers.append(self._finished.get(timeout=wait_s))
-            while True:
-                answers.append(self._finished.get_nowait())
-        except queue.Empty:
-            return answers
+        done, _ = wait(self._under_way, timeout=wait_s, return_when=FIRST_COMPLETED)
+        return [(self._under_way.pop(future), future.exception() or future.result()) for future in done]
 
     def forget(self) -> None:
         """Cancel all requests that were begun; the server then drops them as well."""
-
-        async def forget() -> None:
-            tasks = list(self._under_way)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        self._wait(forget())
-        self.finished(0.0)
+        for future in self._under_way:
+            future.cancel()
+        self._under_way.clear()
 
     def close(self) -> None:
         """End the thread; the client is not used again."""
@@ -133,13 +95,6 @@ class Client:
             timeout=aiohttp.ClientTimeout(total=self._answer_s, sock_connect=_CONNECT_S),
             headers={"Authorization": f"Bearer {key}"} if key else {},
         )
-
-    async def _finish(self, key: int, path: str, body: Any) -> None:
-        try:
-            answer = await self._ask("POST", path, json=body)
-        except Exception as error:
-            answer = error
-        self._finished.put((key, answer))
 
     async def _ask(self, method: str, path: str, **arguments: Any) -> Any:
         for attempt in range(self._attempts):

@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import GO_ON, ConfigurationError, SamplingError
-from sg_pipeline.policies.compute import computing
 from sg_pipeline.policies.weights import named_weights
-from sg_pipeline.sampling.base import check_numbers
+from sg_pipeline.sampling.base import check_numbers, inference
 from sg_pipeline.sampling.vllm.client import Client, NoAnswerError, RefusalError
 from sg_pipeline.sampling.vllm.held import HeldWeights, combined, fingerprint
 from sg_pipeline.sampling.vllm.server import ServerProcess, check_folder, check_server
@@ -37,7 +36,6 @@ from sg_pipeline.sampling.vllm.weights import (
     adapter_room,
     dtype_of,
     exchange_folder,
-    write_adapters,
     write_weights,
 )
 
@@ -64,12 +62,7 @@ class VllmEngine:
     """Calls a server: with several servers, each rank its own. All ranks create one, and call `update`, together."""
 
     def __init__(self, policy: Policy, config: SamplingConfig, max_length: int) -> None:
-        """Find the servers, or start one, and check that they fit.
-
-        Args:
-            policy: of this architecture and number type; its weights come with `update`.
-            config: says where the servers are.
-            max_length: tokens of the longest row.
+        """Find the servers, or start one, and check that they fit; the policy's weights come with `update`.
 
         Raises:
             SamplingError: a server cannot be reached, does not start, or was started in a way that does not fit.
@@ -79,8 +72,7 @@ class VllmEngine:
         """Rank of the adapters that are sent separately; None: they are merged, or there are none."""
         self._policy: Callable[[], Policy | None] = lambda: None
         self._step: int | None = None
-        self._label = ""
-        """Of the weights that the servers hold."""
+        self._label = ""  # of the weights that the servers hold
         self._base: str | None = None
         """Digest of the base weights that the servers hold, where adapters are sent separately."""
         self._compared = {"adapters"}
@@ -93,15 +85,10 @@ class VllmEngine:
             urls = here.on_first(lambda: self._urls(policy, config, max_length, stack))
             # Rank 0 updates all of them.
             called = dict.fromkeys(urls) if here.first else [urls[here.rank % len(urls)]]
-            answer_s = config.server.answer_s
-            self._clients = [stack.enter_context(closing(Client(url, answer_s))) for url in called]
+            self._clients = [stack.enter_context(closing(Client(url, config.server.answer_s))) for url in called]
             self._own = self._clients[0]
-            found = here.each(
-                lambda: [
-                    check_server(client, policy, config.vllm, self.dtype, max_length, self._room)
-                    for client in self._clients
-                ]
-            )
+            wanted = policy, config.vllm, self.dtype, max_length, self._room
+            found = here.each(lambda: [check_server(client, *wanted) for client in self._clients])
             self._sleeps = here.on_first(lambda: self._prepare(config, found, stack))
             self._opened = stack.pop_all()
 
@@ -124,7 +111,7 @@ class VllmEngine:
         self._shows = all(name.endswith(HeldWeights.__name__) for name in extensions)
         # The guard of a server that the run has started deletes the server's folder, even if the run is killed.
         parent = self._process.folder if self._process and config.server.weights is None else config.server.weights
-        self._folder: Path = stack.enter_context(exchange_folder(parent))
+        self._folder = Path(stack.enter_context(exchange_folder(parent)))
         for client in self._clients:
             check_folder(client, self._folder)
         can_sleep = all(info["model_config"].get("enable_sleep_mode") for info in found)
@@ -139,10 +126,7 @@ class VllmEngine:
         return self._policy() is policy and self._step == policy.step
 
     def update(self, policy: Policy) -> bool:
-        """Make sure that the servers hold the policy's weights.
-
-        Returns:
-            Whether they had to be sent.
+        """Make sure that the servers hold the policy's weights; return whether they had to be sent.
 
         Raises:
             SamplingError: a server does not hold what was sent, or computes something else with it.
@@ -186,9 +170,17 @@ class VllmEngine:
         send_base = base is None or base != self._base
         self._base = None
         try:
-            self._write(policy, files, send_base)
+            if send_base:
+                write_weights(policy, files, self.dtype, adapters=self._room is None)
+            if self._room is not None:
+                model: Any = policy.model
+                model.save_pretrained(files / "adapters", save_embedding_layers=False)
             with ThreadPoolExecutor(len(self._clients)) as threads:
                 list(threads.map(lambda client: self._hand_over(client, files, label, send_base), self._clients))
+        except SamplingError as error:
+            if files.parent.is_dir() or not (fate := self._fate()):
+                raise
+            raise SamplingError(f"the vLLM server at {self._own.url} is gone: {fate}{GO_ON}") from error
         finally:
             shutil.rmtree(files, ignore_errors=True)
         self._base = base
@@ -199,17 +191,6 @@ class VllmEngine:
         if self._room is not None:
             sent["adapters"] = fingerprint(adapter_matrices(policy, self.dtype), self.dtype)
         return label, sent, [self._held(client, sent) for client in self._clients] if self._shows else None
-
-    def _write(self, policy: Policy, files: Path, send_base: bool) -> None:
-        try:
-            if send_base:
-                write_weights(policy, files, self.dtype, adapters=self._room is None)
-            if self._room is not None:
-                write_adapters(policy, files / "adapters")
-        except SamplingError as error:
-            if fate := self._fate():  # the folder has disappeared with the server
-                raise SamplingError(f"the vLLM server at {self._own.url} is gone: {fate}{GO_ON}") from error
-            raise
 
     def _hand_over(self, client: Client, files: Path, label: str, send_base: bool) -> None:
         with self._explained(client, "has not taken over new weights, and may hold neither the old nor the new ones"):
@@ -274,37 +255,19 @@ class VllmEngine:
         while not written:
             written = self.poll()
         ((_, ids, logprobs),) = written
-        training = model.training
-        model.eval()
-        try:
-            with torch.no_grad(), computing(policy.compute, model.device):
-                tokens = torch.tensor([[*prompt, *ids]], device=model.device)
-                logits = model(input_ids=tokens, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
-        finally:
-            model.train(training)
+        tokens = torch.tensor([[*prompt, *ids]], device=model.device)
+        with inference(model, policy.compute):
+            logits = model(input_ids=tokens, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
         own = torch.log_softmax(logits, dim=-1).gather(-1, tokens[0, len(prompt) :, None])[:, 0].cpu()
         check_numbers(own.tolist(), policy.describe())
         return ids, logprobs, float((own - torch.tensor(logprobs)).abs().max())
 
     def submit(
-        self,
-        key: int,
-        ids: Sequence[int],
-        stop_ids: Sequence[int],
-        *,
-        max_new_tokens: int,
-        temperature: float,
-        seed: int,
+        self, key: int, ids: Sequence[int], stop_ids: Sequence[int], max_new_tokens: int, temperature: float, seed: int
     ) -> None:
         """Start a turn; `poll` returns it under `key`, which no other turn under way has.
 
-        Args:
-            key: see above.
-            ids: all tokens of the row so far.
-            stop_ids: tokens that end the turn.
-            max_new_tokens: at least 1.
-            temperature: 0 takes the most likely token.
-            seed: of this turn's draws, which depend on nothing else.
+        `ids` are all tokens of the row so far, of which there is at least one; `seed` decides the turn's draws alone.
         """
         parameters = {
             "temperature": temperature,
@@ -321,8 +284,7 @@ class VllmEngine:
     def poll(self) -> list[tuple[int, list[int], list[float]]]:
         """Wait for a moment; return finished turns: key, sampled tokens, their log-probabilities.
 
-        Raises:
-            SamplingError: the server has failed, or does not hold this run's weights any more.
+        A `SamplingError` if the server has failed, or does not hold this run's weights any more.
         """
         try:
             return [(key, *self._written(answer)) for key, answer in self._own.finished(_WAIT_S)]

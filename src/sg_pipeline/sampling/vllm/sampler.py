@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from sg_pipeline.policies.weights import plain_model
-from sg_pipeline.sampling.base import Completion, check_numbers, check_positions, keep_engine
+from sg_pipeline.sampling.base import Completion, Limits, Tokens, check_numbers, check_positions, keep_engine
 from sg_pipeline.sampling.vllm.engine import VllmEngine
 from sg_pipeline.sampling.vllm.weights import adapter_room, computed, dtype_of
 
@@ -57,13 +57,7 @@ class VllmSampler:
     """Samples from a policy whose weights a vLLM server holds (see `sampling.base.Sampler`)."""
 
     def __init__(self, engine: VllmEngine, policy: Policy, temperature: float = 1.0) -> None:
-        """Sample from `policy` with `engine`, which was updated to it (`VllmEngine.update`).
-
-        Args:
-            engine: returns log-probabilities at the sampling temperature.
-            policy: compared with what the engine holds whenever a session is opened.
-            temperature: 0 takes the most likely token (log-probabilities are then those at temperature 1).
-        """
+        """Sample from `policy` with `engine`, which was updated to it (`VllmEngine.update`); see `make_sampler`."""
         self.engine = engine
         self.policy = policy
         self.temperature = temperature
@@ -75,17 +69,20 @@ class VllmSampler:
         self.engine.forget()  # requests of a session that was abandoned
         return VllmSession(self, streams, max_length)
 
+    def row_bytes(self, max_length: int) -> int:
+        """Return 0: the server has the cache (see `sampling.base.Sampler`)."""
+        return 0
+
 
 class VllmSession:
     """A batch of episodes being sampled (see `sampling.base.StreamingSession`)."""
 
     def __init__(self, sampler: VllmSampler, streams: Sequence[np.random.Generator], max_length: int) -> None:
-        """Start with empty rows; use `VllmSampler.open`."""
         self._sampler = sampler
         self._streams = list(streams)
         self._max_length = max_length
         self._ids: list[list[int]] = [[] for _ in self._streams]
-        self._stop_ids: dict[int, tuple[int, ...]] = {}
+        self._stop_ids: dict[int, Tokens] = {}
         """Row that is being sampled -> the tokens that end its turn."""
         self._ready: list[tuple[int, Completion]] = []
         """Completions that need no request: those of rows without room."""
@@ -99,27 +96,17 @@ class VllmSession:
         """Number of rows whose turn is not finished."""
         return len(self._stop_ids) + len(self._ready)
 
-    def submit(self, row: int, context: Sequence[int], stop_ids: Sequence[int], max_new_tokens: int) -> None:
+    def submit(self, row: int, context: Tokens, stop_ids: Tokens, max_new_tokens: int) -> None:
         """Append a context and start to sample (see `sampling.base.StreamingSession.submit`)."""
-        if row in self._stop_ids or any(row == done for done, _ in self._ready):
-            raise ValueError(f"row {row} is under way")
         room = self._max_length - self.length(row) - len(context)
         if room >= min(1, max_new_tokens):
             self._ids[row] += map(int, context)
         if room <= 0 or max_new_tokens <= 0:
             self._ready.append((row, Completion([], [], stopped=False)))
             return
-        if not self._ids[row]:
-            raise ValueError(f"row {row} is empty and so is its context: there is nothing to sample from")
-        self._stop_ids[row] = tuple(map(int, stop_ids))
-        self._sampler.engine.submit(
-            row,
-            self._ids[row],
-            self._stop_ids[row],
-            max_new_tokens=min(max_new_tokens, room),
-            temperature=self._sampler.temperature,
-            seed=int(self._streams[row].integers(_SEEDS)),
-        )
+        self._stop_ids[row] = stop_ids
+        limit, seed = min(max_new_tokens, room), int(self._streams[row].integers(_SEEDS))
+        self._sampler.engine.submit(row, self._ids[row], stop_ids, limit, self._sampler.temperature, seed)
 
     def poll(self) -> list[tuple[int, Completion]]:
         """Wait for a moment; return the turns that are finished."""
@@ -131,11 +118,7 @@ class VllmSession:
         return finished
 
     def extend(
-        self,
-        rows: Sequence[int],
-        contexts: Sequence[Sequence[int]],
-        stop_ids: Sequence[int],
-        max_new_tokens: int | Sequence[int],
+        self, rows: Sequence[int], contexts: Sequence[Tokens], stop_ids: Tokens, max_new_tokens: Limits
     ) -> list[Completion]:
         """Append contexts and sample (see `sampling.base.Session.extend`)."""
         limits = [max_new_tokens] * len(rows) if isinstance(max_new_tokens, int) else max_new_tokens

@@ -42,32 +42,21 @@ _END_S = 40.0
 _LOG_TAIL = 200_000
 # Variables that belong to this process: its place among the ranks, its interpreter's paths.
 _OWN_VARIABLES = re.compile(
-    r"(RANK|WORLD_SIZE|LOCAL_.*|GROUP_.*|ROLE_.*|MASTER_(ADDR|PORT)|TORCHELASTIC_.*|ACCELERATE_.*|FSDP_.*|PYTHON.*|"
-    r"VIRTUAL_ENV)"
+    r"RANK|WORLD_SIZE|(LOCAL|GROUP|ROLE|TORCHELASTIC|ACCELERATE|FSDP)_.*|MASTER_(ADDR|PORT)|PYTHON.*|VIRTUAL_ENV"
 )
 _ERROR = re.compile(r"\b\w*(?:Error|Exception)\b: .+")
 _TABLE = re.compile(r"VocabParallelEmbedding\w*\(num_embeddings=(\d+).*?embedding_dim=(\d+)", re.DOTALL)
 
 
 class ServerProcess:
-    """A server that belongs to this run.
-
-    Attributes:
-        url: where it answers.
-        folder: of its model's configuration, deleted when it ends.
-    """
+    """A server that belongs to this run, which answers at `url`; its `folder` is deleted when it ends."""
 
     def __init__(
         self, policy: Policy, config: SamplingConfig, dtype: str, max_length: int, rank: int | None = None
     ) -> None:
         """Start a server for models of the policy's architecture, with random weights, and wait until it is ready.
 
-        Args:
-            policy: of this architecture.
-            config: its `server` says what is started.
-            dtype: in which it computes, by torch's name.
-            max_length: tokens of the longest row.
-            rank: of the adapters for which it reserves memory; None: no adapters.
+        Arguments are those of `check_server`.
 
         Raises:
             SamplingError: it cannot be started, ends, or takes too long.
@@ -77,7 +66,9 @@ class ServerProcess:
         self._log = self.folder.with_name(f"{self.folder.name}.log")
         write_configuration(policy, self.folder)
         shutil.copy(held.__file__, self.folder / f"{_HELD}.py")
-        port = _free_port()
+        with socket.socket() as probe:
+            probe.bind((_HOST, 0))
+            port = probe.getsockname()[1]  # a free one
         self.url = f"http://{_HOST}:{port}"
         command = [
             *(sys.executable, "-I", guard.__file__, str(self.folder)),
@@ -101,21 +92,18 @@ class ServerProcess:
             raise
 
     def ending(self, wait_s: float = 0.0) -> str | None:
-        """Say how it ended; None while it runs.
-
-        Args:
-            wait_s: how long to wait for the end of a server that seems to be ending.
-        """
-        with suppress(subprocess.TimeoutExpired):
-            self._guard.wait(wait_s)
-        code = self._guard.poll()
-        return None if code is None else f"it has ended with code {code}{self._cause()}; its log is {self._log}"
+        """Say how it ended; None if it still runs after `wait_s`."""
+        try:
+            code = self._guard.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return None
+        return f"it has ended with code {code}{self._cause()}; its log is {self._log}"
 
     def close(self, *, keep_log: bool = False) -> None:
         """End it and delete its files; the log is kept if the server had ended by itself."""
         keep_log |= self._guard.poll() is not None
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
         try:
             self._guard.wait(_END_S)
         except subprocess.TimeoutExpired:
@@ -220,13 +208,6 @@ def _has_gpu() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def check_server(
     client: Client, policy: Policy, config: VllmConfig, dtype: str, max_length: int, rank: int | None = None
 ) -> dict[str, Any]:
@@ -234,8 +215,7 @@ def check_server(
 
     Args:
         client: of the server.
-        policy: of the architecture that its model must have.
-        config: what the engine must be.
+        policy, config: of the architecture that its model must have, and what the engine must be.
         dtype: in which it must compute, by torch's name.
         max_length: tokens of the longest row.
         rank: of the adapters for which it must have room; None: no adapters.
@@ -274,7 +254,15 @@ def check_server(
         if info["model_config"].get("enable_sleep_mode"):
             client.post("/wake_up")
         client.post("/resume")
-        _try_tokens(client, where)
+        try:
+            client.post(
+                "/inference/v1/generate",
+                {"token_ids": [0], "sampling_params": {"max_tokens": 1, "detokenize": False}},
+            )
+        except RefusalError as error:
+            raise SamplingError(
+                f"{where} takes no tokens ({error}): start it with the flag --enable-scale-out"
+            ) from error
     except NoAnswerError as error:
         raise SamplingError(
             f"{where} cannot be reached ({error}): start it as docs/vllm.md says, or set sampling.server.url to another"
@@ -307,14 +295,6 @@ def check_folder(client: Client, folder: Path) -> None:
             f"the vLLM server at {client.url} does not see {folder}, where this run writes weights for it: set "
             f"sampling.server.weights to a folder that both see by the same path"
         ) from error
-
-
-def _try_tokens(client: Client, where: str) -> None:
-    one = {"token_ids": [0], "sampling_params": {"max_tokens": 1, "detokenize": False}}
-    try:
-        client.post("/inference/v1/generate", one)
-    except RefusalError as error:
-        raise SamplingError(f"{where} takes no tokens ({error}): start it with the flag --enable-scale-out") from error
 
 
 def _get(client: Client, path: str, missing: str, **parameters: str) -> Any:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.errors import GO_ON, ConfigurationError, SamplingError
@@ -67,37 +65,23 @@ def write_configuration(policy: Policy, folder: Path) -> str:
     return name
 
 
-@contextmanager
-def exchange_folder(parent: str | Path | None) -> Iterator[Path]:
-    """Create a folder for weights below `parent` (None: the system's folder for temporary files); delete it at the end.
-
-    Raises:
-        SamplingError: `parent` is not writable.
-    """
+def exchange_folder(parent: str | Path | None) -> TemporaryDirectory[str]:
+    """Create a folder for weights in `parent` (None: the system's folder for temporary files)."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix="sg_weights_", dir=parent))
-        folder.chmod(0o755)  # the server may belong to another user
+        folder = TemporaryDirectory(prefix="sg_weights_", dir=parent, ignore_cleanup_errors=True)
+        Path(folder.name).chmod(0o755)  # the server may belong to another user
+        return folder
     except OSError as error:
         raise SamplingError(
             f"sampling.server.weights is {str(parent)!r}, which is not writable ({error.strerror}): set it to a folder "
             f"that this run and the vLLM server see by the same path"
         ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_weights(policy: Policy, folder: Path, dtype: str, *, adapters: bool = True) -> None:
-    """Write the policy's weights (`named_weights`) as safetensors.
+    """Write the policy's weights (`named_weights`) as safetensors to a new folder.
 
-    A matrix is rounded here if the server computes in a shorter type, as the server would do: half the bytes.
-
-    Args:
-        policy: whose weights.
-        folder: is created.
-        dtype: in which the server computes, by torch's name.
-        adapters: merged into the weights; False: the weights of the base.
+    A matrix is rounded here if the server computes in a shorter type (`dtype`), as the server would do: half the bytes.
 
     Raises:
         SamplingError: the disk is full, or the parent folder no longer exists.
@@ -131,14 +115,9 @@ def write_weights(policy: Policy, folder: Path, dtype: str, *, adapters: bool = 
 
 
 def adapter_room(policy: Policy, config: VllmConfig, dtype: str) -> int | None:
-    """Return the rank for which an engine must reserve memory; None if it gets merged weights.
+    """Return the rank for which an engine of type `dtype` must reserve memory; None if it gets merged weights.
 
     Adapters that are sent separately leave the base weights in place: an update sends the adapters alone.
-
-    Args:
-        policy: with adapters or without.
-        config: says how adapters are sent.
-        dtype: in which the engine computes, by torch's name.
 
     Raises:
         ConfigurationError: vLLM does not take these adapters separately.
@@ -174,9 +153,3 @@ def adapter_matrices(policy: Policy, dtype: str) -> Iterator[torch.Tensor]:
         for name in getattr(module, "lora_A", ()):
             yield module.lora_A[name].weight
             yield module.lora_B[name].weight.detach().to(getattr(torch, dtype)) * module.scaling[name]
-
-
-def write_adapters(policy: Policy, folder: Path) -> None:
-    """Write the policy's adapters to `folder` in PEFT's format."""
-    model: Any = policy.model
-    model.save_pretrained(folder, save_embedding_layers=False)
