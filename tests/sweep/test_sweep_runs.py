@@ -27,8 +27,9 @@ def started(monkeypatch, tmp_path):
     """Return what was started, in place of starting it; each validation that is asked for is there afterwards."""
     calls = []
 
-    def run_child(pipeline, parameters, *, command_line, project, log, options=()):
-        calls.append((pipeline, dict(parameters), command_line.env, list(options)))
+    def run_child(pipeline, parameters, *, decided, command_line, project, options=()):
+        passed_on = {n: v for n, v in command_line.parameters.items() if not n.startswith(decided)}
+        calls.append((pipeline, {**passed_on, **parameters}, command_line.env, list(options)))
         for option in options:
             after = int(option.rpartition("_")[2])
             path = validation_file(tmp_path / "data", parameters["run.name"], after, parameters["coevolve.steps"])

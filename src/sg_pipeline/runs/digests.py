@@ -32,7 +32,7 @@ class FileDigests:
         self._known: dict[str, list[object]] | None = None
 
     def of_file(self, path: Path) -> str:
-        """Return the digest of a file's content."""
+        """Digest a file's content."""
         return self._digest(path)[:16]
 
     def of_files(self, files: Mapping[str, Path]) -> str:

@@ -25,9 +25,7 @@ READ_IN_PART: dict[tuple[str, str], tuple[str, ...]] = {
 def parameters_read(nodes: Iterable[Any], graph: Collection[Any]) -> set[str]:
     """Return the sections ("train") and parameters ("rollout.max_turns") on which the outputs of `nodes` depend.
 
-    Args:
-        nodes: Kedro nodes.
-        graph: nodes of all pipelines; those that produce the inputs of `nodes` are included.
+    Nodes that produce their inputs are included; `graph` are those of all pipelines.
     """
     makers = {name: node for node in graph for name in node.outputs}
     found: set[str] = set()
