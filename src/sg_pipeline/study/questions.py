@@ -38,15 +38,7 @@ def title(found: Found, method: str) -> str:
 
 
 def answer_questions(found: Found) -> list[dict[str, Any]]:
-    """Answer the questions.
-
-    Args:
-        found: of `results.compare_runs`, without "questions".
-
-    Returns:
-        For each `question` the `answer`, which counts the verdicts, and `rows`: `comparison`, `split`, `numbers` (as
-        text) and `verdict`.
-    """
+    """Return for each `question` the `answer`, which counts the verdicts, and `rows` with the numbers as text."""
     # The methods whose own guidance is asked about: the main ones, or else all that write any.
     writers = [method for method, about in found["methods"].items() if about["writes_guidance"]]
     guided = [method for method in writers if method in _MAIN_GUIDED] or writers
