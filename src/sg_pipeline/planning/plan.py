@@ -39,11 +39,7 @@ _PEAKS = {
 def plan_run(given: Parameters, command_line: CommandLine, project: Path, data: Path) -> dict[str, Any]:
     """Plan the run `given`: by its own steps where it has enough of them, otherwise by a trial, if one is possible.
 
-    Args:
-        given: parameters of the run.
-        command_line: of the plan; a trial is started with its `--env` and `--params`.
-        project: the project's folder.
-        data: the data folder.
+    A trial is started with the `--env` and `--params` of `command_line`.
 
     Returns:
         JSON-ready: `run`, `verdict` (one sentence), `device`, `free_gib`, `memory` (see `needed_memory`), and, or None
@@ -103,13 +99,15 @@ def _no_trial(given: Parameters, training_gib: float, free: float | None) -> str
 def _measured(steps: Sequence[Mapping[str, Any]], source: str) -> dict[str, Any]:
     """Return the first step, the mean of the later ones, and the largest peak of memory by part."""
     first, later = steps[0]["seconds"], [step["seconds"] for step in steps[1:]]
-    peaks = dict.fromkeys(name for step in steps for name in step.get("memory", {}))
+    peaks: dict[str, float] = {}
+    for name, gib in (part for step in steps for part in step.get("memory", {}).items()):
+        peaks[name] = max(gib, peaks.get(name, 0.0))
     return {
         "run": source,
         "steps": len(steps),
         "first_step": first,
         "later_steps": {part: fmean(step[part] for step in later) for part in first} if later else None,
-        "memory_gib": {name: max(step.get("memory", {}).get(name, 0.0) for step in steps) for name in peaks},
+        "memory_gib": peaks,
     }
 
 

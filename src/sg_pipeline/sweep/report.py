@@ -167,8 +167,8 @@ def _confirmation(confirmation: Mapping[str, Any]) -> list[str]:
         "## Run again with other seeds",
         f"Seeds {seeds}, {confirmation['steps']} steps each. Success in %, 95 % intervals over seeds and games.",
         table(["schedule", "validation", *splits], rows),
-        table(["paired by seed and game", "split", "points", "p (Holm)", "verdict"], against),
-    ][: 4 if against else 3]
+        *([table(["paired by seed and game", "split", "points", "p (Holm)", "verdict"], against)] if against else []),
+    ]
 
 
 def _trials(found: Found) -> str:

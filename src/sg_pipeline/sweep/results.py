@@ -97,13 +97,7 @@ def _importance(study: optuna.Study, sweep: SweepConfig) -> dict[str, float] | N
 
 @dataclass(frozen=True)
 class Contender:
-    """A schedule that is run again.
-
-    Attributes:
-        label: "trial-0007", or the preset's name.
-        parameters: of its runs, by dotted name.
-        preset: it is one.
-    """
+    """A schedule that is run again; its label is "trial-0007", or the preset's name."""
 
     label: str
     parameters: Mapping[str, Any]
@@ -131,15 +125,7 @@ def contenders(sweep: SweepConfig, search: Mapping[str, Any]) -> list[Contender]
 def confirm(
     sweep: SweepConfig, chosen: Sequence[Contender], runner: Runner, claims: Claims, poll: float = POLL
 ) -> None:
-    """Make the missing runs of the contenders, together with the other workers, and wait for all.
-
-    Args:
-        sweep: names the seeds.
-        chosen: the contenders.
-        runner: starts the runs.
-        claims: show which runs another worker makes.
-        poll: seconds between two looks at them.
-    """
+    """Make the missing runs of the contenders, together with the other workers, and wait for all."""
     # Seed by seed: if this ends early, there are whole comparisons.
     runs = [contender.run(sweep, seed) for seed in sweep.confirm_seeds for contender in chosen]
     missing = [run for run in runs if not runner.is_finished(run)]
@@ -165,14 +151,7 @@ def confirm(
 def sweep_results(
     sweep: SweepConfig, search: Mapping[str, Any], chosen: Sequence[Contender], data: Path, seed: int
 ) -> dict[str, Any]:
-    """Return everything that is shown of a sweep, JSON-ready.
-
-    Args:
-        sweep: the sweep.
-        search: of `read_trials`.
-        chosen: the contenders.
-        data: the data folder, with their runs.
-        seed: of the search; names the random streams of the intervals.
+    """Return everything that is shown of a sweep, JSON-ready; `search` is of `read_trials`.
 
     Returns:
         `search`; `sweep`: its settings; `winner`: label, parameters, `preset` (it is one), or None where no trial is
