@@ -79,12 +79,7 @@ def fingerprint(parameters: Parameters, read: Collection[str] | None = None) -> 
 
 
 def claim_run(
-    path: Path,
-    parameters: Parameters,
-    project: Path,
-    read: Collection[str] | None = None,
-    *,
-    from_scratch: bool = True,
+    path: Path, parameters: Parameters, project: Path, read: Collection[str] | None = None, *, from_scratch: bool = True
 ) -> None:
     """Write this run's identity to `path`, or check that the recorded one is the same. The caller holds the lock.
 
