@@ -50,7 +50,7 @@ class Bench:
     def worker(self, given: Parameters, runner: Any) -> Worker:
         claims = Claims(self.reports)
         study = open_study(given.sweep, given, self.reports)
-        return Worker(study, given.sweep, runner, claims, given.run.seed, poll=0.01)
+        return Worker(study, given.sweep, runner, claims, given.run.seed)
 
     def search(self, given: Parameters, success: Success = steady) -> PlayedRunner:
         runner = PlayedRunner(self.data, success)

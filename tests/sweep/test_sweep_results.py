@@ -48,7 +48,7 @@ def results(bench: Bench, given, wins) -> dict[str, Any]:
     search = searched(bench, given)
     chosen = contenders(given.sweep, search)
     runner = FinishingRunner(bench.data, wins)
-    confirm(given.sweep, chosen, runner, Claims(bench.reports), poll=0.01)
+    confirm(given.sweep, chosen, runner, Claims(bench.reports))
     return sweep_results(given.sweep, search, chosen, bench.data, given.run.seed)
 
 
@@ -81,9 +81,9 @@ def test_confirm_runs_the_best_trials_and_the_presets_with_every_seed_once(bench
     own = [n for n in search["ranking"] if n > 2][:2]
     assert [contender.label for contender in chosen] == ["off", "paper", "constant", *(f"trial-{n:04d}" for n in own)]
     runner = FinishingRunner(bench.data, lambda parameters: 20)
-    confirm(given.sweep, chosen, runner, Claims(bench.reports), poll=0.01)
+    confirm(given.sweep, chosen, runner, Claims(bench.reports))
     assert len({name for name, _ in runner.played}) == len(runner.played) == 5 * 3
-    confirm(given.sweep, chosen, runner, Claims(bench.reports), poll=0.01)
+    confirm(given.sweep, chosen, runner, Claims(bench.reports))
     assert len(runner.played) == 15
 
 

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from played_sweep import PlayedRunner, load, steady
 
 from sg_pipeline.errors import ConfigurationError, DataError, RunFailedError, RunKilledError
+from sg_pipeline.sweep import claims as module
 from sg_pipeline.sweep.claims import Claims
 from sg_pipeline.sweep.storage import explained, open_study
 
@@ -91,29 +92,22 @@ def test_search_again_adds_trials_up_to_the_new_number(bench) -> None:
 def test_trial_is_taken_over_only_from_a_dead_worker(bench) -> None:
     given = load(n_trials=3)
     dead = bench.worker(given, PlayedRunner(bench.data))
-    trial = dead._new()
-    trial.report(0.3, 10)
+    dead._new()
     living = bench.worker(given, PlayedRunner(bench.data))
-    with living._claims.alone():
-        assert living._abandoned() is None
-        second = living._new()
-    assert second.number == 1
+    assert living._abandoned() is None
+    assert living._new().number == 1
     dead._claims.release("sweep/trial-0000")
-    with living._claims.alone():
-        taken = living._abandoned()
-    assert taken.number == 0
-    assert taken.user_attrs["preset"] == "off"
+    taken = living._abandoned()
+    assert (taken.number, taken.user_attrs["preset"]) == (0, "off")
 
 
 def test_trial_of_another_data_folder_is_not_taken_over(bench) -> None:
     given = load(n_trials=3)
     worker = bench.worker(given, PlayedRunner(bench.data))
-    trial = worker._new()
-    trial.set_user_attr("place", "elsewhere")
+    worker._new().set_user_attr("place", "elsewhere")
     worker._claims.release("sweep/trial-0000")
-    runner = PlayedRunner(bench.data)
-    bench.worker(given, runner).search()  # and does not wait for it either
-    assert {name for name, _ in runner.played} == {"sweep/trial-0001", "sweep/trial-0002"}
+    played = bench.search(given).played  # and does not wait for it either
+    assert {name for name, _ in played} == {"sweep/trial-0001", "sweep/trial-0002"}
 
 
 def test_three_failed_trials_in_a_row_stop_the_worker(bench) -> None:
@@ -240,11 +234,12 @@ def test_journal_damaged_while_in_use_is_reported(bench) -> None:
         study.set_user_attr("one", "more")
 
 
-def test_alone_waits_for_a_hanging_worker_with_a_limit(tmp_path) -> None:
+def test_alone_waits_for_a_hanging_worker_with_a_limit(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
     one, other = Claims(tmp_path), Claims(tmp_path)
-    with one.alone(), pytest.raises(DataError, match=r"has held .*workers for 0 seconds"), other.alone(patience=0.1):
+    with one.alone(), pytest.raises(DataError, match=r"has held .*workers for 0 seconds"), other.alone():
         pass
-    with other.alone(patience=0.1):
+    with other.alone():
         pass
 
 

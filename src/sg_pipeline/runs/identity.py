@@ -172,8 +172,11 @@ def read_identity(path: Path) -> dict[str, Any] | None:
 
 def _identify(parameters: Parameters, project: Path, read: Collection[str] | None) -> dict[str, Any]:
     own = fingerprint(parameters, read)
-    names = own["parameters"]
-    return {**own, "inputs": read_inputs(parameters, project, lambda part: any(_touches(n, part) for n in names))}
+
+    def reads(part: str) -> bool:
+        return any(_under(name, (part,)) or _under(part, (name,)) for name in own["parameters"])
+
+    return {**own, "inputs": read_inputs(parameters, project, reads)}
 
 
 def _binding(recorded: Identity | None, data: Path, name: str) -> dict[str, Any]:
@@ -218,10 +221,6 @@ def _whole(name: str) -> str:
 
 def _under(name: str, parts: Collection[str]) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in parts)
-
-
-def _touches(name: str, part: str) -> bool:
-    return _under(name, (part,)) or _under(part, (name,))
 
 
 def _digest(parameters: Mapping[str, Any]) -> str:

@@ -50,13 +50,7 @@ PLANNED = tuple(dict.fromkeys(both for _, pairs in QUESTIONS for both in pairs))
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of a study, by method.
-
-    Attributes:
-        runs: method -> its runs by seed; methods in the order in which they are shown.
-        titles: method -> its name in tables.
-        seed: names the random streams of the intervals.
-    """
+    """The runs of a study by method, in the order in which they are shown; `seed` names the random streams."""
 
     runs: Mapping[str, Sequence[RunRecord]]
     titles: Mapping[str, str]
@@ -185,9 +179,9 @@ def compare_pairs(study: Study, chosen: Iterable[tuple[str, str]]) -> list[dict[
     """Compare the final policies of pairs of methods, each in the mode that it trains.
 
     Returns:
-        left, right, split and `compare` for each pair and split that have common seeds and games; `p_holm`: the
-        p-value, corrected for the number of rows; `survives`: the verdict is not noise and holds after the correction.
-        Where episodes are graded, `score` is `compare` of the scores.
+        `compare` for each pair and split that have common seeds and games; `p_holm`: the p-value, corrected for the
+        number of rows; `survives`: the verdict is not noise and holds after the correction. Where episodes are graded,
+        `score` is `compare` of the scores.
     """
     rows: list[dict[str, Any]] = []
     for left, right in chosen:
@@ -219,12 +213,7 @@ def pairs(study: Study) -> dict[str, Any]:
 
 
 def guidance_at_inference(study: Study) -> list[dict[str, Any]]:
-    """Compare playing with guidance and without it, of the same policy on the same games.
-
-    Returns:
-        Rows of method, part ("base", "final"), split and `compare`. The base is the same policy in every method, so it
-        is compared once, over the seeds of all of them, under method "base".
-    """
+    """Compare playing with guidance and without it, of each of the `policies` on the same games and splits."""
     rows = []
     for (part, method, own), split in product(policies(study), study.splits):
         guided, plain = (own.outcomes(method, part, mode, split) for mode in MODES)

@@ -9,7 +9,7 @@ from sg_pipeline.evaluation.calibration import LABELS
 from sg_pipeline.reporting.drawing import PALETTE, frame, interval_bar, label, legend_below, name_rows, render
 from sg_pipeline.reporting.figures import BLACK, BLUE, GREEN, GREY, MARKERS, ORANGE
 from sg_pipeline.study.comparison import SCHEDULE_VARIANTS
-from sg_pipeline.study.questions import Found, title
+from sg_pipeline.study.questions import Found, own_scores, title
 from sg_pipeline.study.tables import is_graded
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def comparison_figure(figure: "Figure", found: Found) -> None:
                 if "score" in base:
                     ax.axvline(100 * base["score"]["value"], color=GREEN, linestyle="--", label="base, mean score")
         for place, method in enumerate(methods):
-            about = found["methods"][method]
-            entry = found["scores"][method].get(about["mode"], {}).get(split, {}).get("final")
+            entry = own_scores(found, method).get(split, {}).get("final")
             if entry is None:
                 continue
             for name, shift, colour, marker, text in (

@@ -18,7 +18,7 @@ from sg_pipeline.reporting.summary import json_ready
 from sg_pipeline.reporting.text import mean
 from sg_pipeline.study.comparison import Study, cross_checkpoint, group_runs, guidance_at_inference, pairs, scores
 from sg_pipeline.study.guidance import calibration, guidance_dials
-from sg_pipeline.study.questions import answer_questions
+from sg_pipeline.study.questions import answer_questions, own_scores
 from sg_pipeline.study.records import RunRecord, check_comparable
 
 CURVES = ("success_rate", "positive_share", "neutral_share", "negative_share", "r_sg_gap",
@@ -73,8 +73,8 @@ def compare_runs(
 def headline(found: Mapping[str, Any]) -> dict[str, Any]:
     """Pick what `dvc metrics` compares two versions of a study by: method -> split -> success with interval, gain."""
     rows: dict[str, Any] = {}
-    for method, about in found["methods"].items():
-        for split, entry in found["scores"][method].get(about["mode"], {}).items():
+    for method in found["methods"]:
+        for split, entry in own_scores(found, method).items():
             if "final" in entry:
                 success = entry["final"]["mean"]
                 row = {"success": success["value"], "low": success["ci95"][0], "high": success["ci95"][1]}

@@ -10,7 +10,7 @@ from typing import Any
 from sg_pipeline.evaluation.calibration import LABELS, THIRDS
 from sg_pipeline.reporting.run_tables import MODE_TITLES, ReportTable
 from sg_pipeline.reporting.text import NONE, bare_percent, duration, interval, number, percent, points
-from sg_pipeline.study.questions import SIGNS_NOTE, Found, corrected_verdict, title
+from sg_pipeline.study.questions import SIGNS_NOTE, Found, corrected_verdict, own_scores, title
 
 SOURCE = "Wang et al., arXiv 2604.03098"
 
@@ -65,11 +65,8 @@ def with_interval(value: Mapping[str, Any] | None, form: Callable[[float | None]
 
 def is_graded(found: Found) -> bool:
     """Whether episodes have scores other than success."""
-    return any(
-        "score" in entry.get("final", {})
-        for method, about in found["methods"].items()
-        for entry in found["scores"][method].get(about["mode"], {}).values()
-    )
+    entries = (entry for method in found["methods"] for entry in own_scores(found, method).values())
+    return any("score" in entry.get("final", {}) for entry in entries)
 
 
 def our_setting(found: Found) -> str:
@@ -305,10 +302,10 @@ def cross_table(found: Found) -> ReportTable:
 
 def _final(found: Found, method: str, measure: str) -> list[str]:
     """The final policy's value on each split, in the mode that the method trains."""
-    splits, about = list(found["setting"]["splits"]), found["methods"].get(method)
-    if about is None:
+    splits = list(found["setting"]["splits"])
+    if method not in found["methods"]:
         return ["not run" for _ in splits]
-    by_split = found["scores"][method].get(about["mode"], {})
+    by_split = own_scores(found, method)
     return [with_interval(by_split.get(split, {}).get("final", {}).get(measure)) for split in splits]
 
 

@@ -122,9 +122,7 @@ def contenders(sweep: SweepConfig, search: Mapping[str, Any]) -> list[Contender]
     return found + [Contender(f"trial-{n:04d}", trials[n]["parameters"], False) for n in best[: sweep.candidates]]
 
 
-def confirm(
-    sweep: SweepConfig, chosen: Sequence[Contender], runner: Runner, claims: Claims, poll: float = POLL
-) -> None:
+def confirm(sweep: SweepConfig, chosen: Sequence[Contender], runner: Runner, claims: Claims) -> None:
     """Make the missing runs of the contenders, together with the other workers, and wait for all."""
     # Seed by seed: if this ends early, there are whole comparisons.
     runs = [contender.run(sweep, seed) for seed in sweep.confirm_seeds for contender in chosen]
@@ -145,7 +143,7 @@ def confirm(
                 claims.release(run.name)
         missing = [run for run in missing if not runner.is_finished(run)]
         if missing and not made:
-            time.sleep(poll)
+            time.sleep(POLL)
 
 
 def sweep_results(
@@ -159,23 +157,21 @@ def sweep_results(
         success by seed and mean, evaluation: split -> scores) and `rows`, the winner against each preset on each split;
         `verdict`: one sentence.
     """
-    found = {"sweep": sweep.model_dump(mode="json"), "search": dict(search), "winner": None, "confirmation": None}
+    found: dict[str, Any] = {"sweep": sweep.model_dump(mode="json"), "search": dict(search)}
+    found |= {"winner": None, "confirmation": None, "verdict": "No trial is complete, so there is no winner."}
     if not search["ranking"]:
-        return {**found, "verdict": "No trial is complete, so there is no winner."}
+        return found
     if not sweep.confirm_seeds:
         best = next(trial for trial in search["trials"] if trial["number"] == search["ranking"][0])
         label = best["preset"] or f"trial-{best['number']:04d}"
         found["winner"] = {"label": label, "parameters": best["parameters"], "preset": best["preset"] is not None}
-        verdict = (
+        found["verdict"] = (
             f"{label} was the best of {len(search['trials'])} trials on the validation games "
             f"({percent(best['values'][0])}), not confirmed with other seeds (sweep.confirm_seeds)."
         )
-        return {**found, "verdict": verdict}
-    records = [
-        read_record(data, contender.label, each, contender.run(sweep, each).name)
-        for contender in chosen
-        for each in sweep.confirm_seeds
-    ]
+        return found
+    runs = [(one.label, each, one.run(sweep, each).name) for one in chosen for each in sweep.confirm_seeds]
+    records = [read_record(data, *run) for run in runs]
     check_comparable(records)
     study = group_runs(records, {contender.label: contender.label for contender in chosen}, seed)
     confirmation = _confirmation(sweep, chosen, study, data)

@@ -83,14 +83,11 @@ class Runner:
 
 
 def work_of(data: Path, run: str, steps: int) -> dict[str, Any]:
-    """Count the steps of a run of `steps` steps that it made itself, and those taken over from a run that begins alike.
+    """Count the `steps` made so far of a run of that many, those `shared`: taken over from a run that begins alike.
 
-    What was taken over up to its last checkpoint was neither rolled out nor trained again; behind it, trained again on
-    the recorded trajectories. A step's seconds are those that it took where it was made.
-
-    Returns:
-        `steps` made so far, `shared` of them taken over, `retrained` of these; `seconds` spent by this run and
-        `seconds_saved` by taking over.
+    What was taken over up to its last checkpoint was neither rolled out nor trained again; behind it, it was
+    `retrained` on the recorded trajectories. `seconds` are spent by this run, `seconds_saved` by taking over; those of
+    a step are what it took where it was made.
     """
     found = {"steps": 0, "shared": 0, "retrained": 0, "seconds": 0.0, "seconds_saved": 0.0}
     parts = read_shared(data, run)

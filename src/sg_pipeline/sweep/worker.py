@@ -39,12 +39,9 @@ _JUST_BEGUN = timedelta(minutes=1)
 class Worker:
     """One of the processes that work on a sweep."""
 
-    def __init__(
-        self, study: optuna.Study, sweep: SweepConfig, runner: Runner, claims: Claims, seed: int, poll: float = POLL
-    ) -> None:
+    def __init__(self, study: optuna.Study, sweep: SweepConfig, runner: Runner, claims: Claims, seed: int) -> None:
         """Take the study, and `seed`, the seed of all trials."""
-        self._study, self._sweep, self._runner, self._claims = study, sweep, runner, claims
-        self._seed, self._poll = seed, poll
+        self._study, self._sweep, self._runner, self._claims, self._seed = study, sweep, runner, claims, seed
         self._until = None if sweep.timeout is None else time.monotonic() + sweep.timeout
 
     def search(self) -> None:
@@ -63,7 +60,7 @@ class Worker:
                 if not waiting:
                     logger.info("every trial is begun; waiting for those of other workers")
                     waiting = True
-                time.sleep(self._poll)
+                time.sleep(POLL)
                 continue
             try:
                 failures = 0 if run_trial(trial, self._sweep, self._runner, self._seed) else failures + 1
