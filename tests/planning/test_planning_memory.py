@@ -62,11 +62,8 @@ def test_training_parts_equal_the_tensors_of_a_real_step(tmp_path) -> None:
     model(torch.ones(1, 3, dtype=torch.long)).logits.sum().backward()
     optimizer.step()
     moments = [t for state in optimizer.state.values() for t in state.values() if t.numel() > 1]
-    tensors = {
-        "weights": list(model.parameters()),
-        "gradients": [weight.grad for weight in model.parameters()],
-        "AdamW's moments": moments,
-    }
+    weights = list(model.parameters())
+    tensors = {"weights": weights, "gradients": [weight.grad for weight in weights], "AdamW's moments": moments}
     found = needed_memory(parameters(folder), tmp_path)
     for part, there in tensors.items():
         assert round(found["gib"][part] * GIB) == sum(tensor.nbytes for tensor in there), part

@@ -52,12 +52,6 @@ def test_loader_later_layers_override_earlier_ones() -> None:
     assert (given["rollout"]["max_turns"], given["rollout"]["guidance"]) == (7, False)
 
 
-@pytest.mark.parametrize(("name", "variable"), [(DEFAULT, "ALFWORLD_DATA"), ("webshop", "WEBSHOP_DATA")])
-def test_benchmark_data_folder_comes_from_its_variable(name, variable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(variable, "/official")
-    assert load_raw(environment={"name": name})["tasks"]["data"] == "/official"
-
-
 SHIPPED = [n for n in sorted(KNOWN[ENVIRONMENT]) if load(environment={"name": n}).base_model.source == "checkpoint"]
 
 

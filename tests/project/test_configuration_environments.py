@@ -62,7 +62,7 @@ def test_paper_environment_of_each_benchmark_needs_its_data(
     assert parameters.run.name == ("paper" if name == "alfworld" else f"{name}-paper")
     assert (parameters.base_model.path, parameters.rollout.group_size) == ("Qwen/Qwen3-1.7B", 8)
     tasks = parameters.tasks.model_dump()
-    assert "official" in (tasks.get("source"), tasks["panel"])
+    assert (tasks["data"] if variable else tasks["panel"]) == ("/official" if variable else "official")
     assert load_prompts(parameters.rollout.prompts, name).guided
 
 

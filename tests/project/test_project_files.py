@@ -60,10 +60,6 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def test_telemetry_is_disabled() -> None:
-    assert (ROOT / ".telemetry").read_text(encoding="utf-8").strip() == "consent: false"
-
-
 def test_readme_commands_have_valid_parameters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
     text = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/running.md"))

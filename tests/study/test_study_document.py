@@ -52,9 +52,6 @@ def test_same_runs_make_the_same_study_as_strict_json(found):
     again = compare_runs(records({"grpo": 16, "grpo_sg": 28}), TITLES, CROSS)
     turned = compare_runs(list(reversed(records({"grpo": 16, "grpo_sg": 28}))), TITLES, list(reversed(CROSS)))
     assert json.dumps(again) == json.dumps(turned)
-
-
-def test_study_without_a_run_raises():
     with pytest.raises(DataError, match="the study has no finished run"):
         compare_runs([], TITLES)
 
@@ -103,9 +100,7 @@ def test_markdown_has_every_table_answer_and_figure(found):
 def test_page_has_the_same_parts(found):
     sections = study_sections(found, draw_figures(json.loads(json.dumps(found))))
     assert [section.anchor for section in sections] == [part.anchor for part in study_parts(found)]
-    text = "".join(section.html for section in sections)
-    assert text.count("<figure>") == len(FIGURES)
-    assert "GRPO w/ SG &amp; GR" in text
+    assert "".join(section.html for section in sections).count("<figure>") == len(FIGURES)
 
 
 def test_graded_study_shows_scores(found, graded_study):
