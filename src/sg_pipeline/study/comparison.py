@@ -45,8 +45,6 @@ QUESTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 )
 """Questions answered by comparing methods: (X, Y) asks whether X is better than Y."""
 
-PLANNED = tuple(dict.fromkeys(both for _, pairs in QUESTIONS for both in pairs))
-
 
 @dataclass(frozen=True)
 class Study:
@@ -204,7 +202,8 @@ def _compare_final(study: Study, left: str, right: str, split: str, measure: str
 
 def pairs(study: Study) -> dict[str, Any]:
     """Compare the planned pairs of methods; a method that no planned pair names is compared with the first one."""
-    chosen = [both for both in PLANNED if all(method in study.runs for method in both)]
+    planned = dict.fromkeys(both for _, asked in QUESTIONS for both in asked)
+    chosen = [both for both in planned if all(method in study.runs for method in both)]
     known = {method for both in chosen for method in both}
     first = next(iter(study.runs), "")
     chosen += [(method, first) for method in study.runs if method not in known and method != first]

@@ -132,8 +132,7 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
     """
     seen: dict[tuple[str, int], str] = {}
     for record in records:
-        other = seen.setdefault((record.method, record.seed), record.name)
-        if other != record.name:
+        if (other := seen.setdefault((record.method, record.seed), record.name)) != record.name:
             raise DataError(
                 f"runs {other} and {record.name} are both method {record.method} with seed {record.seed}: a study "
                 f"takes one run of each seed."
@@ -198,11 +197,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     try:
         return pl.read_parquet(path, columns=list(columns))
     except (OSError, pl.exceptions.PolarsError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"{path} is not a readable table of a run ({first}); delete it and run its run again with "
-            f"--only-missing-outputs"
-        ) from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        again = "delete it and run its run again with --only-missing-outputs"
+        raise DataError(f"{path} is not a readable table of a run ({reason}); {again}") from error
 
 
 def _read(path: Path, command: str, *needed: str) -> dict[str, Any]:
@@ -211,9 +208,7 @@ def _read(path: Path, command: str, *needed: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(
-            f"{path} does not exist, so this run of the study is not finished; make it with: {command}"
-        ) from None
+        raise DataError(f"{path} does not exist, so this run is not finished; make it with: {command}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable JSON file ({error}); {again}") from None
     missing = [name for name in needed if not isinstance(value, dict) or name not in value]

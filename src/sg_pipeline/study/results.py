@@ -138,7 +138,19 @@ def costs(study: Study) -> dict[str, Any]:
     """
     result = {}
     for method, runs in study.runs.items():
-        rows = [_cost(run) for run in runs]
+        rows = [
+            {
+                "steps": len(run.metrics),
+                "episodes": sum(step["trajectories"] for step in run.metrics),
+                "turns": sum(step["turns"] for step in run.metrics),
+                "tokens_sampled": sum(map(sampled_tokens, run.metrics)),
+                "tokens_trained": sum(step["training"]["tokens_trained"] for step in run.metrics),
+                "optimizer_steps": sum(step["training"]["optimizer_steps"] for step in run.metrics),
+                "step_seconds": sum(step["seconds"]["total"] for step in run.metrics),
+                "wall_seconds": run.wall_seconds,
+            }
+            for run in runs
+        ]
         result[method] = {name: mean(row[name] for row in rows) for name in rows[0]} | {"seeds": len(rows)}
     return result
 
@@ -147,19 +159,6 @@ def sampled_tokens(step: Mapping[str, Any]) -> int:
     """Tokens that the policy sampled in a step, those that were not trained on included; a guide's are not its own."""
     counters = step["rollout"]
     return int(counters["sampled_tokens"]) - int(counters.get("guide_tokens", 0))
-
-
-def _cost(run: RunRecord) -> dict[str, float]:
-    return {
-        "steps": len(run.metrics),
-        "episodes": sum(step["trajectories"] for step in run.metrics),
-        "turns": sum(step["turns"] for step in run.metrics),
-        "tokens_sampled": sum(map(sampled_tokens, run.metrics)),
-        "tokens_trained": sum(step["training"]["tokens_trained"] for step in run.metrics),
-        "optimizer_steps": sum(step["training"]["optimizer_steps"] for step in run.metrics),
-        "step_seconds": sum(step["seconds"]["total"] for step in run.metrics),
-        "wall_seconds": run.wall_seconds,
-    }
 
 
 def _setting(study: Study) -> dict[str, Any]:
