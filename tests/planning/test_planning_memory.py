@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from configured import load
 
-from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader, section
-from sg_pipeline.config.tree import Parameters, check_parameters
+from sg_pipeline.config.loader import section
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.planning.memory import CACHE, GIB, empty_model, free_memory, needed_memory
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 QWEN3_1_7B = {
     "model_type": "qwen3", "head_dim": 128, "num_key_value_heads": 8, "vocab_size": 151_936, "hidden_size": 2048,
     "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16, "tie_word_embeddings": True,
@@ -30,9 +30,8 @@ def model_folder(path: Path, values: dict) -> Path:
 
 
 def parameters(folder: Path, env: str = "base", **sections: dict) -> Parameters:
-    given = {"base_model": {"source": "pretrained", "path": str(folder), **sections.pop("base_model", {})}, **sections}
-    arguments = {**CONFIG_LOADER_ARGS, "env": env, "runtime_params": given}
-    return check_parameters(MethodConfigLoader(str(CONF), **arguments)["parameters"])
+    base = {"source": "pretrained", "path": str(folder), **sections.pop("base_model", {})}
+    return load(env, base_model=base, **sections)
 
 
 def real_model(folder: Path):
@@ -63,11 +62,8 @@ def test_training_parts_equal_the_tensors_of_a_real_step(tmp_path) -> None:
     model(torch.ones(1, 3, dtype=torch.long)).logits.sum().backward()
     optimizer.step()
     moments = [t for state in optimizer.state.values() for t in state.values() if t.numel() > 1]
-    tensors = {
-        "weights": list(model.parameters()),
-        "gradients": [weight.grad for weight in model.parameters()],
-        "AdamW's moments": moments,
-    }
+    weights = list(model.parameters())
+    tensors = {"weights": weights, "gradients": [weight.grad for weight in weights], "AdamW's moments": moments}
     found = needed_memory(parameters(folder), tmp_path)
     for part, there in tensors.items():
         assert round(found["gib"][part] * GIB) == sum(tensor.nbytes for tensor in there), part
@@ -121,15 +117,13 @@ def test_free_memory_of_cpu_is_positive_and_unknown_without_gpu(monkeypatch) -> 
         ({"source": "warm_start"}, ConfigurationError, "make it first with --pipeline=base_model"),
         ({"source": "checkpoint", "path": "missing"}, CheckpointError, "that folder has no config.json"),
         ({"source": "pretrained", "path": "missing"}, CheckpointError, "'missing' cannot be read"),
+        ({"source": "pretrained", "path": "half"}, CheckpointError, "'half' cannot be read"),
+        ({"source": "checkpoint", "path": "other"}, CheckpointError, "'other' cannot be read"),
     ],
 )
-def test_missing_configuration_raises(tmp_path, config, error, message) -> None:
+def test_missing_or_broken_configuration_raises(tmp_path, config, error, message) -> None:
+    for name, content in {"half": '{"model_type": "qwen3", "hidden_size": ', "other": '{"model_type": "vit"}'}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(content)
     with pytest.raises(error, match=message):
         empty_model(section("base_model", **config), tmp_path)
-
-
-@pytest.mark.parametrize("content", ['{"model_type": "qwen3", "hidden_size": ', '{"model_type": "vit"}', "[]"])
-def test_broken_configuration_raises(tmp_path, content) -> None:
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        empty_model(section("base_model", path=str(tmp_path)), Path())

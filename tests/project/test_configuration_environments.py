@@ -2,23 +2,14 @@
 
 from pathlib import Path
 from shutil import copytree
-from typing import Any
 
 import pytest
+from configured import CONF, load
 
 from sg_pipeline.agents.prompts import load_prompts
-from sg_pipeline.config.loader import MethodConfigLoader
-from sg_pipeline.config.tree import Parameters, check_parameters
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.runs.steps import unroll
-from sg_pipeline.settings import CONFIG_LOADER_ARGS
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
-
-
-def load(env: str, conf: Path = CONF, **runtime: Any) -> Parameters:
-    arguments = {**CONFIG_LOADER_ARGS, "env": env, "runtime_params": runtime}
-    return check_parameters(MethodConfigLoader(str(conf), **arguments)["parameters"])
 
 
 @pytest.fixture
@@ -27,32 +18,23 @@ def paper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Parameters:
     return load("paper")
 
 
-@pytest.mark.parametrize("env", ["base", "smoke", "quick"])
-def test_environment_without_data_is_valid(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("env", "name"), [("base", "default"), ("smoke", "smoke"), ("quick", "quick_run")])
+def test_environment_without_data_is_valid_and_downloads_nothing(
+    env: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
     parameters = load(env)
-    assert parameters.tasks.source == "panel"
-    # Nothing is downloaded by default.
-    assert parameters.base_model.source == "checkpoint"
-    assert parameters.base_model.local_only
-
-
-def test_environments_have_different_run_names(paper: Parameters) -> None:
-    names = [load(env).run.name for env in ("base", "smoke", "quick")]
-    assert [*names, paper.run.name] == ["default", "smoke", "quick_run", "paper"]
-    assert load("paper", run={"name": "mine"}).run.name == "mine"
+    assert (parameters.run.name, parameters.tasks.source) == (name, "panel")
+    assert (parameters.base_model.source, parameters.base_model.local_only) == ("checkpoint", True)
 
 
 def test_paper_environment_has_the_papers_schedule(paper: Parameters) -> None:
-    steps = paper.coevolve.steps
-    schedule = paper.aggregate.schedule
+    steps, schedule = paper.coevolve.steps, paper.aggregate.schedule
+    assert (paper.run.name, steps) == ("paper", 80)
     trust = [schedule.trust(step, steps) for step in range(steps + 1)]
-    assert steps == 80
     assert trust[:41] == [0.0] * 41
-    assert trust[45] == pytest.approx(0.5)
     assert trust[50:71] == [1.0] * 21
-    assert trust[75] == pytest.approx(0.5)
-    assert trust[80] == 0.0
+    assert (trust[45], trust[75], trust[80]) == (pytest.approx(0.5), pytest.approx(0.5), 0.0)
     phases = [step.namespace.partition(".")[0] for step in unroll(paper.coevolve, schedule)]
     assert [phases.index(phase) for phase in sorted(set(phases))] == [0, 40, 50, 70]
 
@@ -62,39 +44,26 @@ def test_paper_environment_has_the_papers_reward_and_batch(paper: Parameters) ->
     assert (paper.aggregate.environment_scale, paper.aggregate.normalisation) == (1.0, "group")
     assert (paper.rollout.tasks_per_step, paper.rollout.group_size, paper.rollout.max_turns) == (16, 8, 50)
     assert (paper.train.loss_type, paper.train.learning_rate, paper.train.beta) == ("grpo", 1e-6, 0.01)
-    assert paper.rollout.guidance
-    assert (paper.tasks.source, paper.evaluate.temperature) == ("official", 0.4)
+    assert (paper.rollout.guidance, paper.tasks.source, paper.evaluate.temperature) == (True, "official", 0.4)
 
 
-def test_paper_environment_without_data_reports_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ALFWORLD_DATA", raising=False)
-    with pytest.raises(ConfigurationError, match="ALFWORLD_DATA"):
-        load("paper")
-
-
-def test_paper_environment_with_scienceworld_is_valid() -> None:
-    parameters = load("paper", environment={"name": "scienceworld"})
-    assert parameters.run.name == "scienceworld-paper"
-    assert parameters.tasks.model_dump() == {"panel": "official", "limit": None}
-    assert parameters.environment.arguments == {"show_actions": True, "show_objects": True}
-    assert parameters.environment.pool.workers == 16
-    assert (parameters.rollout.max_turns, parameters.rollout.group_size) == (30, 8)
-    assert (parameters.evaluate.splits, parameters.evaluate.temperature) == (("test",), 0.4)
-    assert parameters.base_model.path == "Qwen/Qwen3-1.7B"
-    assert "science task" in load_prompts(parameters.rollout.prompts, "scienceworld").guided
-
-
-def test_paper_environment_with_webshop_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEBSHOP_DATA", "/official")
-    parameters = load("paper", environment={"name": "webshop"})
-    assert parameters.run.name == "webshop-paper"
-    tasks = parameters.tasks
-    assert (tasks.source, tasks.goals, tasks.data) == ("official", "human", "/official")
-    assert (parameters.rollout.max_turns, parameters.evaluate.splits) == (15, ("test",))
-    assert load_prompts(parameters.rollout.prompts, "webshop") != load_prompts(parameters.rollout.prompts)
-    monkeypatch.delenv("WEBSHOP_DATA")
-    with pytest.raises(ConfigurationError, match="WEBSHOP_DATA"):
-        load("paper", environment={"name": "webshop"})
+@pytest.mark.parametrize(
+    ("name", "variable"), [("alfworld", "ALFWORLD_DATA"), ("webshop", "WEBSHOP_DATA"), ("scienceworld", None)]
+)
+def test_paper_environment_of_each_benchmark_needs_its_data(
+    name: str, variable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable is not None:
+        monkeypatch.delenv(variable, raising=False)
+        with pytest.raises(ConfigurationError, match=variable):
+            load("paper", environment={"name": name})
+        monkeypatch.setenv(variable, "/official")
+    parameters = load("paper", environment={"name": name})
+    assert parameters.run.name == ("paper" if name == "alfworld" else f"{name}-paper")
+    assert (parameters.base_model.path, parameters.rollout.group_size) == ("Qwen/Qwen3-1.7B", 8)
+    tasks = parameters.tasks.model_dump()
+    assert (tasks["data"] if variable else tasks["panel"]) == ("/official" if variable else "official")
+    assert load_prompts(parameters.rollout.prompts, name).guided
 
 
 def test_environment_file_of_a_benchmark_overrides_its_values(tmp_path: Path) -> None:

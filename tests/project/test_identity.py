@@ -1,6 +1,5 @@
 """Identity of a run: every parameter and every file that can change its results, and nothing else."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,26 +8,22 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from configured import load_raw
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, KNOWN
-from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.config.tree import Parameters, check_parameters, tree_of
 from sg_pipeline.errors import RunIdentityError
 from sg_pipeline.runs import digests as file_digests
 from sg_pipeline.runs.digests import FileDigests
 from sg_pipeline.runs.identity import claim_run, differences, fingerprint, read_identity
-from sg_pipeline.runs.inputs import READERS
-from sg_pipeline.runs.shared_steps import take_over
+from sg_pipeline.runs.inputs import read_inputs
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 WARM = {"source": "warm_start"}
 PRETRAINED = {"source": "pretrained"}
-VLLM = {
-    "sampling": {"engine": "vllm", "server": {"url": "http://a"}},
-    "train": {"sampler_correction": "token_truncate"},
-}
+SERVED = {"engine": "vllm", "server": {"url": "http://a"}}
+VLLM = {"sampling": SERVED, "train": {"sampler_correction": "token_truncate"}}
 
 # Text parameters that do not name an input.
 NOT_INPUTS = {
@@ -44,8 +39,7 @@ FREE = ("study.", "sampling.server.")
 
 @cache
 def shipped(benchmark: str) -> dict[str, Any]:
-    given = {"run": {"name": "default"}, "environment": {"name": benchmark}}
-    return MethodConfigLoader(str(CONF), **CONFIG_LOADER_ARGS, env="base", runtime_params=given)["parameters"]
+    return load_raw(run={"name": "default"}, environment={"name": benchmark})
 
 
 def load(**given: Any) -> Parameters:
@@ -77,14 +71,16 @@ def may_be_text(annotation: Any) -> bool:
 
 
 @pytest.mark.parametrize("benchmark", sorted(KNOWN[ENVIRONMENT]))
-def test_inputs_text_parameters_have_readers(benchmark: str) -> None:
+def test_inputs_read_every_text_parameter(benchmark: str, tmp_path: Path) -> None:
     found = {name for name, annotation in leaves(tree_of(benchmark, "trapezoid")) if may_be_text(annotation)}
+    asked: list[str] = []
+    read_inputs(load(environment={"name": benchmark}), tmp_path, lambda name: bool(asked.append(name)))
     unread = {
         name
         for name in found - NOT_INPUTS
-        if not name.startswith(FREE) and not any(f"{name}.".startswith(f"{reader}.") for reader in READERS)
+        if not name.startswith(FREE) and not any(f"{name}.".startswith(f"{read}.") for read in asked)
     }
-    assert not unread, "add a reader to runs.inputs.READERS, or list them in NOT_INPUTS"
+    assert not unread, "read them in runs.inputs.read_inputs, or list them in NOT_INPUTS"
     assert {"base_model.path", "rollout.prompts", "rollout.guide", "distill.source", "tasks.panel"} <= found
 
 
@@ -125,7 +121,7 @@ def test_fingerprint_omits_parameters_without_effect(given: dict[str, Any], more
         ({"train": {"loss_type": "dr_grpo"}}, {"train": {"max_completion_length": 9}}),
         ({}, {"environment": {"arguments": {"admissible": True}}}),
         ({}, {"aggregate": {"schedule": {"shape": "cosine"}}}),
-        ({}, {"sampling": VLLM["sampling"], "train": VLLM["train"]}),
+        ({}, VLLM),
     ],
 )
 def test_differences_name_a_parameter_with_effect_both_ways(given: dict[str, Any], more: dict[str, Any]) -> None:
@@ -141,20 +137,34 @@ def recorded(path: Path, read: set[str] | None = None, **given: Any) -> dict[str
     return dict(read_identity(path) or {})
 
 
+def write(path: str | Path, text: str = "") -> None:
+    """Write a file so that neither its size nor its time shows a change."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+    os.utime(path, ns=(1, 1))
+
+
 @pytest.fixture
 def claimed(tmp_path: Path) -> Path:
     """Path of a run's identity; the run has outputs of every kind."""
     path = tmp_path / "data/08_reporting/default/run.json"
     for place in ("07_model_output/default/base.parquet", "08_reporting/default/validation/after_001.json"):
-        (tmp_path / "data" / place).parent.mkdir(parents=True)
-        (tmp_path / "data" / place).touch()
+        write(tmp_path / "data" / place)
     return path
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("games", "is a reserved folder"), ("study", "contains the runs of a study")]
+)
+def test_claim_run_of_a_name_that_is_no_run_raises(claimed: Path, name: str, reason: str) -> None:
+    write(claimed.parents[1] / "study/grpo-seed0/run.json")
+    with pytest.raises(RunIdentityError, match=f"data/\\*/{name} {reason}"):
+        recorded(claimed.parents[1] / name / "run.json", run={"name": name})
 
 
 def test_claim_run_compares_only_what_the_pipeline_reads(claimed: Path) -> None:
     training, prompting = {"rollout", "train"}, {"rollout.max_turns", "prompting"}
-    (claimed.parents[2] / "07_model_output/default/prompting").mkdir()
-    (claimed.parents[2] / "07_model_output/default/prompting/react_trial_1.parquet").touch()
+    write(claimed.parents[2] / "07_model_output/default/prompting/react_trial_1.parquet")
     first = recorded(claimed, training)["parameters"]
     added = recorded(claimed, prompting, rollout={"tasks_per_step": 6}, prompting={"max_new_tokens": 9})["parameters"]
     assert {**added, **first} == added
@@ -171,15 +181,13 @@ def test_claim_run_validation_parameters_bind_after_the_first_validation(claimed
     score = claimed.parent / "validation/after_001.json"
     score.unlink()
     panel = claimed.parents[2] / "02_intermediate/default/validation_panel.json"
-    panel.parent.mkdir(parents=True)
     recorded(claimed)
-    panel.touch()
+    write(panel)
     assert recorded(claimed)["parameters"]["validation.games"] is None
     assert panel.exists()
     assert recorded(claimed, validation={"games": 5})["parameters"]["validation.games"] == 5
     assert not panel.exists()  # prepared for another validation
-    score.parent.mkdir(exist_ok=True)
-    score.touch()
+    write(score)
     recorded(claimed, validation={"games": 5})
     with pytest.raises(RunIdentityError, match=r"validation\.games was 5, is 6"):
         recorded(claimed, validation={"games": 6})
@@ -190,13 +198,6 @@ def project(claimed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder of a project, which is the working directory."""
     monkeypatch.chdir(claimed.parents[3])
     return claimed.parents[3]
-
-
-def write(path: str, text: str) -> None:
-    """Write a file so that neither its size nor its time shows a change."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(text)
-    os.utime(path, ns=(1, 1))
 
 
 MODEL = {"base_model": {"source": "pretrained", "path": "model"}}
@@ -284,25 +285,6 @@ def test_inputs_hub_id_is_recorded_as_its_commit(project: Path, claimed: Path, m
         recorded(claimed, **given)
 
 
-@pytest.mark.parametrize("change", [None, "content", "unknown"])
-def test_take_over_ignores_steps_made_with_other_content(project: Path, claimed: Path, change: str | None) -> None:
-    """The same holds if the donor does not record the content."""
-    write("my.yml", TEXTS)
-    given = {"rollout": {"prompts": "my.yml"}}
-    donor = recorded(claimed, **given)
-    for name in ("trajectories.parquet", "rollout_report.json", "quarantined.parquet"):
-        write(f"data/03_primary/default/step_000/{name}", "")
-    for name in ("rewards.parquet", "logprob_gaps.parquet"):
-        write(f"data/04_feature/default/step_000/{name}", "")
-    write("data/08_reporting/default/steps/step_000.json", "")
-    if change == "unknown":
-        inputs = {name: digest for name, digest in donor["inputs"].items() if name != "rollout.prompts"}
-        claimed.write_text(json.dumps({**donor, "inputs": inputs}))
-    write("my.yml", OTHER_TEXTS if change == "content" else TEXTS)
-    recorded(claimed.parents[1] / "taker/run.json", **given, run={"name": "taker"})
-    assert take_over(project / "data", load(**given, run={"name": "taker"})) == (0 if change else 1)
-
-
 def test_file_digests_caches_large_files_and_detects_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_digests, "_LARGE", 1)
     monkeypatch.setattr(file_digests, "_SETTLED_NS", -(2**62))  # as if the file had not changed recently
@@ -318,10 +300,7 @@ def test_file_digests_caches_large_files_and_detects_changes(tmp_path: Path, mon
     assert FileDigests(memory).of_file(file) != digest
     memory.write_text("half")
     assert FileDigests(memory).of_file(file) != digest
-
-
-def test_file_digests_does_not_cache_a_file_changed_just_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_digests, "_LARGE", 1)
-    (tmp_path / "weights").write_text("one")
-    FileDigests(tmp_path / "memory").of_file(tmp_path / "weights")
-    assert not (tmp_path / "memory").exists()
+    monkeypatch.setattr(file_digests, "_SETTLED_NS", 2_000_000_000)
+    file.write_text("changed just now")
+    FileDigests(tmp_path / "other").of_file(file)
+    assert not (tmp_path / "other").exists()

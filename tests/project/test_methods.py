@@ -1,34 +1,28 @@
 """The methods of conf/methods, and their use in conf/, the study and dvc.yaml."""
 
 import re
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from configured import CONF, ROOT, load, load_method
 from kedro.framework.project import pipelines
 
 from sg_pipeline import pipeline_registry
 from sg_pipeline.config import session
-from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader, method_parameters, method_title
-from sg_pipeline.config.tree import Parameters, check_parameters
+from sg_pipeline.config.loader import method_parameters, method_title
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.study.plan import plan_runs
 
-ROOT = Path(__file__).resolve().parents[2]
-CONF = ROOT / "conf"
 METHODS = sorted(path.stem for path in (CONF / "methods").glob("*.yml"))
-
-
-def load(method: str | None = None, env: str = "base", conf: Path = CONF, **runtime: Any) -> Parameters:
-    given = {**runtime, "run": {**runtime.get("run", {}), **({"method": method} if method else {})}}
-    arguments = {**CONFIG_LOADER_ARGS, "env": env, "runtime_params": given}
-    return check_parameters(MethodConfigLoader(str(conf), **arguments)["parameters"])
 
 
 @pytest.fixture(scope="module")
 def methods() -> dict[str, Parameters]:
-    return {name: load(name) for name in METHODS}
+    return {name: load_method(name) for name in METHODS}
 
 
 def test_study_includes_every_method(methods) -> None:
@@ -40,14 +34,9 @@ def test_study_includes_every_method(methods) -> None:
 
 @pytest.mark.parametrize("env", ["base", "quick"])
 def test_study_of_every_environment_can_be_planned(env) -> None:
-    study = load(env=env).study
-    runs = plan_runs(study, {name: load(name, env) for name in study.all_methods})
+    study = load(env).study
+    runs = plan_runs(study, {name: load_method(name, env) for name in study.all_methods})
     assert {run.name.partition("/")[0] for run in runs} == {study.name}
-
-
-def test_default_run_is_the_full_method(methods) -> None:
-    full = methods["grpo_sg_gr"].model_copy(update={"run": load().run})
-    assert full == load()
 
 
 def test_method_differs_from_the_full_one_only_in_its_ablation(methods) -> None:
@@ -55,6 +44,7 @@ def test_method_differs_from_the_full_one_only_in_its_ablation(methods) -> None:
         one, two = (methods[m].model_dump(exclude={"run"}) for m in (name, other))
         return {section for section in one if one[section] != two[section]}
 
+    assert load().model_dump(exclude={"run"}) == methods["grpo_sg_gr"].model_dump(exclude={"run"})
     for name in ("grpo_sg", "immediate", "entry_15", "entry_25", "no_annealing"):
         assert changed(name) == {"aggregate"}, name
     assert changed("grpo") == {"aggregate", "rollout"}
@@ -79,15 +69,10 @@ def test_method_schedules_equal_the_papers_ablation(methods) -> None:
 
 
 def test_loader_command_line_overrides_method_overrides_environment() -> None:
-    parameters = load("dapo", "smoke", train={"epsilon_high": 0.3})
-    assert parameters.train.epsilon_high == 0.3
-    assert parameters.train.loss_type == "dapo"
-    assert parameters.train.minibatch == load(env="smoke").train.minibatch
-
-
-def test_loader_names_a_run_after_its_method_by_default() -> None:
-    assert load("dapo", run={"seed": 4}).run.name == "dapo-seed4"
-    assert load("dapo", run={"name": "mine"}).run.name == "mine"
+    parameters = load_method("dapo", "smoke", train={"epsilon_high": 0.3}, run={"seed": 4})
+    assert parameters.run.name == "dapo-seed4"
+    assert (parameters.train.epsilon_high, parameters.train.loss_type) == (0.3, "dapo")
+    assert parameters.train.minibatch == load("smoke").train.minibatch
 
 
 @pytest.mark.parametrize(
@@ -96,23 +81,16 @@ def test_loader_names_a_run_after_its_method_by_default() -> None:
         ("title: [", "is not valid YAML"),
         ("- a", "found list"),
         ("train: 5", "found no values under 'train'"),
-        (
-            "train: {learning_rat: 1}",
-            "unknown parameter train.learning_rat (found 1): did you mean train.learning_rate?",
-        ),
+        ("train: {learning_rat: 1}", "train.learning_rat (found 1): did you mean train.learning_rate?"),
         ("trian: {learning_rate: 1}", "unknown parameter trian"),
     ],
 )
 def test_invalid_method_file_raises(tmp_path, content, message) -> None:
-    (tmp_path / "conf").symlink_to(CONF)
-    conf = tmp_path / "own"
-    conf.mkdir()
-    for name in ("base", "smoke"):
-        (conf / name).symlink_to(CONF / name)
-    (conf / "methods").mkdir()
-    (conf / "methods" / "mine.yml").write_text(content)
+    (tmp_path / "base").symlink_to(CONF / "base")
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "mine.yml").write_text(content)
     with pytest.raises(ConfigurationError, match=re.escape(message)):
-        load("mine", conf=conf)
+        load_method("mine", conf=tmp_path)
 
 
 def test_unknown_method_raises_with_the_nearest_name() -> None:
@@ -134,9 +112,7 @@ def test_dvc_stages_name_existing_pipelines_parameters_and_outputs(monkeypatch: 
                 path = ROOT / file.replace("${item.method}", "grpo")
                 content = yaml.safe_load(path.read_text(encoding="utf-8"))
                 for key in keys or []:
-                    value = content
-                    for part in key.split("."):
-                        value = value[part]
+                    reduce(getitem, key.split("."), content)
         # Everything that a run resumes from must survive until it does.
         for out in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]:
             assert name == "study" or next(iter(out.values()))["persist"], f"{name}: {out}"

@@ -1,73 +1,50 @@
 """Which runs the study makes, and which steps they share."""
 
 import pytest
+from configured import load, load_method
 
-from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader, section
+from sg_pipeline.config.loader import section
 from sg_pipeline.config.study import GuideConfig, StudyConfig
-from sg_pipeline.config.tree import Parameters, check_parameters
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.study.plan import plan_runs
 
-CONF = "conf"
+
+@pytest.fixture(scope="module")
+def study() -> StudyConfig:
+    return load().study
 
 
 @pytest.fixture(scope="module")
-def methods(pytestconfig) -> dict[str, Parameters]:
-    loader = MethodConfigLoader(str(pytestconfig.rootpath / CONF), **CONFIG_LOADER_ARGS)
-    raw = loader["parameters"]
-    return {
-        name: check_parameters(loader.with_method(raw, name))
-        for name in raw["study"]["methods"] + raw["study"]["offline"]
-    }
+def methods(study) -> dict[str, Parameters]:
+    return {name: load_method(name) for name in study.all_methods}
 
 
-@pytest.fixture
-def study(methods) -> StudyConfig:
-    return methods["grpo"].study
-
-
-def test_plan_runs_has_every_method_with_every_seed(study, methods) -> None:
+def test_plan_runs_has_every_method_with_every_seed_and_the_donor_of_shared_steps(study, methods) -> None:
     runs = plan_runs(study, methods)
     assert [(run.method, run.seed) for run in runs] == [(m, s) for s in study.seeds for m in study.all_methods]
     assert runs[0].name == "study/grpo-seed0"
-
-
-def test_plan_runs_puts_the_donor_of_shared_steps_first(study, methods) -> None:
-    runs = plan_runs(study, methods)
-    after = {run.method: run.after and run.after.method for run in runs if run.seed == 2}
+    after = {run.method: run.after.method for run in runs if run.seed == 2 and run.after}
     assert after == {
-        "grpo": None,
-        "grpo_sg": None,
-        "grpo_sg_gr": "grpo_sg",
-        "dapo": None,
-        "dapo_sg": None,
-        "dapo_sg_gr": "dapo_sg",
-        "immediate": None,
-        "entry_15": "grpo_sg",
-        "entry_25": "grpo_sg",
-        "no_annealing": "grpo_sg_gr",
-        "offline_sg": None,
-        "offline_sg_gr": "offline_sg",
-    }
+        "grpo_sg_gr": "grpo_sg", "dapo_sg_gr": "dapo_sg", "entry_15": "grpo_sg", "entry_25": "grpo_sg",
+        "no_annealing": "grpo_sg_gr", "offline_sg_gr": "offline_sg",
+    }  # fmt: skip
     assert all(run.after is None or run.after.seed == run.seed for run in runs)
     assert {run.method for run in runs if run.guided} == {"offline_sg", "offline_sg_gr"}
+
+
+ALONE = {"cross_checkpoint": ()}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"guide": None}, "study.guide must name"),
-        (
-            {"guide": GuideConfig(method="offline_sg", seed=0)},
-            "'offline_sg' with seed 0, which is no run of this study",
-        ),
+        ({"guide": GuideConfig(method="offline_sg", seed=0)}, "'offline_sg' with seed 0, which is no run of this"),
         ({"guide": GuideConfig(method="grpo_sg", seed=9)}, "seed 9, which is no run of this study"),
-        ({"offline": ("grpo",), "cross_checkpoint": ()}, "both name 'grpo'"),
-        ({"methods": ("grpo", "offline_sg"), "offline": (), "cross_checkpoint": ()}, "belongs to study.offline"),
-        (
-            {"offline": ("grpo",), "methods": ("grpo_sg",), "cross_checkpoint": ()},
-            "which has no guide: it belongs to study.methods",
-        ),
+        ({"offline": ("grpo",), **ALONE}, "both name 'grpo'"),
+        ({"methods": ("grpo", "offline_sg"), "offline": (), **ALONE}, "belongs to study.offline"),
+        ({"offline": ("grpo",), "methods": ("grpo_sg",), **ALONE}, "which has no guide: it belongs to study.methods"),
         ({"name": "mine"}, "distils its guide to 'data/06_models/mine/distilled/guide'"),
         ({"cross_checkpoint": ("grpo",)}, "which writes no guidance"),
         ({"cross_checkpoint": ("grop",)}, "study.cross_checkpoint names 'grop', but the study's methods are grpo,"),

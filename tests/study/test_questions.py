@@ -24,7 +24,7 @@ def test_answer_follows_the_numbers(grpo, grpo_sg, verdict):
     assert seen["numbers"].startswith(f"{100 * (grpo_sg + 1) / 48:.1f} % against {100 * (grpo + 1) / 48:.1f} %: ")
 
 
-def test_answer_names_what_was_not_run():
+def test_answer_names_what_was_not_run_and_counts_mixed_verdicts():
     found = answers(records({"grpo_sg": 30, "grpo_sg_gr": 31}))
     assert found[TRAINING]["answer"] == "not run"
     assert [row["verdict"] for row in found[TRAINING]["rows"]] == ["GRPO not run"]
@@ -32,9 +32,6 @@ def test_answer_names_what_was_not_run():
     distilled = found["Is guidance distilled from a stronger policy better than one's own?"]
     assert (distilled["answer"], distilled["rows"]) == ("not run", [])
     assert found["Does a policy solve more with the guidance of a later checkpoint?"]["answer"] == "not run"
-
-
-def test_answer_counts_mixed_verdicts():
     titles = {**TITLES, "entry_15": "entry at 15", "no_annealing": "no annealing"}
     found = answers(records({"grpo_sg_gr": 34, "immediate": 16, "no_annealing": 34}), titles)
     assert found["Is the full schedule better than the others?"]["answer"] == (
@@ -42,13 +39,11 @@ def test_answer_counts_mixed_verdicts():
     )
 
 
-def test_answer_with_one_seed_says_so():
-    runs = records({"grpo": 16, "grpo_sg": 34}, seeds=1)
-    assert answers(runs)[TRAINING]["rows"][0]["numbers"].endswith("1 seed: games only")
-    assert "One seed" in caution(compare_runs(runs, TITLES))
-
-
-def test_caution_counts_the_comparisons():
+def test_caution_counts_the_comparisons_and_names_a_single_seed():
+    alone = compare_runs(records({"grpo": 16, "grpo_sg": 34}, seeds=1), TITLES)
+    training = next(answer for answer in alone["questions"] if answer["question"] == TRAINING)
+    assert training["rows"][0]["numbers"].endswith("1 seed: games only")
+    assert "One seed" in caution(alone)
     found = compare_runs(records({"grpo": 16, "grpo_sg": 34, "grpo_sg_gr": 34}), TITLES)
     assert caution(found).startswith(
         "Comparisons of methods: 6 (0.3 would leave the noise by chance), outside the noise: 4, also after Holm's "

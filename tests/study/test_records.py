@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -19,50 +17,41 @@ def test_read_record_of_a_finished_run(tmp_path):
     assert (found.wall_seconds, found.inputs, found.policy_weights) == (60.0, {"tasks.panel": "f0"}, None)
 
 
+COMMAND = "kedro run --pipeline=coevolve --params run.method=grpo_sg_gr,run.seed=0,run.name=demo"
+
+
 @pytest.mark.parametrize(
-    "missing", ["summary.json", "run.json", "evaluation_base.json", "evaluation_final.json", "steps/step_002.json"]
+    ("file", "content", "message"),
+    [
+        ("summary.json", None, f"summary.json does not exist, .*{COMMAND}"),
+        ("steps/step_002.json", None, f"step_002.json does not exist, .*{COMMAND}"),
+        ("evaluation_final.json", "{ half", f"is not a readable JSON file .*{COMMAND} --only-missing-outputs"),
+        ("evaluation_final.json", "[]", "evaluation_final.json has no field 'with_guidance'"),
+        ("run.json", '{"parameters": {"run.seed": 4}}', "has run.seed = 4, but the study takes demo for seed 0"),
+    ],
 )
-def test_read_record_missing_file_names_the_file_and_the_command(tmp_path, missing):
+def test_read_record_of_an_unfinished_or_foreign_run_raises(tmp_path, file, content, message):
     write_run(tmp_path, "demo")
-    (tmp_path / "08_reporting/demo" / missing).unlink()
-    with pytest.raises(DataError) as error:
-        read_record(tmp_path, "grpo_sg_gr", 0, "demo")
-    text = str(error.value)
-    assert f"08_reporting/demo/{missing} does not exist" in text
-    assert "kedro run --pipeline=coevolve --params run.method=grpo_sg_gr,run.seed=0,run.name=demo" in text
-
-
-def test_read_record_broken_or_foreign_file_raises(tmp_path):
-    write_run(tmp_path, "demo")
-    path = tmp_path / "08_reporting/demo/evaluation_final.json"
-    path.write_text("{ half", encoding="utf-8")
-    with pytest.raises(DataError, match=r"evaluation_final.json is not a readable JSON file .*--only-missing-outputs"):
-        read_record(tmp_path, "grpo_sg_gr", 0, "demo")
-    path.write_text("[]", encoding="utf-8")
-    with pytest.raises(DataError, match=r"evaluation_final.json has no field 'with_guidance'"):
-        read_record(tmp_path, "grpo_sg_gr", 0, "demo")
-
-
-def test_read_record_of_another_seed_raises(tmp_path):
-    write_run(tmp_path, "demo", seed=4)
-    with pytest.raises(DataError, match=r"run.json has run.seed = 4, but the study takes demo for seed 0"):
+    path = tmp_path / "08_reporting/demo" / file
+    path.unlink()
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
         read_record(tmp_path, "grpo_sg_gr", 0, "demo")
 
 
 def test_check_comparable_names_the_difference():
     one = record("grpo", 0, 20)
     check_comparable([one, record("grpo", 1, 20), record("grpo_sg", 0, 20)])
-    with pytest.raises(DataError, match="runs grpo-0 and again are both method grpo with seed 0"):
-        check_comparable([one, dataclasses.replace(one, name="again")])
-    other = dataclasses.replace(record("grpo_sg", 0, 20), panel_sha256="0")
-    with pytest.raises(DataError, match=r"runs grpo-0 and grpo_sg-0 cannot be compared: the panel's sha256 is"):
-        check_comparable([one, other])
-    hot = record("grpo_sg", 0, 20, parameters={"evaluate.temperature": 0.4})
-    with pytest.raises(DataError, match=r"evaluate.temperature is 1.0 in the one and 0.4 in the other"):
-        check_comparable([one, hot])
-    based = [record(m, 0, 20, inputs={"base_model.path": digest}) for m, digest in (("grpo", "a"), ("grpo_sg", "b"))]
-    with pytest.raises(DataError, match=r"the content of base_model.path is 'a' in the one"):
-        check_comparable(based)
+    one = record("grpo", 0, 20, inputs={"base_model.path": "a"})
+    for other, message in (
+        (record("grpo", 0, 20, name="again"), "runs grpo-0 and again are both method grpo with seed 0"),
+        (record("grpo_sg", 0, 20, panel_sha256="0"), "grpo-0 and grpo_sg-0 cannot be compared: the panel's sha256 is"),
+        (record("grpo_sg", 0, 20, parameters={"evaluate.temperature": 0.4}), "is 1.0 in the one and 0.4 in the other"),
+        (record("grpo_sg", 0, 20, inputs={"base_model.path": "b"}), "content of base_model.path is 'a' in the one"),
+    ):
+        with pytest.raises(DataError, match=message):
+            check_comparable([one, other])
 
 
 def test_count_weights_reads_the_header(tmp_path):

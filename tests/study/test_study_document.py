@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import replace
 
-import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
 from study_runs import TITLES, evaluation, graded, record, records, write_run
@@ -14,7 +13,7 @@ from sg_pipeline.study.document import study_markdown, study_parts, study_sectio
 from sg_pipeline.study.figures import FIGURES, comparison_figure, draw_figures
 from sg_pipeline.study.records import read_record
 from sg_pipeline.study.results import compare_runs, curve_rows, headline
-from sg_pipeline.study.tables import PUBLISHED, PUBLISHED_GUIDES, PUBLISHED_SCHEDULES, paper_layout, schedule_table
+from sg_pipeline.study.tables import paper_layout, schedule_table
 
 CROSS = [
     {"method": "grpo_sg_gr", "seed": seed, "policy_step": policy, "guide_step": guide, "split": split, "score": score}
@@ -53,9 +52,6 @@ def test_same_runs_make_the_same_study_as_strict_json(found):
     again = compare_runs(records({"grpo": 16, "grpo_sg": 28}), TITLES, CROSS)
     turned = compare_runs(list(reversed(records({"grpo": 16, "grpo_sg": 28}))), TITLES, list(reversed(CROSS)))
     assert json.dumps(again) == json.dumps(turned)
-
-
-def test_study_without_a_run_raises():
     with pytest.raises(DataError, match="the study has no finished run"):
         compare_runs([], TITLES)
 
@@ -65,11 +61,8 @@ def test_paper_layout_keeps_ours_and_published_apart(found):
     ours = [name for name in table.head if name.startswith("OURS")]
     theirs = [name for name in table.head if name.startswith("PUBLISHED")]
     assert table.head == ["method", *ours, *theirs]
-    for name in ours:
-        assert (
-            "policy of 1.04 M parameters; generated games, panel demo abcdefabcdef; 48 games a split; 3 seeds" in name
-        )
-        assert "Qwen" not in name
+    setting = "policy of 1.04 M parameters; generated games, panel demo abcdefabcdef; 48 games a split; 3 seeds"
+    assert all(setting in name and "Qwen" not in name for name in ours)
     assert [re.search(r"Qwen[\w.-]+", name)[0] for name in theirs] == ["Qwen3-1.7B", "Qwen3-4B", "Qwen2.5-7B-Instruct"]
     assert cells(table, "GRPO")[-3:] == ["72.7", "86.7", "83.6"]
     assert cells(table, "GRPO w/ SG & GR")[1].startswith("62.5 [")
@@ -82,15 +75,6 @@ def test_schedule_table_has_ours_and_published(found):
     assert cells(table, "entry_15")[1:3] == ["not run", "not run"]
     # 30 wins with every seed against 20, 21 and 22.
     assert cells(table, "immediate")[3].startswith("+18.8 [")
-
-
-def test_published_values_are_the_papers():
-    full = {environment: methods["grpo_sg_gr"] for environment, (_, methods) in PUBLISHED.items()}
-    assert full == {
-        "alfworld": (89.8, 96.9, 95.3), "scienceworld": (28.0, 61.6, 72.6), "webshop": (79.4, 87.8, 90.1)
-    }  # fmt: skip
-    assert list(PUBLISHED_SCHEDULES.values()) == [32.0, 49.2, 39.7, 49.4, 53.8, 53.2, 56.3]
-    assert PUBLISHED_GUIDES == ((10, 39.8, 18.0), (40, 51.2, 25.0), (80, 60.5, 27.0))
 
 
 def test_cross_checkpoint_compares_the_latest_guide_with_the_earliest(found):
@@ -109,17 +93,14 @@ def test_markdown_has_every_table_answer_and_figure(found):
     assert "Not run: DAPO." in text
     assert "None" not in text
     assert "nan" not in text
-    for name in FIGURES:
-        assert f"({name}.png)" in text
+    assert all(f"({name}.png)" in text for name in FIGURES)
     assert text.index("## Answers") < text.index("the dials") < text.index("## Success")
 
 
 def test_page_has_the_same_parts(found):
-    sections = study_sections(found, dict.fromkeys(FIGURES, b"\x89PNG\r\n\x1a\n"))
+    sections = study_sections(found, draw_figures(json.loads(json.dumps(found))))
     assert [section.anchor for section in sections] == [part.anchor for part in study_parts(found)]
-    text = "".join(section.html for section in sections)
-    assert text.count("<figure>") == len(FIGURES)
-    assert "GRPO w/ SG &amp; GR" in text
+    assert "".join(section.html for section in sections).count("<figure>") == len(FIGURES)
 
 
 def test_graded_study_shows_scores(found, graded_study):
@@ -139,13 +120,6 @@ def test_graded_study_shows_scores(found, graded_study):
     for shown in ("valid_seen: mean score", "points of score", "valid_seen, mean score"):
         assert shown in text
         assert shown not in study_markdown(found, {})
-
-
-def test_figures_do_not_depend_on_the_users_settings(found):
-    once = draw_figures(found)
-    with mpl.rc_context({"lines.linewidth": 9, "font.size": 30}):
-        assert draw_figures(json.loads(json.dumps(found))) == once
-    assert set(once) == set(FIGURES)
 
 
 def test_study_of_one_method_is_shown_too():

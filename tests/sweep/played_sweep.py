@@ -4,24 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
-from sg_pipeline.config.tree import Parameters, check_parameters
+import configured
+
+from sg_pipeline.config.tree import Parameters
 from sg_pipeline.sweep.claims import Claims
 from sg_pipeline.sweep.runs import SweepRun
 from sg_pipeline.sweep.storage import open_study
 from sg_pipeline.sweep.worker import Worker
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 Success = Callable[[dict[str, Any], int], float]
 
 
 def load(**sweep: Any) -> Parameters:
     """Return the parameters of conf/base with other values in the section `sweep`."""
-    runtime = {"sweep": {"n_trials": 8, "startup": 5, **sweep}}
-    return check_parameters(
-        MethodConfigLoader(str(CONF), **{**CONFIG_LOADER_ARGS, "env": "base", "runtime_params": runtime})["parameters"]
-    )
+    return configured.load(sweep={"n_trials": 8, "startup": 5, **sweep})
 
 
 def steady(parameters: dict[str, Any], after: int) -> float:
@@ -54,7 +50,7 @@ class Bench:
     def worker(self, given: Parameters, runner: Any) -> Worker:
         claims = Claims(self.reports)
         study = open_study(given.sweep, given, self.reports)
-        return Worker(study, given.sweep, runner, claims, given.run.seed, poll=0.01)
+        return Worker(study, given.sweep, runner, claims, given.run.seed)
 
     def search(self, given: Parameters, success: Success = steady) -> PlayedRunner:
         runner = PlayedRunner(self.data, success)

@@ -48,7 +48,7 @@ def results(bench: Bench, given, wins) -> dict[str, Any]:
     search = searched(bench, given)
     chosen = contenders(given.sweep, search)
     runner = FinishingRunner(bench.data, wins)
-    confirm(given.sweep, chosen, runner, Claims(bench.reports), poll=0.01)
+    confirm(given.sweep, chosen, runner, Claims(bench.reports))
     return sweep_results(given.sweep, search, chosen, bench.data, given.run.seed)
 
 
@@ -59,10 +59,15 @@ def late(parameters: dict[str, Any]) -> bool:
 LOAD = load(space=LATE, n_trials=12, candidates=1)
 
 
-@pytest.fixture
-def better(bench) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def better_bench(tmp_path_factory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("better"))
+
+
+@pytest.fixture(scope="module")
+def better(better_bench) -> dict[str, Any]:
     """Return a sweep in which late trust wins by far."""
-    return results(bench, LOAD, lambda parameters: 44 if late(parameters) else 12)
+    return results(better_bench, LOAD, lambda parameters: 44 if late(parameters) else 12)
 
 
 def draw(bench: Bench, given, found) -> dict[str, bytes]:
@@ -76,9 +81,9 @@ def test_confirm_runs_the_best_trials_and_the_presets_with_every_seed_once(bench
     own = [n for n in search["ranking"] if n > 2][:2]
     assert [contender.label for contender in chosen] == ["off", "paper", "constant", *(f"trial-{n:04d}" for n in own)]
     runner = FinishingRunner(bench.data, lambda parameters: 20)
-    confirm(given.sweep, chosen, runner, Claims(bench.reports), poll=0.01)
+    confirm(given.sweep, chosen, runner, Claims(bench.reports))
     assert len({name for name, _ in runner.played}) == len(runner.played) == 5 * 3
-    confirm(given.sweep, chosen, runner, Claims(bench.reports), poll=0.01)
+    confirm(given.sweep, chosen, runner, Claims(bench.reports))
     assert len(runner.played) == 15
 
 
@@ -109,12 +114,6 @@ def test_preset_may_win_and_off_stays_a_word_in_the_method_file(bench) -> None:
     assert yaml.safe_load(method_file(found))["aggregate"]["schedule"]["kind"] == "off"
 
 
-def test_without_confirming_seeds_the_winner_is_not_confirmed(bench) -> None:
-    found = results(bench, load(n_trials=6, confirm_seeds=[]), lambda parameters: 0)
-    assert found["confirmation"] is None
-    assert "not confirmed with other seeds" in found["verdict"]
-
-
 def test_sweep_without_a_complete_trial_has_no_winner(bench) -> None:
     given = load(timeout=1e-9)
     found = results(bench, given, lambda parameters: 0)
@@ -133,12 +132,12 @@ def test_winner_is_a_method_that_can_be_run(better, tmp_path) -> None:
     assert "--params aggregate.schedule.kind=trapezoid," in method_file(better)
 
 
-def test_report_shows_every_trial_and_figure(better, bench) -> None:
+def test_report_shows_every_trial_and_figure(better, better_bench) -> None:
     trials = better["search"]["trials"]
     assert len(trials) == 12
     with mpl.rc_context():  # whatever Optuna sets for its figures is set back
         before = dict(mpl.rcParams)
-        figures = draw(bench, LOAD, better)
+        figures = draw(better_bench, LOAD, better)
         assert dict(mpl.rcParams) == before
     assert set(figures) - {"importance"} == {"confirmation", "schedules", "history", "curves", "slice"}
     assert ("importance" in figures) == bool(better["search"]["importance"])
@@ -164,6 +163,8 @@ def test_importance_is_highest_for_what_decides(bench) -> None:
 def test_front_is_drawn_for_two_objectives(bench) -> None:
     given = load(second="steps_to_threshold", pruner="none", threshold=0.45, n_trials=6, confirm_seeds=[])
     found = results(bench, given, lambda parameters: 0)
+    assert found["confirmation"] is None
+    assert "not confirmed with other seeds" in found["verdict"]
     assert found["search"]["front"]
     assert {"history", "front", "slice"} <= set(draw(bench, given, found))
     assert "steps to threshold" in sweep_markdown(found, {})

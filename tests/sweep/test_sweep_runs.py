@@ -12,6 +12,7 @@ from sg_pipeline.sweep import runs
 from sg_pipeline.sweep.runs import Runner, make_run, work_of
 
 OFF = {"aggregate.schedule.kind": "off"}
+CONSTANT = {"aggregate.schedule.kind": "constant", "aggregate.schedule.value": 1.0}
 
 
 def write_identity(reports, parameters) -> None:
@@ -27,8 +28,9 @@ def started(monkeypatch, tmp_path):
     """Return what was started, in place of starting it; each validation that is asked for is there afterwards."""
     calls = []
 
-    def run_child(pipeline, parameters, *, command_line, project, log, options=()):
-        calls.append((pipeline, dict(parameters), command_line.env, list(options)))
+    def run_child(pipeline, parameters, *, decided, command_line, project, options=()):
+        passed_on = {n: v for n, v in command_line.parameters.items() if not n.startswith(decided)}
+        calls.append((pipeline, {**passed_on, **parameters}, command_line.env, list(options)))
         for option in options:
             after = int(option.rpartition("_")[2])
             path = validation_file(tmp_path / "data", parameters["run.name"], after, parameters["coevolve.steps"])
@@ -43,7 +45,9 @@ def started(monkeypatch, tmp_path):
 def test_validate_runs_a_segment_once(started, tmp_path) -> None:
     given = {"train.beta": 0.0, "run.name": "mine", "sweep.steps": 20, "aggregate.schedule.peak": 0.3}
     runner = Runner(CommandLine(env="smoke", parameters=given), tmp_path, load())
-    run = make_run("sweep/trial-0000", OFF, seed=0, steps=20, validate_every=5)
+    run, other = (
+        make_run("sweep/trial-0000", schedule, seed=0, steps=20, validate_every=5) for schedule in (OFF, CONSTANT)
+    )
     assert runner.validate(run, 10)["success_rate"] == 0.5
     assert runner.validate(run, 10)["after"] == 10
     ((pipeline, parameters, env, options),) = started
@@ -52,6 +56,8 @@ def test_validate_runs_a_segment_once(started, tmp_path) -> None:
         "train.beta": 0.0, "run.name": "sweep/trial-0000", "run.share": True, "run.seed": 0,
         "coevolve.steps": 20, "coevolve.checkpoint_every": 5, "aggregate.schedule.kind": "off",
     }  # fmt: skip
+    runner.validate(other, 10)  # does not take the outputs of another sweep; the run itself refuses then
+    assert len(started) == 2
 
 
 def test_is_finished_needs_the_files_and_the_same_parameters(started, tmp_path) -> None:
@@ -68,23 +74,11 @@ def test_is_finished_needs_the_files_and_the_same_parameters(started, tmp_path) 
     assert not runner.is_finished(run)
 
 
-def test_validate_does_not_take_the_outputs_of_another_sweep(started, tmp_path) -> None:
-    runner = Runner(CommandLine(), tmp_path, load())
-    own, other = (
-        make_run("sweep/trial-0003", {**OFF, **more}, seed=0, steps=20, validate_every=5)
-        for more in ({}, {"aggregate.schedule.kind": "constant", "aggregate.schedule.value": 1.0})
-    )
-    runner.validate(own, 10)
-    runner.validate(other, 10)  # the run itself refuses then, in its own words
-    assert len(started) == 2
-
-
 def test_work_of_counts_shared_steps_and_saved_seconds(tmp_path) -> None:
     reports = tmp_path / "08_reporting" / "sweep/trial-0003"
     (reports / "steps").mkdir(parents=True)
     for step in range(8):
-        seconds = {"total": 6.0, "training": 2.0}
-        (reports / "steps" / f"step_{step:03d}.json").write_text(json.dumps({"seconds": seconds}))
+        (reports / "steps" / f"step_{step:03d}.json").write_text('{"seconds": {"total": 6.0, "training": 2.0}}')
     assert work_of(tmp_path, "sweep/trial-0003", 10) == {
         "steps": 8, "shared": 0, "retrained": 0, "seconds": 48.0, "seconds_saved": 0.0
     }  # fmt: skip

@@ -11,15 +11,10 @@ from sg_pipeline.rewards.trust import Trapezoid
 from sg_pipeline.sweep.space import PRESETS, check_sweep, point_parameters, preset_point, schedule_at
 
 shares = st.floats(0, 1)
-points = st.fixed_dictionaries(
-    {
-        "activation": shares,
-        "ramp": shares,
-        "annealing": shares,
-        "peak": st.floats(0, 3),
-        "shape": st.sampled_from(["linear", "cosine"]),
-    }
-)
+points = st.fixed_dictionaries({
+    "activation": shares, "ramp": shares, "annealing": shares, "peak": st.floats(0, 3),
+    "shape": st.sampled_from(["linear", "cosine"]),
+})  # fmt: skip
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -52,14 +47,9 @@ def test_preset_point_outside_of_the_space_is_none() -> None:
 
 def test_point_parameters_set_only_the_dimensions_of_the_space() -> None:
     point = {"activation": 0.25, "ramp": 0.5, "annealing": 0.0, "peak": 0.5, "shape": "cosine"}
-    assert point_parameters(point) == {
-        "aggregate.schedule.kind": "trapezoid",
-        "aggregate.schedule.activation": 0.25,
-        "aggregate.schedule.full": 0.625,
-        "aggregate.schedule.annealing": 1.0,
-        "aggregate.schedule.peak": 0.5,
-        "aggregate.schedule.shape": "cosine",
-    }
+    borders = {"activation": 0.25, "full": 0.625, "annealing": 1.0}
+    schedule = {"kind": "trapezoid", **borders, "peak": 0.5, "shape": "cosine"}
+    assert point_parameters(point) == {f"aggregate.schedule.{name}": value for name, value in schedule.items()}
     more = point_parameters({**point, "learning_rate": 0.000123456, "group_size": 4, "negative": -0.2})
     assert (more["train.learning_rate"], more["rollout.group_size"]) == (0.0001235, 4)
     assert more["aggregate.polarity.negative"] == -0.2
@@ -73,42 +63,24 @@ def test_cosine_ramps_are_softer_and_trust_as_much() -> None:
     assert [ramps[1][u] for u in (0, 10, 20, 30, 40)] == pytest.approx([0, 0.5, 1, 0.5, 0])
 
 
+FIXED = {"activation": 0.5, "ramp": 0.25, "annealing": 0.3, "peak": 1.0, "shape": "linear"}
+
+
 @pytest.mark.parametrize(
     ("sweep", "message"),
     [
-        (
-            {"space": {"activation": {"low": 0.6, "high": 0.2}}},
-            "low must not be above high, found low 0.6 and high 0.2",
-        ),
+        ({"space": {"activation": {"low": 0.6, "high": 0.2}}}, "low must not be above high, found low 0.6"),
         ({"space": {"ramp": {"low": 0.0, "high": 1.5}}}, "ramp must lie between 0 and 1, found 0 to 1.5"),
-        (
-            {"space": {"activation": 0.5, "ramp": 0.25, "annealing": 0.3, "peak": 1.0, "shape": "linear"}},
-            "nothing is searched",
-        ),
+        ({"space": FIXED}, "nothing is searched"),
         ({"space": {"peak": 0.0}}, "peak is 0, so that trust is 0 throughout"),
-        ({"space": {"peek": 1.0}}, "unknown parameter sweep.space.peek (found 1.0): did you mean sweep.space.peak?"),
-        ({"space": {"positive": {"low": 0.5}}}, "parameter sweep.space.positive.high is missing"),
+        ({"space": {"peek": 1.0}}, "sweep.space.peek .found 1.0.: did you mean sweep.space.peak"),
         ({"space": {"learning_rate": {"low": 0.0, "high": 0.1, "log": True}}}, "must begin above 0"),
         ({"second": "calibration"}, "set pruner to none"),
         ({"presets": ["paper", "paper"]}, "paper is named twice"),
-        ({"n_trials": 0}, "sweep.n_trials"),
-    ],
-)
-def test_invalid_space_raises(sweep, message) -> None:
-    with pytest.raises(ConfigurationError) as refused:
-        load(**sweep)
-    assert message in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("sweep", "message"),
-    [
         ({"confirm_seeds": [0, 1]}, "sweep.confirm_seeds has 0, which is the seed of the search"),
         ({"space": {"group_size": [2, 8]}}, "sweep.space.group_size has 2, which makes 16 trajectories a step"),
     ],
 )
-def test_check_sweep_of_impossible_trials_raises(sweep, message) -> None:
-    parameters = load(**sweep)
-    with pytest.raises(ConfigurationError) as refused:
-        check_sweep(parameters.sweep, parameters)
-    assert message in str(refused.value)
+def test_impossible_sweep_raises(sweep, message) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        check_sweep((parameters := load(**sweep)).sweep, parameters)

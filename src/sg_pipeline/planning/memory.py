@@ -33,10 +33,6 @@ CACHE = "keys and values"
 def needed_memory(given: Parameters, project: Path) -> dict[str, Any]:
     """Return the memory that one process of a run needs at least, JSON-ready.
 
-    Args:
-        given: parameters of the run.
-        project: folder that relative paths start from.
-
     Returns:
         `model`, `parameters` and `trained` (counts), `dtype`, `gib` (by part), `training_gib` (all parts that a
         training step holds at once), `checkpoint_gib` (on disk), `cached_episodes`, `cached_tokens` (what the keys and

@@ -39,11 +39,7 @@ _PEAKS = {
 def plan_run(given: Parameters, command_line: CommandLine, project: Path, data: Path) -> dict[str, Any]:
     """Plan the run `given`: by its own steps where it has enough of them, otherwise by a trial, if one is possible.
 
-    Args:
-        given: parameters of the run.
-        command_line: of the plan; a trial is started with its `--env` and `--params`.
-        project: the project's folder.
-        data: the data folder.
+    A trial is started with the `--env` and `--params` of `command_line`.
 
     Returns:
         JSON-ready: `run`, `verdict` (one sentence), `device`, `free_gib`, `memory` (see `needed_memory`), and, or None
@@ -57,14 +53,11 @@ def plan_run(given: Parameters, command_line: CommandLine, project: Path, data: 
     needed, free = needed_memory(given, project), free_memory(given.base_model.device)
     wanted = min(given.plan.trial_steps, total)
     own = is_same_run(data / "08_reporting" / name / RUN_JSON, given, project)
-    source, steps = name, read_steps(data, name, total) if own else []
-    obstacle = None
-    if len(steps) < wanted:
-        obstacle = _no_trial(given, needed["training_gib"], free)
-        if obstacle is None:
-            start_trial(given, wanted, command_line, project)
-            source = trial_name(name)
-            steps = read_steps(data, source, total)
+    source, steps, obstacle = name, read_steps(data, name, total) if own else [], None
+    if len(steps) < wanted and (obstacle := _no_trial(given, needed["training_gib"], free)) is None:
+        start_trial(given, wanted, command_line, project)
+        source = trial_name(name)
+        steps = read_steps(data, source, total)
     plan: dict[str, Any] = {
         "run": name, "verdict": obstacle, "device": given.base_model.device, "free_gib": free, "memory": needed,
         "measured": None, "whole_run": None, "disk": None,
@@ -72,7 +65,7 @@ def plan_run(given: Parameters, command_line: CommandLine, project: Path, data: 
     if steps:
         plan["measured"] = _measured(steps, source)
         plan["whole_run"] = _whole_run(given, data, source, steps)
-        plan["disk"] = _disk(given, data, source, steps, plan["whole_run"]["evaluation_episodes"], needed)
+        plan["disk"] = _disk(given, data, source, steps, plan)
         plan["verdict"] = obstacle or _verdict(plan)
     delete_trial(name, data)
     return plan
@@ -103,13 +96,15 @@ def _no_trial(given: Parameters, training_gib: float, free: float | None) -> str
 def _measured(steps: Sequence[Mapping[str, Any]], source: str) -> dict[str, Any]:
     """Return the first step, the mean of the later ones, and the largest peak of memory by part."""
     first, later = steps[0]["seconds"], [step["seconds"] for step in steps[1:]]
-    peaks = dict.fromkeys(name for step in steps for name in step.get("memory", {}))
+    peaks: dict[str, float] = {}
+    for name, gib in (part for step in steps for part in step.get("memory", {}).items()):
+        peaks[name] = max(gib, peaks.get(name, 0.0))
     return {
         "run": source,
         "steps": len(steps),
         "first_step": first,
         "later_steps": {part: fmean(step[part] for step in later) for part in first} if later else None,
-        "memory_gib": {name: max(step.get("memory", {}).get(name, 0.0) for step in steps) for name in peaks},
+        "memory_gib": peaks,
     }
 
 
@@ -145,18 +140,14 @@ def _whole_run(given: Parameters, data: Path, source: str, steps: Sequence[Mappi
 
 
 def _disk(
-    given: Parameters,
-    data: Path,
-    source: str,
-    steps: Sequence[Mapping[str, Any]],
-    evaluated: int,
-    needed: Mapping[str, Any],
+    given: Parameters, data: Path, source: str, steps: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the disk space of the run at its fullest, in GB by part."""
+    evaluated = plan["whole_run"]["evaluation_episodes"]
     models, total = data / "06_models" / source, given.coevolve.steps
     # A trial writes one after its last step.
     written = [folder_after(models, after, total) for after in (len(steps), *written_steps(given.coevolve)[1:])]
-    checkpoint = next((_size(folder) for folder in written if is_whole(folder)), needed["checkpoint_gib"] * GIB)
+    checkpoint = next((_size(folder) for folder in written if is_whole(folder)), plan["memory"]["checkpoint_gib"] * GIB)
     between = kept = len(written_steps(given.coevolve)) - 2
     config = given.checkpoints
     if config.keep_last is not None:  # one more than stay: a checkpoint is deleted when the next has been written

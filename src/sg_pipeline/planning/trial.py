@@ -35,20 +35,8 @@ def trial_name(run: str) -> str:
 
 
 def start_trial(given: Parameters, steps: int, command_line: CommandLine, project: Path) -> None:
-    """Run the first `steps` steps of the run `given`.
-
-    Args:
-        given: parameters of the run.
-        steps: at most those of the run.
-        command_line: of the plan; its `--env` and `--params` are passed on.
-        project: the project's folder.
-
-    Raises:
-        RunFailedError: the trial failed; has its last sentence.
-    """
+    """Run the first `steps` steps of the run `given`; RunFailedError with the trial's last sentence if that fails."""
     name = trial_name(given.run.name)
-    log = project / "data" / "08_reporting" / name / LOG
-    passed_on = {key: value for key, value in command_line.parameters.items() if not key.startswith(_DECIDED)}
     own = {
         "run.name": name,
         "run.share": False,  # steps taken over from another run would not be measured
@@ -57,11 +45,10 @@ def start_trial(given: Parameters, steps: int, command_line: CommandLine, projec
     }
     length = CoevolveConfig(steps=given.coevolve.steps, checkpoint_every=steps)
     last = unroll(length, given.aggregate.schedule)[steps - 1]
-    logger.info("trial: the first %d steps of run '%s'; its log is %s", steps, given.run.name, log)
-    run_child(
-        "coevolve", {**passed_on, **own}, command_line=command_line, project=project, log=log,
-        options=[f"--to-outputs={last.policy_out}"],
-    )  # fmt: skip
+    logger.info("trial: the first %d steps of run '%s'; its log is data/08_reporting/%s/%s", steps, given.run.name,
+                name, LOG)  # fmt: skip
+    options = [f"--to-outputs={last.policy_out}"]
+    run_child("coevolve", own, decided=_DECIDED, command_line=command_line, project=project, options=options)
 
 
 def delete_trial(run: str, data: Path) -> None:
@@ -73,12 +60,7 @@ def delete_trial(run: str, data: Path) -> None:
 
 
 def read_steps(data: Path, run: str, total: int) -> list[Mapping[str, Any]]:
-    """Return the metrics of a run's recorded steps, from the first on without a gap.
-
-    Args:
-        data: the data folder.
-        run: its name.
-        total: steps of the whole run, which decide the names of the files.
+    """Return the metrics of the recorded steps of a run of `total` steps, from the first on without a gap.
 
     Raises:
         DataError: a file does not hold the metrics of a step.
@@ -100,11 +82,7 @@ def read_steps(data: Path, run: str, total: int) -> list[Mapping[str, Any]]:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds.
-
-    Raises:
-        DataError: it is missing or damaged.
-    """
+    """Return what a JSON file holds; DataError where it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

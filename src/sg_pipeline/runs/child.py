@@ -15,36 +15,39 @@ from typing import Any
 
 from sg_pipeline.errors import RunFailedError, RunKilledError
 from sg_pipeline.runs.command_line import CommandLine
+from sg_pipeline.runs.outputs import LOG
 
 _PR_SET_PDEATHSIG = 1
 
 
 def run_child(
     pipeline: str,
-    parameters: Mapping[str, Any],
+    own: Mapping[str, Any],
     *,
+    decided: tuple[str, ...],
     command_line: CommandLine,
     project: Path,
-    log: Path,
     options: Sequence[str] = (),
 ) -> None:
-    """Run a pipeline to its end.
+    """Run a pipeline to its end; its output is appended to the log among the run's reports.
 
     Args:
         pipeline: its name.
-        parameters: by dotted name, as after `--params`; `run.name` is among them.
-        command_line: of this process; the run reads the same configuration.
+        own: the run's own parameters by dotted name; `run.name` is among them.
+        decided: beginnings of the names of parameters that are not passed on from the command line.
+        command_line: of this process; the run reads the same configuration, and its other `--params`.
         project: the project's folder.
-        log: the output of the process is appended to this file.
         options: of `kedro run`, such as `--to-outputs=…`.
 
     Raises:
         RunFailedError: it ended with an error; has the run's own message.
         RunKilledError: a signal has ended it.
     """
+    passed_on = {name: value for name, value in command_line.parameters.items() if not name.startswith(decided)}
+    log = project / "data" / "08_reporting" / own["run.name"] / LOG
     command = [
         sys.executable, "-m", __name__, str(os.getpid()),
-        "run", f"--pipeline={pipeline}", "--only-missing-outputs", f"--params={as_text(parameters)}",
+        "run", f"--pipeline={pipeline}", "--only-missing-outputs", f"--params={as_text({**passed_on, **own})}",
         *([f"--env={command_line.env}"] if command_line.env else []),
         *([f"--conf-source={command_line.conf_source}"] if command_line.conf_source else []),
         *options,
@@ -57,16 +60,12 @@ def run_child(
         ).returncode
     if code:
         raise (RunKilledError if code < 0 else RunFailedError)(
-            f"run '{parameters['run.name']}' failed: {_reported(log, began, code)}; its log is {log}"
+            f"run '{own['run.name']}' failed: {_reported(log, began, code)}; its log is {log}"
         )
 
 
 def as_text(parameters: Mapping[str, Any]) -> str:
-    """Write parameters as `--params` takes them.
-
-    Raises:
-        RunFailedError: a value cannot be written in this form, such as a list.
-    """
+    """Write parameters as `--params` takes them; RunFailedError where that is impossible, as of a list."""
     parts = []
     for name, value in parameters.items():
         text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -29,10 +29,12 @@ class FileDigests:
     def __init__(self, memory: Path) -> None:
         """`memory` is the cache file for the digests of large files; it may be deleted at any time."""
         self._memory = memory
-        self._known: dict[str, list[object]] | None = None
+        self._known: dict[str, list[object]] = {}
+        with suppress(OSError, ValueError):
+            self._known = dict(json.loads(memory.read_text(encoding="utf-8")))
 
     def of_file(self, path: Path) -> str:
-        """Return the digest of a file's content."""
+        """Digest a file's content."""
         return self._digest(path)[:16]
 
     def of_files(self, files: Mapping[str, Path]) -> str:
@@ -44,7 +46,7 @@ class FileDigests:
     def _digest(self, path: Path) -> str:
         if path.stat().st_size < _LARGE:
             return _sha256(path)
-        known, key, state = self._remembered(), str(path.resolve()), _state(path.stat())
+        known, key, state = self._known, str(path.resolve()), _state(path.stat())
         if key in known and known[key][:-1] == state:
             return str(known[key][-1])
         began = time.time_ns()
@@ -54,13 +56,6 @@ class FileDigests:
             with suppress(OSError), atomic_write(self._memory) as temporary:
                 temporary.write_text(json.dumps({name: known[name] for name in list(known) if Path(name).is_file()}))
         return digest
-
-    def _remembered(self) -> dict[str, list[object]]:
-        if self._known is None:
-            self._known = {}
-            with suppress(OSError, ValueError):
-                self._known = dict(json.loads(self._memory.read_text(encoding="utf-8")))
-        return self._known
 
 
 def _state(stat: os.stat_result) -> list[object]:

@@ -37,8 +37,6 @@ Identity = Mapping[str, Any]
 """Content of a `run.json`; at least `parameters` and `inputs`, both by dotted name."""
 
 _SHOWN = 4
-"""Maximum number of differences in a message."""
-
 _UNSET = "unset"
 
 # Parameters that may change between two starts of the same run, because no result depends on them. The method `unused`
@@ -72,9 +70,7 @@ _OWN = ("distill", "prompting")
 def fingerprint(parameters: Parameters, read: Collection[str] | None = None) -> dict[str, Any]:
     """Return the identity of a run: `fingerprint` (16 hex digits), `version`, and the `parameters` it is computed from.
 
-    Args:
-        parameters: of the run.
-        read: sections and parameters to include; None: those of co-evolution, evaluation and validation.
+    These are the sections and parameters `read`; None: those of co-evolution, evaluation and validation.
     """
     free = [*_FREE, *_unused(parameters), *(_OWN if read is None else ())]
     tree = flat(parameters.model_dump(mode="json", by_alias=True))
@@ -83,12 +79,7 @@ def fingerprint(parameters: Parameters, read: Collection[str] | None = None) -> 
 
 
 def claim_run(
-    path: Path,
-    parameters: Parameters,
-    project: Path,
-    read: Collection[str] | None = None,
-    *,
-    from_scratch: bool = True,
+    path: Path, parameters: Parameters, project: Path, read: Collection[str] | None = None, *, from_scratch: bool = True
 ) -> None:
     """Write this run's identity to `path`, or check that the recorded one is the same. The caller holds the lock.
 
@@ -96,8 +87,7 @@ def claim_run(
     parameter does not restrict the second.
 
     Args:
-        path: `run.json`.
-        parameters: of this start.
+        path, parameters: `run.json`, and those of this start.
         project: base folder of relative paths among the parameters.
         read: what this start reads, see `fingerprint`.
         from_scratch: this start makes the whole run, so `run.when_changed` may start a trained one over.
@@ -114,7 +104,14 @@ def claim_run(
     for folder in sorted(data.glob(f"*/{name}")):
         remove_leftovers(folder)
     own = _identify(parameters, project, read)
-    recorded = _read(path, name) if path.exists() and outputs_exist(data, name) else None
+    recorded = None
+    if path.exists() and outputs_exist(data, name):
+        recorded = read_identity(path)
+        if recorded is None:
+            raise RunIdentityError(
+                f"{path} is not a valid run identity; delete data/*/{name} to start the run over, or choose another "
+                f"name with --params run.name=NAME"
+            )
     there = _binding(recorded, data, name)
     if found := differences(there, own):
         _start_over(data, parameters, found, from_scratch=from_scratch)
@@ -156,6 +153,12 @@ def differences(there: Identity, here: Identity) -> dict[str, str]:
     return parts
 
 
+def shortened(found: Mapping[str, str]) -> str:
+    """Return the first of these `differences` as text."""
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join([*found.values()][:_SHOWN]) + more
+
+
 def read_identity(path: Path) -> dict[str, Any] | None:
     """Return the content of a `run.json`; None if it is missing or invalid."""
     try:
@@ -169,8 +172,11 @@ def read_identity(path: Path) -> dict[str, Any] | None:
 
 def _identify(parameters: Parameters, project: Path, read: Collection[str] | None) -> dict[str, Any]:
     own = fingerprint(parameters, read)
-    names = own["parameters"]
-    return {**own, "inputs": read_inputs(parameters, project, lambda part: any(_touches(n, part) for n in names))}
+
+    def reads(part: str) -> bool:
+        return any(_under(name, (part,)) or _under(part, (name,)) for name in own["parameters"])
+
+    return {**own, "inputs": read_inputs(parameters, project, reads)}
 
 
 def _binding(recorded: Identity | None, data: Path, name: str) -> dict[str, Any]:
@@ -184,10 +190,7 @@ def _binding(recorded: Identity | None, data: Path, name: str) -> dict[str, Any]
 
 def _start_over(data: Path, parameters: Parameters, found: Mapping[str, str], *, from_scratch: bool) -> None:
     """Delete outputs made with other parameters, if `run.when_changed` allows it and this start makes them again."""
-    name = parameters.run.name
-    text = "; ".join([*found.values()][:_SHOWN])
-    if len(found) > _SHOWN:
-        text += f"; and {len(found) - _SHOWN} more"
+    name, text = parameters.run.name, shortened(found)
     if parameters.run.when_changed == "start_over":
         again = [section for section in MADE_WITH if any(_under(n, (section,)) for n in found)]
         if all(_under(n, again) for n in found):
@@ -199,16 +202,6 @@ def _start_over(data: Path, parameters: Parameters, found: Mapping[str, str], *,
     raise RunIdentityError(
         f"run '{name}' has outputs that were made with other parameters ({text}); choose another name with --params "
         f"run.name=NAME, or delete data/*/{name} to start it over"
-    )
-
-
-def _read(path: Path, name: str) -> dict[str, Any]:
-    there = read_identity(path)
-    if there is not None:
-        return there
-    raise RunIdentityError(
-        f"{path} is not a valid run identity; delete data/*/{name} to start the run over, or choose another name with "
-        f"--params run.name=NAME"
     )
 
 
@@ -228,10 +221,6 @@ def _whole(name: str) -> str:
 
 def _under(name: str, parts: Collection[str]) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in parts)
-
-
-def _touches(name: str, part: str) -> bool:
-    return _under(name, (part,)) or _under(part, (name,))
 
 
 def _digest(parameters: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Digests of the files that a run reads by a path or name in its parameters: content may change under the same name.
 
-`READERS` has an entry for each parameter that is the path or name of an input that can change a result. A new parameter
-of this kind needs an entry; a test walks the parameter tree and requires it.
+A new parameter that is the path or name of an input which can change a result needs an entry in `read_inputs`; a test
+walks the parameter tree and requires it.
 """
 
 import hashlib
@@ -19,11 +19,13 @@ from sg_pipeline.policies.gguf import gguf_file
 from sg_pipeline.runs.digests import FileDigests
 
 Found = Iterator[tuple[str, str | None]]
-"""Names and digests; None for a missing input, which the node that needs it reports."""
+"""Names and digests; None for a missing input."""
 
 
 def read_inputs(parameters: Parameters, project: Path, reads: Callable[[str], bool]) -> dict[str, str]:
     """Return the digests of the inputs that the parameters name: parameter -> digest.
+
+    A missing input has no entry; the node that needs it reports it.
 
     Args:
         parameters: of the run.
@@ -31,74 +33,46 @@ def read_inputs(parameters: Parameters, project: Path, reads: Callable[[str], bo
         reads: whether a parameter, by its dotted name, is read by this start.
     """
     digests = FileDigests(project / "data" / "02_intermediate" / ".digests.json")
-    found: dict[str, str] = {}
-    for name, reader in READERS.items():
-        if reads(name):
-            found |= {n: digest for n, digest in reader(parameters, project, digests) if digest}
-    return found
+    found = [*_of_policies(parameters, project, digests, reads), *_of_tasks(parameters, project, digests, reads)]
+    return {name: digest for name, digest in found if digest}
 
 
-def _base_model(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    config = parameters.base_model
-    if config.loads == "checkpoint":
-        yield "base_model.path", _manifest(project / config.path, digests)
-    elif config.loads == "pretrained":
-        yield "base_model.path", _model(config.path, config.revision, project, digests, local_only=config.local_only)
+def _of_policies(parameters: Parameters, project: Path, digests: FileDigests, reads: Callable[[str], bool]) -> Found:
+    base, rollout, prompting = parameters.base_model, parameters.rollout, parameters.prompting
+    benchmark = load_benchmark(parameters.environment.name).name
+    if reads("base_model.path"):
+        if base.loads == "checkpoint":
+            yield "base_model.path", _manifest(project / base.path, digests)
+        elif base.loads == "pretrained":
+            yield "base_model.path", _model(base.path, base.revision, project, digests, local_only=base.local_only)
+    if reads("rollout.guide") and rollout.guide is not None:
+        yield "rollout.guide", _manifest(project / rollout.guide, digests)
+    if reads("rollout.prompts"):
+        yield "rollout.prompts", _prompts(rollout.prompts, benchmark)
+    if reads("prompting.prompts"):
+        for method in prompting.methods:
+            yield f"prompting.prompts.{method}", _prompts(prompting.prompts_of(method), benchmark)
 
 
-def _guide(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    if parameters.rollout.guide is not None:
-        yield "rollout.guide", _manifest(project / parameters.rollout.guide, digests)
-
-
-def _rollout_prompts(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    yield "rollout.prompts", _prompts(parameters.rollout.prompts, load_benchmark(parameters.environment.name).name)
-
-
-def _prompting_prompts(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    for method in parameters.prompting.methods:
-        text = _prompts(parameters.prompting.prompts_of(method), load_benchmark(parameters.environment.name).name)
-        yield f"prompting.prompts.{method}", text
-
-
-def _environment(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    for name, value in flat(parameters.environment.arguments, "environment.arguments.").items():
-        path = project / value if isinstance(value, str) and value else project
-        if path.exists() and not project.resolve().is_relative_to(path.resolve()):
-            yield name, _content(path, digests)
-
-
-def _tasks(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    with suppress(DataError):  # missing official data are reported where they are needed
-        for name, files in load_benchmark(parameters.environment.name).inputs(parameters.tasks, project).items():
-            yield name, _content(files, digests)
-
-
-def _validation(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    with suppress(ConfigurationError):  # a missing panel is reported where it is needed
-        played = parameters.validation.tasks(parameters.tasks)
-        for name, files in load_benchmark(parameters.environment.name).inputs(played, project).items():
-            yield name.replace("tasks.", "validation.", 1), _content(files, digests)
-
-
-def _distill(parameters: Parameters, project: Path, digests: FileDigests) -> Found:
-    config = parameters.distill
-    if config.source is not None:
-        recorded = project / "data" / "03_primary" / config.source
-        steps = sorted(recorded.glob("step_*/trajectories.parquet"))[-config.steps :]
-        yield "distill.source", digests.of_files({_name(path, recorded): path for path in steps}) if steps else None
-
-
-READERS: Mapping[str, Callable[[Parameters, Path, FileDigests], Found]] = {
-    "base_model.path": _base_model,
-    "rollout.guide": _guide,
-    "rollout.prompts": _rollout_prompts,
-    "prompting.prompts": _prompting_prompts,
-    "environment.arguments": _environment,
-    "tasks": _tasks,
-    "validation.panel": _validation,
-    "distill.source": _distill,
-}
+def _of_tasks(parameters: Parameters, project: Path, digests: FileDigests, reads: Callable[[str], bool]) -> Found:
+    benchmark, tasks, source = load_benchmark(parameters.environment.name), parameters.tasks, parameters.distill.source
+    if reads("environment.arguments"):
+        for name, value in flat(parameters.environment.arguments, "environment.arguments.").items():
+            path = project / value if isinstance(value, str) and value else project
+            if path.exists() and not project.resolve().is_relative_to(path.resolve()):
+                yield name, _content(path, digests)
+    if reads("tasks"):
+        with suppress(DataError):  # missing official data
+            for name, files in benchmark.inputs(tasks, project).items():
+                yield name, _content(files, digests)
+    if reads("validation.panel"):
+        with suppress(ConfigurationError):  # a missing panel
+            for name, files in benchmark.inputs(parameters.validation.tasks(tasks), project).items():
+                yield name.replace("tasks.", "validation.", 1), _content(files, digests)
+    if reads("distill.source") and source is not None:
+        recorded = project / "data" / "03_primary" / source
+        steps = sorted(recorded.glob("step_*/trajectories.parquet"))[-parameters.distill.steps :]
+        yield "distill.source", _content({_name(path, recorded): path for path in steps}, digests)
 
 
 def _manifest(folder: Path, digests: FileDigests) -> str | None:

@@ -26,9 +26,7 @@ READ_IN_PART: dict[tuple[str, str], tuple[str, ...]] = {
 def parameters_read(nodes: Iterable[Any], graph: Collection[Any]) -> set[str]:
     """Return the sections ("train") and parameters ("rollout.max_turns") on which the outputs of `nodes` depend.
 
-    Args:
-        nodes: Kedro nodes.
-        graph: nodes of all pipelines; those that produce the inputs of `nodes` are included.
+    Nodes that produce their inputs are included; `graph` are those of all pipelines.
     """
     makers = {name: node for node in graph for name in node.outputs}
     found: set[str] = set()
@@ -41,7 +39,7 @@ def parameters_read(nodes: Iterable[Any], graph: Collection[Any]) -> set[str]:
                 section = name.removeprefix("params:")
                 part = READ_IN_PART.get((pipeline, section))
                 found |= {section} if part is None else {f"{section}.{parameter}" for parameter in part}
-            maker = makers.get(_place(name))
+            maker = makers.get(_PLACES.get(name, name))
             if maker is not None and maker not in seen:
                 seen.add(maker)
                 waiting.append(maker)
@@ -55,7 +53,7 @@ def made_from(names: Collection[str], graph: Iterable[Any]) -> set[str]:
     while len(found) > before:
         before = len(found)
         for node in nodes:
-            if any(_place(name) in found for name in node.inputs):
+            if any(_PLACES.get(name, name) in found for name in node.inputs):
                 found.update(node.outputs)
     return found - set(names)
 
@@ -64,9 +62,5 @@ def in_order(graph: Iterable[Any]) -> Iterator[Any]:
     """Yield nodes in topological order; nodes of different pipelines may have equal names."""
     nodes = list(graph)
     makers = {name: node for node in nodes for name in node.outputs}
-    origins = {node: {makers[name] for name in map(_place, node.inputs) if name in makers} for node in nodes}
-    yield from TopologicalSorter(origins).static_order()
-
-
-def _place(name: str) -> str:
-    return _PLACES.get(name, name)
+    needed = {node: {_PLACES.get(name, name) for name in node.inputs} & makers.keys() for node in nodes}
+    yield from TopologicalSorter({node: {makers[n] for n in needed[node]} for node in nodes}).static_order()

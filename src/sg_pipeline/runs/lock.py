@@ -18,11 +18,9 @@ class RunLock:
         self._file: IO[str] | None = None
 
     def take(self, path: Path, run: str) -> None:
-        """Take the lock; release the one that this process may hold from an earlier run.
+        """Take the lock of a run by its file; release the one that this process may hold from an earlier run.
 
-        Args:
-            path: the lock file; its folder is created. The file is never deleted: that would let two processes in.
-            run: the run's name, for the message.
+        The file is never deleted: that would let two processes in.
 
         Raises:
             RunIdentityError: another process holds it.

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 GIB = 2**30
-_FORGET_PEAK = "5"
-"""Value that resets the largest resident set to the current one."""
+_FORGET_PEAK = "5"  # resets the largest resident set to the current one
 
 
 class PeakMemory:
@@ -37,15 +36,7 @@ class PeakMemory:
                 Path("/proc/self/clear_refs").write_text(_FORGET_PEAK, encoding="ascii")
 
     def gib(self, name: str) -> dict[str, float]:
-        """Return the peak so far.
-
-        Args:
-            name: of the measured part.
-
-        Returns:
-            name: on a GPU the peak of allocated tensors, on a CPU the largest resident set of this process;
-            "NAME_reserved", on a GPU: the peak held by the allocator, including its cache.
-        """
+        """Return the peak so far as `name`; on a GPU also, as "NAME_reserved", what the allocator held."""
         if self._device.type != "cuda":
             return {name: peak_of_process() / GIB}
         import torch
@@ -62,7 +53,7 @@ def peak_of_process(pid: int | None = None) -> int:
         for line in Path(f"/proc/{pid or 'self'}/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    if pid is not None or sys.platform == "win32":
+    if pid is not None:
         return 0
     import resource
 

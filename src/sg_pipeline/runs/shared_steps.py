@@ -45,11 +45,7 @@ Recorded = Mapping[str, Any]
 
 
 def take_over(data: Path, parameters: Parameters) -> int:
-    """Copy the steps and the evaluation of the base policy that this run shares with other runs.
-
-    Args:
-        data: the project's data folder.
-        parameters: of this run, which holds its lock and lacks outputs.
+    """Copy the steps and the evaluation of the base policy that a run, which holds its lock, shares with other runs.
 
     Returns:
         Number of steps in common with the best donor.
@@ -77,20 +73,21 @@ def _take_from(data: Path, name: str, own: Recorded, donors: dict[str, Recorded]
     own_steps = 0 if best is None else _steps_there(data, name, shared[best], steps)
     if best is None or own_steps == shared[best]:
         return 0
-    for source in (data / "02_intermediate" / best / "panel.json", data / "06_models" / best / "base"):
-        _copy(source, data, best, name)
+    sources, checkpoints = [data / "02_intermediate" / best / "panel.json", data / "06_models" / best / "base"], []
     for step in range(shared[best]):
-        *needed, _ = _files_of(data, best, step, steps)
-        for source in needed:
-            _copy(source, data, best, name)
-    _copy_checkpoints(
-        [_files_of(data, best, step, steps)[-1] for step in range(shared[best])], data, best, name, prunes
-    )
+        *needed, checkpoint = _files_of(data, best, step, steps)
+        sources += needed
+        checkpoints.append(checkpoint)
+    for source in sources:
+        _copy(source, data, best, name)
+    _copy_checkpoints(checkpoints, data, best, name, prunes)
     if all(own.get(n) == donors[best].get(n) for n in {*own, *donors[best]} if n.startswith("validation.")):
         _copy(data / "02_intermediate" / best / "validation_panel.json", data, best, name)
         for step in range(shared[best]):
             _copy(validation_file(data, best, step + 1, steps), data, best, name)
-    _note(data / "08_reporting" / name / SHARED, {"donor": best, "first": own_steps, "last": shared[best]})
+    noted = [*read_shared(data, name), {"donor": best, "first": own_steps, "last": shared[best]}]
+    with atomic_write(data / "08_reporting" / name / SHARED) as temporary:
+        temporary.write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
     logger.info("run '%s': copied its first %d steps from run '%s'", name, shared[best], best)
     return shared[best]
 
@@ -110,12 +107,11 @@ def common_steps(own: Recorded, other: Recorded) -> int:
     """Return how many steps, from the first on, two runs share; 0 where they differ in more than the schedule."""
     if not _same(own, other, _NOT_IN_A_STEP):
         return 0
-    (mine, n), (theirs, m) = ((recorded_schedule(run), run["coevolve.steps"]) for run in (own, other))
+    (mine, n), (theirs, m) = ((recorded_schedule(run), int(run["coevolve.steps"])) for run in (own, other))
     for step in range(min(n, m)):
-        alike = mine.trust(step, n) == theirs.trust(step, m) and mine.phase(step, n) == theirs.phase(step, m)
-        if not alike:
+        if (mine.trust(step, n), mine.phase(step, n)) != (theirs.trust(step, m), theirs.phase(step, m)):
             return step
-    return int(min(n, m))
+    return min(n, m)
 
 
 def recorded_schedule(recorded: Recorded) -> TrustSchedule:
@@ -143,8 +139,8 @@ def _recorded(identity: Mapping[str, Any]) -> Recorded:
 
 
 def _same(own: Recorded, other: Recorded, apart_from: tuple[str, ...]) -> bool:
-    names = {name for name in {*own, *other} if not name.startswith(apart_from)}
-    return all(name in own and name in other and own[name] == other[name] for name in names)
+    mine, theirs = ({n: v for n, v in run.items() if not n.startswith(apart_from)} for run in (own, other))
+    return mine == theirs
 
 
 def _steps_there(data: Path, run: str, limit: int, steps: int) -> int:
@@ -185,12 +181,6 @@ def _copy_checkpoints(folders: list[Path], data: Path, donor: str, name: str, pr
             _copy(folder, data, donor, name)
 
 
-def _note(path: Path, taken: dict[str, Any]) -> None:
-    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps([*earlier, taken], indent=1) + "\n", encoding="utf-8")
-
-
 def _place(source: Path, data: Path, donor: str, name: str) -> Path:
     """Return the place in the run of a file or folder of the donor."""
     layer = source.relative_to(data).parts[0]
@@ -210,12 +200,8 @@ def _copy(source: Path, data: Path, donor: str, name: str) -> None:
         return
     half = target.with_name(f".{target.name}.copy.tmp")
     shutil.rmtree(half, ignore_errors=True)  # left by a killed process
-    try:
+    with suppress(shutil.Error):  # the donor prunes it meanwhile
         shutil.copytree(source, half)
-    except shutil.Error:  # the donor pruned it meanwhile
-        shutil.rmtree(half, ignore_errors=True)
-        return
-    if is_whole(half) or is_pruned(half):  # else the donor has pruned it meanwhile
-        half.rename(target)
-    else:
-        shutil.rmtree(half)
+        if is_whole(half) or is_pruned(half):
+            half.rename(target)
+    shutil.rmtree(half, ignore_errors=True)

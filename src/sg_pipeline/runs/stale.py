@@ -29,16 +29,15 @@ _REPORTING = ("write_report", "write_cards", "write_page")
 
 
 def earlier_outputs(pipeline: Any, graph: Collection[Any], catalog: Any) -> list[str]:
-    """Return the existing outputs of `pipeline` from an earlier start, and everything made from them.
+    """Return the names of the existing outputs of `pipeline` from an earlier start, and of all made from them.
+
+    The last made comes first: if the process is killed between two deletions, the remaining outputs are consistent
+    outputs of the earlier start.
 
     Args:
         pipeline: about to run completely.
         graph: nodes of all pipelines.
         catalog: their datasets.
-
-    Returns:
-        Names of datasets, the last made first: if the process is killed between two deletions, the remaining outputs
-        are consistent outputs of the earlier start.
     """
     own = {name for node in pipeline.nodes if not starts_runs(node) for name in node.outputs}
     # A slice of a larger pipeline needs the inputs that it does not make itself.
@@ -57,12 +56,7 @@ def starts_runs(node: Any) -> bool:
 
 
 def forget_stale_reports(pipeline: Any, catalog: Any) -> None:
-    """Delete the reports of `pipeline` that describe a missing output, so that they count as missing, too.
-
-    Args:
-        pipeline: about to run with `--only-missing-outputs`.
-        catalog: its datasets; those on disk have a `path`.
-    """
+    """Delete the reports of `pipeline`, about to run, that describe a missing output: they count as missing, too."""
     makers = {name: node for node in pipeline.nodes for name in node.outputs}
     again: set[str] = set()
 

@@ -3,8 +3,9 @@
 Of `QUESTIONS` the planned comparisons follow; they were chosen before any of them was looked at.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -44,18 +45,10 @@ QUESTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 )
 """Questions answered by comparing methods: (X, Y) asks whether X is better than Y."""
 
-PLANNED = tuple(dict.fromkeys(both for _, pairs in QUESTIONS for both in pairs))
-
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of a study, by method.
-
-    Attributes:
-        runs: method -> its runs by seed; methods in the order in which they are shown.
-        titles: method -> its name in tables.
-        seed: names the random streams of the intervals.
-    """
+    """The runs of a study by method, in the order in which they are shown; `seed` names the random streams."""
 
     runs: Mapping[str, Sequence[RunRecord]]
     titles: Mapping[str, str]
@@ -72,7 +65,7 @@ class Study:
         return sorted({split for record in self.records for split in record.final.get(record.mode, {})})
 
     def mode(self, method: str) -> str:
-        """The mode that a method trains."""
+        """Return the mode that a method trains."""
         return self.runs[method][0].mode
 
     @property
@@ -82,12 +75,7 @@ class Study:
         return is_graded(*(score for splits in tables for score in splits.values()))
 
     def outcomes(self, method: str, part: str, mode: str, split: str, measure: str = SUCCESS) -> Outcomes | None:
-        """Return the outcomes of the runs that were evaluated on this; None if none was.
-
-        Args:
-            method, part, mode, split: what was played, by which policy.
-            measure: `SUCCESS`, or `SCORES`, which are success where episodes are not graded.
-        """
+        """Return the outcomes (`SUCCESS` or `SCORES`) of the runs that were evaluated on this; None if none was."""
         evaluated = {
             record.seed: record.evaluation(part)[mode][split]
             for record in self.runs.get(method, ())
@@ -95,12 +83,16 @@ class Study:
         }
         if not evaluated:
             return None
-        per_game = {seed: score.get(measure) or score[SUCCESS] for seed, score in evaluated.items()}
-        return build_outcomes(per_game, self.runs[method][0].task_types, f"{method}, {part}, {mode}, {split}")
+        types = self.runs[method][0].task_types
+        return build_outcomes(_per_game(evaluated, measure), types, f"{method}, {part}, {mode}, {split}")
 
-    def of_one(self, method: str, runs: Sequence[RunRecord]) -> "Study":
-        """Return a study of one method that shares this study's random streams."""
-        return Study({method: runs}, {}, self.seed)
+    def mean(self, outcomes: Outcomes, *names: str | int) -> dict[str, Any]:
+        """Return the estimate of the mean; `names` are of its random stream."""
+        return mean_success(outcomes, self.stream(*names)).as_json()
+
+    def stream(self, *names: str | int) -> np.random.Generator:
+        """Return a random stream of this study."""
+        return stream(self.seed, "study", *names)
 
 
 def group_runs(records: Sequence[RunRecord], titles: Mapping[str, str], seed: int = 0) -> Study:
@@ -118,7 +110,7 @@ def scores(study: Study) -> dict[str, Any]:
     score and `score_gain` its gain. The base policy is the same in every method: it has a separate entry "base", over
     the seeds of all methods.
     """
-    base = study.of_one("base", one_per_seed(study.records))
+    base = next(own for part, _, own in policies(study) if part == "base")
     return {
         "base": _scores(base, "base", ("base",)),
         **{method: _scores(study, method, PARTS) for method in study.runs},
@@ -127,43 +119,37 @@ def scores(study: Study) -> dict[str, Any]:
 
 def _scores(study: Study, method: str, parts: Sequence[str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for mode in MODES:
-        for split in study.splits:
-            names = (method, mode, split)
-            entry: dict[str, Any] = {}
-            sides = {part: study.outcomes(method, part, mode, split) for part in parts}
-            for part, outcomes in sides.items():
-                if outcomes is not None:
-                    entry[part] = {
-                        "mean": mean_success(outcomes, stream(study.seed, "study", *names, part, "mean")).as_json(),
-                        "iqm": interquartile_mean(outcomes, stream(study.seed, "study", *names, part, "iqm")).as_json(),
-                        "per_seed": _by_name(outcomes.seeds, outcomes.rates.mean(axis=1)),
-                        "task_types": _by_name(outcomes.kinds, outcomes.point_scores().mean(axis=0)),
-                    }
-            if len(entry) == len(PARTS):
-                entry["gain"] = compare(sides["final"], sides["base"], study.seed, "gain", *names)
-            if study.graded:
-                graded = {part: study.outcomes(method, part, mode, split, SCORES) for part in parts}
-                for part, outcomes in graded.items():
-                    if outcomes is not None:
-                        chance = stream(study.seed, "study", *names, part, "score")
-                        entry[part]["score"] = mean_success(outcomes, chance).as_json()
-                if "gain" in entry:
-                    entry["score_gain"] = compare(graded["final"], graded["base"], study.seed, "score", "gain", *names)
-            if entry:
-                result.setdefault(mode, {})[split] = entry
+    for mode, split in product(MODES, study.splits):
+        names = (method, mode, split)
+        entry: dict[str, Any] = {}
+        graded: dict[str, Outcomes | None] = {}
+        sides = {part: study.outcomes(method, part, mode, split) for part in parts}
+        for part, outcomes in sides.items():
+            if outcomes is None:
+                continue
+            entry[part] = {
+                "mean": study.mean(outcomes, *names, part, "mean"),
+                "iqm": interquartile_mean(outcomes, study.stream(*names, part, "iqm")).as_json(),
+                "per_seed": _by_name(outcomes.seeds, outcomes.rates.mean(axis=1)),
+                "task_types": _by_name(outcomes.kinds, outcomes.point_scores().mean(axis=0)),
+            }
+            if study.graded and (scored := study.outcomes(method, part, mode, split, SCORES)) is not None:
+                graded[part] = scored
+                entry[part]["score"] = study.mean(scored, *names, part, "score")
+        if len(entry) == len(PARTS):
+            entry["gain"] = compare(study, sides["final"], sides["base"], "gain", *names)
+            if graded:
+                entry["score_gain"] = compare(study, graded["final"], graded["base"], "score", "gain", *names)
+        if entry:
+            result.setdefault(mode, {})[split] = entry
     return result
 
 
-def compare(left: Outcomes | None, right: Outcomes | None, seed: int, *names: str) -> dict[str, Any] | None:
-    """Compare two sets of outcomes, paired by seed and game.
-
-    Args:
-        left, right: the difference is left - right.
-        seed, names: of the random streams.
+def compare(study: Study, left: Outcomes | None, right: Outcomes | None, *names: str) -> dict[str, Any] | None:
+    """Compare two sets of outcomes, paired by seed and game, with random streams of these names.
 
     Returns:
-        The difference's estimate with `left_mean` and `right_mean` over what is common to both, `better` and `worse`
+        The estimate of left - right with `left_mean` and `right_mean` over what is common to both, `better` and `worse`
         (games that left solves more, or less, often), `verdict` and `probability_of_improvement`; None where no seed
         and game is common to both.
     """
@@ -171,11 +157,11 @@ def compare(left: Outcomes | None, right: Outcomes | None, seed: int, *names: st
     if common is None:
         return None
     change = difference(*common)
-    found = mean_success(change, stream(seed, "study", "difference", *names))
+    found = mean_success(change, study.stream("difference", *names))
     by_game = change.rates.mean(axis=0)
     # What differs with one seed may cancel over seeds: such a game still differs.
     differing = int((change.rates != 0).any(axis=0).sum())
-    improvement = probability_of_improvement(*common, stream(seed, "study", "improvement", *names))
+    improvement = probability_of_improvement(*common, study.stream("improvement", *names))
     return {
         **found.as_json(),
         "left_mean": float(common[0].rates.mean()),
@@ -191,9 +177,9 @@ def compare_pairs(study: Study, chosen: Iterable[tuple[str, str]]) -> list[dict[
     """Compare the final policies of pairs of methods, each in the mode that it trains.
 
     Returns:
-        left, right, split and `compare` for each pair and split that have common seeds and games; `p_holm`: the
-        p-value, corrected for the number of rows; `survives`: the verdict is not noise and holds after the correction.
-        Where episodes are graded, `score` is `compare` of the scores.
+        `compare` for each pair and split that have common seeds and games; `p_holm`: the p-value, corrected for the
+        number of rows; `survives`: the verdict is not noise and holds after the correction. Where episodes are graded,
+        `score` is `compare` of the scores.
     """
     rows: list[dict[str, Any]] = []
     for left, right in chosen:
@@ -211,16 +197,13 @@ def compare_pairs(study: Study, chosen: Iterable[tuple[str, str]]) -> list[dict[
 
 def _compare_final(study: Study, left: str, right: str, split: str, measure: str, *names: str) -> dict[str, Any] | None:
     one, other = (study.outcomes(method, "final", study.mode(method), split, measure) for method in (left, right))
-    return compare(one, other, study.seed, *names, left, right, split)
+    return compare(study, one, other, *names, left, right, split)
 
 
 def pairs(study: Study) -> dict[str, Any]:
-    """Compare the planned pairs of methods; a method that no planned pair names is compared with the first one.
-
-    Returns:
-        `rows` of `compare_pairs`, and `looked_at`: how many.
-    """
-    chosen = [both for both in PLANNED if all(method in study.runs for method in both)]
+    """Compare the planned pairs of methods; a method that no planned pair names is compared with the first one."""
+    planned = dict.fromkeys(both for _, asked in QUESTIONS for both in asked)
+    chosen = [both for both in planned if all(method in study.runs for method in both)]
     known = {method for both in chosen for method in both}
     first = next(iter(study.runs), "")
     chosen += [(method, first) for method in study.runs if method not in known and method != first]
@@ -229,20 +212,13 @@ def pairs(study: Study) -> dict[str, Any]:
 
 
 def guidance_at_inference(study: Study) -> list[dict[str, Any]]:
-    """Compare playing with guidance and without it, of the same policy on the same games.
-
-    Returns:
-        Rows of method, part ("base", "final"), split and `compare`. The base is the same policy in every method, so it
-        is compared once, over the seeds of all of them, under method "base".
-    """
+    """Compare playing with guidance and without it, of each of the `policies` on the same games and splits."""
     rows = []
-    for part, method, runs in policies(study):
-        own = study.of_one(method, runs)
-        for split in study.splits:
-            guided, plain = (own.outcomes(method, part, mode, split) for mode in MODES)
-            found = compare(guided, plain, study.seed, "inference", method, part, split)
-            if found is not None:
-                rows.append({"method": method, "part": part, "split": split, **found})
+    for (part, method, own), split in product(policies(study), study.splits):
+        guided, plain = (own.outcomes(method, part, mode, split) for mode in MODES)
+        found = compare(study, guided, plain, "inference", method, part, split)
+        if found is not None:
+            rows.append({"method": method, "part": part, "split": split, **found})
     return rows
 
 
@@ -272,37 +248,37 @@ def cross_checkpoint(study: Study, cells: Iterable[Mapping[str, Any]]) -> dict[s
         found: dict[int, Outcomes] = {}
         for guide, by_seed in sorted(guides.items()):
             what = f"cross-checkpoint, policy of step {policy}, guide of step {guide}, {split}"
-            names = ("study", "cross", method, split, policy, guide)
-            found[guide] = build_outcomes({seed: score[SUCCESS] for seed, score in by_seed.items()}, types, what)
-            rows.append(
-                {**own, "guide_step": guide, **mean_success(found[guide], stream(study.seed, *names)).as_json()}
-            )
+            names = ("cross", method, split, policy, guide)
+            found[guide] = build_outcomes(_per_game(by_seed, SUCCESS), types, what)
+            rows.append({**own, "guide_step": guide, **study.mean(found[guide], *names)})
             if is_graded(*by_seed.values()):
-                per_game = {seed: score.get(SCORES, score[SUCCESS]) for seed, score in by_seed.items()}
-                graded = mean_success(build_outcomes(per_game, types, what), stream(study.seed, *names, "score"))
-                rows[-1]["score"] = graded.as_json()
+                graded = build_outcomes(_per_game(by_seed, SCORES), types, what)
+                rows[-1]["score"] = study.mean(graded, *names, "score")
         first, last = min(found), max(found)
         names_of = ("cross", method, split, str(policy), f"{last}-{first}")
-        if first != last and (change := compare(found[last], found[first], study.seed, *names_of)) is not None:
+        if first != last and (change := compare(study, found[last], found[first], *names_of)) is not None:
             trends.append({**own, "earliest": first, "latest": last, **change})
     return {"cells": rows, "trends": trends}
 
 
-def policies(study: Study) -> list[tuple[str, str, Sequence[RunRecord]]]:
-    """Return (part, method, runs) of the base policy, under the method "base", and of every final policy."""
-    return [
-        ("base", "base", one_per_seed(study.records)),
-        *(("final", method, runs) for method, runs in study.runs.items()),
-    ]
+def policies(study: Study) -> Iterator[tuple[str, str, Study]]:
+    """Yield (part, method, the runs of this method alone) of the base policy and of every final policy.
 
-
-def one_per_seed(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return one run of each seed, the most thoroughly evaluated one: a base's episodes do not depend on the method."""
+    The base's episodes do not depend on the method: they are, under the method "base", those of the most thoroughly
+    evaluated run of each seed.
+    """
     best: dict[int, RunRecord] = {}
-    for record in records:
+    for record in study.records:
         if record.seed not in best or len(record.base) > len(best[record.seed].base):
             best[record.seed] = record
-    return [best[seed] for seed in sorted(best)]
+    yield "base", "base", Study({"base": [best[seed] for seed in sorted(best)]}, {}, study.seed)
+    for method, runs in study.runs.items():
+        yield "final", method, Study({method: runs}, {}, study.seed)
+
+
+def _per_game(scores: Mapping[int, Mapping[str, Any]], measure: str) -> dict[int, Any]:
+    """Return seed -> game -> (sum, episodes) of this measure; success where episodes are not graded."""
+    return {seed: score.get(measure) or score[SUCCESS] for seed, score in scores.items()}
 
 
 def _by_name(names: Sequence[Any], values: np.ndarray) -> dict[str, float]:

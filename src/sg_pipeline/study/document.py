@@ -44,21 +44,13 @@ def study_parts(found: Found) -> list[Part]:
 
 
 def study_markdown(found: Found, figures: Mapping[str, str]) -> str:
-    """Write the study.
-
-    Args:
-        found: of `results.compare_runs`.
-        figures: name -> path relative to the document; others are left out.
-    """
+    """Write the study; `figures` are name -> path relative to the document, others are left out."""
     lines = ["# Study"]
     for part in study_parts(found):
         lines += [f"## {part.title}", *part.texts]
         for content in part.tables:
-            lines += (
-                [table(content.head, content.rows, content.text_columns), content.note]
-                if content.rows
-                else [content.empty]
-            )
+            shown = [table(content.head, content.rows, content.text_columns), content.note]
+            lines += shown if content.rows else [content.empty]
         lines += [f"![{FIGURES[name][1]}]({figures[name]})" for name in part.figures if name in figures]
     return "\n\n".join(lines) + "\n"
 

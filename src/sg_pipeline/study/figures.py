@@ -9,7 +9,7 @@ from sg_pipeline.evaluation.calibration import LABELS
 from sg_pipeline.reporting.drawing import PALETTE, frame, interval_bar, label, legend_below, name_rows, render
 from sg_pipeline.reporting.figures import BLACK, BLUE, GREEN, GREY, MARKERS, ORANGE
 from sg_pipeline.study.comparison import SCHEDULE_VARIANTS
-from sg_pipeline.study.questions import Found, title
+from sg_pipeline.study.questions import Found, own_scores, title
 from sg_pipeline.study.tables import is_graded
 
 if TYPE_CHECKING:
@@ -52,18 +52,16 @@ def dials_figure(figure: "Figure", found: Found) -> None:
     legend_below(figure, axes[0, 0])
 
 
-def reliability_figure(
-    figure: "Figure", found: Found, shown: Sequence[str] = ("base", "grpo_sg", "grpo_sg_gr", "offline_sg_gr")
-) -> None:
-    """Draw P(win | label) before and after training, a panel a split."""
+def reliability_figure(figure: "Figure", found: Found) -> None:
+    """Draw P(win | label) before and after training, a panel a split; of these methods, or else of all."""
     frame(figure, 10, 4.2, "Does the guidance predict the outcome? 95 % intervals over seeds and games")
+    shown = ("base", "grpo_sg", "grpo_sg_gr", "offline_sg_gr")
     rows = [row for row in found["calibration"] if row["method"] in shown]
-    if not any(row["method"] != "base" for row in rows):
+    if all(row["method"] == "base" for row in rows):
         rows = list(found["calibration"])
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    splits = list(found["setting"]["splits"])
-    axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
-    for ax, split in zip(axes, splits, strict=True):
+    axes = _panels(figure, found)
+    for split, ax in axes.items():
         ax.plot([0, 2], [0, 100], color=GREY, linewidth=0.8, linestyle=":", label="nominal forecast (0, 1/2, 1)")
         for row in (row for row in rows if row["split"] == split):
             index = methods.index(row["method"])
@@ -76,11 +74,11 @@ def reliability_figure(
                 label=title(found, row["method"]), marker=MARKERS[index % len(MARKERS)], linewidth=1.4, capsize=3,
                 color=BLACK if row["method"] == "base" else PALETTE[(index - 1) % len(PALETTE)],
             )  # fmt: skip
-        ax.set_title(split, fontsize=10)
         ax.set_xticks(range(3), LABELS)
         label(ax, "the guidance says")
-    axes[0].set_ylabel("share of such turns in won episodes (%)")
-    axes[0].legend()
+    first = next(iter(axes.values()))
+    first.set_ylabel("share of such turns in won episodes (%)")
+    first.legend()
 
 
 def comparison_figure(figure: "Figure", found: Found) -> None:
@@ -88,11 +86,11 @@ def comparison_figure(figure: "Figure", found: Found) -> None:
 
     Where episodes are graded, the mean score is drawn below it.
     """
-    splits, methods = list(found["setting"]["splits"]), list(found["methods"])
+    methods = list(found["methods"])
     frame(figure, 11, 2.0 + 0.42 * len(methods), "Final policies, each in the mode that it trains")
     what = f"success{' and mean score' if is_graded(found) else ''} (%), 95 % interval"
-    axes = figure.subplots(1, len(splits), sharey=True, sharex=True, squeeze=False)[0]
-    for ax, split in zip(axes, splits, strict=True):
+    axes = _panels(figure, found, sharex=True)
+    for split, ax in axes.items():
         for mode, dash in (("with_guidance", "-"), ("without_guidance", ":")):
             base = found["scores"]["base"].get(mode, {}).get(split, {}).get("base")
             if base is None:
@@ -105,8 +103,7 @@ def comparison_figure(figure: "Figure", found: Found) -> None:
                 if "score" in base:
                     ax.axvline(100 * base["score"]["value"], color=GREEN, linestyle="--", label="base, mean score")
         for place, method in enumerate(methods):
-            about = found["methods"][method]
-            entry = found["scores"][method].get(about["mode"], {}).get(split, {}).get("final")
+            entry = own_scores(found, method).get(split, {}).get("final")
             if entry is None:
                 continue
             for name, shift, colour, marker, text in (
@@ -119,13 +116,13 @@ def comparison_figure(figure: "Figure", found: Found) -> None:
             seeds = [100 * value for value in entry["per_seed"].values()]
             ax.plot(seeds, [place - 0.14] * len(seeds), "|", color=BLACK, markersize=7, zorder=6,
                     label="seeds" if place == 0 else None)  # fmt: skip
-        ax.set_title(split, fontsize=10)
         label(ax, what, grid="x")
     # Fewer seeds look more certain than they are.
-    counts = {method: len(found["methods"][method]["seeds"]) for method in methods}
+    counts = {method: len(about["seeds"]) for method, about in found["methods"].items()}
     differ = len(set(counts.values())) > 1
-    name_rows(axes[0], [f"{title(found, m)}{f' (seeds: {counts[m]})' if differ else ''}" for m in methods])
-    legend_below(figure, axes[0], columns=5)
+    first = next(iter(axes.values()))
+    name_rows(first, [f"{title(found, m)}{f' (seeds: {counts[m]})' if differ else ''}" for m in methods])
+    legend_below(figure, first, columns=5)
 
 
 def curves_figure(figure: "Figure", found: Found) -> None:
@@ -216,6 +213,15 @@ def draw_figures(found: Found) -> dict[str, bytes]:
         for name, (draw, _) in FIGURES.items()
         if name != "cross_checkpoint" or found["cross_checkpoint"]["cells"]
     }
+
+
+def _panels(figure: "Figure", found: Found, **shared: Any) -> dict[str, "Axes"]:
+    """Return a panel for each split, side by side under its name."""
+    splits = list(found["setting"]["splits"])
+    axes = figure.subplots(1, len(splits), sharey=True, squeeze=False, **shared)[0]
+    for ax, split in zip(axes, splits, strict=True):
+        ax.set_title(split, fontsize=10)
+    return dict(zip(splits, axes, strict=True))
 
 
 def _line(

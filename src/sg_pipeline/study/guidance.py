@@ -9,6 +9,7 @@ independent: seeds and games are resampled as for success (`statistics`).
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,11 @@ import polars as pl
 from sg_pipeline.config.evaluation import WITH_GUIDANCE
 from sg_pipeline.config.run import step_number
 from sg_pipeline.evaluation.calibration import LABELS, MEASURES, THIRDS, label_counts, measures
-from sg_pipeline.randomness import stream
 from sg_pipeline.reporting.text import mean
 from sg_pipeline.study.comparison import PARTS, Study, policies
 from sg_pipeline.study.outcomes import Outcomes, build_outcomes
 from sg_pipeline.study.records import EPISODES, REWARDS, TRAJECTORIES, RunRecord, read_table
-from sg_pipeline.study.statistics import FEWEST_DIFFERING, Estimate, Statistic, estimates, verdict
+from sg_pipeline.study.statistics import FEWEST_DIFFERING, Estimate, estimates, verdict
 
 DIALS = (
     "lambda", "success_rate", *(f"{label}_share" for label in reversed(LABELS)), "r_sg_wins", "r_sg_losses",
@@ -58,9 +58,7 @@ def guidance_dials(study: Study) -> dict[str, Any]:
 def phase_dials(run: RunRecord, reference: RunRecord | None = None) -> dict[str, dict[str, Any]]:
     """Return phase -> the `DIALS` of one run, with its `first` and `last` step.
 
-    Args:
-        run: its metrics, and its tables where they still exist.
-        reference: cuts a run of a single phase; the phases are then called "steps_000_039".
+    A run of a single phase is cut where the phases of `reference` change; they are then called "steps_000_039".
     """
     parts = _phases(run)
     if len(parts) == 1 and reference is not None and len(reference.metrics) == len(run.metrics):
@@ -70,7 +68,6 @@ def phase_dials(run: RunRecord, reference: RunRecord | None = None) -> dict[str,
 
 
 def _phases(run: RunRecord) -> dict[str, list[int]]:
-    """Phase -> its steps."""
     found: dict[str, list[int]] = {}
     for step in run.metrics:
         found.setdefault(str(step["phase"]), []).append(int(step["step"]))
@@ -102,21 +99,17 @@ def _phase(run: RunRecord, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
 def _tables(run: RunRecord, steps: Sequence[int]) -> tuple[pl.DataFrame | None, np.ndarray | None]:
     """(R_sg and outcome of each episode, counts of labels) over these steps; None where a table is gone."""
-    rewards: list[pl.DataFrame] = []
-    counts: np.ndarray | None = np.zeros((3, 3, 2))
-    for step in steps:
-        folder = f"step_{step_number(step, len(run.metrics))}"
-        path = run.data / REWARDS / run.name / folder / "rewards.parquet"
-        if not path.is_file():
-            return None, None
-        rewards.append(read_table(path, [*_EPISODE, "r_sg", "won"]))
-        turns = run.data / TRAJECTORIES / run.name / folder / "trajectories.parquet"
-        if counts is not None and turns.is_file():
-            # What was quarantined has no reward.
-            counts += label_counts(read_table(turns, _TURN).join(rewards[-1], on=_EPISODE, how="semi"))
-        else:
-            counts = None
-    return pl.concat(rewards), counts
+    folders = [Path(run.name) / f"step_{step_number(step, len(run.metrics))}" for step in steps]
+    rewarded = [run.data / REWARDS / folder / "rewards.parquet" for folder in folders]
+    played = [run.data / TRAJECTORIES / folder / "trajectories.parquet" for folder in folders]
+    if not all(path.is_file() for path in rewarded):
+        return None, None
+    rewards = [read_table(path, [*_EPISODE, "r_sg", "won"]) for path in rewarded]
+    if not all(path.is_file() for path in played):
+        return pl.concat(rewards), None
+    # What was quarantined has no reward.
+    kept = (read_table(path, _TURN).join(of, on=_EPISODE, how="semi") for path, of in zip(played, rewards, strict=True))
+    return pl.concat(rewards), sum(map(label_counts, kept), np.zeros((3, 3, 2)))
 
 
 def calibration(study: Study) -> list[dict[str, Any]]:
@@ -128,7 +121,8 @@ def calibration(study: Study) -> list[dict[str, Any]]:
         the verdict on the AUC's change. Runs whose evaluation episodes are not on disk are left out.
     """
     rows = []
-    for part, method, runs in policies(study):
+    for part, method, only in policies(study):
+        runs = only.runs[method]
         tables = {p: [_episodes(run, p) for run in runs] for p in PARTS if p in ("base", part)}
         for split in study.splits:
             cells = {p: _cells(runs, found, split) for p, found in tables.items()}
@@ -170,28 +164,21 @@ def _cells(
 def _estimate(
     study: Study, frame: Outcomes, *names: str, after: np.ndarray, before: np.ndarray | None = None
 ) -> dict[str, Estimate]:
-    """Estimate the measures, or their change where `before` is given."""
-    final, base = _resampled(after), None if before is None else _resampled(before)
+    """Estimate the measures of counts (S, G, 3, 3, 2), or their change where `before` is given."""
 
-    def statistics(picks: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        return final(picks, counts) - (0 if base is None else base(picks, counts))
-
-    found = estimates(statistics, frame, stream(study.seed, "study", *names))
-    least = 0.0 if base is None else -1.0
-    return {name: value.within(least, 1.0) for name, value in zip(MEASURES, found, strict=True)}
-
-
-def _resampled(cells: np.ndarray) -> Statistic:
-    """Return the measures of resampled seeds and games, from counts (S, G, 3, 3, 2)."""
-    seeds, games = cells.shape[:2]
-    flat = cells.transpose(1, 0, 2, 3, 4).reshape(games, -1)
-
-    def statistics(picks: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    def resampled(cells: np.ndarray, picks: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        seeds, games = cells.shape[:2]
+        flat = cells.transpose(1, 0, 2, 3, 4).reshape(games, -1)
         per_seed = (counts @ flat).reshape(len(counts), seeds, -1)
         drawn = np.take_along_axis(per_seed, picks[:, :, None], axis=1).sum(axis=1)
         return measures(drawn.reshape(-1, 3, 3, 2))
 
-    return statistics
+    def statistics(picks: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return resampled(after, picks, counts) - (0 if before is None else resampled(before, picks, counts))
+
+    found = estimates(statistics, frame, study.stream(*names))
+    least = 0.0 if before is None else -1.0
+    return {name: value.within(least, 1.0) for name, value in zip(MEASURES, found, strict=True)}
 
 
 def _json(found: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def pair(left: Outcomes, right: Outcomes) -> tuple[Outcomes, Outcomes] | None:
 
 
 def difference(left: Outcomes, right: Outcomes) -> Outcomes:
-    """left - right, seed by seed and game by game; both of the same seeds and games."""
+    """left - right; both of the same seeds and games."""
     return replace(left, rates=left.rates - right.rates, bounds=(-1.0, 1.0))
 
 

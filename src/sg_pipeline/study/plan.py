@@ -23,7 +23,7 @@ class PlannedRun:
     """One run of the study.
 
     Attributes:
-        method, seed, name: of the run; `name` is its `run.name`.
+        name: its `run.name`.
         after: the run of the same seed whose first steps it shares; None: it starts at the base policy.
         guided: it needs the guide.
     """
@@ -36,11 +36,7 @@ class PlannedRun:
 
 
 def plan_runs(study: StudyConfig, methods: Mapping[str, Parameters]) -> list[PlannedRun]:
-    """Return the runs of the study, by seed and method.
-
-    Args:
-        study: methods and seeds.
-        methods: each method's parameters.
+    """Return the runs of the study, by seed and method; `methods` are each method's parameters.
 
     Raises:
         ConfigurationError: the sections of the study contradict each other or the methods.

@@ -37,16 +37,14 @@ def title(found: Found, method: str) -> str:
     return str(about["title"] if about else found["not_run"].get(method, method))
 
 
+def own_scores(found: Found, method: str) -> Mapping[str, Any]:
+    """Return split -> scores of a method in the mode that it trains."""
+    scores: Mapping[str, Any] = found["scores"][method]
+    return scores.get(found["methods"][method]["mode"], {})
+
+
 def answer_questions(found: Found) -> list[dict[str, Any]]:
-    """Answer the questions.
-
-    Args:
-        found: of `results.compare_runs`, without "questions".
-
-    Returns:
-        For each `question` the `answer`, which counts the verdicts, and `rows`: `comparison`, `split`, `numbers` (as
-        text) and `verdict`.
-    """
+    """Return for each `question` the `answer`, which counts the verdicts, and `rows` with the numbers as text."""
     # The methods whose own guidance is asked about: the main ones, or else all that write any.
     writers = [method for method, about in found["methods"].items() if about["writes_guidance"]]
     guided = [method for method in writers if method in _MAIN_GUIDED] or writers
@@ -56,7 +54,7 @@ def answer_questions(found: Found) -> list[dict[str, Any]]:
         if row["method"] in ("base", *guided)
     ]
     calibrated = [
-        _row(title(found, row["method"]), row["split"], f"AUC {_moved(row, 'auc.turns')}", row["auc_verdict"])
+        _row(title(found, row["method"]), row["split"], _moved_auc(row), row["auc_verdict"])
         for row in found["calibration"]
         if row["method"] in guided and row.get("auc_verdict")
     ]
@@ -133,11 +131,10 @@ def _difference(row: Mapping[str, Any]) -> str:
     )
 
 
-def _moved(row: Mapping[str, Any], measure: str) -> str:
-    after, moved = row[measure]["value"], row["moved"][measure]
-    return (
-        f"{number(after - moved['value'])} → {number(after)}: {moved['value']:+.2f} {interval(moved['ci95'], number)}"
-    )
+def _moved_auc(row: Mapping[str, Any]) -> str:
+    after, moved = row["auc.turns"]["value"], row["moved"]["auc.turns"]
+    change = f"{moved['value']:+.2f} {interval(moved['ci95'], number)}"
+    return f"AUC {number(after - moved['value'])} → {number(after)}: {change}"
 
 
 def _row(comparison: str, split: str, numbers: str, verdict: str) -> dict[str, str]:

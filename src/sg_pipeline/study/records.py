@@ -54,17 +54,14 @@ class RunRecord:
     """A finished run of one method with one seed.
 
     Attributes:
-        method, seed, name: of the run; `name` is also that of its folders.
+        name: also that of its folders.
         mode: the mode that it was trained in.
         base, final: mode -> split -> scores before and after training, with `per_game`.
         metrics: one mapping per step, in order.
-        parameters: "section.name" -> value, as in run.json.
-        wall_seconds: its duration.
+        parameters, inputs: as in run.json.
         task_types: game -> task type.
         panel: description of the games' origin.
-        panel_sha256: the panel's digest.
-        inputs: digests of the files that parameters name.
-        policy_weights: number of parameters of the policy; None where the checkpoint does not tell.
+        policy_weights: number of parameters of the policy; None where the checkpoint cannot be read.
         data: the data folder, for the large tables.
     """
 
@@ -135,28 +132,26 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
     """
     seen: dict[tuple[str, int], str] = {}
     for record in records:
-        other = seen.setdefault((record.method, record.seed), record.name)
-        if other != record.name:
+        if (other := seen.setdefault((record.method, record.seed), record.name)) != record.name:
             raise DataError(
                 f"runs {other} and {record.name} are both method {record.method} with seed {record.seed}: a study "
                 f"takes one run of each seed."
             )
-    first = {} if not records else _must_share(records[0])
-    for record in records[1:]:
-        own = _must_share(record)
-        for what in (what for what in first if what in own and own[what] != first[what]):
-            raise DataError(
-                f"runs {records[0].name} and {record.name} cannot be compared: {what} is {first[what]!r} in the one "
-                f"and {own[what]!r} in the other, and must be the same in all runs of a study."
-            )
-
-
-def _must_share(record: RunRecord) -> dict[str, Any]:
-    return {
-        "the panel's sha256": record.panel_sha256,
-        **{f"the content of {name}": digest for name, digest in sorted(record.inputs.items())},
-        **{name: record.parameters[name] for name in SAME_IN_ALL if name in record.parameters},
-    }
+    must_share = [
+        {
+            "the panel's sha256": record.panel_sha256,
+            **{f"the content of {name}": digest for name, digest in sorted(record.inputs.items())},
+            **{name: record.parameters[name] for name in SAME_IN_ALL if name in record.parameters},
+        }
+        for record in records
+    ]
+    for record, own in zip(records, must_share, strict=True):
+        for what, value in must_share[0].items():
+            if own.get(what, value) != value:
+                raise DataError(
+                    f"runs {records[0].name} and {record.name} cannot be compared: {what} is {value!r} in the one "
+                    f"and {own[what]!r} in the other, and must be the same in all runs of a study."
+                )
 
 
 def count_weights(path: Path) -> int | None:
@@ -170,7 +165,7 @@ def count_weights(path: Path) -> int | None:
         return None
 
 
-def viewer_sources(record: RunRecord, steps: int = STEPS_SHOWN) -> list[ViewerSource]:
+def viewer_sources(record: RunRecord) -> list[ViewerSource]:
     """Read a run's trajectories for the page: every evaluation, the final policy's first, and some training steps.
 
     Raises:
@@ -186,40 +181,25 @@ def viewer_sources(record: RunRecord, steps: int = STEPS_SHOWN) -> list[ViewerSo
             table = read_table(record.data / EPISODES / record.name / f"{policy}_{mode}.parquet", TABLE_COLUMNS)
             origin = f"evaluation: {policy} {mode}"
             sources.append(ViewerSource(**common, origin=origin, phase=None, step=step, trust=None, table=table))
-    for step in spread_steps(range(len(record.metrics)), steps):
-        metrics, folder = record.metrics[step], f"step_{step_number(step, len(record.metrics))}"
-        rewards, gaps = (record.data / REWARDS / record.name / folder / name for name in
-                         ("rewards.parquet", "logprob_gaps.parquet"))  # fmt: skip
-        path = record.data / TRAJECTORIES / record.name / folder / "trajectories.parquet"
-        sources.append(
-            ViewerSource(
-                **common,
-                origin=TRAINING,
-                phase=metrics["phase"],
-                step=step,
-                trust=metrics["lambda"],
-                table=read_table(path, TABLE_COLUMNS),
-                rewards=pl.read_parquet(rewards) if rewards.exists() else None,
-                gaps=pl.read_parquet(gaps) if gaps.exists() else None,
-            )
-        )
+    for step in spread_steps(range(len(record.metrics)), STEPS_SHOWN):
+        metrics, folder = record.metrics[step], f"{record.name}/step_{step_number(step, len(record.metrics))}"
+        table = read_table(record.data / TRAJECTORIES / folder / "trajectories.parquet", TABLE_COLUMNS)
+        of_step: dict[str, Any] = {"phase": metrics["phase"], "step": step, "trust": metrics["lambda"]}
+        for name, file in (("rewards", "rewards.parquet"), ("gaps", "logprob_gaps.parquet")):
+            if (path := record.data / REWARDS / folder / file).exists():
+                of_step[name] = pl.read_parquet(path)
+        sources.append(ViewerSource(**common, origin=TRAINING, table=table, **of_step))
     return sources
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
-    """Read some columns of a run's table.
-
-    Raises:
-        DataError: the file is missing, cannot be read or lacks a column.
-    """
+    """Read some columns of a run's table; DataError where it is missing, cannot be read or lacks one."""
     try:
         return pl.read_parquet(path, columns=list(columns))
     except (OSError, pl.exceptions.PolarsError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"{path} is not a readable table of a run ({first}); delete it and run its run again with "
-            f"--only-missing-outputs"
-        ) from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        again = "delete it and run its run again with --only-missing-outputs"
+        raise DataError(f"{path} is not a readable table of a run ({reason}); {again}") from error
 
 
 def _read(path: Path, command: str, *needed: str) -> dict[str, Any]:
@@ -228,9 +208,7 @@ def _read(path: Path, command: str, *needed: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(
-            f"{path} does not exist, so this run of the study is not finished; make it with: {command}"
-        ) from None
+        raise DataError(f"{path} does not exist, so this run is not finished; make it with: {command}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable JSON file ({error}); {again}") from None
     missing = [name for name in needed if not isinstance(value, dict) or name not in value]

@@ -18,7 +18,7 @@ from sg_pipeline.reporting.summary import json_ready
 from sg_pipeline.reporting.text import mean
 from sg_pipeline.study.comparison import Study, cross_checkpoint, group_runs, guidance_at_inference, pairs, scores
 from sg_pipeline.study.guidance import calibration, guidance_dials
-from sg_pipeline.study.questions import answer_questions
+from sg_pipeline.study.questions import answer_questions, own_scores
 from sg_pipeline.study.records import RunRecord, check_comparable
 
 CURVES = ("success_rate", "positive_share", "neutral_share", "negative_share", "r_sg_gap",
@@ -36,9 +36,6 @@ def compare_runs(
         titles: method -> its name in tables, in their order; methods without a run are listed as not run.
         cross: scores of the cross-checkpoint evaluation, see `comparison.cross_checkpoint`.
         seed: names the random streams of the intervals.
-
-    Returns:
-        JSON-ready, see the module's docstring.
 
     Raises:
         DataError: there is no run, or two of them cannot be compared.
@@ -76,27 +73,24 @@ def compare_runs(
 def headline(found: Mapping[str, Any]) -> dict[str, Any]:
     """Pick what `dvc metrics` compares two versions of a study by: method -> split -> success with interval, gain."""
     rows: dict[str, Any] = {}
-    for method, about in found["methods"].items():
-        for split, entry in found["scores"][method].get(about["mode"], {}).items():
+    for method in found["methods"]:
+        for split, entry in own_scores(found, method).items():
             if "final" in entry:
-                mean = entry["final"]["mean"]
-                row = {"success": mean["value"], "low": mean["ci95"][0], "high": mean["ci95"][1]}
-                rows.setdefault(method, {})[split] = row | (
-                    {"gain": gain["value"]} if (gain := entry.get("gain")) else {}
-                )
+                success = entry["final"]["mean"]
+                row = {"success": success["value"], "low": success["ci95"][0], "high": success["ci95"][1]}
+                rows.setdefault(method, {})[split] = row
+                if entry.get("gain"):
+                    row["gain"] = entry["gain"]["value"]
     return rows
 
 
 def curve_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return training success by step, one row a step with a column a method, as `dvc plots` draws it."""
-    curves = {
-        method: curve["success_rate"]["mean"] for method, curve in found["curves"].items() if "success_rate" in curve
-    }
-    steps = max(map(len, curves.values()), default=0)
-    return [
-        {"step": step, **{method: values[step] for method, values in curves.items() if step < len(values)}}
-        for step in range(steps)
-    ]
+    rows: dict[int, dict[str, Any]] = {}
+    for method, curve in found["curves"].items():
+        for step, value in enumerate(curve.get("success_rate", {"mean": []})["mean"]):
+            rows.setdefault(step, {"step": step})[method] = value
+    return [rows[step] for step in sorted(rows)]
 
 
 def learning_curves(study: Study) -> dict[str, Any]:
@@ -144,31 +138,27 @@ def costs(study: Study) -> dict[str, Any]:
     """
     result = {}
     for method, runs in study.runs.items():
-        rows = [_cost(run) for run in runs]
+        rows = [
+            {
+                "steps": len(run.metrics),
+                "episodes": sum(step["trajectories"] for step in run.metrics),
+                "turns": sum(step["turns"] for step in run.metrics),
+                "tokens_sampled": sum(map(sampled_tokens, run.metrics)),
+                "tokens_trained": sum(step["training"]["tokens_trained"] for step in run.metrics),
+                "optimizer_steps": sum(step["training"]["optimizer_steps"] for step in run.metrics),
+                "step_seconds": sum(step["seconds"]["total"] for step in run.metrics),
+                "wall_seconds": run.wall_seconds,
+            }
+            for run in runs
+        ]
         result[method] = {name: mean(row[name] for row in rows) for name in rows[0]} | {"seeds": len(rows)}
     return result
 
 
 def sampled_tokens(step: Mapping[str, Any]) -> int:
     """Tokens that the policy sampled in a step, those that were not trained on included; a guide's are not its own."""
-    counters = step.get("rollout") or {}
-    counted = counters.get("sampled_tokens")
-    sampled = int(step.get("policy_tokens") or 0) if counted is None else int(counted)
-    return sampled - int(counters.get("guide_tokens") or 0)
-
-
-def _cost(run: RunRecord) -> dict[str, float]:
-    training = [step.get("training") or {} for step in run.metrics]
-    return {
-        "steps": len(run.metrics),
-        "episodes": sum(int(step.get("trajectories") or 0) for step in run.metrics),
-        "turns": sum(int(step.get("turns") or 0) for step in run.metrics),
-        "tokens_sampled": sum(sampled_tokens(step) for step in run.metrics),
-        "tokens_trained": sum(int(step.get("tokens_trained") or 0) for step in training),
-        "optimizer_steps": sum(int(step.get("optimizer_steps") or 0) for step in training),
-        "step_seconds": sum(float((step.get("seconds") or {}).get("total") or 0.0) for step in run.metrics),
-        "wall_seconds": run.wall_seconds,
-    }
+    counters = step["rollout"]
+    return int(counters["sampled_tokens"]) - int(counters.get("guide_tokens", 0))
 
 
 def _setting(study: Study) -> dict[str, Any]:

@@ -24,7 +24,7 @@ games in 6 task types, seeds whose log-odds differ by 0, 0.1, 0.3 and 0.6 (stand
 
 (rliable's own target is other runs on the same games; here it is other runs on other games of these types.) Two methods
 without a difference are called different in 1 to 6 % of the cases with 3 or 5 seeds, with one seed in 6 to 33 %: one
-seed alone says nothing about others, its intervals are of the games only, and `Estimate.covers` says so.
+seed alone says nothing about others, its intervals are of the games only, and an estimate's `covers` says so.
 
 Why no library: `rliable` 1.2.0 (the authors' own, its last release) wants `arch < 8`, seaborn, pandas and absl, draws
 from numpy's global state whatever `random_state` it is given, and resamples runs task by task, as if a seed's policy
@@ -61,8 +61,7 @@ class Estimate:
     """A statistic and how sure it is.
 
     Attributes:
-        value: the statistic.
-        low, high: its 95 % interval.
+        low, high: the 95 % interval.
         p_value: two-sided, of the value being 0; None where nothing varies.
         seeds, games: how many there were.
     """
@@ -74,54 +73,35 @@ class Estimate:
     seeds: int
     games: int
 
-    @property
-    def covers(self) -> str:
-        """What the interval is about."""
-        return "seeds and games" if self.seeds > 1 else "games only (one seed)"
-
     def within(self, least: float, most: float) -> "Estimate":
         """The same with its interval cut down to what is possible."""
         return replace(self, low=max(least, self.low), high=min(most, self.high))
 
     def as_json(self) -> dict[str, Any]:
-        """The estimate as plain values; what is undefined is None."""
+        """The estimate as plain values; what is undefined is None. `covers` says what the interval is about."""
         defined = math.isfinite(self.value)
+        covers = "seeds and games" if self.seeds > 1 else "games only (one seed)"
         return {
             "value": self.value if defined else None, "ci95": [self.low, self.high] if defined else None,
-            "p_value": self.p_value, "seeds": self.seeds, "games": self.games, "covers": self.covers,
+            "p_value": self.p_value, "seeds": self.seeds, "games": self.games, "covers": covers,
         }  # fmt: skip
 
 
 def mean_success(outcomes: Outcomes, chance: np.random.Generator) -> Estimate:
-    """Mean over seeds and games; of a difference of two methods as well."""
-    return _bounded(estimate(mean_statistic(outcomes), outcomes, chance), outcomes)
+    """Mean over seeds and games, every game counting alike; of a difference of two methods as well."""
+    shares = outcomes.shares
+    return _bounded(lambda picks, counts: outcomes.scores(picks, counts).mean(axis=1) @ shares, outcomes, chance)
 
 
 def interquartile_mean(outcomes: Outcomes, chance: np.random.Generator) -> Estimate:
-    """Mean of the middle half of the S * K scores of (seed, task type)."""
+    """Mean of the S * K scores of (seed, task type) without the lowest and highest quarter (each rounded down)."""
 
     def statistic(picks: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        scores = outcomes.scores(picks, counts)
-        return iqm(scores.reshape(len(scores), -1))
+        scores = np.sort(outcomes.scores(picks, counts).reshape(len(counts), -1), axis=-1)
+        cut = scores.shape[-1] // 4
+        return scores[:, cut : scores.shape[-1] - cut].mean(axis=-1)
 
-    return _bounded(estimate(statistic, outcomes, chance), outcomes)
-
-
-def iqm(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without its lowest and highest quarter (each rounded down)."""
-    cut = values.shape[-1] // 4
-    return np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
-
-
-def mean_statistic(outcomes: Outcomes) -> Statistic:
-    """The mean, every game counting alike."""
-    shares = outcomes.shares
-    return lambda picks, counts: outcomes.scores(picks, counts).mean(axis=1) @ shares
-
-
-def estimate(statistic: Statistic, outcomes: Outcomes, chance: np.random.Generator) -> Estimate:
-    """Return one statistic of the outcomes with its interval, see `estimates`."""
-    return estimates(lambda picks, counts: statistic(picks, counts)[:, None], outcomes, chance)[0]
+    return _bounded(statistic, outcomes, chance)
 
 
 def estimates(statistics: Statistic, outcomes: Outcomes, chance: np.random.Generator) -> list[Estimate]:
@@ -138,15 +118,14 @@ def estimates(statistics: Statistic, outcomes: Outcomes, chance: np.random.Gener
     same_seeds, same_games = np.arange(seeds)[None], np.ones((1, games))
     values = statistics(same_seeds, same_games)[0]
     by_game = _variance(statistics(np.broadcast_to(same_seeds, picks.shape), counts))
-    if seeds == 1:
-        nothing = np.zeros_like(by_game)
-        return [_student(*figure, outcomes) for figure in zip(values, by_game, nothing, by_game, strict=True)]
-    by_seed = _variance(statistics(picks, np.broadcast_to(same_games, counts.shape)))
-    together = _variance(statistics(picks, counts))
-    inflation = seeds / (seeds - 1)
-    both = inflation * np.maximum(0.0, together - by_seed - by_game)
-    by_seed *= inflation
-    variance = np.maximum(np.maximum(by_seed, by_game), by_seed + by_game - both)
+    by_seed, variance = np.zeros_like(by_game), by_game
+    if seeds > 1:
+        by_seed = _variance(statistics(picks, np.broadcast_to(same_games, counts.shape)))
+        together = _variance(statistics(picks, counts))
+        inflation = seeds / (seeds - 1)
+        both = inflation * np.maximum(0.0, together - by_seed - by_game)
+        by_seed *= inflation
+        variance = np.maximum(np.maximum(by_seed, by_game), by_seed + by_game - both)
     return [_student(*figure, outcomes) for figure in zip(values, variance, by_seed, by_game, strict=True)]
 
 
@@ -181,12 +160,7 @@ def probability_of_improvement(left: Outcomes, right: Outcomes, chance: np.rando
 
 
 def verdict(change: Estimate, differing: int) -> str:
-    """Return better, worse or within the noise.
-
-    Args:
-        change: a difference.
-        differing: on how many games the two differ at all.
-    """
+    """Return better, worse or within the noise; `differing` is on how many games the two differ at all."""
     if differing < FEWEST_DIFFERING or change.low <= 0 <= change.high:
         return NOISE
     return BETTER if change.value > 0 else WORSE
@@ -218,9 +192,10 @@ def _student(value: float, variance: float, by_seed: float, by_game: float, outc
     return Estimate(value, value - reach, value + reach, p_value, seeds, games)
 
 
-def _bounded(found: Estimate, outcomes: Outcomes) -> Estimate:
-    """Keep the interval within what is possible; n games that all agree do not prove that every game would."""
-    if found.low == found.high:
+def _bounded(statistic: Statistic, outcomes: Outcomes, chance: np.random.Generator) -> Estimate:
+    """Estimate one statistic (R,), its interval kept within what is possible."""
+    found = estimates(lambda picks, counts: statistic(picks, counts)[:, None], outcomes, chance)[0]
+    if found.low == found.high:  # n games that all agree do not prove that every game would
         slack = wilson(0, len(outcomes.games))[1]  # type: ignore[index]
         found = replace(found, low=found.low - slack, high=found.high + slack)
     return found.within(*outcomes.bounds)

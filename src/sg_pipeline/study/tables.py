@@ -10,7 +10,7 @@ from typing import Any
 from sg_pipeline.evaluation.calibration import LABELS, THIRDS
 from sg_pipeline.reporting.run_tables import MODE_TITLES, ReportTable
 from sg_pipeline.reporting.text import NONE, bare_percent, duration, interval, number, percent, points
-from sg_pipeline.study.questions import SIGNS_NOTE, Found, corrected_verdict, title
+from sg_pipeline.study.questions import SIGNS_NOTE, Found, corrected_verdict, own_scores, title
 
 SOURCE = "Wang et al., arXiv 2604.03098"
 
@@ -65,11 +65,8 @@ def with_interval(value: Mapping[str, Any] | None, form: Callable[[float | None]
 
 def is_graded(found: Found) -> bool:
     """Whether episodes have scores other than success."""
-    return any(
-        "score" in entry.get("final", {})
-        for method, about in found["methods"].items()
-        for entry in found["scores"][method].get(about["mode"], {}).values()
-    )
+    entries = (entry for method in found["methods"] for entry in own_scores(found, method).values())
+    return any("score" in entry.get("final", {}) for entry in entries)
 
 
 def our_setting(found: Found) -> str:
@@ -96,28 +93,22 @@ def answers_table(found: Found) -> ReportTable:
 
 def main_table(found: Found) -> ReportTable:
     """Success of every method in the mode that it trains, with scores where episodes are graded."""
-    columns: dict[str, Callable[[Mapping[str, Any], str], str]] = {
-        "mean": lambda entry, part: with_interval(entry[part]["mean"]),
-        "IQM": lambda entry, part: with_interval(entry[part]["iqm"]),
-        "gain over base": lambda entry, part: with_interval(entry.get("gain"), points),
-    }
-    if is_graded(found):
-        columns |= {
-            "mean score": lambda entry, part: with_interval(entry[part].get("score")),
-            "gain in score": lambda entry, part: with_interval(entry.get("score_gain"), points),
-        }
+    columns = ["mean", "IQM", "gain over base", *(["mean score", "gain in score"] if is_graded(found) else [])]
+
+    def cells(entry: Mapping[str, Any], part: str) -> list[str]:
+        own, gain, score_gain = entry.get(part, {}), entry.get("gain"), entry.get("score_gain")
+        success = [with_interval(own.get("mean")), with_interval(own.get("iqm")), with_interval(gain, points)]
+        return [*success, with_interval(own.get("score")), with_interval(score_gain, points)][: len(columns)]
+
     splits = list(found["setting"]["splits"])
-    every = [("base", mode, "base", by_split) for mode, by_split in found["scores"]["base"].items()]
-    every += [
-        (method, about["mode"], "final", found["scores"][method].get(about["mode"], {}))
-        for method, about in found["methods"].items()
-    ]
+    every = [("base", mode, "base") for mode in found["scores"]["base"]]
+    every += [(method, about["mode"], "final") for method, about in found["methods"].items()]
     rows = []
-    for method, mode, part, by_split in every:
-        cells = [column(by_split[split], part) if part in by_split.get(split, {}) else NONE
-                 for split in splits for column in columns.values()]  # fmt: skip
+    for method, mode, part in every:
+        by_split = found["scores"][method].get(mode, {})
+        shown = [cell for split in splits for cell in cells(by_split.get(split, {}), part)]
         seeds = max((entry[part]["mean"]["seeds"] for entry in by_split.values() if part in entry), default=0)
-        rows.append([title(found, method), MODE_TITLES[mode], *cells, str(seeds)])
+        rows.append([title(found, method), MODE_TITLES[mode], *shown, str(seeds)])
     head = ["method", "played", *(f"{split}: {column}" for split in splits for column in columns), "seeds"]
     note = (
         f"Ours: {our_setting(found)}. Per cent with 95 % intervals over seeds and games; IQM: mean of the middle half "
@@ -138,13 +129,11 @@ def paper_layout(found: Found) -> ReportTable:
         *(f"OURS ({ours}): {split}{', mean score' * is_graded(found)}" for split in splits),
         *(f"PUBLISHED ({model}, {benchmark}, official data)" for model in models),
     ]
-    rows = [
-        [title(found, method), *_final(found, method, measure), *(f"{value:.1f}" for value in published[method])]
-        if method in published
-        else [title(found, method), *_final(found, method, measure), *(NONE for _ in models)]
-        for method in ("grpo", "grpo_sg", "grpo_sg_gr", "dapo", "dapo_sg", "dapo_sg_gr")
-        if method in found["methods"] or method in found["not_run"]
-    ]
+    rows = []
+    for method in ("grpo", "grpo_sg", "grpo_sg_gr", "dapo", "dapo_sg", "dapo_sg_gr"):
+        if method in found["methods"] or method in found["not_run"]:
+            theirs = [f"{value:.1f}" for value in published[method]] if method in published else [NONE] * len(models)
+            rows.append([title(found, method), *_final(found, method, measure), *theirs])
     note = (
         f"The published values ({SOURCE}; no intervals given) are of other models, games and scale: compare the order "
         f"of the rows within a block, never values across blocks."
@@ -313,10 +302,10 @@ def cross_table(found: Found) -> ReportTable:
 
 def _final(found: Found, method: str, measure: str) -> list[str]:
     """The final policy's value on each split, in the mode that the method trains."""
-    splits, about = list(found["setting"]["splits"]), found["methods"].get(method)
-    if about is None:
+    splits = list(found["setting"]["splits"])
+    if method not in found["methods"]:
         return ["not run" for _ in splits]
-    by_split = found["scores"][method].get(about["mode"], {})
+    by_split = own_scores(found, method)
     return [with_interval(by_split.get(split, {}).get("final", {}).get(measure)) for split in splits]
 
 

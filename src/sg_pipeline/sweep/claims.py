@@ -38,18 +38,14 @@ class Claims:
             self.place = path.read_text(encoding="utf-8").strip()
 
     @contextmanager
-    def alone(self, patience: float = PATIENCE) -> Iterator[None]:
-        """Wait until no other worker is in such a block: for what takes a moment, such as drawing a trial.
-
-        Raises:
-            DataError: another worker has stayed in its block for `patience` seconds.
-        """
-        ended = time.monotonic() + patience
+    def alone(self) -> Iterator[None]:
+        """Wait until no other worker is in such a block: for what takes a moment, such as drawing a trial."""
+        ended = time.monotonic() + PATIENCE
         with self._open("workers") as file:
             while not _lock(file):
                 if time.monotonic() > ended:
                     raise DataError(
-                        f"another worker of this sweep has held {file.name} for {patience:.0f} seconds, so it hangs or "
+                        f"another worker of this sweep has held {file.name} for {PATIENCE:.0f} seconds, so it hangs or "
                         f"was suspended: end it (`lsof {file.name}` names it) and run the same command again"
                     )
                 time.sleep(0.05)

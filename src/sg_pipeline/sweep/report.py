@@ -11,9 +11,10 @@ import optuna
 
 from sg_pipeline.reporting.drawing import PALETTE, frame, interval_bar, label, name_rows, render
 from sg_pipeline.reporting.figures import BLACK, BLUE, GREEN, GREY
-from sg_pipeline.reporting.text import bare_percent, duration, interval, number, percent, points, table
+from sg_pipeline.reporting.text import bare_percent, duration, number, percent, points, table
 from sg_pipeline.runs.child import as_text
 from sg_pipeline.runs.shared_steps import SCHEDULE, recorded_schedule
+from sg_pipeline.study.tables import with_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -155,10 +156,9 @@ def _confirmation(confirmation: Mapping[str, Any]) -> list[str]:
     rows = []
     for name, entry in confirmation["contenders"].items():
         means = (entry["evaluation"][split]["final"]["mean"] for split in splits)
-        cells = [f"{bare_percent(mean['value'])} {interval(mean['ci95'], bare_percent)}" for mean in means]
-        rows.append([name, bare_percent(entry["validation"]["mean"]), *cells])
+        rows.append([name, bare_percent(entry["validation"]["mean"]), *map(with_interval, means)])
     against = [
-        [f"{row['left']} - {row['right']}", row["split"], f"{points(row['value'])} {interval(row['ci95'], points)}",
+        [f"{row['left']} - {row['right']}", row["split"], with_interval(row, points),
          number(row["p_holm"], 3), row["verdict"] if row["survives"] else "noise"]
         for row in confirmation["rows"]
     ]  # fmt: skip
@@ -167,8 +167,8 @@ def _confirmation(confirmation: Mapping[str, Any]) -> list[str]:
         "## Run again with other seeds",
         f"Seeds {seeds}, {confirmation['steps']} steps each. Success in %, 95 % intervals over seeds and games.",
         table(["schedule", "validation", *splits], rows),
-        table(["paired by seed and game", "split", "points", "p (Holm)", "verdict"], against),
-    ][: 4 if against else 3]
+        *([table(["paired by seed and game", "split", "points", "p (Holm)", "verdict"], against)] if against else []),
+    ]
 
 
 def _trials(found: Found) -> str:

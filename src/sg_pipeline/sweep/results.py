@@ -97,13 +97,7 @@ def _importance(study: optuna.Study, sweep: SweepConfig) -> dict[str, float] | N
 
 @dataclass(frozen=True)
 class Contender:
-    """A schedule that is run again.
-
-    Attributes:
-        label: "trial-0007", or the preset's name.
-        parameters: of its runs, by dotted name.
-        preset: it is one.
-    """
+    """A schedule that is run again; its label is "trial-0007", or the preset's name."""
 
     label: str
     parameters: Mapping[str, Any]
@@ -128,18 +122,8 @@ def contenders(sweep: SweepConfig, search: Mapping[str, Any]) -> list[Contender]
     return found + [Contender(f"trial-{n:04d}", trials[n]["parameters"], False) for n in best[: sweep.candidates]]
 
 
-def confirm(
-    sweep: SweepConfig, chosen: Sequence[Contender], runner: Runner, claims: Claims, poll: float = POLL
-) -> None:
-    """Make the missing runs of the contenders, together with the other workers, and wait for all.
-
-    Args:
-        sweep: names the seeds.
-        chosen: the contenders.
-        runner: starts the runs.
-        claims: show which runs another worker makes.
-        poll: seconds between two looks at them.
-    """
+def confirm(sweep: SweepConfig, chosen: Sequence[Contender], runner: Runner, claims: Claims) -> None:
+    """Make the missing runs of the contenders, together with the other workers, and wait for all."""
     # Seed by seed: if this ends early, there are whole comparisons.
     runs = [contender.run(sweep, seed) for seed in sweep.confirm_seeds for contender in chosen]
     missing = [run for run in runs if not runner.is_finished(run)]
@@ -159,20 +143,13 @@ def confirm(
                 claims.release(run.name)
         missing = [run for run in missing if not runner.is_finished(run)]
         if missing and not made:
-            time.sleep(poll)
+            time.sleep(POLL)
 
 
 def sweep_results(
     sweep: SweepConfig, search: Mapping[str, Any], chosen: Sequence[Contender], data: Path, seed: int
 ) -> dict[str, Any]:
-    """Return everything that is shown of a sweep, JSON-ready.
-
-    Args:
-        sweep: the sweep.
-        search: of `read_trials`.
-        chosen: the contenders.
-        data: the data folder, with their runs.
-        seed: of the search; names the random streams of the intervals.
+    """Return everything that is shown of a sweep, JSON-ready; `search` is of `read_trials`.
 
     Returns:
         `search`; `sweep`: its settings; `winner`: label, parameters, `preset` (it is one), or None where no trial is
@@ -180,23 +157,21 @@ def sweep_results(
         success by seed and mean, evaluation: split -> scores) and `rows`, the winner against each preset on each split;
         `verdict`: one sentence.
     """
-    found = {"sweep": sweep.model_dump(mode="json"), "search": dict(search), "winner": None, "confirmation": None}
+    found: dict[str, Any] = {"sweep": sweep.model_dump(mode="json"), "search": dict(search)}
+    found |= {"winner": None, "confirmation": None, "verdict": "No trial is complete, so there is no winner."}
     if not search["ranking"]:
-        return {**found, "verdict": "No trial is complete, so there is no winner."}
+        return found
     if not sweep.confirm_seeds:
         best = next(trial for trial in search["trials"] if trial["number"] == search["ranking"][0])
         label = best["preset"] or f"trial-{best['number']:04d}"
         found["winner"] = {"label": label, "parameters": best["parameters"], "preset": best["preset"] is not None}
-        verdict = (
+        found["verdict"] = (
             f"{label} was the best of {len(search['trials'])} trials on the validation games "
             f"({percent(best['values'][0])}), not confirmed with other seeds (sweep.confirm_seeds)."
         )
-        return {**found, "verdict": verdict}
-    records = [
-        read_record(data, contender.label, each, contender.run(sweep, each).name)
-        for contender in chosen
-        for each in sweep.confirm_seeds
-    ]
+        return found
+    runs = [(one.label, each, one.run(sweep, each).name) for one in chosen for each in sweep.confirm_seeds]
+    records = [read_record(data, *run) for run in runs]
     check_comparable(records)
     study = group_runs(records, {contender.label: contender.label for contender in chosen}, seed)
     confirmation = _confirmation(sweep, chosen, study, data)

@@ -11,7 +11,7 @@ from sg_pipeline.config.tree import Parameters
 from sg_pipeline.runs.child import run_child
 from sg_pipeline.runs.command_line import CommandLine
 from sg_pipeline.runs.identity import differences, fingerprint, read_identity
-from sg_pipeline.runs.outputs import LOG, RUN_JSON
+from sg_pipeline.runs.outputs import RUN_JSON
 from sg_pipeline.runs.shared_steps import SCHEDULE, read_shared, validation_file
 from sg_pipeline.runs.steps import validation_output
 
@@ -25,17 +25,13 @@ class SweepRun:
 
     name: str
     parameters: Mapping[str, Any]
-
-    @property
-    def steps(self) -> int:
-        """Its length."""
-        return int(self.parameters["coevolve.steps"])
+    steps: int
 
 
 def make_run(name: str, own: Mapping[str, Any], *, seed: int, steps: int, validate_every: int) -> SweepRun:
     """Return the run `name` with the parameters of a trial."""
     length = {"coevolve.steps": steps, "coevolve.checkpoint_every": validate_every}
-    return SweepRun(name, {**own, **length, "run.seed": seed})
+    return SweepRun(name, {**own, **length, "run.seed": seed}, steps)
 
 
 class Runner:
@@ -43,17 +39,11 @@ class Runner:
 
     def __init__(self, command_line: CommandLine, project: Path, given: Parameters) -> None:
         """Take what the sweep was started with: its `--env` and `--params` are passed on."""
-        self._command_line = command_line
-        self._project = project
-        self._given = given
+        self._command_line, self._project, self._given = command_line, project, given
         self.data = project / "data"
 
     def validate(self, run: SweepRun, after: int) -> dict[str, Any]:
-        """Train a run for so many steps, unless it has been, and return the validation of its policy.
-
-        Raises:
-            RunFailedError: with the run's own message.
-        """
+        """Train a run for so many steps, unless it has been, and return the validation of its policy."""
         path = validation_file(self.data, run.name, after, run.steps)
         if not (path.exists() and self._is_own(run)):
             self._start("validation", run, f"--to-outputs={validation_output(after, run.steps)}")
@@ -82,21 +72,22 @@ class Runner:
         return self.data / "08_reporting" / run.name
 
     def _start(self, pipeline: str, run: SweepRun, *options: str) -> None:
-        passed_on = {n: v for n, v in self._command_line.parameters.items() if not n.startswith(_DECIDED)}
-        own = {**passed_on, **run.parameters, "run.name": run.name, "run.share": True}
-        log = self._reports(run) / LOG
-        run_child(pipeline, own, command_line=self._command_line, project=self._project, log=log, options=options)
+        run_child(
+            pipeline,
+            {**run.parameters, "run.name": run.name, "run.share": True},
+            decided=_DECIDED,
+            command_line=self._command_line,
+            project=self._project,
+            options=options,
+        )
 
 
 def work_of(data: Path, run: str, steps: int) -> dict[str, Any]:
-    """Count the steps of a run of `steps` steps that it made itself, and those taken over from a run that begins alike.
+    """Count the `steps` made so far of a run of that many, those `shared`: taken over from a run that begins alike.
 
-    What was taken over up to its last checkpoint was neither rolled out nor trained again; behind it, trained again on
-    the recorded trajectories. A step's seconds are those that it took where it was made.
-
-    Returns:
-        `steps` made so far, `shared` of them taken over, `retrained` of these; `seconds` spent by this run and
-        `seconds_saved` by taking over.
+    What was taken over up to its last checkpoint was neither rolled out nor trained again; behind it, it was
+    `retrained` on the recorded trajectories. `seconds` are spent by this run, `seconds_saved` by taking over; those of
+    a step are what it took where it was made.
     """
     found = {"steps": 0, "shared": 0, "retrained": 0, "seconds": 0.0, "seconds_saved": 0.0}
     parts = read_shared(data, run)

@@ -19,7 +19,7 @@ from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError, DataError, SgPipelineError
 from sg_pipeline.files import atomic_write
 from sg_pipeline.randomness import derive_seed
-from sg_pipeline.runs.identity import differences, fingerprint
+from sg_pipeline.runs.identity import differences, fingerprint, shortened
 from sg_pipeline.runs.shared_steps import SCHEDULE
 from sg_pipeline.sweep.space import PRESETS, distributions, preset_point, schedule_parameters
 
@@ -39,7 +39,6 @@ _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "steps_to_threshold": "minimize",
 }
 _TRIALS_DECIDE = (SCHEDULE, "coevolve.", "evaluate.")
-_SHOWN = 4
 
 
 class NumberedSampler(BaseSampler):
@@ -53,9 +52,7 @@ class NumberedSampler(BaseSampler):
 
     def __init__(self, seed: int, space: Mapping[str, BaseDistribution], startup: int) -> None:
         """Take the search space, and how many trials are drawn at random."""
-        self._seed = seed
-        self._space = dict(space)
-        self._startup = startup
+        self._seed, self._space, self._startup = seed, dict(space), startup
         self._of_trial: BaseSampler = RandomSampler(seed=0)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -93,10 +90,7 @@ def make_pruner(sweep: SweepConfig) -> optuna.pruners.BasePruner:
 def open_study(sweep: SweepConfig, given: Parameters, reports: Path) -> Study:
     """Open the sweep's study, or create it with its presets waiting. One worker at a time may do so.
 
-    Args:
-        sweep: the sweep.
-        given: parameters of its trials, except what is searched.
-        reports: the sweep's folder of reports.
+    `given` are the parameters of its trials, except what is searched.
 
     Raises:
         DataError: the storage cannot be reached or read.
@@ -114,7 +108,12 @@ def open_study(sweep: SweepConfig, given: Parameters, reports: Path) -> Study:
         )
         recorded, own = study.user_attrs.get(DEFINITION), definition(sweep, given)
         if recorded is not None:
-            _check_same(json.loads(recorded), own, sweep.name)
+            there, here = ({"parameters": one, "inputs": {}} for one in (json.loads(recorded), own))
+            if found := differences(there, here):
+                raise ConfigurationError(
+                    f"the sweep {sweep.name!r} was begun with other settings ({shortened(found)}), and its trials "
+                    f"cannot be compared with new ones: choose another name with --params sweep.name=NAME"
+                )
         elif study.get_trials(deepcopy=False):
             raise ConfigurationError(
                 f"the storage {where(sweep, reports)} has a study {sweep.name!r} that no sweep of this project has "
@@ -145,11 +144,7 @@ def load_study(sweep: SweepConfig, reports: Path) -> Study:
 
 @contextmanager
 def explained(sweep: SweepConfig, reports: Path) -> Iterator[None]:
-    """Report an error of the storage while it is in use.
-
-    Raises:
-        DataError: in place of an error of Optuna or of the database.
-    """
+    """Raise a DataError in place of an error of Optuna or of the database while the storage is in use."""
     try:
         yield
     except Exception as error:
@@ -210,19 +205,18 @@ def _repair(path: Path) -> None:
     lock.acquire()  # another worker may be writing
     try:
         content = path.read_bytes()
-        *lines, tail = content.split(b"\n")
+        lines, torn = content.split(b"\n"), ""
         entries: list[str] = []
         for number, line in enumerate(lines, 1):
             whole, torn = _entries(line)
-            if torn:
+            if torn and number < len(lines):
                 raise DataError(
                     f"{path}, line {number}, has half an entry in front of others ({torn[:60]!r}), which cannot be "
                     f"repaired: restore the file from a copy; or end all workers, delete that half (up to the next "
                     f"'{{\"op_code\"', if the line has one) and run the same command to continue without it"
                 )
             entries += whole
-        whole, torn = _entries(tail)
-        repaired = "".join(f"{entry}\n" for entry in (*entries, *whole)).encode("utf-8", "surrogateescape")
+        repaired = "".join(f"{entry}\n" for entry in entries).encode("utf-8", "surrogateescape")
         if repaired != content:
             what = "the half entry at its end is cut off" if torn else "each entry gets a line"
             logger.warning("%s is repaired: %s", path, what)
@@ -254,16 +248,6 @@ def _enqueue_presets(study: Study, sweep: SweepConfig, given: Parameters) -> Non
             study.enqueue_trial({}, {PRESET: preset, PARAMETERS: schedule_parameters(PRESETS[preset])})
         else:
             study.enqueue_trial({name: point[name] for name in sweep.space.searched}, {PRESET: preset})
-
-
-def _check_same(recorded: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
-    found = [*differences({"parameters": recorded, "inputs": {}}, {"parameters": own, "inputs": {}}).values()]
-    if found:
-        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        raise ConfigurationError(
-            f"the sweep {name!r} was begun with other settings ({'; '.join(found[:_SHOWN])}{more}), and its trials "
-            f"cannot be compared with new ones: choose another name with --params sweep.name=NAME"
-        )
 
 
 def _line(error: BaseException) -> str:

@@ -39,16 +39,9 @@ _JUST_BEGUN = timedelta(minutes=1)
 class Worker:
     """One of the processes that work on a sweep."""
 
-    def __init__(
-        self, study: optuna.Study, sweep: SweepConfig, runner: Runner, claims: Claims, seed: int, poll: float = POLL
-    ) -> None:
+    def __init__(self, study: optuna.Study, sweep: SweepConfig, runner: Runner, claims: Claims, seed: int) -> None:
         """Take the study, and `seed`, the seed of all trials."""
-        self._study = study
-        self._sweep = sweep
-        self._runner = runner
-        self._claims = claims
-        self._seed = seed
-        self._poll = poll
+        self._study, self._sweep, self._runner, self._claims, self._seed = study, sweep, runner, claims, seed
         self._until = None if sweep.timeout is None else time.monotonic() + sweep.timeout
 
     def search(self) -> None:
@@ -62,12 +55,12 @@ class Worker:
             with self._claims.alone():
                 trial = self._abandoned() or self._new()
             if trial is None:
-                if not any(self._is_here(running) for running in self._trials(TrialState.RUNNING)):
+                if not any(map(self._is_here, self._trials(TrialState.RUNNING))):
                     return
                 if not waiting:
                     logger.info("every trial is begun; waiting for those of other workers")
                     waiting = True
-                time.sleep(self._poll)
+                time.sleep(POLL)
                 continue
             try:
                 failures = 0 if run_trial(trial, self._sweep, self._runner, self._seed) else failures + 1
@@ -175,23 +168,17 @@ def run_trial(trial: optuna.Trial, sweep: SweepConfig, runner: Runner, seed: int
 
 
 def objective_values(sweep: SweepConfig, validations: Mapping[int, Mapping[str, Any]]) -> list[float]:
-    """Return what is optimised.
+    """Return what is optimised, from the scores (steps -> score) up to the end of the run.
 
-    Args:
-        sweep: names the objectives.
-        validations: steps -> score, up to the end of the run.
-
-    Returns:
-        Success at the end; and the AUC of the verdicts against the outcome (0.5, which is chance, where it is
-        undefined), or the steps after which success first reached the threshold (one interval more than there are
-        where it never did).
+    Success at the end; and the AUC of the verdicts against the outcome (0.5, which is chance, where it is undefined),
+    or the steps after which success first reached the threshold (one interval more than there are where it never did).
     """
     last = validations[max(validations)]
     values = [float(last["success_rate"])]
     if sweep.second == "calibration":
-        auc = (last["calibration"] or {"auc": {"turns": None}})["auc"]["turns"]
+        auc = last["calibration"] and last["calibration"]["auc"]["turns"]
         values.append(0.5 if auc is None else float(auc))
     if sweep.second == "steps_to_threshold":
-        reached = [after for after in sorted(validations) if validations[after]["success_rate"] >= sweep.threshold]
-        values.append(float(reached[0] if reached else sweep.steps + sweep.validate_every))
+        reached = (after for after, score in validations.items() if score["success_rate"] >= sweep.threshold)
+        values.append(float(min(reached, default=sweep.steps + sweep.validate_every)))
     return values

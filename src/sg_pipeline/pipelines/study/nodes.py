@@ -145,11 +145,9 @@ def _start(
     pipeline: str, name: str, seed: int, given: dict[str, Any], command_line: CommandLine, project: Path
 ) -> None:
     """Run a pipeline for the run `name`."""
-    passed_on = {key: value for key, value in command_line.parameters.items() if not key.startswith(_DECIDED)}
-    own = {**passed_on, **given, "run.name": name, "run.seed": seed, "run.share": True}
-    log = _reports(project, name) / LOG
-    logger.info("run '%s': %s starts; its log is %s", name, pipeline, log)
-    run_child(pipeline, own, command_line=command_line, project=project, log=log)
+    own = {**given, "run.name": name, "run.seed": seed, "run.share": True}
+    logger.info("run '%s': %s starts; its log is %s", name, pipeline, _reports(project, name) / LOG)
+    run_child(pipeline, own, decided=_DECIDED, command_line=command_line, project=project)
     logger.info("run '%s': %s is done", name, pipeline)
 
 
