@@ -75,14 +75,12 @@ def test_game_file_with_code_raises_before_it_runs(tmp_path: Path, place: str, h
     code = f"open('{marker}', 'w').close()"
     game["grammar"] = game["grammar"].replace(place, hostile.replace("CODE", code), 1)
     task = write_task(tmp_path, "hostile", "", json.dumps(game).encode())
-    path = tmp_path / task.path
-    said = rf"{re.escape(str(path))} does not load: .* \{{{re.escape(code[:20])}"
+    said = rf"{task.path} does not load: .* \{{{re.escape(code[:20])}"
     for engine in ("fast", "stock"):
-        environment = AlfworldEnvironment(tmp_path, engine=engine)  # type: ignore[arg-type]
         with pytest.raises(DataError, match=said):
-            environment.reset(task, 0)
+            AlfworldEnvironment(tmp_path, engine=engine).reset(task, 0)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=said):
-        compile_games({task.sha256: path}, tmp_path / "cache")
+        compile_games({task.sha256: tmp_path / task.path}, tmp_path / "cache")
     assert not marker.exists()
 
 

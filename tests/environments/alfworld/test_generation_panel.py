@@ -2,9 +2,11 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alfworld_games import sampled
 
 from sg_pipeline.environments.alfworld.generation import panel as panel_module
 from sg_pipeline.environments.alfworld.generation.floor_plans import UNSEEN_FLOOR_PLANS
@@ -12,12 +14,12 @@ from sg_pipeline.environments.alfworld.generation.panel import (
     PANELS,
     Panel,
     create_panel_file,
-    game_scene,
     make_panel,
     panel_scenes,
     signature,
     write_panel_games,
 )
+from sg_pipeline.environments.alfworld.generation.problem import prove_all
 from sg_pipeline.environments.alfworld.generation.sampler import Difficulty
 from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
 from sg_pipeline.environments.panels import digest_of
@@ -58,12 +60,6 @@ def test_splits_are_disjoint_and_balanced(panel: Panel) -> None:
         assert set(counts) == set(TASK_TYPES)
         assert max(counts.values()) - min(counts.values()) <= 1
     assert set(signatures.values()) == {1}
-
-
-def test_game_scene_needs_no_other_game(panel: Panel) -> None:
-    game = panel.splits["valid_seen"][4]
-    scene = game_scene((11, "valid_seen", 4, game.attempt), Difficulty())
-    assert scene == panel_scenes(panel, "valid_seen")[4]
 
 
 def test_make_panel_crowded_draws_again_or_raises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,13 +143,24 @@ def test_write_panel_games_of_other_versions_raises(panel: Panel, tmp_path: Path
 
 def test_created_panels_are_proven_on_the_engine(tmp_path: Path) -> None:
     path = tmp_path / "small.json"
-    made = create_panel_file(path, 2, sizes={"train": 2, "valid_unseen": 1}, workers=1)
+    made = create_panel_file(path, 2, sizes={"train": 2, "valid_unseen": 1}, workers=2)
     assert Panel.read(path) == made
     assert list(made.splits) == ["train", "valid_unseen"]
 
 
+def test_prove_game_that_plays_otherwise_than_its_scene_raises() -> None:
+    scene = sampled("pick_and_place_simple", 1)
+    turned = replace(scene, receptacles=scene.receptacles[::-1])
+    with pytest.raises(DataError, match=r"The generated game train-0001 .* has the intro"):
+        prove_all({"train-0000": scene, "train-0001": turned}, workers=1)
+    target = next(place.name for place in scene.receptacles if place.kind == scene.goal.target_kind)
+    moved = [replace(item, receptacle=target) if item.kind == scene.goal.item_kind else item for item in scene.items]
+    with pytest.raises(DataError, match="starts solved"):
+        prove_all({"train-0000": replace(scene, items=tuple(moved))}, workers=1)
+
+
 def test_make_panel_unknown_split_or_type_raises() -> None:
-    with pytest.raises(ConfigurationError, match="split 'test': use train, valid_seen, valid_unseen"):
+    with pytest.raises(ConfigurationError, match=r"splits train, valid_seen, valid_unseen; found sizes .'test': 3."):
         make_panel(0, {"test": 3})
     with pytest.raises(ConfigurationError, match="Unknown ALFWorld task type 'juggle'"):
         make_panel(0, {"train": 3}, task_types=["juggle"])

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from sg_pipeline.environments.alfworld.generation.scene import Goal, Item, Receptacle, Scene
-from sg_pipeline.environments.alfworld.memory import Memory, read_wish
+from sg_pipeline.environments.alfworld.generation.scene import Item, Receptacle, Scene
+from sg_pipeline.environments.alfworld.memory import Memory
 from sg_pipeline.environments.alfworld.progress import Progress
-from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
+from sg_pipeline.environments.alfworld.rulebook import Goal
 from sg_pipeline.environments.alfworld.rules import RulesModel
 from sg_pipeline.errors import DataError
 
@@ -129,15 +129,6 @@ def test_the_lamp_counts_when_found_and_when_lit():
     assert verdicts(BEDROOM, script) == []
 
 
-def test_every_sentence_of_the_goal_library_is_understood():
-    from alfworld.gen.goal_library import gdict
-
-    for task_type in TASK_TYPES:
-        for template in gdict[task_type]["templates"]:
-            wish = read_wish(template.format(obj="mug", recep="shelf", toggle="shelf") + ".\n")
-            assert (wish.task_type, wish.item_kind, wish.target_kind) == (task_type, "mug", "shelf")
-
-
 def test_memory_unknown_task_sentence_raises():
     with pytest.raises(DataError, match="'Warm up some coffee'"):
         Memory("You are in the middle of a room.\n\nYour task is to: Warm up some coffee")
@@ -152,5 +143,3 @@ def test_memory_holds_what_was_read():
     assert (memory.where, memory.closed) == ({"mug 2": "cabinet 1", "mug 1": "cabinet 1"}, set())
     memory.read("take mug 2 from cabinet 1", "You pick up the mug 2 from the cabinet 1.")
     assert (memory.held, memory.where) == ("mug 2", {"mug 1": "cabinet 1"})
-    memory.read("take mug 1 from cabinet 1", "Nothing happens.")
-    assert memory.held == "mug 2"

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -53,10 +54,10 @@ class CompiledGame:
     queries: dict[str, list[list[Any]]]
 
     def to_bytes(self) -> bytes:
-        """Return the file content: magic, digest of the rest, compressed JSON and planning task."""
+        """Return the file content: what it is, digest of the rest, compressed JSON and planning task."""
         fields = asdict(self)
         sas = fields.pop("sas")
-        text = json.dumps(fields, separators=(",", ":"), sort_keys=True, ensure_ascii=True)
+        text = json.dumps(fields, separators=(",", ":"), sort_keys=True)
         body = zlib.compress(text.encode() + b"\0" + sas, 6)
         return _MAGIC + hashlib.sha256(body).digest() + body
 
@@ -64,7 +65,7 @@ class CompiledGame:
     def from_bytes(cls, content: bytes) -> "CompiledGame":
         """Read what `to_bytes` wrote. Raises `ValueError` if the content is damaged."""
         body = content[len(_MAGIC) + 32 :]
-        if content[: len(_MAGIC)] != _MAGIC or content[len(_MAGIC) : len(_MAGIC) + 32] != hashlib.sha256(body).digest():
+        if content != _MAGIC + hashlib.sha256(body).digest() + body:
             raise ValueError("its digest does not match")
         text, sas = zlib.decompress(body).split(b"\0", 1)
         return cls(sas=sas, **json.loads(text))
@@ -89,12 +90,17 @@ def load_cached(cache_dir: Path, sha256: str) -> CompiledGame | None:
         return CompiledGame.from_bytes(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, zlib.error) as error:
+    except (OSError, ValueError) as error:
         logger.warning("The compiled game %s is not usable (%s) and will be replaced.", path, error)
         return None
 
 
 def store_cached(cache_dir: Path, sha256: str, game: CompiledGame) -> None:
-    """Write the compiled game; other processes see the old state or the whole file."""
-    with atomic_write(cache_path(cache_dir, sha256)) as temporary:
-        temporary.write_bytes(game.to_bytes())
+    """Write the compiled game. Raises `ConfigurationError` if the folder cannot be written."""
+    try:
+        with atomic_write(cache_path(cache_dir, sha256)) as temporary:
+            temporary.write_bytes(game.to_bytes())
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder for compiled ALFWorld games, {cache_dir}, cannot be written: {error.strerror}."
+        ) from error

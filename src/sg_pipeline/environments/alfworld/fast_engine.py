@@ -21,8 +21,7 @@ from sg_pipeline.environments.alfworld.compiled import CompiledGame
 from sg_pipeline.environments.alfworld.fast_logic import FactIndex, Grammar, IncompleteGrammarError, Mapping
 from sg_pipeline.environments.alfworld.gamefile import GameFile, loading
 from sg_pipeline.environments.alfworld.library import give_back_library, take_library
-from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS
-from sg_pipeline.environments.base import StepResult
+from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS, Answer
 
 _MAX_STATES = 20_000  # States remembered per game; about 5 KB each.
 _MAX_IDLE_GAMES = 16  # Games without an episode that stay loaded; one takes about 6 MB.
@@ -42,23 +41,24 @@ class _Operator:
 
 
 @dataclass(slots=True, eq=False)
-class State:
+class _State:
     """A visited state."""
 
     number: int
     facts: int
     won: bool
     commands: dict[str, _Operator]
-    transitions: dict[int, tuple[str, "State"]] = field(default_factory=dict)
+    transitions: dict[int, tuple[str, "_State"]] = field(default_factory=dict)
 
 
 class GameInPlay:
     """One loaded game with everything that its episodes in this process have computed."""
 
-    def __init__(self, game: CompiledGame) -> None:
+    def __init__(self, game: CompiledGame, path: Path) -> None:
         from textworld.generator.game import EntityInfo
 
         self.users = 0
+        self._path = path
         entities = {}
         for name, shown in game.entities.items():
             info = EntityInfo(name, "")
@@ -71,31 +71,28 @@ class GameInPlay:
         self._grammar = Grammar(game, self._index, entities)
         self._operators: dict[int, _Operator] = {}
         self._texts: dict[tuple[int, str, int], str] = {}
-        self._states: dict[tuple[int, int], State] = {}
+        self._states: dict[tuple[int, int], _State] = {}
         self.intro = self._grammar.derive(INTRO, {}, self._index.initial)
         self._library = take_library()
         self._library.load_sas(game.sas)
-        try:
-            self.start = self._state(self._library.get_state_id(), self._index.initial)
-        except BaseException:
-            self.close()
-            raise
+        self.start = self._state(self._library.get_state_id(), self._index.initial)
 
     def close(self) -> None:
         """Give the library back; the game is not used again."""
         give_back_library(self._library)
 
-    def play(self, state: State, command: str) -> tuple[str, State] | None:
+    def play(self, state: _State, command: str) -> tuple[str, _State] | None:
         """Return the feedback and the next state; None if the command is not possible."""
         operator = state.commands.get(command)
         if operator is None:
             return None
         transition = state.transitions.get(operator.number)
         if transition is None:
-            transition = state.transitions[operator.number] = self._apply(state, operator)
+            with loading(self._path):
+                transition = state.transitions[operator.number] = self._apply(state, operator)
         return transition
 
-    def _apply(self, state: State, operator: _Operator) -> tuple[str, State]:
+    def _apply(self, state: _State, operator: _Operator) -> tuple[str, _State]:
         self._library.set_state_id(state.number)
         if operator.changes is None:
             operator.changes = self._apply_and_read(operator)
@@ -125,7 +122,7 @@ class GameInPlay:
             cleared, added = (cleared | opposite) & ~bit, (added & ~opposite) | bit
         return cleared, added
 
-    def _state(self, number: int, facts: int) -> State:
+    def _state(self, number: int, facts: int) -> _State:
         state = self._states.get((number, facts))
         if state is None:
             if len(self._states) >= _MAX_STATES:
@@ -135,7 +132,7 @@ class GameInPlay:
                 self._texts.clear()
             self._library.set_state_id(number)
             won = bool(self._library.check_goal())
-            state = State(number, facts, won, self._commands(facts))
+            state = _State(number, facts, won, self._commands(facts))
             self._states[number, facts] = state
         return state
 
@@ -183,65 +180,47 @@ _games: OrderedDict[str, GameInPlay] = OrderedDict()
 class FastEngine:
     """Plays one game at a time, any number of them one after another, as `StockEngine` does. Not thread-safe."""
 
-    def __init__(self, admissible: bool = False, cache_dir: Path | None = None) -> None:
-        self._admissible = admissible
+    def __init__(self, cache_dir: Path | None = None) -> None:
         self._cache_dir = cache_dir
-        self._game: GameInPlay | None = None
-        self._state: State | None = None
-        self._path = Path()
+        self._game: Any = None  # a GameInPlay, and a state of it, from `start` to `close`
+        self._state: Any = None
 
-    def start(self, game: GameFile) -> StepResult:
+    def start(self, game: GameFile) -> Answer:
         """Load `game` and start it from the beginning. Raises `DataError` if its PDDL or grammar does not load."""
         self.close()
-        self._path = game.path
-        self._game = acquire(game, self._cache_dir)
+        self._game = _acquire(game, self._cache_dir)
         self._state = self._game.start
-        return self._result(self._game.intro, self._state, valid=True)
+        return Answer(self._game.intro, self._state.won, valid=True)
 
-    def step(self, command: str) -> StepResult:
+    def step(self, command: str) -> Answer:
         """Play one command. Outer spaces do not count; anything but an exact command changes nothing."""
-        if self._game is None or self._state is None:
-            raise RuntimeError("FastEngine.step was called before start.")
-        with loading(self._path):
-            played = self._game.play(self._state, command.strip())
+        played = self._game.play(self._state, command.strip())
         if played is None:
-            return self._result(NOTHING_HAPPENS, self._state, valid=False)
+            return Answer(NOTHING_HAPPENS, self._state.won, valid=False)
         feedback, self._state = played
-        return self._result(feedback, self._state, valid=True)
+        return Answer(feedback, self._state.won, valid=True)
+
+    def admissible_commands(self) -> tuple[str, ...]:
+        """Return every command that is possible now, sorted."""
+        return tuple(sorted(self._state.commands))
 
     def close(self) -> None:
-        """Release what the engine holds."""
+        """End the episode; the game stays loaded until others need its place."""
         if self._game is not None:
-            release(self._game)
+            self._game.users -= 1
             self._game = self._state = None
 
-    def _result(self, feedback: str, state: State, valid: bool) -> StepResult:
-        return StepResult(
-            observation=feedback,
-            reward=float(state.won),
-            won=state.won,
-            done=state.won,
-            score=float(state.won),
-            valid=valid,
-            admissible=tuple(sorted(state.commands)) if self._admissible else None,
-        )
 
-
-def acquire(game: GameFile, cache_dir: Path | None) -> GameInPlay:
-    """Return the process's only copy of a game, loaded if necessary; `release` it when the episode is over."""
+def _acquire(game: GameFile, cache_dir: Path | None) -> GameInPlay:
+    """Return the process's only copy of a game, loaded if necessary, for one more episode."""
     loaded = _games.get(game.sha256)
     if loaded is None:
         compiled = compile_game(game, cache_dir)
         with loading(game.path):
-            loaded = _games[game.sha256] = GameInPlay(compiled)
+            loaded = _games[game.sha256] = GameInPlay(compiled, game.path)
     _games.move_to_end(game.sha256)
     loaded.users += 1
     idle = [key for key, other in _games.items() if other.users == 0]
-    for key in idle[: max(0, len(idle) - _MAX_IDLE_GAMES)]:
+    for key in idle[:-_MAX_IDLE_GAMES]:
         _games.pop(key).close()
     return loaded
-
-
-def release(game: GameInPlay) -> None:
-    """End an episode of `game`; the game stays loaded until others need its place."""
-    game.users -= 1

@@ -12,6 +12,7 @@ A derivation expands the symbols that textworld parsed:
     ["list", each]             the same with separators; a separate rule if it is empty
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
@@ -30,28 +31,39 @@ class IncompleteGrammarError(LookupError):
     """A grammar lacks a rule or an action that the game needs, or no alternative of a rule applies."""
 
 
+class _Predicate:
+    """The facts of one predicate: the number of each, and those with certain arguments as bits."""
+
+    def __init__(self, game: CompiledGame, members: range) -> None:
+        self.numbers: dict[tuple[int, ...], int] = {}
+        of_types: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        with_argument: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for number in members:
+            arguments = tuple(game.facts[number][1:])
+            self.numbers[arguments] = number
+            of_types[tuple([game.variables[argument][1] for argument in arguments])].append(number)
+            for place in enumerate(arguments):
+                with_argument[place].append(number)
+        self.of_types = {types: _bits(numbers) for types, numbers in of_types.items()}
+        self.with_argument = {place: _bits(numbers) for place, numbers in with_argument.items()}
+
+
 class FactIndex:
     """The facts that a game can have, numbered, and the queries over a set of them."""
 
     def __init__(self, game: CompiledGame) -> None:
+        self._game = game
         self._variables = {(name, kind): number for number, (name, kind) in enumerate(game.variables)}
         self.ids = [name for name, _ in game.variables]
-        self._kinds = [kind for _, kind in game.variables]
-        self._facts = game.facts
         self._ranges: dict[str, range] = {}
-        for number, fact in enumerate(game.facts):
-            known = self._ranges.get(fact[0])
-            self._ranges[fact[0]] = range(known.start if known else number, number + 1)
-        # Filled predicate by predicate when first asked for: most predicates never are.
-        self._numbers: dict[str, dict[tuple[int, ...], int]] = {}
-        self._signatures: dict[str, dict[tuple[str, ...], int]] = {}
-        self._bound: dict[str, list[dict[int, int]]] = {}
+        start = 0
+        for name, count in Counter(fact[0] for fact in game.facts).items():
+            self._ranges[name] = range(start, start + count)
+            start += count
+        self._predicates: dict[str, _Predicate] = {}  # Made when first asked for: most never are.
         self._queries = {
-            text: [
-                (name, [(placeholder[0], placeholder[1]) for placeholder in placeholders], matches)
-                for name, placeholders, matches in predicates
-            ]
-            for text, predicates in game.queries.items()
+            text: [(name, [*map(tuple, placeholders)], [*map(tuple, matches)]) for name, placeholders, matches in parts]
+            for text, parts in game.queries.items()
         }
         self.initial = _bits(game.initial)
 
@@ -64,11 +76,7 @@ class FactIndex:
 
     def bit(self, name: str, arguments: tuple[int, ...]) -> int:
         """Return the bit of a fact; 0 where no state can have it."""
-        numbers = self._numbers.get(name)
-        if numbers is None:
-            members = self._ranges.get(name, range(0))
-            numbers = self._numbers[name] = {tuple(self._facts[member][1:]): member for member in members}
-        number = numbers.get(arguments)
+        number = self._predicate(name).numbers.get(arguments)
         return 0 if number is None else 1 << number
 
     def relevant(self, query: str) -> int:
@@ -79,47 +87,34 @@ class FactIndex:
             bits |= (1 << members.stop) - (1 << members.start)
         return bits
 
-    def holds(self, query: str, mapping: Mapping, facts: int) -> bool:
-        """Return whether a query has an answer that extends `mapping`."""
-        return next(self.answers(query, mapping, facts), None) is not None
-
     def answers(self, query: str, mapping: Mapping, facts: int) -> Iterator[Mapping]:
         """Yield the mappings that extend `mapping` and make every predicate of a query hold, in textworld's order."""
-        return self._extend(self._queries[query], 0, dict(mapping), facts)
+        return self._extend(self._queries[query], 0, mapping, facts)
 
     def _extend(self, predicates: list[Any], depth: int, mapping: Mapping, facts: int) -> Iterator[Mapping]:
         if depth == len(predicates):
-            yield dict(mapping)
+            yield mapping
             return
         name, placeholders, matches = predicates[depth]
-        if name not in self._bound:
-            self._number_predicate(name)
-        for kinds in matches:
-            candidates = facts & self._signatures[name][tuple(kinds)]
-            for placeholder, bound_to in zip(placeholders, self._bound[name], strict=False):
+        predicate = self._predicate(name)
+        for types in matches:
+            candidates = facts & predicate.of_types[types]
+            for position, placeholder in enumerate(placeholders):
                 bound = mapping.get(placeholder)
                 if bound is not None:
-                    candidates &= bound_to.get(bound, 0)
+                    candidates &= predicate.with_argument.get((position, bound), 0)
             while candidates:
                 lowest = candidates & -candidates
                 candidates ^= lowest
-                extended = _bind(placeholders, self._facts[lowest.bit_length() - 1][1:], mapping)
+                extended = _bind(placeholders, self._game.facts[lowest.bit_length() - 1][1:], mapping)
                 if extended is not None:
                     yield from self._extend(predicates, depth + 1, extended, facts)
 
-    def _number_predicate(self, name: str) -> None:
-        """Fill the masks of one predicate: by the types of its arguments, and by each argument's value."""
-        by_kinds: dict[tuple[str, ...], list[int]] = {}
-        by_argument: list[dict[int, list[int]]] = []
-        for number in self._ranges.get(name, range(0)):
-            arguments = self._facts[number][1:]
-            by_kinds.setdefault(tuple([self._kinds[argument] for argument in arguments]), []).append(number)
-            for position, argument in enumerate(arguments):
-                if position == len(by_argument):
-                    by_argument.append({})
-                by_argument[position].setdefault(argument, []).append(number)
-        self._signatures[name] = {kinds: _bits(numbers) for kinds, numbers in by_kinds.items()}
-        self._bound[name] = [{key: _bits(numbers) for key, numbers in column.items()} for column in by_argument]
+    def _predicate(self, name: str) -> _Predicate:
+        predicate = self._predicates.get(name)
+        if predicate is None:
+            predicate = self._predicates[name] = _Predicate(self._game, self._ranges.get(name, range(0)))
+        return predicate
 
 
 def _bits(numbers: list[int]) -> int:
@@ -192,7 +187,7 @@ class Grammar:
 
     def _alternative(self, name: str, mapping: Mapping, facts: int) -> list[Symbol]:
         for condition, symbols in self._rules.get(name, ()):
-            if not condition or self._index.holds(condition, mapping, facts):
+            if not condition or any(True for _ in self._index.answers(condition, mapping, facts)):
                 return symbols
         raise IncompleteGrammarError(f"its grammar has no rule '#{name}#' that applies")
 

@@ -29,6 +29,8 @@ _SLOT = re.compile(r"\[?\{\s*(\w+)[^{}]*\}\]?")
 _COMMENT = re.compile(r";[^\n]*")
 _ACTION = re.compile(r"\(\s*:action\s+([^\s()]+)(?:\s*:parameters\s*\(([^()]*)\))?")
 
+_TYPED = re.compile(r"((?:\?\S+\s+)+)-\s+(\S+)")  # "?a ?b - object"
+
 
 class ParsedGrammar(NamedTuple):
     """A parsed grammar.
@@ -116,12 +118,11 @@ def _parse_whole(text: str) -> tuple[ParsedGrammar, frozenset[str]]:
         name: [[rule.condition, [_plain(symbol) for symbol in rule.rhs]] for rule in alternatives]
         for name, alternatives in logic.grammar._rules.items()
     }
+    alternatives = [alternative for found in rules.values() for alternative in found]
     templates = [symbol for template, _ in actions.values() for symbol in nested(parse_symbols(template))]
-    feedback = [symbol for _, feedback in actions.values() for symbol in nested(parse_symbols(feedback))]
-    ruled = [symbol for alternatives in rules.values() for _, symbols in alternatives for symbol in nested(symbols)]
-    symbols = [*templates, *feedback, *ruled]
-    queries = [condition for alternatives in rules.values() for condition, _ in alternatives]
-    queries += [symbol[2] for symbol in symbols if symbol[0] == "each"]
+    symbols = [symbol for _, feedback in actions.values() for symbol in nested(parse_symbols(feedback))]
+    symbols += [*templates, *nested(symbol for _, ruled in alternatives for symbol in ruled)]
+    queries = [*(condition for condition, _ in alternatives), *(symbol[2] for symbol in symbols if symbol[0] == "each")]
     own = {name for query in queries for name in _PLACEHOLDER.findall(query)}
     # A template's own slots, `{o}`, are the action's parameters.
     own |= {symbol[1].strip() for symbol in templates if symbol[0] == "eval"} - set(dir(builtins))
@@ -177,19 +178,10 @@ def _is_harmless(expression: str, own: frozenset[str]) -> bool:
 @lru_cache(maxsize=8)
 def _domain_actions(domain: str) -> dict[str, dict[str, str]]:
     """Return the types of the parameters, by name, of each action of a PDDL domain; all in lower case."""
-    actions = {}
-    for name, parameters in _ACTION.findall(_COMMENT.sub("", domain).lower()):
-        types: dict[str, str] = {}
-        waiting: list[str] = []
-        words = iter(parameters.split())
-        for word in words:
-            if word == "-":
-                types |= dict.fromkeys(waiting, next(words, ""))
-                waiting = []
-            else:
-                waiting.append(word.lstrip("?"))
-        actions[name] = types
-    return actions
+    return {
+        name: {word[1:]: kind for words, kind in _TYPED.findall(parameters) for word in words.split()}
+        for name, parameters in _ACTION.findall(_COMMENT.sub("", domain).lower())
+    }
 
 
 def _form(template: str, types: dict[str, str]) -> str:

@@ -38,7 +38,7 @@ def give_back_library(library: Any) -> None:
 
 @lru_cache(maxsize=1)
 def _loadable_image() -> bytes:
-    """Return the library file up to the end of its last loadable segment, its section table dropped."""
+    """Return the library file up to the end of its last loadable segment; the loader reads no section table."""
     from fast_downward.interface import DOWNWARD_LIB_PATH
 
     content = Path(DOWNWARD_LIB_PATH).read_bytes()
@@ -51,10 +51,7 @@ def _loadable_image() -> bytes:
         kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", content, table + index * size)
         if kind == 1:  # PT_LOAD
             end = max(end, offset + length)
-    image = bytearray(content[:end])
-    struct.pack_into("<Q", image, 40, 0)  # e_shoff
-    struct.pack_into("<HH", image, 60, 0, 0)  # e_shnum, e_shstrndx
-    return bytes(image)
+    return content[:end]
 
 
 def _declare(library: Any) -> Any:
@@ -76,6 +73,5 @@ def _declare(library: Any) -> Any:
     }
     for name, (arguments, result) in signatures.items():
         function = getattr(library, name)
-        function.argtypes = arguments
-        function.restype = result
+        function.argtypes, function.restype = arguments, result
     return library

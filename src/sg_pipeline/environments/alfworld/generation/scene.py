@@ -8,7 +8,10 @@ see a mug 2, and a mug 1") is sorted by id as well. Ids made here count downward
 id that sorts before that of "mug 1".
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from sg_pipeline.environments.alfworld.rulebook import Goal
 
 # A basin's id must read Sink_bar_<anything>_bar_SinkBasin: the Demangler joins "sink" and "basin" to its name.
 _BASINS = {"SinkBasin": "Sink", "BathtubBasin": "Bathtub"}
@@ -48,21 +51,6 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
-    """What solves the game.
-
-    Attributes:
-        task_type: one of `rulebook.TASK_TYPES`.
-        item_kind: the kind of item to bring (or to look at).
-        target_kind: the kind of receptacle to bring it to; the kind of lamp for look_at_obj_in_light.
-    """
-
-    task_type: str
-    item_kind: str
-    target_kind: str
-
-
-@dataclass(frozen=True, slots=True)
 class Scene:
     """A whole game.
 
@@ -79,23 +67,25 @@ class Scene:
     goal: Goal
     task_text: str
 
+    def things(self) -> Iterator[Receptacle | Item]:
+        """Yield all receptacles and items."""
+        yield from self.receptacles
+        yield from self.items
+
 
 def shown_name(kind: str, number: int) -> str:
     """Return what the game calls the n-th thing of a kind: "sinkbasin 1"."""
     return f"{kind.lower()} {number}"
 
 
-def pddl_id(kind: str, name: str) -> str:
-    """Return the PDDL id of the thing that is shown as `name`: "Mug_bar_98" for "mug 1"."""
-    number = int(name.rsplit(" ", 1)[1])
-    if not 1 <= number <= _HIGHEST:
-        raise ValueError(f"{name!r}: numbers run from 1 to {_HIGHEST}")
-    middle = f"_bar_{_HIGHEST - number:02d}"
-    if kind in _BASINS:
-        return f"{_BASINS[kind]}{middle}_bar_{kind}"
-    return f"{kind}{middle}"
+def pddl_id(thing: Receptacle | Item) -> str:
+    """Return the PDDL id of a thing: "Mug_bar_98" for "mug 1"."""
+    middle = f"_bar_{_HIGHEST - int(thing.name.rsplit(' ', 1)[1]):02d}"
+    if thing.kind in _BASINS:
+        return f"{_BASINS[thing.kind]}{middle}_bar_{thing.kind}"
+    return f"{thing.kind}{middle}"
 
 
 def engine_order(thing: Receptacle | Item) -> str:
     """Return the key by which the engine lists things: the lower-cased id."""
-    return pddl_id(thing.kind, thing.name).lower()
+    return pddl_id(thing).lower()
