@@ -1,12 +1,11 @@
 """The expert solves games on what it has read, recovers from mistakes, and names its sub-goals in few known words."""
 
 import pytest
-from alfworld_games import sampled
+from alfworld_games import WHOLE_FLOOR_PLAN, sampled
 
 from sg_pipeline.environments.alfworld import expert
 from sg_pipeline.environments.alfworld.benchmark import AlfworldBenchmark
 from sg_pipeline.environments.alfworld.expert import Expert, demonstrate, mistake
-from sg_pipeline.environments.alfworld.generation.sampler import WHOLE_FLOOR_PLAN
 from sg_pipeline.environments.alfworld.memory import Memory
 from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS, TASK_TYPES
 from sg_pipeline.environments.alfworld.rules import RulesModel

@@ -82,7 +82,8 @@ def test_generated_games_random_walk_and_win(stock: AlfworldEnvironment, tmp_pat
 )
 def test_official_games_random_walk_and_win(stock: AlfworldEnvironment, tmp_path: Path, name: str) -> None:
     task = official_tasks(tmp_path, name)[0]
-    winning, _ = expert_walk(AlfworldEnvironment(tmp_path), task)
+    winning, shown = expert_walk(AlfworldEnvironment(tmp_path), task)
+    assert all(step.valid for step in shown)
     _check_alike(stock, tmp_path, task, winning)
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sg_pipeline.environments.alfworld.compiled import CompiledGame, Symbol, load_cached, store_cached
 from sg_pipeline.environments.alfworld.gamefile import GameFile, loading, read_game
@@ -26,9 +26,6 @@ from sg_pipeline.errors import DataError, EnvironmentFailure
 logger = logging.getLogger(__name__)
 
 INTRO = "#intro#"
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _SAS_VALUE = re.compile(r"^(?:Negated)?Atom .*$", re.MULTILINE)
 
@@ -44,7 +41,7 @@ def compile_games(games: Mapping[str, Path], cache_dir: Path, workers: int = 1) 
 
     Args:
         games: digest -> game file.
-        cache_dir: the cache folder; created if missing.
+        cache_dir: created if missing.
         workers: processes to use; 1 works in this one.
 
     Returns:
@@ -67,12 +64,8 @@ def compile_games(games: Mapping[str, Path], cache_dir: Path, workers: int = 1) 
     return translated
 
 
-def in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
-    """Yield the function's result for each item, computed in new processes unless one is enough.
-
-    Raises:
-        EnvironmentFailure: a process died.
-    """
+def in_processes(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
+    """Yield the result for each item, from new processes unless one is enough. `EnvironmentFailure` if one dies."""
     workers = min(workers, len(items))
     if workers <= 1:
         yield from map(function, items)
@@ -100,12 +93,7 @@ def _compile_one(item: tuple[Path, str, Path]) -> bool | str:
 
 
 def compile_game(game: GameFile, cache_dir: Path | None) -> CompiledGame:
-    """Return the compiled game, from the disk cache if possible.
-
-    Raises:
-        DataError: the game does not load.
-        ConfigurationError: the cache folder cannot be written.
-    """
+    """Return the compiled game, from the disk cache if possible. Errors as `translate` and `store_cached`."""
     compiled = load_cached(cache_dir, game.sha256) if cache_dir else None
     if compiled is None:
         compiled = translate(game)
@@ -127,19 +115,18 @@ def translate(game: GameFile) -> CompiledGame:
             import fast_downward
 
             task, sas = fast_downward.pddl2sas(game.data["pddl_domain"], game.data["pddl_problem"])
+            if "Atom dummy(val1)" in sas:  # What the translator writes for a task without a solution.
+                raise DataError(f"The game file {game.path} is not playable: its goal can never be reached.")
+            return _compile(task, sas, grammar)
     finally:
         gc.enable()
-    if "Atom dummy(val1)" in sas:  # What the translator writes for a task without a solution.
-        raise DataError(f"The game file {game.path} is not playable: its goal can never be reached.")
-    with loading(game.path):
-        return _compile(task, sas, grammar)
 
 
 def _compile(task: Any, sas: str, grammar: ParsedGrammar) -> CompiledGame:
     from textworld.envs.pddl.logic import Atom
 
     types = {item.name: item.type_name for item in task.objects}
-    initial = set(_initial_facts(task, types)) | set(_initial_values(sas, types))
+    initial = set(_initial_facts(task, sas, types))
     possible = set(initial)
     values = sorted(set(_SAS_VALUE.findall(sas)))
     for value, atom in zip(values, (Atom * len(values))(), strict=True):
@@ -186,10 +173,11 @@ def _as_fact(proposition: Any) -> _Fact:
     return proposition.name, tuple((argument.name, argument.type) for argument in proposition.arguments)
 
 
-def _initial_facts(task: Any, types: dict[str, str]) -> Iterable[_Fact]:
-    """Yield the facts of the problem's `:init`, by the rules of textworld's `PddlState`."""
+def _initial_facts(task: Any, sas: str, types: dict[str, str]) -> Iterator[_Fact]:
+    """Yield the facts at the start: the problem's `:init`, by the rules of `PddlState`, and derived ones."""
     from fast_downward.translate.pddl.conditions import Atom
     from fast_downward.translate.pddl.f_expression import Assign
+    from textworld.envs.pddl.logic import Atom as Value
 
     for item in task.init:
         if isinstance(item, Atom) and item.predicate != "=":
@@ -198,19 +186,13 @@ def _initial_facts(task: Any, types: dict[str, str]) -> Iterable[_Fact]:
             name = str(item.expression.value)
             if not name.isdigit():  # Whole numbers are distances, which textworld leaves out.
                 yield name, tuple((argument, types[argument]) for argument in item.fluent.args)
-
-
-def _initial_values(sas: str, types: dict[str, str]) -> Iterable[_Fact]:
-    """Yield the facts that hold in the planning task's first state (its axioms evaluated by the library)."""
-    from textworld.envs.pddl.logic import Atom
-
-    library = take_library()
+    library = take_library()  # It evaluates the axioms.
     library.load_sas(sas.encode())
-    atoms = (Atom * library.get_state_size())()
-    library.get_state(atoms)
-    propositions = [atom.get_fact(types) for atom in atoms]
+    values = (Value * library.get_state_size())()
+    library.get_state(values)
+    propositions = [value.get_fact(types) for value in values]
     give_back_library(library)
-    return [_as_fact(proposition) for proposition in propositions if not proposition.is_negation]
+    yield from (_as_fact(proposition) for proposition in propositions if not proposition.is_negation)
 
 
 def _display_names(facts: Iterable[_Fact]) -> dict[str, str]:

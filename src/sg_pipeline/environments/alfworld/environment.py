@@ -30,6 +30,12 @@ class AlfworldEnvironment:
     anything else leaves the world as it is, reads "Nothing happens." and costs the step. No verb is known here:
     game data 2.1.1 says "put X in/on Y" where 2.1.2 says "move X to Y". The reward is 1.0 on the step that
     reaches the goal and 0.0 otherwise; the engine has no step limit, and an episode cannot be lost.
+
+    Args:
+        data_root: the folder that the panel's paths start from.
+        engine: "fast", or "stock" for the untouched reference.
+        cache_dir: where the fast engine keeps compiled games; None keeps them in the process only.
+        admissible: put the possible commands into every `StepResult`.
     """
 
     def __init__(
@@ -39,17 +45,6 @@ class AlfworldEnvironment:
         cache_dir: Path | None = None,
         admissible: bool = False,
     ) -> None:
-        """Prepare an environment without loading anything.
-
-        Args:
-            data_root: the folder that the panel's paths start from.
-            engine: "fast", or "stock" for the untouched reference.
-            cache_dir: where the fast engine keeps compiled games; None keeps them in the process only.
-            admissible: put the possible commands into every `StepResult`.
-
-        Raises:
-            ConfigurationError: `engine` is neither of the two.
-        """
         if engine not in ("fast", "stock"):
             raise ConfigurationError(f"The ALFWorld engine must be 'fast' or 'stock', found {engine!r}.")
         self._data_root = Path(data_root)
@@ -58,14 +53,7 @@ class AlfworldEnvironment:
         self._playing = False
 
     def reset(self, task: Task, seed: int) -> StepResult:
-        """Start an episode of `task`.
-
-        Args:
-            task: `task.path` is relative to the data folder; a non-empty `task.sha256` must be the file's.
-            seed: not used: nothing is random in an ALFWorld game.
-
-        Returns:
-            The room and the task, without the engine's banner, and the forms of the game's own commands.
+        """Start an episode of `task`; nothing is random in it. The observation comes without the engine's banner.
 
         Raises:
             DataError: the game is missing, not the expected one, broken, unsolvable, its PDDL does not load, or its

@@ -24,7 +24,7 @@ from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans
 from sg_pipeline.environments.alfworld.generation.panel import Panel, panel_scenes, signature
 from sg_pipeline.environments.alfworld.generation.sampler import pick, sample_scene
 from sg_pipeline.environments.alfworld.generation.scene import Scene
-from sg_pipeline.environments.alfworld.memory import Memory, fits, kind_of
+from sg_pipeline.environments.alfworld.memory import Memory, kind_of
 from sg_pipeline.environments.alfworld.progress import Progress
 from sg_pipeline.environments.alfworld.rulebook import OPENABLE, TASK_TYPES, can_contain
 from sg_pipeline.environments.alfworld.rules import RulesModel
@@ -120,15 +120,13 @@ class Expert:
 
     def _put_away(self, memory: Memory, held: str) -> Decision:
         """Free the hand: here if possible, else on the first open place that takes it, else in a closed one."""
-        here = memory.at
-        if here is not None and here not in memory.closed and fits(here, held):
-            return _reach(memory, here, self._put_down(held, here))
 
-        def is_shut(name: str) -> bool:
-            return name in memory.closed or (kind_of(name) in _OPENABLE and name not in memory.searched)
+        def rank(name: str) -> tuple[bool, bool]:
+            shut = name in memory.closed or (kind_of(name) in _OPENABLE and name not in memory.searched)
+            return name != memory.at or name in memory.closed, shut
 
-        places = [name for name in memory.receptacles if fits(name, held)]
-        place = min(places, key=is_shut, default=None)
+        places = [name for name in memory.receptacles if can_contain(kind_of(name), kind_of(held))]
+        place = min(places, key=rank, default=None)
         return _reach(memory, place, self._put_down(held, place)) if place else NOTHING_LEFT
 
 
@@ -159,17 +157,7 @@ def _reach(memory: Memory, place: str, command: str, subgoal: str | None = None,
 def demonstrate(
     scene: Scene, rng: np.random.Generator, noise: float = 0.0, max_turns: int = MAX_TURNS
 ) -> Demonstration:
-    """Play `scene` with the scripted expert.
-
-    Args:
-        scene: the game.
-        rng: the only source of randomness.
-        noise: probability, per turn, that a mistake replaces the expert's action.
-        max_turns: the episode's limit.
-
-    Returns:
-        The demonstration; lost if the limit came first.
-    """
+    """Play `scene` with the scripted expert; each turn's action is a mistake with the probability `noise`."""
     model = RulesModel(scene)
     observation = model.reset()
     progress, expert = Progress(observation), Expert(rng)

@@ -18,7 +18,7 @@ from typing import Any
 
 from sg_pipeline.environments.alfworld.compile import INTRO, compile_game
 from sg_pipeline.environments.alfworld.compiled import CompiledGame
-from sg_pipeline.environments.alfworld.fast_logic import FactIndex, Grammar, IncompleteGrammarError, Mapping
+from sg_pipeline.environments.alfworld.fast_logic import GameLogic, Mapping
 from sg_pipeline.environments.alfworld.gamefile import GameFile, loading
 from sg_pipeline.environments.alfworld.library import give_back_library, take_library
 from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS, Answer
@@ -32,7 +32,6 @@ class _Operator:
     """A grounded action: its arguments, and its effect on the facts (computed when first applied)."""
 
     number: int
-    name: str
     effects: int
     mapping: Mapping
     template: str
@@ -55,27 +54,18 @@ class GameInPlay:
     """One loaded game with everything that its episodes in this process have computed."""
 
     def __init__(self, game: CompiledGame, path: Path) -> None:
-        from textworld.generator.game import EntityInfo
-
         self.users = 0
         self._path = path
-        entities = {}
-        for name, shown in game.entities.items():
-            info = EntityInfo(name, "")
-            info.name, info.definite, info.indefinite = shown, "the", "a"
-            entities[name] = info
-        self._names = game.entities
-        self._actions = game.actions
+        self._game = game
         self._types = {name: kind for name, kind in game.variables}
-        self._index = FactIndex(game)
-        self._grammar = Grammar(game, self._index, entities)
+        self._logic = GameLogic(game)
         self._operators: dict[int, _Operator] = {}
         self._texts: dict[tuple[int, str, int], str] = {}
         self._states: dict[tuple[int, int], _State] = {}
-        self.intro = self._grammar.derive(INTRO, {}, self._index.initial)
+        self.intro = self._logic.derive(INTRO, {}, self._logic.initial)
         self._library = take_library()
         self._library.load_sas(game.sas)
-        self.start = self._state(self._library.get_state_id(), self._index.initial)
+        self.start = self._state(self._library.get_state_id(), self._logic.initial)
 
     def close(self) -> None:
         """Give the library back; the game is not used again."""
@@ -116,7 +106,7 @@ class GameInPlay:
         for effect in effects:
             fact = effect.get_fact(self._types)
             bit, opposite = (
-                self._index.bit(item.name, tuple(self._index.variable(var.name, var.type) for var in item.arguments))
+                self._logic.bit(item.name, tuple(self._logic.variable(var.name, var.type) for var in item.arguments))
                 for item in (fact, fact.negate())
             )
             cleared, added = (cleared | opposite) & ~bit, (added & ~opposite) | bit
@@ -131,8 +121,7 @@ class GameInPlay:
                 self._states.clear()
                 self._texts.clear()
             self._library.set_state_id(number)
-            won = bool(self._library.check_goal())
-            state = _State(number, facts, won, self._commands(facts))
+            state = _State(number, facts, self._library.check_goal(), self._commands(facts))
             self._states[number, facts] = state
         return state
 
@@ -140,36 +129,34 @@ class GameInPlay:
         """Return the commands of the library's current state; of two operators with one text the first counts."""
         from fast_downward import Operator
 
-        count = self._library.get_applicable_operators_count()
-        found = (Operator * count)()
+        found = (Operator * self._library.get_applicable_operators_count())()
         self._library.get_applicable_operators(found)
         commands: dict[str, _Operator] = {}
         for item in found:
             operator = self._operators.get(item.id)
             if operator is None:
                 operator = self._operators[item.id] = self._ground(item)
-            command = self._text(operator, operator.template, facts)
-            commands.setdefault(command, operator)
+            commands.setdefault(self._text(operator, operator.template, facts), operator)
         return commands
 
     def _ground(self, item: Any) -> _Operator:
         name, *arguments = item.name.split()
-        action = self._actions.get(name)
+        action = self._game.actions.get(name)
         if action is None:
-            raise IncompleteGrammarError(f"its grammar has no action '{name}'")
+            raise LookupError(f"its grammar has no action '{name}'")
         mapping = {
-            (placeholder, kind): self._index.variable(argument, kind)
+            (placeholder, kind): self._logic.variable(argument, kind)
             for (placeholder, kind), argument in zip(action["parameters"], arguments, strict=True)
         }
-        return _Operator(item.id, item.name, item.nb_effect_atoms, mapping, action["template"], action["feedback"])
+        return _Operator(item.id, item.nb_effect_atoms, mapping, action["template"], action["feedback"])
 
     def _text(self, operator: _Operator, start: str, facts: int) -> str:
-        key = (operator.number, start, facts & self._grammar.relevant(start))
+        key = (operator.number, start, facts & self._logic.relevant(start))
         text = self._texts.get(key)
         if text is None:
-            text = self._grammar.derive(start, operator.mapping, facts)
+            text = self._logic.derive(start, operator.mapping, facts)
             if start is operator.template and "{" in text:
-                text = text.format(**self._names)
+                text = text.format(**self._game.entities)
             self._texts[key] = text
         return text
 

@@ -27,10 +27,6 @@ Mapping = dict[Placeholder, int]
 _SEPARATORS = ("list_empty", "list_separator", "list_last_separator")
 
 
-class IncompleteGrammarError(LookupError):
-    """A grammar lacks a rule or an action that the game needs, or no alternative of a rule applies."""
-
-
 class _Predicate:
     """The facts of one predicate: the number of each, and those with certain arguments as bits."""
 
@@ -48,13 +44,19 @@ class _Predicate:
         self.with_argument = {place: _bits(numbers) for place, numbers in with_argument.items()}
 
 
-class FactIndex:
-    """The facts that a game can have, numbered, and the queries over a set of them."""
+class GameLogic:
+    """Facts, queries and texts of one game: textworld's `PddlState` and grammar without their copies."""
 
     def __init__(self, game: CompiledGame) -> None:
+        from textworld.generator.game import EntityInfo
+
         self._game = game
+        self._infos: dict[str, Any] = {}
+        for name, shown in game.entities.items():
+            info = self._infos[name] = EntityInfo(name, "")
+            info.name, info.definite, info.indefinite = shown, "the", "a"
         self._variables = {(name, kind): number for number, (name, kind) in enumerate(game.variables)}
-        self.ids = [name for name, _ in game.variables]
+        self._entities = [self._infos[name] for name, _ in game.variables]
         self._ranges: dict[str, range] = {}
         start = 0
         for name, count in Counter(fact[0] for fact in game.facts).items():
@@ -65,13 +67,14 @@ class FactIndex:
             text: [(name, [*map(tuple, placeholders)], [*map(tuple, matches)]) for name, placeholders, matches in parts]
             for text, parts in game.queries.items()
         }
+        self._relevant: dict[str, int] = {}
         self.initial = _bits(game.initial)
 
     def variable(self, name: str, kind: str) -> int:
         """Return the number of an object seen as of a type; a new one where no fact has it so."""
-        number = self._variables.setdefault((name, kind), len(self.ids))
-        if number == len(self.ids):
-            self.ids.append(name)
+        number = self._variables.setdefault((name, kind), len(self._entities))
+        if number == len(self._entities):
+            self._entities.append(self._infos[name])
         return number
 
     def bit(self, name: str, arguments: tuple[int, ...]) -> int:
@@ -79,15 +82,63 @@ class FactIndex:
         number = self._predicate(name).numbers.get(arguments)
         return 0 if number is None else 1 << number
 
-    def relevant(self, query: str) -> int:
-        """Return the bits of all facts that a query looks at."""
+    def relevant(self, start: str) -> int:
+        """Return the bits of all facts on which the text derived from `start` can depend."""
+        bits = self._relevant.get(start)
+        if bits is None:
+            bits = self._relevant[start] = self._facts_behind(self._game.starts[start], set())
+        return bits
+
+    def derive(self, start: str, mapping: Mapping, facts: int) -> str:
+        """Return the text of `start`. Raises `LookupError` if a rule is missing or has no alternative that applies."""
+        stack = [(symbol, mapping) for symbol in reversed(self._game.starts[start])]
+        words: list[str] = []
+        while stack:
+            (kind, what, *query), mapping = stack.pop()
+            if kind == "text":
+                words.append(what)
+            elif kind == "eval":
+                entities = {name: self._entities[number] for (name, _), number in mapping.items()}
+                words.append(str(eval(_code(what), {"__builtins__": {}}, entities)))
+            elif kind == "rule":
+                stack += [(part, mapping) for part in reversed(self._alternative(what, mapping, facts))]
+            elif kind == "each":
+                stack += [(what, answer) for answer in reversed(self._each(query[0], mapping, facts))]
+            else:
+                items = [(what[1], answer) for answer in self._each(what[2], mapping, facts)]
+                stack += reversed(_separated(items, mapping))
+        return "".join(words)
+
+    def _alternative(self, name: str, mapping: Mapping, facts: int) -> list[Symbol]:
+        for condition, symbols in self._game.rules.get(name, ()):
+            if not condition or any(True for _ in self._answers(condition, mapping, facts)):
+                return symbols
+        raise LookupError(f"its grammar has no rule '#{name}#' that applies")
+
+    def _each(self, query: str, mapping: Mapping, facts: int) -> list[Mapping]:
+        return list(self._answers(query, mapping, facts)) if query else [mapping]
+
+    def _facts_behind(self, symbols: list[Symbol], seen: set[str]) -> int:
         bits = 0
-        for name, _, _ in self._queries[query]:
+        for symbol in symbols:
+            if symbol[0] == "each":
+                bits |= self._facts_asked(symbol[2]) | self._facts_behind([symbol[1]], seen)
+            elif symbol[0] == "list":
+                bits |= self._facts_behind([symbol[1], *(["rule", name] for name in _SEPARATORS)], seen)
+            elif symbol[0] == "rule" and symbol[1] not in seen:
+                seen.add(symbol[1])
+                for condition, alternative in self._game.rules.get(symbol[1], ()):
+                    bits |= self._facts_asked(condition) | self._facts_behind(alternative, seen)
+        return bits
+
+    def _facts_asked(self, query: str) -> int:
+        bits = 0
+        for name, _, _ in self._queries[query] if query else ():
             members = self._ranges.get(name, range(0))
             bits |= (1 << members.stop) - (1 << members.start)
         return bits
 
-    def answers(self, query: str, mapping: Mapping, facts: int) -> Iterator[Mapping]:
+    def _answers(self, query: str, mapping: Mapping, facts: int) -> Iterator[Mapping]:
         """Yield the mappings that extend `mapping` and make every predicate of a query hold, in textworld's order."""
         return self._extend(self._queries[query], 0, mapping, facts)
 
@@ -119,10 +170,7 @@ class FactIndex:
 
 def _bits(numbers: list[int]) -> int:
     """Return the integer whose set bits are these, which are ascending."""
-    if not numbers:
-        return 0
-    base = numbers[0]
-    bits = 0
+    bits, base = 0, numbers[0] if numbers else 0
     for number in numbers:
         bits |= 1 << (number - base)
     return bits << base
@@ -142,89 +190,14 @@ def _bind(placeholders: list[Placeholder], arguments: list[int], mapping: Mappin
     return extended
 
 
-class Grammar:
-    """The texts of one game: `ContextSensitiveGrammar.derive` without its copies."""
-
-    def __init__(self, game: CompiledGame, index: FactIndex, entities: dict[str, Any]) -> None:
-        self._starts = game.starts
-        self._rules = game.rules
-        self._index = index
-        self._entities = entities
-        self._relevant: dict[str, int] = {}
-
-    def relevant(self, start: str) -> int:
-        """Return the bits of all facts on which the text derived from `start` can depend."""
-        bits = self._relevant.get(start)
-        if bits is None:
-            bits = self._relevant[start] = self._facts_behind(self._starts[start], set())
-        return bits
-
-    def derive(self, start: str, mapping: Mapping, facts: int) -> str:
-        """Return the text of `start`.
-
-        Raises:
-            IncompleteGrammarError: a rule is missing or has no alternative that applies.
-        """
-        entities = {name: self._entities[self._index.ids[number]] for (name, _), number in mapping.items()}
-        stack = [(symbol, entities, mapping) for symbol in reversed(self._starts[start])]
-        words: list[str] = []
-        while stack:
-            symbol, entities, mapping = stack.pop()
-            kind = symbol[0]
-            if kind == "text":
-                words.append(symbol[1])
-            elif kind == "eval":
-                words.append(str(eval(_code(symbol[1]), {"__builtins__": {}}, entities)))
-            elif kind == "rule":
-                parts = self._alternative(symbol[1], mapping, facts)
-                stack.extend((part, entities, mapping) for part in reversed(parts))
-            elif kind == "each":
-                stack.extend(reversed(self._expand(symbol, entities, mapping, facts)))
-            else:
-                items = self._expand(symbol[1], entities, mapping, facts)
-                stack.extend(reversed(_separated(items, entities, mapping)))
-        return "".join(words)
-
-    def _alternative(self, name: str, mapping: Mapping, facts: int) -> list[Symbol]:
-        for condition, symbols in self._rules.get(name, ()):
-            if not condition or any(True for _ in self._index.answers(condition, mapping, facts)):
-                return symbols
-        raise IncompleteGrammarError(f"its grammar has no rule '#{name}#' that applies")
-
-    def _expand(self, each: Symbol, entities: dict[str, Any], mapping: Mapping, facts: int) -> list[Any]:
-        _, symbol, query = each
-        if not query:
-            return [(symbol, entities, mapping)]
-        expanded = []
-        for answer in self._index.answers(query, mapping, facts):
-            named = {name: self._entities[self._index.ids[number]] for (name, _), number in answer.items()}
-            expanded.append((symbol, {**entities, **named}, answer))
-        return expanded
-
-    def _facts_behind(self, symbols: list[Symbol], seen: set[str]) -> int:
-        bits = 0
-        for symbol in symbols:
-            if symbol[0] == "each":
-                bits |= self._index.relevant(symbol[2]) if symbol[2] else 0
-                bits |= self._facts_behind([symbol[1]], seen)
-            elif symbol[0] == "list":
-                bits |= self._facts_behind([symbol[1], *(["rule", name] for name in _SEPARATORS)], seen)
-            elif symbol[0] == "rule" and symbol[1] not in seen:
-                seen.add(symbol[1])
-                for condition, alternative in self._rules.get(symbol[1], ()):
-                    bits |= self._index.relevant(condition) if condition else 0
-                    bits |= self._facts_behind(alternative, seen)
-        return bits
-
-
-def _separated(items: list[Any], entities: dict[str, Any], mapping: Mapping) -> list[Any]:
+def _separated(items: list[Any], mapping: Mapping) -> list[Any]:
     """Return list items with the grammar's separators between them (textworld's `display_list`)."""
     if not items:
-        return [(["rule", "list_empty"], entities, mapping)]
+        return [(["rule", "list_empty"], mapping)]
     joined = items[:1]
     for position, item in enumerate(items[1:], start=2):
         name = "list_last_separator" if position == len(items) else "list_separator"
-        joined += [(["rule", name], entities, mapping), item]
+        joined += [(["rule", name], mapping), item]
     return joined
 
 

@@ -62,14 +62,7 @@ def read_json(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def read_game(path: Path, sha256: str = "") -> GameFile:
-    """Read a `game.tw-pddl` file.
-
-    Args:
-        path: the game file.
-        sha256: the digest that the file must have; empty for any.
-
-    Returns:
-        The game.
+    """Read a `game.tw-pddl` file, which must have the digest `sha256` unless that is empty.
 
     Raises:
         DataError: the file is missing, is not the expected one, is not JSON, lacks a field, or holds a game that is

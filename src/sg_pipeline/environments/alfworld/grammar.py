@@ -28,37 +28,28 @@ _PLACEHOLDER = re.compile(r"(\w+)\s*:")
 _SLOT = re.compile(r"\[?\{\s*(\w+)[^{}]*\}\]?")
 _COMMENT = re.compile(r";[^\n]*")
 _ACTION = re.compile(r"\(\s*:action\s+([^\s()]+)(?:\s*:parameters\s*\(([^()]*)\))?")
-
 _TYPED = re.compile(r"((?:\?\S+\s+)+)-\s+(\S+)")  # "?a ?b - object"
 
 
 class ParsedGrammar(NamedTuple):
-    """A parsed grammar.
-
-    Attributes:
-        actions: per action, lower case, its command's template and its feedback rule.
-        rules: per name its alternatives as [condition, symbols]; see `fast_logic` for symbols.
-    """
+    """A parsed grammar."""
 
     actions: dict[str, tuple[str, str]]
+    """Per action, in lower case, its command's template and its feedback rule."""
     rules: dict[str, list[list[Any]]]
-
-
-class ForeignExpressionError(ValueError):
-    """A grammar's expression does more than name things of the game."""
+    """Per name its alternatives as [condition, symbols]; see `fast_logic` for symbols."""
 
 
 def read_grammar(game: GameFile) -> ParsedGrammar:
     """Parse the grammar of a game, evaluating nothing.
 
     Raises:
-        DataError: it does not parse, or an expression of it, or a name in the PDDL, does more than name things of the
-            game.
+        DataError: it does not parse, or an expression of it, or a name in the PDDL, does more than name things.
     """
     with loading(game.path):
         for field in ("pddl_domain", "pddl_problem"):
             if "{" in game.data[field]:
-                raise ForeignExpressionError(f"its field '{field}' holds a brace, which would be evaluated in commands")
+                raise ValueError(f"its field '{field}' holds a brace, which would be evaluated in commands")
         return _parse(game.data["grammar"])
 
 
@@ -66,15 +57,11 @@ def command_forms(game: GameFile) -> tuple[str, ...]:
     """Return the forms of a game's commands, "take (object) from (receptacle)", in the order of its grammar.
 
     The words are the grammar's; a slot is named after its type in the PDDL domain. An action that is not in the domain
-    has no form.
-
-    Raises:
-        DataError: as `read_grammar`.
+    has no form. Raises `DataError` as `read_grammar` does.
     """
-    actions = read_grammar(game).actions
     domain = _domain_actions(game.data["pddl_domain"])
-    forms = (_form(actions[name][0], domain[name]) for name in actions if name in domain)
-    return tuple(dict.fromkeys(forms))
+    actions = read_grammar(game).actions.items()
+    return tuple(dict.fromkeys(_form(template, domain[name]) for name, (template, _) in actions if name in domain))
 
 
 def nested(symbols: Iterable[Symbol]) -> Iterator[Symbol]:
@@ -149,9 +136,9 @@ def _check(symbols: Iterable[Symbol], own: frozenset[str]) -> None:
     """Refuse expressions other than names of `own` placeholders, their texts, and texts between them."""
     for symbol in nested(symbols):
         if symbol[0] == "eval" and not _is_harmless(symbol[1], own):
-            shown = symbol[1] if len(symbol[1]) <= 80 else f"{symbol[1][:77]}..."
-            raise ForeignExpressionError(
-                f"its grammar holds the expression {{{shown}}}, but may only name things of the game, as in {{o.name}}"
+            raise ValueError(
+                f"its grammar holds the expression {{{symbol[1][:80]}}}, but may only name things of the game, "
+                "as in {o.name}"
             )
 
 

@@ -27,7 +27,10 @@ def take_library() -> Any:
         path = Path(folder) / "libdownward.so"
         path.write_bytes(_loadable_image())
         library = ctypes.CDLL(str(path))
-    return _declare(library)
+    # What differs from the types that ctypes assumes: int results, and arguments as they come.
+    library.check_goal.restype = ctypes.c_bool
+    library.apply_operator.argtypes = [ctypes.c_size_t, ctypes.c_void_p]
+    return library
 
 
 def give_back_library(library: Any) -> None:
@@ -52,26 +55,3 @@ def _loadable_image() -> bytes:
         if kind == 1:  # PT_LOAD
             end = max(end, offset + length)
     return content[:end]
-
-
-def _declare(library: Any) -> Any:
-    """Declare the functions that we call, as `fast_downward.load_lib` does, and two more."""
-    from fast_downward import Operator
-    from textworld.envs.pddl.logic import Atom
-
-    signatures: dict[str, tuple[list[Any], Any]] = {
-        "load_sas": ([ctypes.c_char_p], None),
-        "cleanup": ([], None),
-        "get_applicable_operators_count": ([], ctypes.c_int),
-        "get_applicable_operators": ([ctypes.POINTER(Operator)], None),
-        "get_state_size": ([], ctypes.c_int),
-        "get_state": ([ctypes.POINTER(Atom)], None),
-        "get_state_id": ([], ctypes.c_int),
-        "set_state_id": ([ctypes.c_int], None),
-        "apply_operator": ([ctypes.c_size_t, ctypes.POINTER(Atom)], ctypes.c_size_t),
-        "check_goal": ([], ctypes.c_bool),
-    }
-    for name, (arguments, result) in signatures.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, result
-    return library

@@ -9,7 +9,7 @@ import re
 
 from alfworld.gen.goal_library import gdict
 
-from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES, Goal, can_contain
+from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES, Goal
 from sg_pipeline.errors import DataError
 
 PUT_VERBS = ("move", "put")
@@ -37,11 +37,6 @@ def read_wish(sentence: str) -> Goal:
 def kind_of(name: str) -> str:
     """Return the kind of an instance: "mug" of "mug 1"."""
     return name.rpartition(" ")[0]
-
-
-def fits(receptacle: str, item: str) -> bool:
-    """Return whether `item` may be put into `receptacle` (both instances), by alfworld's public table."""
-    return can_contain(kind_of(receptacle), kind_of(item))
 
 
 def listed(text: str) -> list[str]:

@@ -26,13 +26,8 @@ def find_official_games(root: Path) -> dict[str, list[Task]]:
     """List the official games of every split below `root`, by the rules of `AlfredTWEnv.collect_game_files`.
 
     A game counts if it is marked solvable, is of one of the six task types, moves no receptacle and slices nothing. A
-    warning reports each split that is missing, or that does not have the official number of games.
-
-    Args:
-        root: the folder that `$ALFWORLD_DATA` names, or the folder that holds the splits.
-
-    Returns:
-        The tasks by split, sorted by path; `path` is relative to `root`.
+    warning reports each split that is missing, or that does not have the official number of games. `root` is the folder
+    that `$ALFWORLD_DATA` names, or one that holds the splits; tasks are sorted by path.
 
     Raises:
         DataError: `root` does not exist or holds no split at all, or a file in it is not JSON.
@@ -45,9 +40,9 @@ def find_official_games(root: Path) -> dict[str, list[Task]]:
             f"The folder {root} holds no official ALFWorld games: expected {', '.join(OFFICIAL_COUNTS)} in it or in "
             "json_2.1.x/."
         )
-    for split in OFFICIAL_COUNTS.keys() - folders.keys():
-        count = sum(OFFICIAL_COUNTS[split].values())
-        logger.warning("Official ALFWorld %s is not in %s: 0 of %d games.", split, root, count)
+    for split, counts in OFFICIAL_COUNTS.items():
+        if split not in folders:
+            logger.warning("Official ALFWorld %s is not in %s: 0 of %d games.", split, root, sum(counts.values()))
     return {split: _split_tasks(root, split, folder) for split, folder in folders.items()}
 
 

@@ -8,11 +8,12 @@ Each game is drawn from a separate random stream, named by (seed, split, index, 
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
 from sg_pipeline.environments.alfworld.generation.problem import game_file, prove_all
@@ -39,21 +40,13 @@ class PanelGame(PanelTask):
     """One game of a panel.
 
     Attributes:
-        path: game file, relative to the folder into which the panel's games are written, with forward slashes.
+        path: game file, relative to the folder into which the panel's games are written.
         attempt: how many earlier draws for this place were rejected because the panel had that game already.
         sha256: digest of the game file.
     """
 
-    path: str = Field(min_length=1)
+    path: str = Field(pattern=r"^\w+/\d+\.tw-pddl$")
     attempt: int = Field(ge=0)
-
-    @field_validator("path")
-    @classmethod
-    def _stays_inside(cls, path: str) -> str:
-        parts = PurePosixPath(path)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in path:
-            raise ValueError(f"{path!r} leaves the games' folder: a relative path without '..' is expected")
-        return path
 
     def location(self) -> str:
         """See `PanelTask`."""
@@ -70,9 +63,7 @@ class Panel(SealedPanel[PanelGame]):
     task_types: tuple[str, ...]
 
 
-def game_scene(
-    place: tuple[int, str, int, int], difficulty: Difficulty, task_types: Sequence[str] = TASK_TYPES
-) -> Scene:
+def game_scene(place: tuple[int, str, int, int], difficulty: Difficulty, task_types: Sequence[str]) -> Scene:
     """Return the scene of a place in a panel: (seed of the panel, split, index within the split, attempt).
 
     Task types take turns; the floor plan is drawn from the split's.
@@ -86,13 +77,8 @@ def game_scene(
 
 def signature(scene: Scene) -> str:
     """Return a digest of what must be done where: equal for games that differ in wording or floor plan number only."""
-    parts = [
-        scene.goal.task_type,
-        scene.goal.item_kind,
-        scene.goal.target_kind,
-        *(receptacle.name for receptacle in scene.receptacles),
-        *(f"{item.name} @ {item.receptacle}" for item in scene.items),
-    ]
+    parts = [*astuple(scene.goal), *(receptacle.name for receptacle in scene.receptacles)]
+    parts += [f"{item.name} @ {item.receptacle}" for item in scene.items]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -122,7 +108,7 @@ def make_panel(
         )
     known: set[str] = set()
     splits: dict[str, list[dict[str, Any]]] = {}
-    for split in filter(sizes.__contains__, DEFAULT_SIZES):
+    for split in sorted(sizes):  # train first
         splits[split] = []
         for index in range(sizes[split]):
             for attempt in range(_MAX_ATTEMPTS):
@@ -175,10 +161,7 @@ def panel_scenes(panel: Panel, split: str) -> list[Scene]:
 
 
 def write_panel_games(panel: Panel, folder: Path) -> int:
-    """Make sure that the game files of a panel are in its data folder, right to the byte.
-
-    Returns:
-        How many files were missing or damaged, and written.
+    """Write the game files of a panel that are missing or damaged in its data folder; return how many.
 
     Raises:
         DataError: a regenerated game differs from the panel's digest.
@@ -214,10 +197,7 @@ def create_panel_file(
 ) -> Panel:
     """Make a panel, prove on the real engine that each of its games can be solved, and save it.
 
-    Args:
-        path: the panel file to write.
-        seed, sizes, difficulty, task_types: see `make_panel`.
-        workers: processes that play the proofs (started with spawn: call this from an importable main).
+    The processes that play the proofs are started with spawn: call this from an importable main.
 
     Raises:
         ConfigurationError, DataError: as `make_panel`; or a game could not be solved (nothing is written then).

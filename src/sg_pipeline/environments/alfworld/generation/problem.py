@@ -10,6 +10,8 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from alfworld.gen.goal_library import gdict
+
 from sg_pipeline.environments.alfworld.compile import in_processes
 from sg_pipeline.environments.alfworld.environment import StockEngine
 from sg_pipeline.environments.alfworld.gamefile import GameFile
@@ -48,8 +50,6 @@ def game_file(scene: Scene) -> bytes:
 
 def pddl_problem(scene: Scene) -> str:
     """Return the scene as a PDDL problem: domain, objects, init, goal, in the order that the translator requires."""
-    from alfworld.gen.goal_library import gdict
-
     ids = {thing.name: pddl_id(thing) for thing in scene.things()}
     locations = {receptacle.name: f"loc_bar_{n:02d}" for n, receptacle in enumerate(scene.receptacles, start=1)}
     receptacle_kinds = {receptacle.kind for receptacle in scene.receptacles}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
+from alfworld.gen.goal_library import gdict
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sg_pipeline.environments.alfworld.generation.floor_plans import (
@@ -16,7 +17,7 @@ from sg_pipeline.environments.alfworld.generation.floor_plans import (
     source_kinds,
 )
 from sg_pipeline.environments.alfworld.generation.scene import Item, Receptacle, Scene, engine_order, shown_name
-from sg_pipeline.environments.alfworld.rulebook import LAMPS, OPENABLE, Goal
+from sg_pipeline.environments.alfworld.rulebook import LAMPS, Goal
 
 T = TypeVar("T")
 
@@ -53,30 +54,14 @@ class Difficulty(BaseModel):
         return self
 
 
-WHOLE_FLOOR_PLAN = Difficulty(
-    min_receptacles=99,
-    max_receptacles=99,
-    min_items=25,
-    max_items=45,
-    max_receptacles_per_kind=99,
-    max_items_per_kind=3,
-    max_items_per_receptacle=12,
-    duplicate_probability=0.35,
-)
-"""Scenes of the size of the official games: every receptacle of the plan, 25 to 45 items."""
-
-
 def sample_scene(rng: np.random.Generator, number: int, task_type: str, difficulty: Difficulty) -> Scene:
-    """Draw one solvable scene that does not start solved.
+    """Draw one solvable scene that does not start solved, in the engine's order and with the engine's names.
 
     Args:
         rng: the only source of randomness; the same stream gives the same scene.
         number: AI2-THOR floor plan number.
-        task_type: one of `rulebook.TASK_TYPES`; must suit the floor plan (`floor_plans_of`).
+        task_type: must suit the floor plan (`floor_plans_of`).
         difficulty: size limits.
-
-    Returns:
-        A scene in the engine's order and with the engine's names.
     """
     plan = floor_plan(number)
     goals = possible_goals(plan, task_type)
@@ -84,12 +69,14 @@ def sample_scene(rng: np.random.Generator, number: int, task_type: str, difficul
     goal = pick(rng, [goal for goal in goals if goal.item_kind == item_kind])
     receptacles = _draw_receptacles(rng, plan, goal, difficulty)
     items = _draw_items(rng, plan, goal, receptacles, difficulty)
+    template = pick(rng, gdict[task_type]["templates"])
+    target = goal.target_kind.lower()
     return Scene(
         floor_plan=number,
         receptacles=tuple(sorted(receptacles, key=engine_order)),
         items=tuple(sorted(items, key=engine_order)),
         goal=goal,
-        task_text=_task_text(rng, goal),
+        task_text=template.format(obj=item_kind.lower(), recep=target, toggle=target) + ".",
     )
 
 
@@ -114,18 +101,12 @@ def _draw_receptacles(
             break
         chosen[pick(rng, rest)] += 1
     return [
-        Receptacle(shown_name(kind, number), kind, kind in OPENABLE)
-        for kind in sorted(chosen)
-        for number in range(1, chosen[kind] + 1)
+        Receptacle(shown_name(kind, number), kind) for kind in sorted(chosen) for number in range(1, chosen[kind] + 1)
     ]
 
 
 def _draw_items(
-    rng: np.random.Generator,
-    plan: FloorPlan,
-    goal: Goal,
-    receptacles: Sequence[Receptacle],
-    difficulty: Difficulty,
+    rng: np.random.Generator, plan: FloorPlan, goal: Goal, receptacles: Sequence[Receptacle], difficulty: Difficulty
 ) -> list[Item]:
     """Place the goal's items and lamp, then others until the scene is full."""
     items: list[Item] = []
@@ -145,7 +126,7 @@ def _draw_items(
         place = pick(rng, places(kind))
         counts[kind] += 1
         load[place] += 1
-        items.append(Item(shown_name(kind, counts[kind]), kind, place, portable=kind not in LAMPS))
+        items.append(Item(shown_name(kind, counts[kind]), kind, place))
 
     size = int(rng.integers(difficulty.min_items, difficulty.max_items + 1))
     if goal.needs_lamp:
@@ -164,15 +145,6 @@ def _draw_items(
         repeat = rng.random() < difficulty.duplicate_probability
         put(pick(rng, again if again and (repeat or not fresh) else fresh))
     return items
-
-
-def _task_text(rng: np.random.Generator, goal: Goal) -> str:
-    """Return the task sentence: one of the engine's own templates."""
-    from alfworld.gen.goal_library import gdict
-
-    template = pick(rng, gdict[goal.task_type]["templates"])
-    item, target = goal.item_kind.lower(), goal.target_kind.lower()
-    return template.format(obj=item, recep=target, toggle=target) + "."
 
 
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:

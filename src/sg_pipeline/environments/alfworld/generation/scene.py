@@ -11,7 +11,7 @@ id that sorts before that of "mug 1".
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sg_pipeline.environments.alfworld.rulebook import Goal
+from sg_pipeline.environments.alfworld.rulebook import LAMPS, OPENABLE, Goal
 
 # A basin's id must read Sink_bar_<anything>_bar_SinkBasin: the Demangler joins "sink" and "basin" to its name.
 _BASINS = {"SinkBasin": "Sink", "BathtubBasin": "Bathtub"}
@@ -20,34 +20,29 @@ _HIGHEST = 99
 
 @dataclass(frozen=True, slots=True)
 class Receptacle:
-    """Something that holds items.
-
-    Attributes:
-        name: as the game shows it, "cabinet 1".
-        kind: AI2-THOR type, "Cabinet".
-        openable: it starts closed and must be opened to see or reach what it holds.
-    """
+    """Something that holds items: its name as the game shows it, "cabinet 1", and its AI2-THOR type, "Cabinet"."""
 
     name: str
     kind: str
-    openable: bool
+
+    @property
+    def openable(self) -> bool:
+        """Whether it starts closed and must be opened to see or reach what it holds."""
+        return self.kind in OPENABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something to carry (or a lamp to switch on).
-
-    Attributes:
-        name: as the game shows it, "mug 1".
-        kind: AI2-THOR type, "Mug".
-        receptacle: name of the receptacle that holds it at the start.
-        portable: False for fixed lamps.
-    """
+    """Something to carry (or a lamp to switch on), named like a receptacle, and the name of what holds it at first."""
 
     name: str
     kind: str
     receptacle: str
-    portable: bool = True
+
+    @property
+    def portable(self) -> bool:
+        """Whether it can be taken; lamps are fixed."""
+        return self.kind not in LAMPS
 
 
 @dataclass(frozen=True, slots=True)
