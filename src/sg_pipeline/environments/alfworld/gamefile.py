@@ -27,13 +27,7 @@ _VERSIONS = {"put {o} in/on {r}": "2.1.1", "move {o} to {r}": GENERATED_VERSION}
 
 @dataclass(frozen=True, slots=True)
 class GameFile:
-    """One game, read and checked.
-
-    Attributes:
-        path: where it was read.
-        sha256: hex digest of the file's bytes.
-        data: the parsed JSON; its three text fields are known to be strings.
-    """
+    """One game, read and checked: its digest, and its JSON, whose three text fields are strings."""
 
     path: Path
     sha256: str
