@@ -7,7 +7,8 @@ from alfworld_games import WHOLE_FLOOR_PLAN, sampled
 
 from sg_pipeline.environments.alfworld import expert
 from sg_pipeline.environments.alfworld.benchmark import AlfworldBenchmark, TasksConfig
-from sg_pipeline.environments.alfworld.expert import Expert, demonstrate, mistake
+from sg_pipeline.environments.alfworld.expert import Expert, GeneratedRoomsDemonstrator, demonstrate, mistake
+from sg_pipeline.environments.alfworld.generation.panel import make_panel, panel_scenes
 from sg_pipeline.environments.alfworld.memory import Memory
 from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS, TASK_TYPES
 from sg_pipeline.environments.alfworld.rules import RulesModel
@@ -50,6 +51,13 @@ def test_demonstrations_stay_what_they_are():
         (turn.observation, turn.guidance_text, turn.polarity.value, turn.action) for g in games for turn in g.turns
     ]
     assert digest_of(turns).startswith("d8666a8245b0b3cf")
+
+
+def test_evaluation_games_are_never_demonstrated(monkeypatch):
+    panel, free = make_panel(11, {"valid_seen": 1}), sampled(TASK_TYPES[0], 0)
+    demonstrator, drawn = GeneratedRoomsDemonstrator(panel), iter([*panel_scenes(panel, "valid_seen"), free])
+    monkeypatch.setattr(expert, "sample_scene", lambda *_: next(drawn))
+    assert demonstrator.demonstrate(0, stream(11), 0.0).turns[0].observation == RulesModel(free).reset()
 
 
 def test_the_guidance_is_the_experts_own_also_where_a_mistake_is_played(monkeypatch):

@@ -200,8 +200,7 @@ def _display_names(facts: Iterable[_Fact]) -> dict[str, str]:
     from alfworld.agents.utils.misc import Demangler
     from textworld.generator.game import EntityInfo
 
-    objects = dict(variable for _, arguments in facts for variable in arguments)
-    infos = {name: EntityInfo(name, objects[name]) for name in sorted(objects)}
+    infos = {name: EntityInfo(name, kind) for _, arguments in facts for name, kind in arguments}
     demangler = Demangler(game_infos=infos, shuffle=False)
     return {name: demangler.demangle_alfred_name(name) for name in infos}
 
