@@ -47,9 +47,9 @@ def _check_refused(environment: AlfworldEnvironment, task: Task, message: str) -
 
 def test_reset_other_file_than_the_panels_raises(tmp_path: Path, task: Task) -> None:
     environment = AlfworldEnvironment(tmp_path)
+    assert environment.reset(replace(task, sha256=""), seed=0).observation
     _check_refused(environment, replace(task, path="nowhere/game.tw-pddl"), "No such file")
     _check_refused(environment, replace(task, sha256="0" * 64), f"{task.sha256}.*{'0' * 64}")
-    assert environment.reset(replace(task, sha256=""), seed=0).observation
 
 
 @pytest.mark.parametrize("content", [b"", b'{"pddl_domain"', b"\xff\xfe", b"[]", b"null"])

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from alfworld_games import EVERYTHING
 
 from sg_pipeline.environments.alfworld.generation.scene import Item, Receptacle, Scene
 from sg_pipeline.environments.alfworld.memory import Memory
@@ -37,6 +38,11 @@ ONE_MUG = replace(
     items=KITCHEN.items[:1] + KITCHEN.items[2:],
     goal=Goal("pick_and_place_simple", "Mug", "Cabinet"),
     task_text="put a mug in cabinet.",
+)
+COLD_APPLE = replace(
+    EVERYTHING,
+    goal=Goal("pick_cool_then_place_in_recep", "Apple", "CounterTop"),
+    task_text="put a cool apple in countertop.",
 )
 BEDROOM = Scene(
     floor_plan=301,
@@ -74,12 +80,21 @@ A_LAMP_COUNTS_WHEN_FOUND_AND_WHEN_LIT = """
 """
 
 
+WARMING_WHAT_WAS_COOLED_SETS_BACK = """
+    go to countertop 1: positive | take apple 1 from countertop 1: positive | go to fridge 1: neutral
+    cool apple 1 with fridge 1: positive | go to microwave 1: negative | heat apple 1 with microwave 1: negative
+    go to fridge 1: neutral | cool apple 1 with fridge 1: positive | go to countertop 1: neutral
+    move apple 1 to countertop 1: positive
+"""
+
+
 @pytest.mark.parametrize(
     ("scene", "script"),
     [
         (KITCHEN, BY_DETOURS),
         (ONE_MUG, OPENING_THE_TARGET_IS_NO_MILESTONE),
         (TWO_MUGS, TWO_BELONG_ON_ONE_SHELF),
+        (COLD_APPLE, WARMING_WHAT_WAS_COOLED_SETS_BACK),
         (BEDROOM, A_LAMP_COUNTS_WHEN_FOUND_AND_WHEN_LIT),
     ],
 )

@@ -91,10 +91,7 @@ class GameInPlay:
         cleared, added = operator.changes
         facts = (state.facts & ~cleared) | added
         following = self._state(self._library.get_state_id(), facts)
-        try:
-            return self._text(operator, operator.feedback, facts), following
-        except ValueError:  # `PddlEnv.step` takes a ValueError of the grammar for an impossible command.
-            return NOTHING_HAPPENS, following
+        return self._text(operator, operator.feedback, facts), following
 
     def _apply_and_read(self, operator: _Operator) -> tuple[int, int]:
         """Apply an operator and return the bits that it clears and adds, by the rules of `PddlState.apply`."""
