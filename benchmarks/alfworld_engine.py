@@ -18,7 +18,7 @@ from sg_pipeline.environments.alfworld import fast_engine
 from sg_pipeline.environments.alfworld.environment import StockEngine
 from sg_pipeline.environments.alfworld.fast_engine import FastEngine
 from sg_pipeline.environments.alfworld.gamefile import GAME_FILE_NAME, GameFile, read_game
-from sg_pipeline.environments.base import StepResult
+from sg_pipeline.environments.alfworld.rulebook import Answer
 from sg_pipeline.errors import DataError
 
 T = TypeVar("T")
@@ -44,26 +44,30 @@ class Clock:
         return 1000 * self.seconds[name] / max(1, self.calls[name])
 
 
-def walk(engine: StockEngine, game: GameFile, steps: int, clock: Clock) -> tuple[list[str], list[StepResult]]:
-    """Play a random walk on the stock engine; return its actions and results."""
+Frame = tuple[Answer, tuple[str, ...]]
+"""An answer and the commands that are possible after it."""
+
+
+def walk(engine: StockEngine, game: GameFile, steps: int, clock: Clock) -> tuple[list[str], list[Frame]]:
+    """Play a random walk on the stock engine; return its actions and frames."""
     rng = random.Random(game.sha256)
-    results = [clock.run("stock reset", lambda: engine.start(game))]
+    frames = [(clock.run("stock reset", lambda: engine.start(game)), engine.admissible_commands())]
     actions: list[str] = []
-    while len(actions) < steps and not results[-1].done:
-        action = "stare at the wall" if rng.random() < 0.1 else rng.choice(results[-1].admissible or ("look",))
+    while len(actions) < steps and not frames[-1][0].won:
+        action = "stare at the wall" if rng.random() < 0.1 else rng.choice(frames[-1][1])
         actions.append(action)
-        results.append(clock.run("stock step", lambda command=action: engine.step(command)))  # type: ignore[misc]
-    return actions, results
+        answer = clock.run("stock step", lambda command=action: engine.step(command))  # type: ignore[misc]
+        frames.append((answer, engine.admissible_commands()))
+    return actions, frames
 
 
-def replay(
-    engine: FastEngine, game: GameFile, actions: list[str], clock: Clock, names: tuple[str, str]
-) -> list[StepResult]:
+def replay(engine: FastEngine, game: GameFile, actions: list[str], clock: Clock, names: tuple[str, str]) -> list[Frame]:
     """Play the same actions on the fast engine."""
-    results = [clock.run(names[0], lambda: engine.start(game))]
+    frames = [(clock.run(names[0], lambda: engine.start(game)), engine.admissible_commands())]
     for action in actions:
-        results.append(clock.run(names[1], lambda command=action: engine.step(command)))  # type: ignore[misc]
-    return results
+        answer = clock.run(names[1], lambda command=action: engine.step(command))  # type: ignore[misc]
+        frames.append((answer, engine.admissible_commands()))
+    return frames
 
 
 def forget() -> None:
@@ -76,7 +80,7 @@ def forget() -> None:
 def measure(game: GameFile, steps: int, clock: Clock, engines: tuple[StockEngine, FastEngine]) -> int:
     """Time one game on both engines; return the number of steps played."""
     stock, fast = engines
-    actions, results = walk(stock, game, steps, clock)
+    actions, frames = walk(stock, game, steps, clock)
     clock.run("fast reset, never compiled", lambda: fast.start(game))
     fast.close()
     forget()
@@ -84,7 +88,7 @@ def measure(game: GameFile, steps: int, clock: Clock, engines: tuple[StockEngine
     second = replay(fast, game, actions, clock, ("fast reset, game in play", "fast step, seen state"))
     fast.close()
     forget()
-    if not results == first == second:
+    if not frames == first == second:
         raise SystemExit(f"The engines differ on {game.path}.")
     return len(actions)
 
@@ -134,7 +138,7 @@ def main() -> None:
         games = playable_games(folder, options.games)
         if not games:
             raise SystemExit(f"No playable {GAME_FILE_NAME} in {folder}.")
-        engines = (StockEngine(admissible=True), FastEngine(admissible=True, cache_dir=Path(scratch) / "cache"))
+        engines = (StockEngine(), FastEngine(Path(scratch) / "cache"))
         engines[0].start(games[0])  # Imports and the grammar's parser are not what is measured.
         steps = sum(measure(game, options.steps, clock, engines) for game in games)
     print(f"{len(games)} games, {steps} steps each way, every text the same; CPU ms per call:")

@@ -1,32 +1,37 @@
 """The expert solves games on what it has read, recovers from mistakes, and names its sub-goals in few known words."""
 
-import pytest
+from pathlib import Path
 
-from sg_pipeline.environments.alfworld.benchmark import AlfworldBenchmark
-from sg_pipeline.environments.alfworld.expert import Expert, demonstrate, mistake
-from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
-from sg_pipeline.environments.alfworld.generation.sampler import WHOLE_FLOOR_PLAN, Difficulty, sample_scene
+import pytest
+from alfworld_games import WHOLE_FLOOR_PLAN, sampled
+
+from sg_pipeline.environments.alfworld import expert
+from sg_pipeline.environments.alfworld.benchmark import AlfworldBenchmark, TasksConfig
+from sg_pipeline.environments.alfworld.expert import Expert, GeneratedRoomsDemonstrator, demonstrate, mistake
+from sg_pipeline.environments.alfworld.generation.panel import make_panel, panel_scenes
 from sg_pipeline.environments.alfworld.memory import Memory
-from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
+from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS, TASK_TYPES
 from sg_pipeline.environments.alfworld.rules import RulesModel
+from sg_pipeline.environments.panels import digest_of
 from sg_pipeline.policies.tokenizer import build_tokenizer
 from sg_pipeline.randomness import stream
 from sg_pipeline.trajectories.types import Polarity
 
 
-def sampled(task_type, number, difficulty=None):
-    rng = stream(11, "scene", task_type, number)
-    plans = floor_plans_of(task_type, False)
-    return sample_scene(rng, plans[int(rng.integers(len(plans)))], task_type, difficulty or Difficulty())
-
-
+@pytest.mark.parametrize("noise", [0.0, 0.25])
 @pytest.mark.parametrize("task_type", TASK_TYPES)
-def test_expert_solves_small_scenes(task_type):
-    games = [demonstrate(sampled(task_type, n), stream(11, n)) for n in range(60)]
+def test_expert_solves_small_scenes_also_after_mistakes(task_type, noise):
+    games = [demonstrate(sampled(task_type, n), stream(11, n), noise) for n in range(60)]
     assert sum(game.won for game in games) >= 57
     turns = [turn for game in games for turn in game.turns]
-    assert not any(turn.is_noise for turn in turns)
-    assert Polarity.NEGATIVE not in {turn.polarity for turn in turns}
+    assert noise * 0.6 <= sum(turn.is_noise for turn in turns) / len(turns) <= noise * 1.2
+    after = [[], []]
+    for game in games:
+        for early, late in zip(game.turns, game.turns[1:], strict=False):
+            after[early.is_noise].append(late.polarity)
+    if not noise:
+        assert Polarity.NEGATIVE not in after[False]
+    assert after[True].count(Polarity.NEGATIVE) >= 0.6 * len(after[True])
 
 
 def test_expert_solves_most_whole_floor_plans():
@@ -38,47 +43,40 @@ def test_expert_solves_most_whole_floor_plans():
     assert sum(game.won for game in games) >= 45
 
 
-@pytest.mark.parametrize("task_type", TASK_TYPES)
-def test_the_expert_recovers_from_mistakes(task_type):
-    games = [demonstrate(sampled(task_type, n), stream(11, n), noise=0.25) for n in range(60)]
-    assert sum(game.won for game in games) >= 57
-    turns = [turn for game in games for turn in game.turns]
-    share = sum(turn.is_noise for turn in turns) / len(turns)
-    assert 0.15 < share < 0.3
-    after = [
-        late.polarity
-        for game in games
-        for early, late in zip(game.turns, game.turns[1:], strict=False)
-        if early.is_noise
+def test_demonstrations_stay_what_they_are():
+    """A digest, so that a change of rules, verdicts or expert is a decision: warm starts depend on all of them."""
+    demonstrator = AlfworldBenchmark().demonstrator(TasksConfig(panel="small"), Path(), Path(), Path())
+    games = [demonstrator.demonstrate(n, stream(3, "demo", n), noise) for noise in (0.0, 0.3) for n in range(150)]
+    turns = [
+        (turn.observation, turn.guidance_text, turn.polarity.value, turn.action) for g in games for turn in g.turns
     ]
-    assert after.count(Polarity.NEGATIVE) > 0.6 * len(after)
+    assert digest_of(turns).startswith("d8666a8245b0b3cf")
 
 
-def test_demonstrate_same_scene_and_stream_gives_the_same():
-    scene = sampled(TASK_TYPES[2], 3)
-    first = demonstrate(scene, stream(5, "demo"), noise=0.3)
-    assert first == demonstrate(scene, stream(5, "demo"), noise=0.3)
-    assert any(first != demonstrate(scene, stream(5, "other", n), noise=0.3) for n in range(3))
-    model = RulesModel(scene)
-    observation = model.reset()
-    for turn in first.turns:
-        assert turn.observation == observation
-        observation, won, _ = model.step(turn.action)
-    assert (won, observation) == (first.won, first.last_observation)
-    assert first.turns[0].polarity is Polarity.NEUTRAL
+def test_evaluation_games_are_never_demonstrated(monkeypatch):
+    panel, free = make_panel(11, {"valid_seen": 1}), sampled(TASK_TYPES[0], 0)
+    demonstrator, drawn = GeneratedRoomsDemonstrator(panel), iter([*panel_scenes(panel, "valid_seen"), free])
+    monkeypatch.setattr(expert, "sample_scene", lambda *_: next(drawn))
+    assert demonstrator.demonstrate(0, stream(11), 0.0).turns[0].observation == RulesModel(free).reset()
 
 
-def test_the_guidance_is_the_experts_own_also_where_a_mistake_is_played():
+def test_the_guidance_is_the_experts_own_also_where_a_mistake_is_played(monkeypatch):
+    monkeypatch.setattr(expert, "WHIM", 0.0)
     scene = sampled(TASK_TYPES[5], 1)
-    game = demonstrate(scene, stream(5, "own"), noise=0.4, whim=0.0)
+    game = demonstrate(scene, stream(5, "own"), noise=0.4)
     assert any(turn.is_noise for turn in game.turns)
-    memory, expert = Memory(game.turns[0].observation), Expert(stream(5, "unused"), whim=0.0)
-    answers = [turn.observation for turn in game.turns[1:]] + [game.last_observation]
-    for turn, answer in zip(game.turns, answers, strict=True):
-        decision = expert.decide(memory)
+    model, player = RulesModel(scene), Expert(stream(5, "unused"))
+    observation = model.reset()
+    memory = Memory(observation)
+    for turn in game.turns:
+        assert turn.observation == observation
+        decision = player.decide(memory)
         assert turn.guidance_text == decision.subgoal
         assert turn.is_noise == (turn.action != decision.action)
-        memory.read(turn.action, answer)
+        observation, won, _ = model.step(turn.action)
+        if observation != NOTHING_HAPPENS:
+            memory.read(turn.action, observation)
+    assert (won, observation) == (game.won, game.last_observation)
 
 
 def test_a_lost_demonstration_stops_at_its_limit():

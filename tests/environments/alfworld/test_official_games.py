@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from alfworld_games import extract_official
+from alfworld_games import official_tasks
 
-from sg_pipeline.environments.alfworld.official import OFFICIAL_COUNTS, find_official_games
+from sg_pipeline.environments.alfworld.official import OFFICIAL_COUNTS, find_official_games, official_files
 from sg_pipeline.errors import DataError
 
 PLACE, LIGHT = "pick_and_place_simple", "look_at_obj_in_light"
@@ -52,14 +52,18 @@ def test_keeps_what_alfworld_keeps_in_sorted_order(folder: Path) -> None:
     assert [(task.task_id, task.sha256) for task in below] == [(task.task_id, task.sha256) for task in tasks]
 
 
+def _warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the warnings other than of missing splits."""
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    return [message for message in warnings if "is not in" not in message]
+
+
 def test_incomplete_split_gives_one_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         find_official_games(folder)
-    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    warnings = [message for message in messages if "is not in" not in message]
-    assert len(warnings) == 1
+    (warning,) = _warnings(caplog)
     for part in ("valid_seen", "3 playable", "expected 140", f"{PLACE} 2 of 35", "2 unsolvable", "1 without"):
-        assert part in warnings[0]
+        assert part in warning
     assert "3 games in the wording of 2.1.2" in caplog.text
 
 
@@ -69,37 +73,31 @@ def test_missing_root_or_split_raises_or_warns(folder: Path, caplog: pytest.LogC
     with pytest.raises(DataError, match="holds no official ALFWorld games"):
         find_official_games(folder / "json_2.1.2" / "valid_seen")
     assert list(find_official_games(folder)) == ["valid_seen"]
-    warnings = [record.getMessage() for record in caplog.records if "is not in" in record.getMessage()]
-    assert ["train" in message and "3553" in message for message in warnings] == [True, False]
-    assert ["valid_unseen" in message and "134" in message for message in warnings] == [False, True]
+    assert f"Official ALFWorld train is not in {folder}: 0 of 3553 games" in caplog.text
+    assert f"Official ALFWorld valid_unseen is not in {folder}: 0 of 134 games" in caplog.text
+
+
+def test_games_come_from_the_newest_data_version(folder: Path) -> None:
+    _trial(folder / "json_2.1.1" / "valid_seen", f"{PLACE}-Mug-None-Shelf-2/trial_old", solvable=True)
+    _trial(folder / "json_2.1.1" / "train", f"{PLACE}-Mug-None-Shelf-2/trial_old", solvable=True)
+    tasks = find_official_games(folder)
+    assert [len(tasks[split]) for split in ("train", "valid_seen")] == [1, 3]
+    assert {path.split("/")[0] for path in official_files(folder)} == {"json_2.1.1", "json_2.1.2"}
+    assert len(official_files(folder)) == 2 + 9 + 8
 
 
 def test_trajectory_file_that_is_not_json_raises(folder: Path) -> None:
     path = next(folder.rglob("traj_data.json"))
     path.write_text("{")
-    with pytest.raises(DataError, match="not JSON") as caught:
-        find_official_games(folder)["valid_seen"]
-    assert str(path) in str(caught.value)
+    with pytest.raises(DataError, match=f"{path}.*not JSON"):
+        find_official_games(folder)
 
 
-def test_expected_counts_are_the_published_ones() -> None:
-    assert {split: sum(kinds.values()) for split, kinds in OFFICIAL_COUNTS.items()} == {
-        "train": 3553,
-        "valid_seen": 140,
-        "valid_unseen": 134,
-    }
-
-
-def test_official_valid_seen_is_complete(
-    tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
-) -> None:
-    root = tmp_path_factory.mktemp("official")
-    extract_official(root, lambda name: "/valid_seen/" in name)
+def test_official_valid_seen_is_complete(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        tasks = find_official_games(root)["valid_seen"]
+        tasks = official_tasks(tmp_path, "")
     assert Counter(task.task_type for task in tasks) == OFFICIAL_COUNTS["valid_seen"]
     assert len({task.task_id for task in tasks}) == 140
     assert "140 games in the wording of 2.1.1" in caplog.text
-    messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    (warning,) = [message for message in messages if "is not in" not in message]
+    (warning,) = _warnings(caplog)
     assert "other commands than generated games" in warning

@@ -11,13 +11,11 @@ def _import_alfworld() -> None:
     """
     users = os.environ.get("ALFWORLD_DATA")
     os.environ["ALFWORLD_DATA"] = tempfile.gettempdir()
-    try:
-        import alfworld.info  # noqa: F401
-    finally:
-        if users is None:
-            del os.environ["ALFWORLD_DATA"]
-        else:
-            os.environ["ALFWORLD_DATA"] = users
+    import alfworld.info  # noqa: F401
+
+    del os.environ["ALFWORLD_DATA"]
+    if users is not None:
+        os.environ["ALFWORLD_DATA"] = users
 
 
 _import_alfworld()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from sg_pipeline.environments.alfworld.generation.sampler import Difficulty
 from sg_pipeline.environments.base import Benchmark, Demonstrator
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from sg_pipeline.policies.vocabulary import Vocabulary
 
 Split = Literal["train", "valid_seen", "valid_unseen"]
-
-
-def _default_sizes() -> dict[Split, int]:
-    return {"train": 256, "valid_seen": 200, "valid_unseen": 200}
 
 
 class TasksConfig(SourcedTasks):
@@ -35,8 +31,8 @@ class TasksConfig(SourcedTasks):
     RECIPE = ("seed", "sizes", "difficulty")
 
     seed: int = Field(0, ge=0)
-    sizes: dict[Split, int] = Field(default_factory=_default_sizes)
-    difficulty: Difficulty = Field(default_factory=Difficulty)
+    sizes: dict[Split, NonNegativeInt] = Field({"train": 256, "valid_seen": 200, "valid_unseen": 200})
+    difficulty: Difficulty = Difficulty()
     compile_workers: int = Field(2, ge=1)
 
 

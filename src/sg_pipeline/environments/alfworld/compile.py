@@ -8,10 +8,10 @@ queries, and the names that alfworld's demangler gives to the objects.
 import gc
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,7 +21,7 @@ from sg_pipeline.environments.alfworld.compiled import CompiledGame, Symbol, loa
 from sg_pipeline.environments.alfworld.gamefile import GameFile, loading, read_game
 from sg_pipeline.environments.alfworld.grammar import ParsedGrammar, nested, parse_symbols, read_grammar
 from sg_pipeline.environments.alfworld.library import give_back_library, take_library
-from sg_pipeline.errors import ConfigurationError, DataError, EnvironmentFailure
+from sg_pipeline.errors import DataError, EnvironmentFailure
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def compile_games(games: Mapping[str, Path], cache_dir: Path, workers: int = 1) 
 
     Args:
         games: digest -> game file.
-        cache_dir: the cache folder; created if missing.
+        cache_dir: created if missing.
         workers: processes to use; 1 works in this one.
 
     Returns:
@@ -52,33 +52,32 @@ def compile_games(games: Mapping[str, Path], cache_dir: Path, workers: int = 1) 
         EnvironmentFailure: a worker process died.
     """
     todo = sorted((path, sha256, cache_dir) for sha256, path in games.items())
-    if workers <= 1 or len(todo) <= 1:
-        outcomes = _with_progress(map(_compile_one, todo), len(todo))
-    else:
-        with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
-            try:
-                outcomes = _with_progress(pool.map(_compile_one, todo, chunksize=4), len(todo))
-            except BrokenProcessPool as error:
-                raise EnvironmentFailure(
-                    f"A process died while it compiled {len(todo)} ALFWorld games into {cache_dir}; run it again, "
-                    "with fewer workers if memory is short."
-                ) from error
-    failures = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    translated, failures = 0, []
+    for done, outcome in enumerate(in_processes(_compile_one, todo, workers), start=1):
+        translated += outcome is True
+        if isinstance(outcome, str):
+            failures.append(outcome)
+        if translated and done % 100 == 0:  # It takes a minute or two.
+            logger.info("compiling ALFWorld games, once for all runs: %d of %d", done, len(todo))
     if failures:
         raise DataError(failures[0] if len(failures) == 1 else f"{failures[0][:-1]} ({len(failures)} games in all).")
-    return sum(outcome is True for outcome in outcomes)
+    return translated
 
 
-def _with_progress(outcomes: Iterable[bool | str], count: int) -> list[bool | str]:
-    """Collect the outcomes; log the progress if games are really translated (a minute or two)."""
-    done: list[bool | str] = []
-    translated = 0
-    for outcome in outcomes:
-        done.append(outcome)
-        translated += outcome is True
-        if translated and len(done) % 100 == 0:
-            logger.info("compiling ALFWorld games, once for all runs: %d of %d", len(done), count)
-    return done
+def in_processes(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
+    """Yield the result for each item, from new processes unless one is enough. `EnvironmentFailure` if one dies."""
+    workers = min(workers, len(items))
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(function, items, chunksize=4)
+        except BrokenProcessPool as error:
+            raise EnvironmentFailure(
+                f"A process died while it worked on {len(items)} ALFWorld games; run it again, with fewer workers if "
+                "memory is short."
+            ) from error
 
 
 def _compile_one(item: tuple[Path, str, Path]) -> bool | str:
@@ -87,32 +86,19 @@ def _compile_one(item: tuple[Path, str, Path]) -> bool | str:
     try:
         if load_cached(cache_dir, sha256) is not None:
             return False
-        _translate_into(read_game(path, sha256), cache_dir)
+        compile_game(read_game(path, sha256), cache_dir)
     except DataError as error:
         return str(error)
     return True
 
 
 def compile_game(game: GameFile, cache_dir: Path | None) -> CompiledGame:
-    """Return the compiled game, from the disk cache if possible.
-
-    Raises:
-        DataError: the game does not load.
-        ConfigurationError: the cache folder cannot be written.
-    """
-    if cache_dir is None:
-        return translate(game)
-    return load_cached(cache_dir, game.sha256) or _translate_into(game, cache_dir)
-
-
-def _translate_into(game: GameFile, cache_dir: Path) -> CompiledGame:
-    compiled = translate(game)
-    try:
-        store_cached(cache_dir, game.sha256, compiled)
-    except OSError as error:
-        raise ConfigurationError(
-            f"The folder for compiled ALFWorld games, {cache_dir}, cannot be written: {error.strerror}."
-        ) from error
+    """Return the compiled game, from the disk cache if possible. Errors as `translate` and `store_cached`."""
+    compiled = load_cached(cache_dir, game.sha256) if cache_dir else None
+    if compiled is None:
+        compiled = translate(game)
+        if cache_dir:
+            store_cached(cache_dir, game.sha256, compiled)
     return compiled
 
 
@@ -123,33 +109,24 @@ def translate(game: GameFile) -> CompiledGame:
         DataError: the PDDL or the grammar does not load, or the goal can never be reached.
     """
     grammar = read_grammar(game)
-    with loading(game.path), _without_garbage_collection():
-        import fast_downward
-
-        task, sas = fast_downward.pddl2sas(game.data["pddl_domain"], game.data["pddl_problem"])
-    if "Atom dummy(val1)" in sas:  # What the translator writes for a task without a solution.
-        raise DataError(f"The game file {game.path} is not playable: its goal can never be reached.")
-    with loading(game.path):
-        return _compile(task, sas, grammar)
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """The translator makes millions of small objects that stay alive: collecting garbage among them costs a fifth."""
-    was_on = gc.isenabled()
-    gc.disable()
+    gc.disable()  # The translator makes millions of small objects that stay alive: collecting costs a fifth.
     try:
-        yield
+        with loading(game.path):
+            import fast_downward
+
+            task, sas = fast_downward.pddl2sas(game.data["pddl_domain"], game.data["pddl_problem"])
+            if "Atom dummy(val1)" in sas:  # What the translator writes for a task without a solution.
+                raise DataError(f"The game file {game.path} is not playable: its goal can never be reached.")
+            return _compile(task, sas, grammar)
     finally:
-        if was_on:
-            gc.enable()
+        gc.enable()
 
 
 def _compile(task: Any, sas: str, grammar: ParsedGrammar) -> CompiledGame:
     from textworld.envs.pddl.logic import Atom
 
     types = {item.name: item.type_name for item in task.objects}
-    initial = set(_initial_facts(task, types)) | set(_initial_values(sas, types))
+    initial = set(_initial_facts(task, sas, types))
     possible = set(initial)
     values = sorted(set(_SAS_VALUE.findall(sas)))
     for value, atom in zip(values, (Atom * len(values))(), strict=True):
@@ -173,7 +150,8 @@ def _compile(task: Any, sas: str, grammar: ParsedGrammar) -> CompiledGame:
         for action in task.actions
         if action.name in logic_actions
     }
-    starts = {text: parse_symbols(text) for text in _start_texts(actions)}
+    texts: set[Any] = {INTRO, *(action[key] for action in actions.values() for key in ("template", "feedback"))}
+    starts = {text: parse_symbols(text) for text in texts}
     variables = sorted({variable for _, arguments in facts for variable in arguments})
     index = {variable: number for number, variable in enumerate(variables)}
     signatures = {(name, tuple(kind for _, kind in arguments)) for name, arguments in facts}
@@ -195,10 +173,11 @@ def _as_fact(proposition: Any) -> _Fact:
     return proposition.name, tuple((argument.name, argument.type) for argument in proposition.arguments)
 
 
-def _initial_facts(task: Any, types: dict[str, str]) -> Iterable[_Fact]:
-    """Yield the facts of the problem's `:init`, by the rules of textworld's `PddlState`."""
+def _initial_facts(task: Any, sas: str, types: dict[str, str]) -> Iterator[_Fact]:
+    """Yield the facts at the start: the problem's `:init`, by the rules of `PddlState`, and derived ones."""
     from fast_downward.translate.pddl.conditions import Atom
     from fast_downward.translate.pddl.f_expression import Assign
+    from textworld.envs.pddl.logic import Atom as Value
 
     for item in task.init:
         if isinstance(item, Atom) and item.predicate != "=":
@@ -207,21 +186,13 @@ def _initial_facts(task: Any, types: dict[str, str]) -> Iterable[_Fact]:
             name = str(item.expression.value)
             if not name.isdigit():  # Whole numbers are distances, which textworld leaves out.
                 yield name, tuple((argument, types[argument]) for argument in item.fluent.args)
-
-
-def _initial_values(sas: str, types: dict[str, str]) -> Iterable[_Fact]:
-    """Yield the facts that hold in the planning task's first state (its axioms evaluated by the library)."""
-    from textworld.envs.pddl.logic import Atom
-
-    library = take_library()
-    try:
-        library.load_sas(sas.encode())
-        atoms = (Atom * library.get_state_size())()
-        library.get_state(atoms)
-        propositions = [atom.get_fact(types) for atom in atoms]
-    finally:
-        give_back_library(library)
-    return [_as_fact(proposition) for proposition in propositions if not proposition.is_negation]
+    library = take_library()  # It evaluates the axioms.
+    library.load_sas(sas.encode())
+    values = (Value * library.get_state_size())()
+    library.get_state(values)
+    propositions = [value.get_fact(types) for value in values]
+    give_back_library(library)
+    yield from (_as_fact(proposition) for proposition in propositions if not proposition.is_negation)
 
 
 def _display_names(facts: Iterable[_Fact]) -> dict[str, str]:
@@ -229,17 +200,9 @@ def _display_names(facts: Iterable[_Fact]) -> dict[str, str]:
     from alfworld.agents.utils.misc import Demangler
     from textworld.generator.game import EntityInfo
 
-    objects = {name: kind for _, arguments in facts for name, kind in arguments}
-    infos = {name: EntityInfo(name, objects[name]) for name in sorted(objects)}
+    infos = {name: EntityInfo(name, kind) for _, arguments in facts for name, kind in arguments}
     demangler = Demangler(game_infos=infos, shuffle=False)
     return {name: demangler.demangle_alfred_name(name) for name in infos}
-
-
-def _start_texts(actions: dict[str, Any]) -> list[str]:
-    texts = {INTRO}
-    for action in actions.values():
-        texts |= {action["template"], action["feedback"]}
-    return sorted(texts)
 
 
 def _queries(
@@ -255,23 +218,22 @@ def _queries(
     texts = {condition for alternatives in rules.values() for condition, _ in alternatives if condition}
     for symbols in [*starts.values(), *(rhs for alternatives in rules.values() for _, rhs in alternatives)]:
         texts |= {symbol[2] for symbol in nested(symbols) if symbol[0] == "each" and symbol[2]}
-    parsed: dict[str, list[list[Any]]] = {}
-    for text in sorted(texts):
-        parsed[text] = []
+    parsed: dict[str, list[list[Any]]] = {text: [] for text in texts}
+    for text, predicates in parsed.items():
         for name, placeholders in _parse_query(text):
             wanted = [hierarchy.get(kind) for _, kind in placeholders]
             matches = [[kind.name for kind in kinds] for kinds in hierarchy.multi_subtypes(wanted)]
             kept = [kinds for kinds in matches if (name, tuple(kinds)) in signatures]
-            parsed[text].append([name, [list(placeholder) for placeholder in placeholders], kept])
+            predicates.append([name, placeholders, kept])
     return parsed
 
 
 @lru_cache(maxsize=4096)
-def _parse_query(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
+def _parse_query(text: str) -> list[tuple[str, list[list[str]]]]:
     from textworld.logic import Rule
 
     rule = Rule.parse_conjunctive_query(text)
     return [
-        (predicate.name, [(placeholder.name, placeholder.type) for placeholder in predicate.parameters])
+        (predicate.name, [[placeholder.name, placeholder.type] for placeholder in predicate.parameters])
         for predicate in rule.preconditions
     ]

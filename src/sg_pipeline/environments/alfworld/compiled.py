@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -52,23 +53,6 @@ class CompiledGame:
     starts: dict[str, list[Symbol]]
     queries: dict[str, list[list[Any]]]
 
-    def to_bytes(self) -> bytes:
-        """Return the file content: magic, digest of the rest, compressed JSON and planning task."""
-        fields = asdict(self)
-        sas = fields.pop("sas")
-        text = json.dumps(fields, separators=(",", ":"), sort_keys=True, ensure_ascii=True)
-        body = zlib.compress(text.encode() + b"\0" + sas, 6)
-        return _MAGIC + hashlib.sha256(body).digest() + body
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "CompiledGame":
-        """Read what `to_bytes` wrote. Raises `ValueError` if the content is damaged."""
-        body = content[len(_MAGIC) + 32 :]
-        if content[: len(_MAGIC)] != _MAGIC or content[len(_MAGIC) : len(_MAGIC) + 32] != hashlib.sha256(body).digest():
-            raise ValueError("its digest does not match")
-        text, sas = zlib.decompress(body).split(b"\0", 1)
-        return cls(sas=sas, **json.loads(text))
-
 
 @lru_cache(maxsize=1)
 def toolchain() -> str:
@@ -86,15 +70,33 @@ def load_cached(cache_dir: Path, sha256: str) -> CompiledGame | None:
     """Return the compiled game from the cache; None if it is missing or damaged (which is logged)."""
     path = cache_path(cache_dir, sha256)
     try:
-        return CompiledGame.from_bytes(path.read_bytes())
+        content = path.read_bytes()
+        body = content[len(_sealed(b"")) :]
+        if content != _sealed(body):
+            raise ValueError("its digest does not match")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, zlib.error) as error:
+    except (OSError, ValueError) as error:
         logger.warning("The compiled game %s is not usable (%s) and will be replaced.", path, error)
         return None
+    text, sas = zlib.decompress(body).split(b"\0", 1)
+    return CompiledGame(sas=sas, **json.loads(text))
 
 
 def store_cached(cache_dir: Path, sha256: str, game: CompiledGame) -> None:
-    """Write the compiled game; other processes see the old state or the whole file."""
-    with atomic_write(cache_path(cache_dir, sha256)) as temporary:
-        temporary.write_bytes(game.to_bytes())
+    """Write the compiled game. Raises `ConfigurationError` if the folder cannot be written."""
+    fields = asdict(game)
+    sas = fields.pop("sas")
+    text = json.dumps(fields, separators=(",", ":"), sort_keys=True)
+    try:
+        with atomic_write(cache_path(cache_dir, sha256)) as temporary:
+            temporary.write_bytes(_sealed(zlib.compress(text.encode() + b"\0" + sas, 6)))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder for compiled ALFWorld games, {cache_dir}, cannot be written: {error.strerror}."
+        ) from error
+
+
+def _sealed(body: bytes) -> bytes:
+    """Return the file content: what it is, digest of the rest, the rest (compressed JSON and planning task)."""
+    return _MAGIC + hashlib.sha256(body).digest() + body

@@ -27,12 +27,12 @@ from sg_pipeline.environments.alfworld.gamefile import GameFile
 from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
 from sg_pipeline.environments.alfworld.generation.panel import Panel, panel_scenes, signature
 from sg_pipeline.environments.alfworld.generation.problem import game_file
-from sg_pipeline.environments.alfworld.generation.sampler import sample_scene
+from sg_pipeline.environments.alfworld.generation.sampler import pick, sample_scene
 from sg_pipeline.environments.alfworld.generation.scene import Scene
 from sg_pipeline.environments.alfworld.grammar import command_forms
-from sg_pipeline.environments.alfworld.memory import Memory, fits, kind_fits, kind_of
+from sg_pipeline.environments.alfworld.memory import Memory, kind_of
 from sg_pipeline.environments.alfworld.progress import Progress
-from sg_pipeline.environments.alfworld.rulebook import APPLIANCES, OPENABLE, TASK_TYPES
+from sg_pipeline.environments.alfworld.rulebook import OPENABLE, TASK_TYPES, can_contain
 from sg_pipeline.environments.alfworld.rules import RulesModel
 from sg_pipeline.environments.alfworld.wording import older_wording
 from sg_pipeline.environments.base import Demonstration, DemoTurn
@@ -46,6 +46,9 @@ MAX_TURNS = 30
 
 IMPOSSIBLE_SHARE = 0.25
 """Share of mistakes that are plausible but impossible commands; the others are possible and useless."""
+
+WHIM = 0.1
+"""Probability of searching in a random likely place instead of the first one listed."""
 
 
 class Decision(NamedTuple):
@@ -64,42 +67,36 @@ class Expert:
 
     Args:
         rng: used for the whim only.
-        whim: probability of searching in a random likely place instead of the first one listed.
         put: the game's form of the command that puts something down, of `grammar.command_forms`.
     """
 
-    def __init__(self, rng: np.random.Generator, whim: float = 0.1, put: str = "move (object) to (receptacle)") -> None:
+    def __init__(self, rng: np.random.Generator, put: str = "move (object) to (receptacle)") -> None:
         self._rng = rng
-        self._whim = whim
         self._put = put
 
     def decide(self, memory: Memory) -> Decision:
         """Return the next sub-goal and action; depends on what was read, and on `rng` only when it searches."""
-        if memory.held is None:
-            item = self._choose_item(memory)
-            if item is None:
-                return self._search(memory, memory.wish.item_kind)
-            place = memory.where[item]
-            return _reach(memory, place, f"take {item} from {place}")
-        if kind_of(memory.held) != memory.wish.item_kind:
-            return self._put_away(memory, memory.held)
-        return self._use_lamp(memory) if memory.wish.needs_lamp else self._bring(memory, memory.held)
-
-    def _choose_item(self, memory: Memory) -> str | None:
-        """Return the wanted item to take: a treated one, then one that is here, then the first discovered."""
+        wish, held = memory.wish, memory.held
+        if held is not None and not memory.holds_wanted:
+            return self._put_away(memory, held)
+        if held is not None:
+            return self._use_lamp(memory) if wish.needs_lamp else self._bring(memory, held)
         items = memory.to_fetch()
-
-        def rank(item: str) -> tuple[bool, bool]:
-            return memory.wish.treatment is None or not memory.ready(item), memory.where[item] != memory.at
-
-        return min(items, key=rank) if items else None
+        if not items:
+            return self._search(memory, wish.item_kind)
+        # A treated item first, then one that is here, then the first discovered.
+        item = min(
+            items, key=lambda item: (not (wish.treatment and memory.ready(item)), memory.where[item] != memory.at)
+        )
+        return _reach(memory, memory.where[item], f"take {item} from {memory.where[item]}")
 
     def _bring(self, memory: Memory, held: str) -> Decision:
         """Treat the wanted item if the task asks for it, then put it where it belongs."""
-        treatment, target = memory.wish.treatment, memory.target()
-        appliances = memory.of_kind(APPLIANCES[treatment][0].lower()) if treatment else []
+        station, target = memory.wish.station, memory.target()
+        appliances = memory.of_kind(station.lower()) if station else []
         if appliances and not memory.ready(held):
-            return _reach(memory, appliances[0], f"{treatment} {held} with {appliances[0]}", through_door=False)
+            command = f"{memory.wish.treatment} {held} with {appliances[0]}"
+            return _reach(memory, appliances[0], command, through_door=False)
         return _reach(memory, target, self._put_down(held, target)) if target else NOTHING_LEFT
 
     def _put_down(self, item: str, place: str) -> str:
@@ -125,22 +122,18 @@ class Expert:
         if not tiers:
             return NOTHING_LEFT
         likely = tiers[min(tiers)]
-        choice = 0
-        if len(likely) > 1 and self._rng.random() < self._whim:
-            choice = int(self._rng.integers(len(likely)))
-        return _reach(memory, likely[choice], f"open {likely[choice]}", subgoal=f"find {kind} in {likely[choice]}")
+        place = pick(self._rng, likely) if len(likely) > 1 and self._rng.random() < WHIM else likely[0]
+        return _reach(memory, place, f"open {place}", subgoal=f"find {kind} in {place}")
 
     def _put_away(self, memory: Memory, held: str) -> Decision:
         """Free the hand: here if possible, else on the first open place that takes it, else in a closed one."""
-        here = memory.at
-        if here is not None and here not in memory.closed and fits(here, held):
-            return _reach(memory, here, self._put_down(held, here))
 
-        def is_shut(name: str) -> bool:
-            return name in memory.closed or (kind_of(name) in _OPENABLE and name not in memory.searched)
+        def rank(name: str) -> tuple[bool, bool]:
+            shut = name in memory.closed or (kind_of(name) in _OPENABLE and name not in memory.searched)
+            return name != memory.at or name in memory.closed, shut
 
-        places = [name for name in memory.receptacles if fits(name, held)]
-        place = min(places, key=is_shut, default=None)
+        places = [name for name in memory.receptacles if can_contain(kind_of(name), kind_of(held))]
+        place = min(places, key=rank, default=None)
         return _reach(memory, place, self._put_down(held, place)) if place else NOTHING_LEFT
 
 
@@ -155,7 +148,7 @@ def _may_be_in(memory: Memory, kind: str, place_kind: str) -> bool:
         return True
     if wish.treatment is None and wish.count == 1 and place_kind == wish.target_kind:
         return False
-    return kind_fits(place_kind, kind)
+    return can_contain(place_kind, kind)
 
 
 def _reach(memory: Memory, place: str, command: str, subgoal: str | None = None, through_door: bool = True) -> Decision:
@@ -169,30 +162,17 @@ def _reach(memory: Memory, place: str, command: str, subgoal: str | None = None,
 
 
 def demonstrate(
-    scene: Scene, rng: np.random.Generator, noise: float = 0.0, max_turns: int = MAX_TURNS, whim: float = 0.1
+    scene: Scene, rng: np.random.Generator, noise: float = 0.0, max_turns: int = MAX_TURNS
 ) -> Demonstration:
-    """Play `scene` with the scripted expert.
-
-    Args:
-        scene: the game.
-        rng: the only source of randomness.
-        noise: probability, per turn, that a mistake replaces the expert's action.
-        max_turns: the episode's limit.
-        whim: probability that a search starts at a random likely place instead of the first one listed.
-
-    Returns:
-        The demonstration; lost if the limit came first.
-    """
+    """Play `scene` with the scripted expert; each turn's action is a mistake with the probability `noise`."""
     model = RulesModel(scene)
     observation = model.reset()
-    progress, expert = Progress(observation), Expert(rng, whim)
+    progress, expert = Progress(observation), Expert(rng)
     polarity, won = Polarity.NEUTRAL, False
     turns: list[DemoTurn] = []
     while len(turns) < max_turns and not won:
         subgoal, wanted = expert.decide(progress.memory)
-        action = wanted
-        if noise > 0 and rng.random() < noise:
-            action = mistake(model, rng)
+        action = mistake(model, rng) if noise > 0 and rng.random() < noise else wanted
         turns.append(DemoTurn(observation, subgoal, polarity, action, action != wanted))
         observation, won, _ = model.step(action)
         polarity = progress.judge(action, observation, won)
@@ -205,15 +185,12 @@ def mistake(model: RulesModel, rng: np.random.Generator) -> str:
     The impossible ones are like those of a policy under training: things that are not here, places that are not in the
     room, doors that are elsewhere.
     """
-    commands = [command for command in model.admissible_commands() if command not in ("help", "look", "inventory")]
     if rng.random() >= IMPOSSIBLE_SHARE:
-        return commands[int(rng.integers(len(commands)))]
-    items, receptacles = model.scene.items, model.scene.receptacles
-    item = items[int(rng.integers(len(items)))].name
-    place = receptacles[int(rng.integers(len(receptacles)))]
-    absent = f"{place.kind.lower()} {1 + sum(other.kind == place.kind for other in receptacles)}"
+        return pick(rng, [command for command in model.admissible_commands() if " " in command])
+    item, place = pick(rng, model.scene.items).name, pick(rng, model.scene.receptacles)
+    absent = f"{place.kind.lower()} {1 + sum(other.kind == place.kind for other in model.scene.receptacles)}"
     forms = (f"take {item} from {place.name}", f"move {item} to {place.name}", f"open {place.name}", f"go to {absent}")
-    return forms[int(rng.integers(len(forms)))]
+    return pick(rng, forms)
 
 
 class GeneratedRoomsDemonstrator:
@@ -230,7 +207,7 @@ class GeneratedRoomsDemonstrator:
         task_type = TASK_TYPES[number % len(TASK_TYPES)]
         plans = floor_plans_of(task_type, unseen=False)
         while True:
-            scene = sample_scene(rng, plans[int(rng.integers(len(plans)))], task_type, self._difficulty)
+            scene = sample_scene(rng, pick(rng, plans), task_type, self._difficulty)
             if signature(scene) not in self._reserved:
                 break
         if not self._forms:  # of all generated games

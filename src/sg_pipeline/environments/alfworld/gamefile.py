@@ -27,13 +27,7 @@ _VERSIONS = {"put {o} in/on {r}": "2.1.1", "move {o} to {r}": GENERATED_VERSION}
 
 @dataclass(frozen=True, slots=True)
 class GameFile:
-    """One game, read and checked.
-
-    Attributes:
-        path: where it was read.
-        sha256: hex digest of the file's bytes.
-        data: the parsed JSON; its three text fields are known to be strings.
-    """
+    """One game, read and checked: its digest, and its JSON, whose three text fields are strings."""
 
     path: Path
     sha256: str
@@ -62,14 +56,7 @@ def read_json(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def read_game(path: Path, sha256: str = "") -> GameFile:
-    """Read a `game.tw-pddl` file.
-
-    Args:
-        path: the game file.
-        sha256: the digest that the file must have; empty for any.
-
-    Returns:
-        The game.
+    """Read a `game.tw-pddl` file, which must have the digest `sha256` unless that is empty.
 
     Raises:
         DataError: the file is missing, is not the expected one, is not JSON, lacks a field, or holds a game that is

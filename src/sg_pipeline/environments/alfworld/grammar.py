@@ -28,35 +28,28 @@ _PLACEHOLDER = re.compile(r"(\w+)\s*:")
 _SLOT = re.compile(r"\[?\{\s*(\w+)[^{}]*\}\]?")
 _COMMENT = re.compile(r";[^\n]*")
 _ACTION = re.compile(r"\(\s*:action\s+([^\s()]+)(?:\s*:parameters\s*\(([^()]*)\))?")
+_TYPED = re.compile(r"((?:\?\S+\s+)+)-\s+(\S+)")  # "?a ?b - object"
 
 
 class ParsedGrammar(NamedTuple):
-    """A parsed grammar.
-
-    Attributes:
-        actions: per action, lower case, its command's template and its feedback rule.
-        rules: per name its alternatives as [condition, symbols]; see `fast_logic` for symbols.
-    """
+    """A parsed grammar."""
 
     actions: dict[str, tuple[str, str]]
+    """Per action, in lower case, its command's template and its feedback rule."""
     rules: dict[str, list[list[Any]]]
-
-
-class ForeignExpressionError(ValueError):
-    """A grammar's expression does more than name things of the game."""
+    """Per name its alternatives as [condition, symbols]; see `fast_logic` for symbols."""
 
 
 def read_grammar(game: GameFile) -> ParsedGrammar:
     """Parse the grammar of a game, evaluating nothing.
 
     Raises:
-        DataError: it does not parse, or an expression of it, or a name in the PDDL, does more than name things of the
-            game.
+        DataError: it does not parse, or an expression of it, or a name in the PDDL, does more than name things.
     """
     with loading(game.path):
         for field in ("pddl_domain", "pddl_problem"):
             if "{" in game.data[field]:
-                raise ForeignExpressionError(f"its field '{field}' holds a brace, which would be evaluated in commands")
+                raise ValueError(f"its field '{field}' holds a brace, which would be evaluated in commands")
         return _parse(game.data["grammar"])
 
 
@@ -64,15 +57,11 @@ def command_forms(game: GameFile) -> tuple[str, ...]:
     """Return the forms of a game's commands, "take (object) from (receptacle)", in the order of its grammar.
 
     The words are the grammar's; a slot is named after its type in the PDDL domain. An action that is not in the domain
-    has no form.
-
-    Raises:
-        DataError: as `read_grammar`.
+    has no form. Raises `DataError` as `read_grammar` does.
     """
-    actions = read_grammar(game).actions
     domain = _domain_actions(game.data["pddl_domain"])
-    forms = (_form(actions[name][0], domain[name]) for name in actions if name in domain)
-    return tuple(dict.fromkeys(forms))
+    actions = read_grammar(game).actions.items()
+    return tuple(dict.fromkeys(_form(template, domain[name]) for name, (template, _) in actions if name in domain))
 
 
 def nested(symbols: Iterable[Symbol]) -> Iterator[Symbol]:
@@ -116,12 +105,11 @@ def _parse_whole(text: str) -> tuple[ParsedGrammar, frozenset[str]]:
         name: [[rule.condition, [_plain(symbol) for symbol in rule.rhs]] for rule in alternatives]
         for name, alternatives in logic.grammar._rules.items()
     }
+    alternatives = [alternative for found in rules.values() for alternative in found]
     templates = [symbol for template, _ in actions.values() for symbol in nested(parse_symbols(template))]
-    feedback = [symbol for _, feedback in actions.values() for symbol in nested(parse_symbols(feedback))]
-    ruled = [symbol for alternatives in rules.values() for _, symbols in alternatives for symbol in nested(symbols)]
-    symbols = [*templates, *feedback, *ruled]
-    queries = [condition for alternatives in rules.values() for condition, _ in alternatives]
-    queries += [symbol[2] for symbol in symbols if symbol[0] == "each"]
+    symbols = [symbol for _, feedback in actions.values() for symbol in nested(parse_symbols(feedback))]
+    symbols += [*templates, *nested(symbol for _, ruled in alternatives for symbol in ruled)]
+    queries = [*(condition for condition, _ in alternatives), *(symbol[2] for symbol in symbols if symbol[0] == "each")]
     own = {name for query in queries for name in _PLACEHOLDER.findall(query)}
     # A template's own slots, `{o}`, are the action's parameters.
     own |= {symbol[1].strip() for symbol in templates if symbol[0] == "eval"} - set(dir(builtins))
@@ -148,9 +136,9 @@ def _check(symbols: Iterable[Symbol], own: frozenset[str]) -> None:
     """Refuse expressions other than names of `own` placeholders, their texts, and texts between them."""
     for symbol in nested(symbols):
         if symbol[0] == "eval" and not _is_harmless(symbol[1], own):
-            shown = symbol[1] if len(symbol[1]) <= 80 else f"{symbol[1][:77]}..."
-            raise ForeignExpressionError(
-                f"its grammar holds the expression {{{shown}}}, but may only name things of the game, as in {{o.name}}"
+            raise ValueError(
+                f"its grammar holds the expression {{{symbol[1][:80]}}}, but may only name things of the game, "
+                "as in {o.name}"
             )
 
 
@@ -177,19 +165,10 @@ def _is_harmless(expression: str, own: frozenset[str]) -> bool:
 @lru_cache(maxsize=8)
 def _domain_actions(domain: str) -> dict[str, dict[str, str]]:
     """Return the types of the parameters, by name, of each action of a PDDL domain; all in lower case."""
-    actions = {}
-    for name, parameters in _ACTION.findall(_COMMENT.sub("", domain).lower()):
-        types: dict[str, str] = {}
-        waiting: list[str] = []
-        words = iter(parameters.split())
-        for word in words:
-            if word == "-":
-                types |= dict.fromkeys(waiting, next(words, ""))
-                waiting = []
-            else:
-                waiting.append(word.lstrip("?"))
-        actions[name] = types
-    return actions
+    return {
+        name: {word[1:]: kind for words, kind in _TYPED.findall(parameters) for word in words.split()}
+        for name, parameters in _ACTION.findall(_COMMENT.sub("", domain).lower())
+    }
 
 
 def _form(template: str, types: dict[str, str]) -> str:

@@ -27,7 +27,10 @@ def take_library() -> Any:
         path = Path(folder) / "libdownward.so"
         path.write_bytes(_loadable_image())
         library = ctypes.CDLL(str(path))
-    return _declare(library)
+    # What differs from the types that ctypes assumes: int results, and arguments as they come.
+    library.check_goal.restype = ctypes.c_bool
+    library.apply_operator.argtypes = [ctypes.c_size_t, ctypes.c_void_p]
+    return library
 
 
 def give_back_library(library: Any) -> None:
@@ -38,7 +41,7 @@ def give_back_library(library: Any) -> None:
 
 @lru_cache(maxsize=1)
 def _loadable_image() -> bytes:
-    """Return the library file up to the end of its last loadable segment, its section table dropped."""
+    """Return the library file up to the end of its last loadable segment; the loader reads no section table."""
     from fast_downward.interface import DOWNWARD_LIB_PATH
 
     content = Path(DOWNWARD_LIB_PATH).read_bytes()
@@ -51,31 +54,4 @@ def _loadable_image() -> bytes:
         kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", content, table + index * size)
         if kind == 1:  # PT_LOAD
             end = max(end, offset + length)
-    image = bytearray(content[:end])
-    struct.pack_into("<Q", image, 40, 0)  # e_shoff
-    struct.pack_into("<HH", image, 60, 0, 0)  # e_shnum, e_shstrndx
-    return bytes(image)
-
-
-def _declare(library: Any) -> Any:
-    """Declare the functions that we call, as `fast_downward.load_lib` does, and two more."""
-    from fast_downward import Operator
-    from textworld.envs.pddl.logic import Atom
-
-    signatures: dict[str, tuple[list[Any], Any]] = {
-        "load_sas": ([ctypes.c_char_p], None),
-        "cleanup": ([], None),
-        "get_applicable_operators_count": ([], ctypes.c_int),
-        "get_applicable_operators": ([ctypes.POINTER(Operator)], None),
-        "get_state_size": ([], ctypes.c_int),
-        "get_state": ([ctypes.POINTER(Atom)], None),
-        "get_state_id": ([], ctypes.c_int),
-        "set_state_id": ([ctypes.c_int], None),
-        "apply_operator": ([ctypes.c_size_t, ctypes.POINTER(Atom)], ctypes.c_size_t),
-        "check_goal": ([], ctypes.c_bool),
-    }
-    for name, (arguments, result) in signatures.items():
-        function = getattr(library, name)
-        function.argtypes = arguments
-        function.restype = result
-    return library
+    return content[:end]

@@ -6,70 +6,28 @@ shows them, in lower case.
 """
 
 import re
-from dataclasses import dataclass
 
-from alfworld.gen import constants
+from alfworld.gen.goal_library import gdict
 
-from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS, TREATMENTS
+from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES, Goal
 from sg_pipeline.errors import DataError
-
-_CAN_CONTAIN = {
-    receptacle.lower(): frozenset(item.lower() for item in items)
-    for receptacle, items in constants.VAL_RECEPTACLE_OBJECTS.items()
-}
 
 PUT_VERBS = ("move", "put")
 """Verbs for putting something down: in data version 2.1.2, and in 2.1.1."""
 
-# The sentences of alfworld's goal library, most specific first; "object", "target" are kinds.
-_SENTENCES = (
-    ("pick_clean_then_place_in_recep", r"put a clean (?P<item>\w+) in (?P<target>\w+)"),
-    ("pick_clean_then_place_in_recep", r"clean some (?P<item>\w+) and put it in (?P<target>\w+)"),
-    ("pick_heat_then_place_in_recep", r"put a hot (?P<item>\w+) in (?P<target>\w+)"),
-    ("pick_heat_then_place_in_recep", r"heat some (?P<item>\w+) and put it in (?P<target>\w+)"),
-    ("pick_cool_then_place_in_recep", r"put a cool (?P<item>\w+) in (?P<target>\w+)"),
-    ("pick_cool_then_place_in_recep", r"cool some (?P<item>\w+) and put it in (?P<target>\w+)"),
-    ("pick_two_obj_and_place", r"put two (?P<item>\w+) in (?P<target>\w+)"),
-    ("pick_two_obj_and_place", r"find two (?P<item>\w+) and put them in (?P<target>\w+)"),
-    ("look_at_obj_in_light", r"look at (?P<item>\w+) under the (?P<target>\w+)"),
-    ("look_at_obj_in_light", r"examine the (?P<item>\w+) with the (?P<target>\w+)"),
-    ("pick_and_place_simple", r"put a (?P<item>\w+) in (?P<target>\w+)"),
-    ("pick_and_place_simple", r"put some (?P<item>\w+) on (?P<target>\w+)"),
-)
-_PATTERNS = tuple((task_type, re.compile(sentence + r"\.?")) for task_type, sentence in _SENTENCES)
+_ITEM, _TARGET = r"(?P<item>\w+)", r"(?P<target>\w+)"
+_SENTENCES = [
+    (task_type, re.compile(template.format(obj=_ITEM, recep=_TARGET, toggle=_TARGET) + r"\.?"))
+    for task_type in TASK_TYPES
+    for template in gdict[task_type]["templates"]
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the task sentence asks for.
-
-    Attributes:
-        task_type: one of ALFWorld's six.
-        item_kind: "mug".
-        target_kind: kind of receptacle to bring it to, or of lamp to look at it with.
-        treatment: "clean", "heat", "cool" or None.
-        count: how many items: 2 for pick_two_obj_and_place, else 1.
-    """
-
-    task_type: str
-    item_kind: str
-    target_kind: str
-    treatment: str | None
-    count: int
-
-    @property
-    def needs_lamp(self) -> bool:
-        """Whether the item is to be looked at under a lamp, not brought anywhere."""
-        return self.task_type == "look_at_obj_in_light"
-
-
-def read_wish(sentence: str) -> Wish:
+def read_wish(sentence: str) -> Goal:
     """Parse a task sentence of alfworld's goal library. Raises `DataError` for any other sentence."""
-    for task_type, pattern in _PATTERNS:
-        found = pattern.fullmatch(sentence.strip())
-        if found:
-            count = 2 if task_type == "pick_two_obj_and_place" else 1
-            return Wish(task_type, found["item"], found["target"], TREATMENTS.get(task_type), count)
+    for task_type, pattern in _SENTENCES:
+        if found := pattern.fullmatch(sentence.strip()):
+            return Goal(task_type, found["item"], found["target"])
     raise DataError(
         f"The task sentence {sentence.strip()!r} is none of alfworld's templates: "
         "it should read like 'put a clean mug in shelf.'."
@@ -79,16 +37,6 @@ def read_wish(sentence: str) -> Wish:
 def kind_of(name: str) -> str:
     """Return the kind of an instance: "mug" of "mug 1"."""
     return name.rpartition(" ")[0]
-
-
-def fits(receptacle: str, item: str) -> bool:
-    """Return whether `item` may be put into `receptacle` (both instances), by alfworld's public table."""
-    return kind_fits(kind_of(receptacle), kind_of(item))
-
-
-def kind_fits(receptacle_kind: str, item_kind: str) -> bool:
-    """Return whether items of a kind may be put into receptacles of a kind, by alfworld's public table."""
-    return item_kind in _CAN_CONTAIN.get(receptacle_kind, ())
 
 
 def listed(text: str) -> list[str]:
@@ -114,8 +62,6 @@ class Memory:
         state: "clean", "heat", "cool", "use" -> items in that state.
     """
 
-    __slots__ = ("at", "closed", "held", "receptacles", "searched", "state", "where", "wish")
-
     def __init__(self, first_observation: str) -> None:
         room, _, sentence = first_observation.partition("Your task is to: ")
         self.wish = read_wish(sentence)
@@ -128,9 +74,7 @@ class Memory:
         self.state: dict[str, set[str]] = {verb: set() for verb in ("clean", "heat", "cool", "use")}
 
     def read(self, command: str, observation: str) -> None:
-        """Record the game's answer to a command."""
-        if observation.startswith(NOTHING_HAPPENS):
-            return
+        """Record the game's answer to a command that was possible."""
         verb, _, rest = command.strip().partition(" ")
         if verb == "go":
             self.at = rest.removeprefix("to ")
@@ -146,9 +90,20 @@ class Memory:
             self.where[self.held] = self.at
             self.held = None
         elif verb in self.state:
-            self.state[verb].add(rest.partition(" with ")[0])
+            item = rest.partition(" with ")[0]
+            self.state[verb].add(item)
             if verb in ("heat", "cool"):
-                self.state["cool" if verb == "heat" else "heat"].discard(rest.partition(" with ")[0])
+                self.state["cool" if verb == "heat" else "heat"].discard(item)
+
+    @property
+    def holds_wanted(self) -> bool:
+        """Whether the hand holds an item of the wanted kind."""
+        return self.held is not None and kind_of(self.held) == self.wish.item_kind
+
+    def found(self) -> list[str]:
+        """Return the wanted items whose place is known, then the one in the hand."""
+        carried = [self.held] if self.held is not None and self.holds_wanted else []
+        return self.known(self.wish.item_kind) + carried
 
     def of_kind(self, kind: str) -> list[str]:
         """Return the receptacles of a kind, in the order of the room's listing."""

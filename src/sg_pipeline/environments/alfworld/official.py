@@ -26,20 +26,15 @@ def find_official_games(root: Path) -> dict[str, list[Task]]:
     """List the official games of every split below `root`, by the rules of `AlfredTWEnv.collect_game_files`.
 
     A game counts if it is marked solvable, is of one of the six task types, moves no receptacle and slices nothing. A
-    warning reports each split that is missing, or that does not have the official number of games.
-
-    Args:
-        root: the folder that `$ALFWORLD_DATA` names, or the folder that holds the splits.
-
-    Returns:
-        The tasks by split, sorted by path; `path` is relative to `root`.
+    warning reports each split that is missing, or that does not have the official number of games. `root` is the folder
+    that `$ALFWORLD_DATA` names, or one that holds the splits; tasks are sorted by path.
 
     Raises:
         DataError: `root` does not exist or holds no split at all, or a file in it is not JSON.
     """
     if not root.is_dir():
         raise DataError(f"The folder of the official ALFWorld games does not exist: {root} (run alfworld-download).")
-    folders = {split: found[0] for split in OFFICIAL_COUNTS if (found := _split_folders(root, split))}
+    folders = _split_folders(root)
     if not folders:
         raise DataError(
             f"The folder {root} holds no official ALFWorld games: expected {', '.join(OFFICIAL_COUNTS)} in it or in "
@@ -53,15 +48,19 @@ def find_official_games(root: Path) -> dict[str, list[Task]]:
 
 def official_files(root: Path) -> dict[str, Path]:
     """Return the files that decide which official games there are and how they play: path below `root` -> path."""
-    folders = [folders[0] for split in OFFICIAL_COUNTS if (folders := _split_folders(root, split))]
-    files = (path for folder in folders for name in ("traj_data.json", GAME_FILE_NAME) for path in folder.rglob(name))
-    return {path.relative_to(root).as_posix(): path for path in sorted(files)}
+    folders, names = _split_folders(root).values(), ("traj_data.json", GAME_FILE_NAME)
+    files = sorted(path for folder in folders for name in names for path in folder.rglob(name))
+    return {path.relative_to(root).as_posix(): path for path in files}
 
 
-def _split_folders(root: Path, split: str) -> list[Path]:
-    """Return the folders of a split; of several data versions below `root` the newest one first."""
-    folders = [root / split, *sorted(root.glob(f"json_*/{split}"), reverse=True)]
-    return [folder for folder in folders if folder.is_dir()]
+def _split_folders(root: Path) -> dict[str, Path]:
+    """Return the folder of each split; of several data versions below `root` the newest."""
+    return {
+        split: folder
+        for split in OFFICIAL_COUNTS
+        for folder in [*sorted(root.glob(f"json_*/{split}")), root / split]  # The last one stays.
+        if folder.is_dir()
+    }
 
 
 def _split_tasks(root: Path, split: str, folder: Path) -> list[Task]:
@@ -69,37 +68,22 @@ def _split_tasks(root: Path, split: str, folder: Path) -> list[Task]:
     skipped: Counter[str] = Counter()
     versions: Counter[str] = Counter()
     for trajectory in sorted(folder.rglob("traj_data.json")):
-        task = _task(root, split, trajectory, versions)
-        if isinstance(task, Task):
-            tasks.append(task)
+        trial = trajectory.parent
+        path = trial / GAME_FILE_NAME
+        if any(word in trial.relative_to(root).as_posix() for word in ("movable", "Sliced")):
+            skipped["with movable receptacles or slicing"] += 1
+        elif (task_type := read_json(trajectory)[1].get("task_type")) not in TASK_TYPES:
+            skipped["of another task type"] += 1
+        elif not path.exists():
+            skipped[f"without {GAME_FILE_NAME}"] += 1
         else:
-            skipped[task] += 1
-    _report(split, tasks, skipped, versions)
-    return tasks
-
-
-def _task(root: Path, split: str, trajectory: Path, versions: Counter[str]) -> Task | str:
-    """Return the task of a `traj_data.json`, or why it does not count."""
-    folder = trajectory.parent
-    name = folder.relative_to(root).as_posix()
-    if "movable" in name or "Sliced" in name:
-        return "with movable receptacles or slicing"
-    task_type = read_json(trajectory)[1].get("task_type")
-    if task_type not in TASK_TYPES:
-        return "of another task type"
-    path = folder / GAME_FILE_NAME
-    if not path.exists():
-        return f"without {GAME_FILE_NAME}"
-    sha256, game = read_json(path)
-    if not game.get("solvable"):
-        return "unsolvable"
-    versions[data_version(str(game.get("grammar", "")))] += 1
-    name = f"official/{split}/{folder.parent.name}/{folder.name}"
-    return Task(name, "alfworld", split, task_type, path.relative_to(root).as_posix(), sha256)
-
-
-def _report(split: str, tasks: list[Task], skipped: Counter[str], versions: Counter[str]) -> None:
-    expected = OFFICIAL_COUNTS[split]
+            sha256, game = read_json(path)
+            if not game.get("solvable"):
+                skipped["unsolvable"] += 1
+                continue
+            versions[data_version(str(game.get("grammar", "")))] += 1
+            name = f"official/{split}/{trial.parent.name}/{trial.name}"
+            tasks.append(Task(name, "alfworld", split, task_type, path.relative_to(root).as_posix(), sha256))
     wording = ", ".join(f"{count} games in the wording of {version}" for version, count in sorted(versions.items()))
     logger.info("Official ALFWorld %s: %s.", split, wording or "no games")
     if versions.keys() - {GENERATED_VERSION}:
@@ -109,16 +93,14 @@ def _report(split: str, tasks: list[Task], skipped: Counter[str], versions: Coun
             split,
             GENERATED_VERSION,
         )
-    if len(tasks) == sum(expected.values()):
-        return
-    found = Counter(task.task_type for task in tasks)
-    missing = [f"{kind} {found[kind]} of {count}" for kind, count in expected.items() if found[kind] != count]
-    left_out = [f"{count} {reason}" for reason, count in sorted(skipped.items())]
-    logger.warning(
-        "Official ALFWorld %s holds %d playable games, expected %d: %s (left out: %s).",
-        split,
-        len(tasks),
-        sum(expected.values()),
-        ", ".join(missing),
-        ", ".join(left_out) or "none",
-    )
+    expected, found = OFFICIAL_COUNTS[split], Counter(task.task_type for task in tasks)
+    if len(tasks) != sum(expected.values()):
+        logger.warning(
+            "Official ALFWorld %s holds %d playable games, expected %d: %s (left out: %s).",
+            split,
+            len(tasks),
+            sum(expected.values()),
+            ", ".join(f"{kind} {found[kind]} of {count}" for kind, count in expected.items() if found[kind] != count),
+            ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items())) or "none",
+        )
+    return tasks

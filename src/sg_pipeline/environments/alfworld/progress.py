@@ -10,8 +10,8 @@ useful. They are the polarity of a demonstration's guidance: the guidance at tur
     neutral    the rest: searching a new place, going where the plan continues, putting a wrong item away
 """
 
-from sg_pipeline.environments.alfworld.memory import PUT_VERBS, Memory, kind_of
-from sg_pipeline.environments.alfworld.rulebook import APPLIANCES, NOTHING_HAPPENS
+from sg_pipeline.environments.alfworld.memory import PUT_VERBS, Memory
+from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS
 from sg_pipeline.trajectories.types import Polarity
 
 
@@ -24,10 +24,7 @@ def milestones(memory: Memory) -> int:
     wish = memory.wish
     stages = []
     target = None if wish.needs_lamp else memory.target()
-    items = memory.known(wish.item_kind)
-    if memory.held is not None and kind_of(memory.held) == wish.item_kind:
-        items.append(memory.held)
-    for item in items:
+    for item in memory.found():
         ready = memory.ready(item)
         if target is not None and ready and memory.where.get(item) == target:
             stages.append(4)
@@ -64,34 +61,32 @@ class Progress:
         """
         memory = self.memory
         verb, _, rest = command.partition(" ")
-        if verb == "go":
-            place = rest.removeprefix("to ")
-            useful = place in self._needed() or (place not in memory.searched and self._something_missing())
-            return Polarity.NEUTRAL if useful else Polarity.NEGATIVE
-        if verb == "open":
+        if verb in PUT_VERBS:
+            useful = not memory.holds_wanted
+        elif verb == "open":
             if memory.held is None and rest in self._needed():
                 return Polarity.POSITIVE
-            useful = rest in self._needed(doors=True) or (rest not in memory.searched and self._something_missing())
-            return Polarity.NEUTRAL if useful else Polarity.NEGATIVE
-        if verb in PUT_VERBS and memory.held is not None and kind_of(memory.held) != memory.wish.item_kind:
-            return Polarity.NEUTRAL
-        return Polarity.NEGATIVE
+            useful = rest in self._needed(doors=True) or self._to_search(rest)
+        else:
+            place = rest.removeprefix("to ")
+            useful = verb == "go" and (place in self._needed() or self._to_search(place))
+        return Polarity.NEUTRAL if useful else Polarity.NEGATIVE
 
-    def _something_missing(self) -> bool:
-        """Return whether there is still something to search for."""
+    def _to_search(self, place: str) -> bool:
+        """Return whether something is still missing that may be in a place not searched yet."""
         memory, wish = self.memory, self.memory.wish
-        items = len(memory.known(wish.item_kind)) + (memory.held is not None and kind_of(memory.held) == wish.item_kind)
-        return items < wish.count or (wish.needs_lamp and not memory.known(wish.target_kind))
+        lamp_missing = wish.needs_lamp and not memory.known(wish.target_kind)
+        return place not in memory.searched and (lamp_missing or len(memory.found()) < wish.count)
 
     def _needed(self, doors: bool = False) -> set[str]:
         """Return the places where the plan can continue now; with `doors`, only those whose inside is needed."""
         memory, wish = self.memory, self.memory.wish
         if memory.held is None:
             return {memory.where[item] for item in memory.to_fetch()}
-        if kind_of(memory.held) != wish.item_kind:
+        if not memory.holds_wanted:
             return set(memory.receptacles)  # Any place may be where the wrong thing is put away.
         if wish.needs_lamp:
             return set() if doors else {memory.where[lamp] for lamp in memory.known(wish.target_kind)}
-        if wish.treatment is not None and not memory.ready(memory.held):
-            return set() if doors else set(memory.of_kind(APPLIANCES[wish.treatment][0].lower()))
+        if wish.station and not memory.ready(memory.held):
+            return set() if doors else set(memory.of_kind(wish.station.lower()))
         return set(memory.of_kind(wish.target_kind))

@@ -4,6 +4,9 @@ The tables are alfworld's own (`alfworld.gen.constants`). Kinds are AI2-THOR's n
 ("sinkbasin 1") is in lower case.
 """
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 from alfworld.gen import constants
 
 TASK_TYPES = (
@@ -27,8 +30,6 @@ APPLIANCES: dict[str, tuple[str, frozenset[str]]] = {
     "cool": ("Fridge", frozenset(constants.VAL_ACTION_OBJECTS["Coolable"])),
 }
 """Verb -> (the kind of receptacle that does it, the kinds of items it works on)."""
-STATIONS = {task_type: APPLIANCES[verb][0] for task_type, verb in TREATMENTS.items()}
-"""Task type -> where its item is cleaned, heated or cooled."""
 
 LAMPS = frozenset(constants.VAL_ACTION_OBJECTS["Toggleable"])
 SLICEABLE = frozenset(constants.VAL_ACTION_OBJECTS["Sliceable"])
@@ -38,9 +39,57 @@ CONTAINERS = frozenset(constants.MOVABLE_RECEPTACLES)
 OPENABLE = frozenset(constants.OPENABLE_CLASS_SET)
 """Kinds that start closed; "Box" is an item, all others are receptacles."""
 
+_CAN_CONTAIN = {
+    receptacle.lower(): frozenset(item.lower() for item in items)
+    for receptacle, items in constants.VAL_RECEPTACLE_OBJECTS.items()
+}
+
 NOTHING_HAPPENS = "Nothing happens."
 
 
+class Answer(NamedTuple):
+    """An engine's text, whether the goal is reached now, whether the command was possible."""
+
+    observation: str
+    won: bool
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What solves a game; its kinds are in lower case where they were read from the task's sentence.
+
+    Attributes:
+        task_type: one of `TASK_TYPES`.
+        item_kind: the kind of item to bring (or to look at).
+        target_kind: the kind of receptacle to bring it to; the kind of lamp for look_at_obj_in_light.
+    """
+
+    task_type: str
+    item_kind: str
+    target_kind: str
+
+    @property
+    def needs_lamp(self) -> bool:
+        """Whether the item is to be looked at under a lamp, not brought anywhere."""
+        return self.task_type == "look_at_obj_in_light"
+
+    @property
+    def count(self) -> int:
+        """How many items are wanted."""
+        return 2 if self.task_type == "pick_two_obj_and_place" else 1
+
+    @property
+    def treatment(self) -> str | None:
+        """What is done to the item before it is placed: "clean", "heat", "cool" or nothing."""
+        return TREATMENTS.get(self.task_type)
+
+    @property
+    def station(self) -> str | None:
+        """The kind of receptacle in which the item is treated."""
+        return APPLIANCES[self.treatment][0] if self.treatment else None
+
+
 def can_contain(receptacle_kind: str, item_kind: str) -> bool:
-    """Return whether the game lets an item of this kind be put into a receptacle of that kind."""
-    return item_kind in constants.VAL_RECEPTACLE_OBJECTS.get(receptacle_kind, ())
+    """Return whether the game lets an item of this kind be put into a receptacle of that kind, in either spelling."""
+    return item_kind.lower() in _CAN_CONTAIN.get(receptacle_kind.lower(), ())

@@ -1,7 +1,5 @@
 """The words of ALFWorld's text games for a word-level policy, and the rewrites that drop what tells it nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from sg_pipeline.policies.vocabulary import PLAIN_ENGLISH, Vocabulary
@@ -35,20 +33,11 @@ REWRITES = (
 
 
 def alfworld_vocabulary(extra_words: Iterable[str] = ()) -> Vocabulary:
-    """Return the words of ALFWorld's text games, from the object lists that the alfworld package ships.
-
-    Args:
-        extra_words: words of prompts, guidance texts and the like; nouns among them are recognised.
-    """
+    """Return `extra_words` and those of ALFWorld's games, from the object lists that the alfworld package ships."""
     from alfworld.gen import constants
 
     receptacles = {name.lower() for name in constants.STATIC_RECEPTACLES}
     items = {name.lower() for name in constants.OBJECTS_SET} | set(_EXTRA_NOUNS)
-    vocabulary = Vocabulary(
-        receptacles=tuple(sorted(receptacles)),
-        items=tuple(sorted(items - receptacles)),
-        words=(),
-        phrases=PHRASES,
-        rewrites=REWRITES,
-    )
+    nouns = tuple(sorted(receptacles)), tuple(sorted(items - receptacles))
+    vocabulary = Vocabulary(*nouns, words=(), phrases=PHRASES, rewrites=REWRITES)
     return vocabulary.with_words([*_WORDS.split(), *extra_words])

@@ -14,17 +14,8 @@ from pathlib import Path
 
 from alfworld.gen import constants
 
-from sg_pipeline.environments.alfworld.generation.scene import Goal
-from sg_pipeline.environments.alfworld.rulebook import (
-    APPLIANCES,
-    CONTAINERS,
-    LAMPS,
-    STATIONS,
-    TASK_TYPES,
-    TREATMENTS,
-    can_contain,
-)
-from sg_pipeline.errors import ConfigurationError, DataError
+from sg_pipeline.environments.alfworld.rulebook import APPLIANCES, CONTAINERS, LAMPS, TASK_TYPES, Goal, can_contain
+from sg_pipeline.errors import ConfigurationError
 
 UNSEEN_FLOOR_PLANS = (10, 219, 308, 424)
 """The floor plans of the official valid_unseen split; no other split of ours uses them."""
@@ -45,14 +36,12 @@ class FloorPlan:
     """What a scene of this floor plan may be made of.
 
     Attributes:
-        number: AI2-THOR's number.
         scene_type: "Kitchen", "LivingRoom", "Bedroom" or "Bathroom".
         receptacles: (kind, how many the plan has), sorted by kind.
         items: kinds of portable items, sorted.
         lamps: kinds of lamps, sorted.
     """
 
-    number: int
     scene_type: str
     receptacles: tuple[tuple[str, int], ...]
     items: tuple[str, ...]
@@ -61,25 +50,18 @@ class FloorPlan:
 
 @cache
 def floor_plan(number: int) -> FloorPlan:
-    """Read one floor plan. Raises `DataError` if alfworld does not ship it."""
+    """Read one floor plan."""
     folder = Path(constants.__file__).parent / "layouts"
-    try:
-        places = json.loads((folder / f"FloorPlan{number}-openable.json").read_text(encoding="utf-8"))
-        kinds = set(json.loads((folder / f"FloorPlan{number}-objects.json").read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise DataError(
-            f"Floor plan {number} is not among the layouts of the installed alfworld package "
-            f"({error.filename} is missing): use one of {_numbers()[0]} to {_numbers()[-1]}."
-        ) from error
-    scene_type = next(name for name, numbers in constants.SCENE_TYPE.items() if number in numbers)
-    counts = Counter(_receptacle_kind(place) for place in places)
+    places = json.loads((folder / f"FloorPlan{number}-openable.json").read_text(encoding="utf-8"))
+    kinds = set(json.loads((folder / f"FloorPlan{number}-objects.json").read_text(encoding="utf-8")))
+    # A place is "Cabinet|x|y|z" or "Sink|x|y|z|SinkBasin".
+    counts = Counter(parts[4] if len(parts) > 4 else parts[0] for parts in (place.split("|") for place in places))
     for kind in kinds - set(counts) - CONTAINERS:
         if kind in constants.VAL_RECEPTACLE_OBJECTS:
             counts[kind] = _WITHOUT_POSITION.get(kind, 1)
     held = {item for kind in counts for item in constants.VAL_RECEPTACLE_OBJECTS.get(kind, ())}
     return FloorPlan(
-        number=number,
-        scene_type=scene_type,
+        scene_type=next(name for name, numbers in constants.SCENE_TYPE.items() if number in numbers),
         receptacles=tuple(sorted(counts.items())),
         items=tuple(sorted((kinds & held) - LAMPS)),
         lamps=tuple(sorted(kinds & LAMPS)),
@@ -95,34 +77,34 @@ def floor_plans_of(task_type: str, unseen: bool) -> tuple[int, ...]:
     """
     if task_type not in TASK_TYPES:
         raise ConfigurationError(f"Unknown ALFWorld task type {task_type!r}: use one of {', '.join(TASK_TYPES)}.")
+    numbers = sorted(number for numbers in constants.SCENE_TYPE.values() for number in numbers)
     return tuple(
         number
-        for number in _numbers()
+        for number in numbers
         if (number in UNSEEN_FLOOR_PLANS) == unseen and possible_goals(floor_plan(number), task_type)
     )
 
 
-def possible_goals(plan: FloorPlan, task_type: str) -> list[tuple[str, str]]:
-    """Return every (item kind, target kind) that a floor plan allows for a task type, sorted."""
+def possible_goals(plan: FloorPlan, task_type: str) -> list[Goal]:
+    """Return every goal that a floor plan allows for a task type, sorted."""
     # The original data set has each task type in certain rooms only.
     if plan.scene_type not in constants.GOALS_VALID[task_type]:
         return []
     kinds = [kind for kind, _ in plan.receptacles]
-    station = STATIONS.get(task_type)
-    if station is not None and station not in kinds:
-        return []
-    goals = []
-    for item in plan.items:
-        if station is not None and item not in APPLIANCES[TREATMENTS[task_type]][1]:
-            continue
-        for target in plan.lamps if task_type == "look_at_obj_in_light" else kinds:
-            if task_type == "look_at_obj_in_light":
-                possible = any(may_hold(kind, target) for kind in kinds)
-            else:
-                possible = target != station and may_hold(target, item)
-            if possible and source_kinds(kinds, Goal(task_type, item, target)):
-                goals.append((item, target))
-    return goals
+    targets = plan.lamps if task_type == "look_at_obj_in_light" else kinds
+    goals = (Goal(task_type, item, target) for item in plan.items for target in targets)
+    return [goal for goal in goals if _possible(goal, kinds)]
+
+
+def _possible(goal: Goal, kinds: Sequence[str]) -> bool:
+    """Return whether receptacles of these kinds can hold, treat and take what a goal is about."""
+    if goal.treatment and (goal.station not in kinds or goal.item_kind not in APPLIANCES[goal.treatment][1]):
+        return False
+    if goal.needs_lamp:
+        reachable = any(may_hold(kind, goal.target_kind) for kind in kinds)
+    else:
+        reachable = goal.target_kind != goal.station and may_hold(goal.target_kind, goal.item_kind)
+    return reachable and bool(source_kinds(kinds, goal))
 
 
 def source_kinds(kinds: Sequence[str], goal: Goal) -> list[str]:
@@ -132,7 +114,7 @@ def source_kinds(kinds: Sequence[str], goal: Goal) -> list[str]:
 
 def may_start(receptacle_kind: str, goal: Goal) -> bool:
     """Return whether a goal item may start there: at the target only if it must be cleaned, heated or cooled first."""
-    return goal.task_type in STATIONS or receptacle_kind != goal.target_kind
+    return goal.treatment is not None or receptacle_kind != goal.target_kind
 
 
 def may_hold(receptacle_kind: str, item_kind: str) -> bool:
@@ -140,14 +122,3 @@ def may_hold(receptacle_kind: str, item_kind: str) -> bool:
     if item_kind in _LAMP_HOSTS:
         return receptacle_kind in _LAMP_HOSTS[item_kind]
     return can_contain(receptacle_kind, item_kind)
-
-
-@cache
-def _numbers() -> tuple[int, ...]:
-    return tuple(sorted(number for numbers in constants.SCENE_TYPE.values() for number in numbers))
-
-
-def _receptacle_kind(place: str) -> str:
-    """Return the kind of "Cabinet|x|y|z" or of "Sink|x|y|z|SinkBasin"."""
-    parts = place.split("|")
-    return parts[4] if len(parts) > 4 else parts[0]

@@ -8,15 +8,16 @@ Each game is drawn from a separate random stream, named by (seed, split, index, 
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
 from sg_pipeline.environments.alfworld.generation.problem import game_file, prove_all
-from sg_pipeline.environments.alfworld.generation.sampler import Difficulty, sample_scene
+from sg_pipeline.environments.alfworld.generation.sampler import Difficulty, pick, sample_scene
 from sg_pipeline.environments.alfworld.generation.scene import Scene
 from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
 from sg_pipeline.environments.panels import PanelTask, SealedPanel, digest_of_file
@@ -27,7 +28,6 @@ from sg_pipeline.randomness import stream
 GENERATOR = 1
 """Version of sampler and problem writer; raise it when the same recipe gives other bytes."""
 
-SPLITS = ("train", "valid_seen", "valid_unseen")
 DEFAULT_SIZES = {"train": 256, "valid_seen": 200, "valid_unseen": 200}
 PANELS = Path(__file__).resolve().parents[1] / "panels"
 """The panels that come with the package."""
@@ -40,21 +40,13 @@ class PanelGame(PanelTask):
     """One game of a panel.
 
     Attributes:
-        path: game file, relative to the folder into which the panel's games are written, with forward slashes.
+        path: game file, relative to the folder into which the panel's games are written.
         attempt: how many earlier draws for this place were rejected because the panel had that game already.
         sha256: digest of the game file.
     """
 
-    path: str = Field(min_length=1)
+    path: str = Field(pattern=r"^\w+/\d+\.tw-pddl$")
     attempt: int = Field(ge=0)
-
-    @field_validator("path")
-    @classmethod
-    def _stays_inside(cls, path: str) -> str:
-        parts = PurePosixPath(path)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in path:
-            raise ValueError(f"{path!r} leaves the games' folder: a relative path without '..' is expected")
-        return path
 
     def location(self) -> str:
         """See `PanelTask`."""
@@ -71,32 +63,22 @@ class Panel(SealedPanel[PanelGame]):
     task_types: tuple[str, ...]
 
 
-def game_scene(
-    place: tuple[int, str, int, int], difficulty: Difficulty, task_types: Sequence[str] = TASK_TYPES
-) -> Scene:
-    """Return the scene of one place in a panel. Task types take turns; the floor plan is drawn from the split's.
+def game_scene(place: tuple[int, str, int, int], difficulty: Difficulty, task_types: Sequence[str]) -> Scene:
+    """Return the scene of a place in a panel: (seed of the panel, split, index within the split, attempt).
 
-    Args:
-        place: (seed of the panel, split, index within the split, attempt).
-        difficulty: size of the scene.
-        task_types: which task types take turns.
+    Task types take turns; the floor plan is drawn from the split's.
     """
     seed, split, index, attempt = place
     task_type = task_types[index % len(task_types)]
     rng = stream(seed, "alfworld panel", split, index, attempt)
-    plans = floor_plans_of(task_type, unseen=split == "valid_unseen")
-    return sample_scene(rng, plans[int(rng.integers(len(plans)))], task_type, difficulty)
+    plan = pick(rng, floor_plans_of(task_type, unseen=split == "valid_unseen"))
+    return sample_scene(rng, plan, task_type, difficulty)
 
 
 def signature(scene: Scene) -> str:
     """Return a digest of what must be done where: equal for games that differ in wording or floor plan number only."""
-    parts = [
-        scene.goal.task_type,
-        scene.goal.item_kind,
-        scene.goal.target_kind,
-        *(receptacle.name for receptacle in scene.receptacles),
-        *(f"{item.name} @ {item.receptacle}" for item in scene.items),
-    ]
+    parts = [*astuple(scene.goal), *(receptacle.name for receptacle in scene.receptacles)]
+    parts += [f"{item.name} @ {item.receptacle}" for item in scene.items]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -118,12 +100,15 @@ def make_panel(
         ConfigurationError: an unknown split or task type, or scenes too small for so many different games.
     """
     difficulty = difficulty or Difficulty()
-    _check_request(sizes, task_types)
+    unknown = [split for split in sizes if split not in DEFAULT_SIZES]
+    if unknown or not task_types:
+        raise ConfigurationError(
+            f"A panel needs task types and sizes of the splits {', '.join(DEFAULT_SIZES)}; found sizes {dict(sizes)} "
+            f"and task types {list(task_types)}."
+        )
     known: set[str] = set()
-    splits: dict[str, list[dict[str, object]]] = {}
-    for split in SPLITS:
-        if split not in sizes:
-            continue
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for split in sorted(sizes):  # train first
         splits[split] = []
         for index in range(sizes[split]):
             for attempt in range(_MAX_ATTEMPTS):
@@ -162,15 +147,13 @@ def panel_scenes(panel: Panel, split: str) -> list[Scene]:
     """Return the scenes of a split, in the panel's order.
 
     Raises:
-        DataError: the panel was made by another version of the generator, or has no such split.
+        DataError: the panel was made by another version of the generator.
     """
     if panel.generator != GENERATOR:
         raise DataError(
             f"The panel was made by version {panel.generator} of the game generator, this is version {GENERATOR}: "
             "install the sg_pipeline that made the panel, or regenerate the panel with create_panel_file."
         )
-    if split not in panel.splits:
-        raise DataError(f"The panel has no split {split!r}: it has {', '.join(panel.splits)}.")
     return [
         game_scene((panel.seed, split, index, game.attempt), panel.difficulty, panel.task_types)
         for index, game in enumerate(panel.splits[split])
@@ -178,14 +161,7 @@ def panel_scenes(panel: Panel, split: str) -> list[Scene]:
 
 
 def write_panel_games(panel: Panel, folder: Path) -> int:
-    """Make sure that the game files of a panel are in `folder`, right to the byte; write missing or damaged ones.
-
-    Args:
-        panel: the panel.
-        folder: its data folder, to which `Task.path` is relative.
-
-    Returns:
-        How many files had to be written.
+    """Write the game files of a panel that are missing or damaged in its data folder; return how many.
 
     Raises:
         DataError: a regenerated game differs from the panel's digest.
@@ -221,10 +197,7 @@ def create_panel_file(
 ) -> Panel:
     """Make a panel, prove on the real engine that each of its games can be solved, and save it.
 
-    Args:
-        path: the panel file to write.
-        seed, sizes, difficulty, task_types: see `make_panel`.
-        workers: processes that play the proofs (started with spawn: call this from an importable main).
+    The processes that play the proofs are started with spawn: call this from an importable main.
 
     Raises:
         ConfigurationError, DataError: as `make_panel`; or a game could not be solved (nothing is written then).
@@ -239,16 +212,3 @@ def create_panel_file(
     panel.save(path)
     _LOG.info("Panel %s: %d games, each solved on the engine, sha256 %s", path, len(scenes), panel.sha256)
     return panel
-
-
-def _check_request(sizes: Mapping[str, int], task_types: Sequence[str]) -> None:
-    for split, size in sizes.items():
-        if split not in SPLITS:
-            raise ConfigurationError(f"Panel sizes name the split {split!r}: use {', '.join(SPLITS)}.")
-        if size < 0:
-            raise ConfigurationError(f"Panel size of split {split!r} is {size}: it must not be negative.")
-    if not task_types:
-        raise ConfigurationError("A panel needs at least one task type, but task_types is empty.")
-    for task_type in task_types:
-        if task_type not in TASK_TYPES:
-            raise ConfigurationError(f"Unknown ALFWorld task type {task_type!r}: use {', '.join(TASK_TYPES)}.")

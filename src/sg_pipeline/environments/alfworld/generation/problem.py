@@ -2,30 +2,22 @@
 
 A game file (`game.tw-pddl`) is JSON: the PDDL domain and the text grammar that alfworld ships (the task sentence baked
 into the grammar), the PDDL problem, and a walkthrough. The same scene always gives the same bytes.
-
-The walkthrough is how someone who sees everything solves the game. It is no demonstration: a player who does not see
-through closed doors has to search (see `../expert.py`).
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping
+from contextlib import closing
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
+from alfworld.gen.goal_library import gdict
+
+from sg_pipeline.environments.alfworld.compile import in_processes
+from sg_pipeline.environments.alfworld.environment import StockEngine
+from sg_pipeline.environments.alfworld.gamefile import GameFile
 from sg_pipeline.environments.alfworld.generation.floor_plans import may_hold
-from sg_pipeline.environments.alfworld.generation.scene import Receptacle, Scene, pddl_id
-from sg_pipeline.environments.alfworld.rulebook import (
-    APPLIANCES,
-    CONTAINERS,
-    LAMPS,
-    NOTHING_HAPPENS,
-    SLICEABLE,
-    STATIONS,
-    TREATMENTS,
-)
+from sg_pipeline.environments.alfworld.generation.scene import Scene, pddl_id
+from sg_pipeline.environments.alfworld.rulebook import APPLIANCES, CONTAINERS, LAMPS, SLICEABLE
 from sg_pipeline.errors import DataError
 
 # The domain's actions name these types without declaring them, so every problem must.
@@ -44,50 +36,47 @@ _PROPERTIES = (
 
 
 def game_file(scene: Scene) -> bytes:
-    """Return the bytes of the scene's `game.tw-pddl`.
-
-    Raises:
-        ValueError: the scene contradicts itself (no walkthrough exists).
-    """
+    """Return the bytes of the scene's `game.tw-pddl`."""
+    domain, grammar = _shipped_texts()
     game = {
-        "pddl_domain": _domain(),
-        "grammar": _grammar().replace("UNKNOWN GOAL", scene.task_text.removesuffix(".")),
+        "pddl_domain": domain,
+        "grammar": grammar.replace("UNKNOWN GOAL", scene.task_text.removesuffix(".")),
         "pddl_problem": pddl_problem(scene),
         "solvable": True,
-        "walkthrough": list(walkthrough(scene)),
+        "walkthrough": walkthrough(scene),
     }
     return json.dumps(game, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
 def pddl_problem(scene: Scene) -> str:
     """Return the scene as a PDDL problem: domain, objects, init, goal, in the order that the translator requires."""
-    receptacles = [(pddl_id(receptacle.kind, receptacle.name), receptacle) for receptacle in scene.receptacles]
-    items = [(pddl_id(item.kind, item.name), item) for item in scene.items]
-    ids = {receptacle.name: identity for identity, receptacle in receptacles}
+    ids = {thing.name: pddl_id(thing) for thing in scene.things()}
     locations = {receptacle.name: f"loc_bar_{n:02d}" for n, receptacle in enumerate(scene.receptacles, start=1)}
-    receptacle_kinds = sorted({receptacle.kind for receptacle in scene.receptacles})
-    item_kinds = sorted({item.kind for item in scene.items})
+    receptacle_kinds = {receptacle.kind for receptacle in scene.receptacles}
+    item_kinds = {item.kind for item in scene.items}
 
     objects = ["agent1 - agent"]
-    objects += [f"{kind}Type - otype" for kind in sorted({*item_kinds, *_ITEM_TYPES_OF_DOMAIN})]
-    objects += [f"{kind}Type - rtype" for kind in sorted({*receptacle_kinds, *_RECEPTACLE_TYPES_OF_DOMAIN})]
-    objects += [f"{identity} - object" for identity, _ in items]
-    objects += [f"{identity} - receptacle" for identity, _ in receptacles]
+    objects += [f"{kind}Type - otype" for kind in sorted(item_kinds | _ITEM_TYPES_OF_DOMAIN)]
+    objects += [f"{kind}Type - rtype" for kind in sorted(receptacle_kinds | _RECEPTACLE_TYPES_OF_DOMAIN)]
+    objects += [f"{ids[item.name]} - object" for item in scene.items]
+    objects += [f"{ids[receptacle.name]} - receptacle" for receptacle in scene.receptacles]
     objects += [f"{location} - location" for location in (_START, *locations.values())]
 
     facts = [f"atLocation agent1 {_START}"]
-    for identity, receptacle in receptacles:
+    for receptacle in scene.receptacles:
+        identity = ids[receptacle.name]
         facts.append(f"receptacleType {identity} {receptacle.kind}Type")
         facts.append(f"receptacleAtLocation {identity} {locations[receptacle.name]}")
         if receptacle.openable:
             facts.append(f"openable {identity}")
-    for receptacle_kind in receptacle_kinds:
-        facts += [
-            f"canContain {receptacle_kind}Type {item_kind}Type"
-            for item_kind in item_kinds
-            if item_kind not in LAMPS and may_hold(receptacle_kind, item_kind)
-        ]
-    for identity, item in items:
+    facts += [
+        f"canContain {receptacle_kind}Type {item_kind}Type"
+        for receptacle_kind in sorted(receptacle_kinds)
+        for item_kind in sorted(item_kinds - LAMPS)
+        if may_hold(receptacle_kind, item_kind)
+    ]
+    for item in scene.items:
+        identity = ids[item.name]
         facts.append(f"objectType {identity} {item.kind}Type")
         facts.append(f"inReceptacle {identity} {ids[item.receptacle]}")
         facts.append(f"objectAtLocation {identity} {locations[item.receptacle]}")
@@ -95,119 +84,64 @@ def pddl_problem(scene: Scene) -> str:
             facts.append(f"pickupable {identity}")
         facts += [f"{name} {identity}" for name, kinds in _PROPERTIES if item.kind in kinds]
 
+    # alfworld's own goal formula of the task type; its templates also close the (define.
+    goal = scene.goal
+    formula = gdict[goal.task_type]["pddl"].format(obj=goal.item_kind, recep=goal.target_kind, toggle=goal.target_kind)
     lines = ["(define (problem generated)", "(:domain alfred)", "(:objects", *objects, ")", "(:init"]
     lines += [f"({fact})" for fact in facts]
-    return "\n".join([*lines, ")"]) + _goal(scene)
-
-
-def _goal(scene: Scene) -> str:
-    """Return alfworld's own goal formula of the task type; its templates also close the (define."""
-    from alfworld.gen.goal_library import gdict
-
-    goal = scene.goal
-    template = gdict[goal.task_type]["pddl"]
-    formula = template.format(obj=goal.item_kind, recep=goal.target_kind, toggle=goal.target_kind)
-    return "\n" + " ".join(formula.replace("#", "-").split()) + "\n"
+    return "\n".join([*lines, ")", " ".join(formula.replace("#", "-").split()), ""])
 
 
 @cache
-def _domain() -> str:
-    from alfworld.info import ALFRED_PDDL_PATH
+def _shipped_texts() -> tuple[str, str]:
+    """Return the domain and the grammar of the alfworld package."""
+    from alfworld.info import ALFRED_PDDL_PATH, ALFRED_TWL2_PATH
 
-    return Path(ALFRED_PDDL_PATH).read_text(encoding="utf-8")
-
-
-@cache
-def _grammar() -> str:
-    from alfworld.info import ALFRED_TWL2_PATH
-
-    return Path(ALFRED_TWL2_PATH).read_text(encoding="utf-8")
+    return Path(ALFRED_PDDL_PATH).read_text(encoding="utf-8"), Path(ALFRED_TWL2_PATH).read_text(encoding="utf-8")
 
 
 def walkthrough(scene: Scene) -> tuple[str, ...]:
-    """Return a sequence of commands that solves the game.
+    """Return the commands with which someone who sees everything solves the game.
 
-    Raises:
-        ValueError: the scene lacks what its goal needs.
+    It is no demonstration: a player who does not see through closed doors has to search (see `../expert.py`).
     """
-    plan = _Plan(scene)
     goal = scene.goal
     wanted = [item for item in scene.items if item.kind == goal.item_kind]
-    if goal.task_type == "look_at_obj_in_light":
-        lamp = next((item for item in scene.items if item.kind == goal.target_kind), None)
-        if lamp is None or not wanted:
-            raise ValueError(f"no {goal.item_kind} or no {goal.target_kind} in the scene of {scene.task_text!r}")
-        plan.take(wanted[0].name, wanted[0].receptacle)
-        plan.go(lamp.receptacle)
-        plan.commands.append(f"use {lamp.name}")
-        return tuple(plan.commands)
-
-    target = plan.first(goal.target_kind)
-    amount = 2 if goal.task_type == "pick_two_obj_and_place" else 1
-    if goal.task_type not in STATIONS:
-        amount -= sum(item.receptacle == target.name for item in wanted)
-        wanted = [item for item in wanted if item.receptacle != target.name]
-    if not 0 < amount <= len(wanted):
-        raise ValueError(
-            f"{amount} {goal.item_kind} to bring but {len(wanted)} available in the scene of {scene.task_text!r}"
-        )
-    for item in wanted[:amount]:
-        plan.take(item.name, item.receptacle)
-        if goal.task_type in STATIONS:
-            station = plan.first(STATIONS[goal.task_type])
-            plan.go(station.name)
-            plan.commands.append(f"{TREATMENTS[goal.task_type]} {item.name} with {station.name}")
-        plan.go(target.name)
-        plan.open(target.name)
-        plan.commands.append(f"move {item.name} to {target.name}")
-    return tuple(plan.commands)
-
-
-class _Plan:
-    """Commands so far, and what they have done to place and doors."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.commands: list[str] = []
-        self._receptacles = {receptacle.name: receptacle for receptacle in scene.receptacles}
-        self._here: str | None = None
-        self._open: set[str] = set()
-
-    def first(self, kind: str) -> Receptacle:
-        for receptacle in self._receptacles.values():
-            if receptacle.kind == kind:
-                return receptacle
-        raise ValueError(f"no {kind} among {list(self._receptacles)}")
-
-    def go(self, name: str) -> None:
-        if self._here != name:
-            self.commands.append(f"go to {name}")
-            self._here = name
-
-    def open(self, name: str) -> None:
-        if self._receptacles[name].openable and name not in self._open:
-            self.commands.append(f"open {name}")
-            self._open.add(name)
-
-    def take(self, item: str, name: str) -> None:
-        self.go(name)
-        self.open(name)
-        self.commands.append(f"take {item} from {name}")
+    places = {receptacle.kind: receptacle.name for receptacle in reversed(scene.receptacles)}  # the first of each kind
+    deeds: list[tuple[str, bool, str]] = []  # (where, whether a door is in the way, command)
+    if goal.needs_lamp:
+        lamp = next(item for item in scene.items if item.kind == goal.target_kind)
+        deeds.append((wanted[0].receptacle, True, f"take {wanted[0].name} from {wanted[0].receptacle}"))
+        deeds.append((lamp.receptacle, False, f"use {lamp.name}"))
+    else:
+        target = places[goal.target_kind]
+        away = [item for item in wanted if goal.station or item.receptacle != target]
+        for item in away[: goal.count - len(wanted) + len(away)]:
+            deeds.append((item.receptacle, True, f"take {item.name} from {item.receptacle}"))
+            if goal.station:
+                station = places[goal.station]
+                deeds.append((station, False, f"{goal.treatment} {item.name} with {station}"))
+            deeds.append((target, True, f"move {item.name} to {target}"))
+    commands: list[str] = []
+    here, closed = "", {receptacle.name for receptacle in scene.receptacles if receptacle.openable}
+    for place, through_door, command in deeds:
+        if place != here:
+            commands.append(f"go to {place}")
+            here = place
+        if through_door and place in closed:
+            commands.append(f"open {place}")
+            closed.remove(place)
+        commands.append(command)
+    return tuple(commands)
 
 
 def prove_all(scenes: Mapping[str, Scene], workers: int) -> None:
-    """Play games on the engine, in `workers` processes: names and order must be the scene's, the last command solves.
+    """Play games on the engine, in `workers` processes: the intro must be the scene's, the last command solves.
 
     Raises:
         DataError: names the first game (in the mapping's order) that failed, and why.
     """
-    if workers <= 1:
-        _raise_first(scenes, map(_why_not, scenes.values()))
-        return
-    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
-        _raise_first(scenes, pool.map(_why_not, scenes.values(), chunksize=8))
-
-
-def _raise_first(scenes: Mapping[str, Scene], reasons: Iterable[str | None]) -> None:
+    reasons = in_processes(_why_not, list(scenes.values()), workers)
     for (name, scene), reason in zip(scenes.items(), reasons, strict=True):
         if reason is not None:
             raise DataError(f"The generated game {name} {scene.task_text!r} (floor plan {scene.floor_plan}) {reason}.")
@@ -216,43 +150,18 @@ def _raise_first(scenes: Mapping[str, Scene], reasons: Iterable[str | None]) -> 
 def _why_not(scene: Scene) -> str | None:
     """Return what is wrong with the game; None if nothing is."""
     game = json.loads(game_file(scene))
-    engine = _engine()
-    engine.load(game)
-    state = engine.reset()
-    if state.won:
-        return "starts solved"
     listing = ", ".join(f"a {receptacle.name}" for receptacle in scene.receptacles[:-1])
     expected = f"you see {listing}, and a {scene.receptacles[-1].name}.\n\nYour task is to: {scene.task_text}"
-    if not state.feedback.endswith(expected):
-        return f"has the intro {state.feedback!r} where {expected!r} was expected"
-    wrong = _placed(engine) ^ {(item.name, item.receptacle) for item in scene.items}
-    if wrong:
-        return f"has other items in other places on the engine: {sorted(wrong)}"
-    for number, command in enumerate(game["walkthrough"], start=1):
-        state, _, _ = engine.step(command)
-        if state.feedback == NOTHING_HAPPENS:
-            return f"does not accept the command {command!r} of its walkthrough"
-        if state.won != (number == len(game["walkthrough"])):
-            return f"is {'won' if state.won else 'not won'} after command {number} of {len(game['walkthrough'])}"
+    with closing(StockEngine()) as engine:
+        answer = engine.start(GameFile(Path("generated"), "", game))
+        if answer.won:
+            return "starts solved"
+        if not answer.observation.endswith(expected):
+            return f"has the intro {answer.observation!r} where {expected!r} was expected"
+        for number, command in enumerate(game["walkthrough"], start=1):
+            answer = engine.step(command)
+            if not answer.valid:
+                return f"does not accept the command {command!r} of its walkthrough"
+            if answer.won != (number == len(game["walkthrough"])):
+                return f"is {'won' if answer.won else 'not won'} after command {number} of {len(game['walkthrough'])}"
     return None
-
-
-def _placed(engine: Any) -> set[tuple[str, str]]:
-    """Return (item, receptacle) of the engine's state, by the names that it shows."""
-    stock = engine.unwrapped
-    names = {identity: info.name.strip() for identity, info in stock._entity_infos.items()}
-    return {
-        (names[fact.arguments[0].name], names[fact.arguments[1].name])
-        for fact in stock._pddl_state.facts
-        if fact.name == "inreceptacle"
-    }
-
-
-@cache
-def _engine() -> Any:
-    """Return this process's engine; each new one would copy a 34 MB library to the temp folder."""
-    import textworld
-    from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
-    from textworld.envs.pddl import PddlEnv
-
-    return AlfredDemangler(PddlEnv(textworld.EnvInfos(won=True)))

@@ -5,27 +5,19 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
+from alfworld.gen.goal_library import gdict
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sg_pipeline.environments.alfworld.generation.floor_plans import (
     FloorPlan,
     floor_plan,
-    floor_plans_of,
     may_hold,
     may_start,
     possible_goals,
     source_kinds,
 )
-from sg_pipeline.environments.alfworld.generation.scene import (
-    Goal,
-    Item,
-    Receptacle,
-    Scene,
-    engine_order,
-    shown_name,
-)
-from sg_pipeline.environments.alfworld.rulebook import LAMPS, OPENABLE, STATIONS
-from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.environments.alfworld.generation.scene import Item, Receptacle, Scene, engine_order, shown_name
+from sg_pipeline.environments.alfworld.rulebook import LAMPS, Goal
 
 T = TypeVar("T")
 
@@ -62,52 +54,29 @@ class Difficulty(BaseModel):
         return self
 
 
-WHOLE_FLOOR_PLAN = Difficulty(
-    min_receptacles=99,
-    max_receptacles=99,
-    min_items=25,
-    max_items=45,
-    max_receptacles_per_kind=99,
-    max_items_per_kind=3,
-    max_items_per_receptacle=12,
-    duplicate_probability=0.35,
-)
-"""Scenes of the size of the official games: every receptacle of the plan, 25 to 45 items."""
-
-
 def sample_scene(rng: np.random.Generator, number: int, task_type: str, difficulty: Difficulty) -> Scene:
-    """Draw one solvable scene that does not start solved.
+    """Draw one solvable scene that does not start solved, in the engine's order and with the engine's names.
 
     Args:
         rng: the only source of randomness; the same stream gives the same scene.
         number: AI2-THOR floor plan number.
-        task_type: one of `rulebook.TASK_TYPES`; must suit the floor plan (`floor_plans_of`).
+        task_type: must suit the floor plan (`floor_plans_of`).
         difficulty: size limits.
-
-    Returns:
-        A scene in the engine's order and with the engine's names.
-
-    Raises:
-        ConfigurationError: the floor plan cannot host the task type.
     """
     plan = floor_plan(number)
     goals = possible_goals(plan, task_type)
-    if not goals:
-        raise ConfigurationError(
-            f"Floor plan {number} ({plan.scene_type}) cannot host a {task_type} task: "
-            f"use one of {sorted(floor_plans_of(task_type, unseen=False) + floor_plans_of(task_type, unseen=True))}."
-        )
-    item_kind = _pick(rng, sorted({item for item, _ in goals}))
-    target_kind = _pick(rng, [target for item, target in goals if item == item_kind])
-    goal = Goal(task_type, item_kind, target_kind)
+    item_kind = pick(rng, sorted({goal.item_kind for goal in goals}))
+    goal = pick(rng, [goal for goal in goals if goal.item_kind == item_kind])
     receptacles = _draw_receptacles(rng, plan, goal, difficulty)
     items = _draw_items(rng, plan, goal, receptacles, difficulty)
+    template = pick(rng, gdict[task_type]["templates"])
+    target = goal.target_kind.lower()
     return Scene(
         floor_plan=number,
         receptacles=tuple(sorted(receptacles, key=engine_order)),
         items=tuple(sorted(items, key=engine_order)),
         goal=goal,
-        task_text=_task_text(rng, goal),
+        task_text=template.format(obj=item_kind.lower(), recep=target, toggle=target) + ".",
     )
 
 
@@ -117,33 +86,27 @@ def _draw_receptacles(
     """Draw what the goal needs, then others: first a kind, then one of it, so that drawers do not fill every room."""
     available = {kind: min(count, difficulty.max_receptacles_per_kind) for kind, count in plan.receptacles}
     kinds = sorted(available)
-    if goal.task_type == "look_at_obj_in_light":
-        needed = {_pick(rng, [kind for kind in kinds if may_hold(kind, goal.target_kind)])}
+    if goal.needs_lamp:
+        needed = {pick(rng, [kind for kind in kinds if may_hold(kind, goal.target_kind)])}
     else:
         needed = {goal.target_kind}
-    if goal.task_type in STATIONS:
-        needed.add(STATIONS[goal.task_type])
-    needed.add(_pick(rng, source_kinds(kinds, goal)))
+    if goal.station:
+        needed.add(goal.station)
+    needed.add(pick(rng, source_kinds(kinds, goal)))
     chosen = Counter(needed)
     size = int(rng.integers(difficulty.min_receptacles, difficulty.max_receptacles + 1))
     while chosen.total() < size:
         rest = [kind for kind in kinds if chosen[kind] < available[kind]]
         if not rest:
             break
-        chosen[_pick(rng, rest)] += 1
+        chosen[pick(rng, rest)] += 1
     return [
-        Receptacle(shown_name(kind, number), kind, kind in OPENABLE)
-        for kind in sorted(chosen)
-        for number in range(1, chosen[kind] + 1)
+        Receptacle(shown_name(kind, number), kind) for kind in sorted(chosen) for number in range(1, chosen[kind] + 1)
     ]
 
 
 def _draw_items(
-    rng: np.random.Generator,
-    plan: FloorPlan,
-    goal: Goal,
-    receptacles: Sequence[Receptacle],
-    difficulty: Difficulty,
+    rng: np.random.Generator, plan: FloorPlan, goal: Goal, receptacles: Sequence[Receptacle], difficulty: Difficulty
 ) -> list[Item]:
     """Place the goal's items and lamp, then others until the scene is full."""
     items: list[Item] = []
@@ -160,15 +123,15 @@ def _draw_items(
         ]
 
     def put(kind: str) -> None:
-        place = _pick(rng, places(kind))
+        place = pick(rng, places(kind))
         counts[kind] += 1
         load[place] += 1
-        items.append(Item(shown_name(kind, counts[kind]), kind, place, portable=kind not in LAMPS))
+        items.append(Item(shown_name(kind, counts[kind]), kind, place))
 
     size = int(rng.integers(difficulty.min_items, difficulty.max_items + 1))
-    if goal.task_type == "look_at_obj_in_light":
+    if goal.needs_lamp:
         put(goal.target_kind)
-    for _ in range(2 if goal.task_type == "pick_two_obj_and_place" else 1):
+    for _ in range(goal.count):
         put(goal.item_kind)
     while len(items) < size:
         again = [
@@ -180,19 +143,10 @@ def _draw_items(
         if not again and not fresh:
             break
         repeat = rng.random() < difficulty.duplicate_probability
-        put(_pick(rng, again if again and (repeat or not fresh) else fresh))
+        put(pick(rng, again if again and (repeat or not fresh) else fresh))
     return items
 
 
-def _task_text(rng: np.random.Generator, goal: Goal) -> str:
-    """Return the task sentence: one of the engine's own templates."""
-    from alfworld.gen.goal_library import gdict
-
-    template = _pick(rng, gdict[goal.task_type]["templates"])
-    item, target = goal.item_kind.lower(), goal.target_kind.lower()
-    return template.format(obj=item, recep=target, toggle=target) + "."
-
-
-def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
     """Return one of the options, each equally likely."""
     return options[int(rng.integers(len(options)))]

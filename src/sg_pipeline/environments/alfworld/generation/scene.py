@@ -8,7 +8,10 @@ see a mug 2, and a mug 1") is sorted by id as well. Ids made here count downward
 id that sorts before that of "mug 1".
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from sg_pipeline.environments.alfworld.rulebook import LAMPS, OPENABLE, Goal
 
 # A basin's id must read Sink_bar_<anything>_bar_SinkBasin: the Demangler joins "sink" and "basin" to its name.
 _BASINS = {"SinkBasin": "Sink", "BathtubBasin": "Bathtub"}
@@ -17,49 +20,29 @@ _HIGHEST = 99
 
 @dataclass(frozen=True, slots=True)
 class Receptacle:
-    """Something that holds items.
-
-    Attributes:
-        name: as the game shows it, "cabinet 1".
-        kind: AI2-THOR type, "Cabinet".
-        openable: it starts closed and must be opened to see or reach what it holds.
-    """
+    """Something that holds items: its name as the game shows it, "cabinet 1", and its AI2-THOR type, "Cabinet"."""
 
     name: str
     kind: str
-    openable: bool
+
+    @property
+    def openable(self) -> bool:
+        """Whether it starts closed and must be opened to see or reach what it holds."""
+        return self.kind in OPENABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something to carry (or a lamp to switch on).
-
-    Attributes:
-        name: as the game shows it, "mug 1".
-        kind: AI2-THOR type, "Mug".
-        receptacle: name of the receptacle that holds it at the start.
-        portable: False for fixed lamps.
-    """
+    """Something to carry (or a lamp to switch on), named like a receptacle, and the name of what holds it at first."""
 
     name: str
     kind: str
     receptacle: str
-    portable: bool = True
 
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What solves the game.
-
-    Attributes:
-        task_type: one of `rulebook.TASK_TYPES`.
-        item_kind: the kind of item to bring (or to look at).
-        target_kind: the kind of receptacle to bring it to; the kind of lamp for look_at_obj_in_light.
-    """
-
-    task_type: str
-    item_kind: str
-    target_kind: str
+    @property
+    def portable(self) -> bool:
+        """Whether it can be taken; lamps are fixed."""
+        return self.kind not in LAMPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +62,25 @@ class Scene:
     goal: Goal
     task_text: str
 
+    def things(self) -> Iterator[Receptacle | Item]:
+        """Yield all receptacles and items."""
+        yield from self.receptacles
+        yield from self.items
+
 
 def shown_name(kind: str, number: int) -> str:
     """Return what the game calls the n-th thing of a kind: "sinkbasin 1"."""
     return f"{kind.lower()} {number}"
 
 
-def pddl_id(kind: str, name: str) -> str:
-    """Return the PDDL id of the thing that is shown as `name`: "Mug_bar_98" for "mug 1"."""
-    number = int(name.rsplit(" ", 1)[1])
-    if not 1 <= number <= _HIGHEST:
-        raise ValueError(f"{name!r}: numbers run from 1 to {_HIGHEST}")
-    middle = f"_bar_{_HIGHEST - number:02d}"
-    if kind in _BASINS:
-        return f"{_BASINS[kind]}{middle}_bar_{kind}"
-    return f"{kind}{middle}"
+def pddl_id(thing: Receptacle | Item) -> str:
+    """Return the PDDL id of a thing: "Mug_bar_98" for "mug 1"."""
+    middle = f"_bar_{_HIGHEST - int(thing.name.rsplit(' ', 1)[1]):02d}"
+    if thing.kind in _BASINS:
+        return f"{_BASINS[thing.kind]}{middle}_bar_{thing.kind}"
+    return f"{thing.kind}{middle}"
 
 
 def engine_order(thing: Receptacle | Item) -> str:
     """Return the key by which the engine lists things: the lower-cased id."""
-    return pddl_id(thing.kind, thing.name).lower()
+    return pddl_id(thing).lower()
