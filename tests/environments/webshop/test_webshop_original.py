@@ -49,8 +49,8 @@ def recorded_goal(goal: dict[str, Any]) -> Goal:
     )
 
 
-def without(asins: tuple[str, ...], listed: list[str]) -> list[str]:
-    return [name for name in listed if name.upper() not in asins]
+def comparable(listed: list[str]) -> list[str]:
+    return [name for name in listed if name.upper() not in LONGER_THERE]
 
 
 def differences(environment: WebShopEnvironment, result: StepResult, step: dict[str, Any]) -> list[str]:
@@ -74,7 +74,7 @@ def differences(environment: WebShopEnvironment, result: StepResult, step: dict[
             found.append(f"reward {result.reward} instead of {step['reward']}")
     explained = drawn_price or nouns
     if page.clickables != step["clickables"] and page.products:
-        explained = without(LONGER_THERE, page.clickables) == without(LONGER_THERE, step["clickables"])
+        explained = comparable(page.clickables) == comparable(step["clickables"])
     if not explained:
         if result.observation != step["observation"]:
             found.append(f"observation {result.observation!r} instead of {step['observation']!r}")
@@ -101,17 +101,10 @@ def test_recorded_episodes_are_played_the_same(official: Catalogue, cache: Path)
 
 
 def test_rankings_are_lucenes(official: Catalogue) -> None:
-    queries = references("lucene_rankings.jsonl")
-    same_terms = top_10 = top_50 = 0
-    for query in queries:
+    for query in references("lucene_rankings.jsonl"):
+        assert analyze(query["query"]) == query["lucene_tokens"]
         found = [official.product(number).asin for number in official.search(query["query"])]
-        wanted = [asin for asin, _ in query["top50"]]
-        same_terms += analyze(query["query"]) == query["lucene_tokens"]
-        top_10 += found[:10] == wanted[:10]
-        top_50 += found == wanted
-    assert same_terms == len(queries)
-    assert top_10 == len(queries)
-    assert top_50 == len(queries)
+        assert found == [asin for asin, _ in query["top50"]]
 
 
 def test_official_goals_are_counted_as_there(official: Catalogue) -> None:
@@ -136,6 +129,6 @@ def test_every_option_can_be_clicked_by_a_policy(official: Catalogue) -> None:
     for action in (f"click[{name}]" for name in sorted(names)):
         turn = agent_format.parse(agent_format.encode_reply(None, "", action))
         done = parse_action(turn.action)
-        if done is None or f"click[{done.argument}]" != action:
+        if done is None or f"click[{done[1]}]" != action:
             altered.append(action)
     assert not altered

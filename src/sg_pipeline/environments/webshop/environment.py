@@ -40,7 +40,8 @@ class WebShopEnvironment:
         self._data_root, self._cache_dir = Path(data_root), cache_dir
         self._repeat_instruction = repeat_instruction
         self._admissible = admissible
-        self._session: Session | None = None
+        self.session: Session | None = None
+        """The present visit, for comparisons; a policy never sees it."""
         self.reward: Reward | None = None
         """All parts of the purchase's reward; None before a purchase."""
 
@@ -51,13 +52,10 @@ class WebShopEnvironment:
             task: `task.path` is "<kind of goal>/<position>"; a non-empty `task.sha256` must be the goal's.
             seed: not used: nothing is random in a visit.
 
-        Returns:
-            The search page with the instruction.
-
         Raises:
             DataError: data are missing or wrong, or there is no such goal.
         """
-        self._session, self.reward = None, None
+        self.session = None
         catalogue = open_catalogue(self._data_root, self._cache_dir)
         kind, slash, position = task.path.partition("/")
         if not (slash and position.isdecimal() and position.isascii()):
@@ -71,14 +69,12 @@ class WebShopEnvironment:
                 f"WebShop's task {task.task_id} is another goal in {self._data_root} than in its panel (sha256 "
                 f"{goal.sha256[:12]}… instead of {task.sha256[:12]}…): restore the panel's data, or prepare it again."
             )
-        self._session = Session(catalogue, goal)
-        return replace(self._result(self._session.page), forms=FORMS)
+        return self.start(goal)
 
     def start(self, goal: Goal) -> StepResult:
         """Start an episode with any goal, for comparisons with the original."""
-        self.reward = None
-        self._session = Session(open_catalogue(self._data_root, self._cache_dir), goal)
-        return self._result(self._session.page)
+        self.session, self.reward = Session(open_catalogue(self._data_root, self._cache_dir), goal), None
+        return replace(self._result(self.session.page), forms=FORMS)
 
     def step(self, action: str) -> StepResult:
         """Play one action, exactly as the policy wrote it.
@@ -86,20 +82,15 @@ class WebShopEnvironment:
         Raises:
             RuntimeError: there is no episode, or it has ended.
         """
-        if self._session is None or self._session.done:
+        if self.session is None or self.session.done:
             raise RuntimeError("WebShopEnvironment.step was called without an episode: call reset first.")
-        outcome = self._session.act(action)
+        outcome = self.session.act(action)
         self.reward = outcome.reward
-        return self._result(outcome.page, outcome.reward, outcome.understood)
-
-    @property
-    def session(self) -> Session | None:
-        """The present visit, for comparisons; a policy never sees it."""
-        return self._session
+        return self._result(self.session.page, outcome.reward, outcome.understood)
 
     def close(self) -> None:
         """Release the episode; the catalogue serves the next environment in this process."""
-        self._session = None
+        self.session = None
 
     def _result(self, page: Page, reward: Reward | None = None, valid: bool = True) -> StepResult:
         done = page.kind is PageKind.DONE

@@ -55,34 +55,22 @@ class Progress:
         """Return the verdict on `action`, whose result is `outcome`."""
         before, kind, offered, matched = self._product, self._kind, self._offered, self._matched
         self._remember()
-        if outcome.reward is not None:
-            return Polarity.POSITIVE if outcome.reward.total == 1.0 else Polarity.NEGATIVE
-        if not outcome.understood:
-            return Polarity.NEGATIVE
+        if outcome.reward is not None or not outcome.understood:
+            won = outcome.reward is not None and outcome.reward.total == 1.0
+            return Polarity.POSITIVE if won else Polarity.NEGATIVE
         if self._kind is PageKind.ITEM and kind is PageKind.ITEM:
             return Polarity.POSITIVE if self._matched > matched else Polarity.NEGATIVE
-        if self._kind is PageKind.ITEM and kind is PageKind.RESULTS:
-            return self._opened()
-        if self._kind is PageKind.SUB_PAGE:
-            return self._read(action)
-        left_fitting = before is not None and self._product is None and fits(before, self._session.goal)
-        return self._listed(action, offered, left_fitting)
-
-    def _opened(self) -> Polarity:
         product, goal = self._product, self._session.goal
-        assert product is not None
-        if visibly_wrong(product, goal):
-            return Polarity.NEGATIVE
-        return Polarity.NEUTRAL if untold(product, goal) else Polarity.POSITIVE
-
-    def _read(self, action: str) -> Polarity:
-        product, goal = self._product, self._session.goal
-        assert product is not None
-        useful = action == "click[features]" and untold(product, goal) and product.asin not in self._checked
-        if not useful:
-            return Polarity.NEGATIVE
-        self._checked.add(product.asin)
-        return Polarity.POSITIVE if fits(product, goal) else Polarity.NEGATIVE
+        if product is not None and kind is PageKind.RESULTS:
+            if visibly_wrong(product, goal):
+                return Polarity.NEGATIVE
+            return Polarity.NEUTRAL if untold(product, goal) else Polarity.POSITIVE
+        if product is not None and self._kind is PageKind.SUB_PAGE:
+            useful = action == "click[features]" and untold(product, goal) and product.asin not in self._checked
+            if useful:
+                self._checked.add(product.asin)
+            return Polarity.POSITIVE if useful and fits(product, goal) else Polarity.NEGATIVE
+        return self._listed(action, offered, before is not None and product is None and fits(before, goal))
 
     def _listed(self, action: str, offered: bool, left_fitting: bool) -> Polarity:
         """Judge a step that led to results, to the search page, or from a sub-page back to its item."""
