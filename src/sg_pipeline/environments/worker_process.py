@@ -21,7 +21,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 
 from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
-from sg_pipeline.environments.worker import LENGTH, READY, Answer, Order, pack
+from sg_pipeline.environments.worker import LENGTH, READY, Answer, Order
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class WorkerProcess:
 
     Attributes:
         pending: rows and orders under way; it is busy with the first.
+        unsent: bytes that its socket did not take yet.
         ready: it has started.
         starts: attempts to start a worker in this place since one was last ready.
     """
@@ -76,7 +77,7 @@ class WorkerProcess:
                 process_group=0,  # it dies with its children, and Ctrl-C is for the caller to handle
             )
         self._socket.setblocking(False)
-        self._unread, self._unsent = bytearray(), bytearray()
+        self._unread, self.unsent = bytearray(), bytearray()
         self._send(spec)
 
     @property
@@ -110,22 +111,22 @@ class WorkerProcess:
             WorkerLostError: it is dead or overdue, and has been buried.
         """
         sent = self._flush()
+        chunk: bytes | None = None
         try:
             chunk = self._socket.recv(_CHUNK)
         except BlockingIOError:
-            if not sent and time.monotonic() > self.deadline:
-                limit_s = self._limit_s
-                self.bury(grace_s=0.0)
-                raise WorkerLostError(f"its worker process did not answer within {limit_s:g} s") from None
-            if sent:
-                self._since = time.monotonic()
-            return [] if sent else None
+            if not sent and time.monotonic() <= self.deadline:
+                return None
         except OSError:
             chunk = b""
-        if not chunk:
+        if chunk == b"":
             raise WorkerLostError(self.bury(grace_s=1.0))
+        if chunk is None and not sent:
+            limit_s = self._limit_s
+            self.bury(grace_s=0.0)
+            raise WorkerLostError(f"its worker process did not answer within {limit_s:g} s")
         self._since = time.monotonic()
-        self._unread += chunk
+        self._unread += chunk or b""
         answers = []
         while len(self._unread) >= LENGTH.size:
             end = LENGTH.size + LENGTH.unpack_from(self._unread)[0]
@@ -172,30 +173,25 @@ class WorkerProcess:
 
     def _send(self, message: object) -> None:
         """Send a message, or as much of it as the socket takes; `hear` sends the rest and reports a dead worker."""
-        self._unsent += pack(message)
+        self.unsent += pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         self._flush()
 
     def _flush(self) -> bool:
         """Send more; return whether a byte went through."""
-        before = len(self._unsent)
+        before = len(self.unsent)
         with contextlib.suppress(OSError):  # full, or the other end is gone
-            while self._unsent:
-                del self._unsent[: self._socket.send(self._unsent)]
-        return len(self._unsent) < before
-
-    @property
-    def events(self) -> int:
-        """What to wait for on its socket."""
-        return EVENT_READ | EVENT_WRITE if self._unsent else EVENT_READ
+            while self.unsent:
+                del self.unsent[: self._socket.send(self.unsent)]
+        return len(self.unsent) < before
 
 
-def wait(workers: Sequence[WorkerProcess], at_most_s: float | None) -> None:
-    """Wait until one of `workers` can be heard or is overdue, or for `at_most_s` seconds."""
+def wait(workers: Sequence[WorkerProcess]) -> None:
+    """Wait until one of `workers` can be heard or is overdue."""
     patience = min(worker.deadline for worker in workers) - time.monotonic()
     with selectors.PollSelector() as selector:
         for worker in workers:
-            selector.register(worker, worker.events)
-        selector.select(max(0.0, patience if at_most_s is None else min(patience, at_most_s)))
+            selector.register(worker, EVENT_READ | EVENT_WRITE if worker.unsent else EVENT_READ)
+        selector.select(max(0.0, patience))
 
 
 def close(workers: Sequence[WorkerProcess]) -> None:
