@@ -10,11 +10,7 @@ from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.environments.base import PanelTasks
 from sg_pipeline.environments.scienceworld import demonstrations
-from sg_pipeline.environments.scienceworld.benchmark import (
-    WORDS,
-    ScienceWorldBenchmark,
-    read_solutions,
-)
+from sg_pipeline.environments.scienceworld.benchmark import WORDS, ScienceWorldBenchmark, read_solutions
 from sg_pipeline.environments.scienceworld.demonstrations import (
     Move,
     demonstrate,
@@ -23,7 +19,7 @@ from sg_pipeline.environments.scienceworld.demonstrations import (
     room_shown,
     subgoal,
 )
-from sg_pipeline.environments.scienceworld.jvm import shared_simulator
+from sg_pipeline.environments.scienceworld.java import simulator_jar
 from sg_pipeline.environments.scienceworld.make import SHORT_TASKS, solve, words_of_jar
 from sg_pipeline.environments.scienceworld.panel import make_task, parse_path, read_panel
 from sg_pipeline.errors import ConfigurationError, DataError
@@ -61,7 +57,7 @@ def test_the_solutions_are_those_of_the_training_tasks():
 
 
 def test_a_gold_path_becomes_short_and_plain():
-    solution = solve(shared_simulator(), "find-plant", 0)
+    solution = solve("find-plant", 0)
     assert solution == read_solutions()["find-plant/0"]
     assert solution[0] == "teleport to greenhouse"
     assert re.fullmatch(r"focus on [a-z]+ tree", solution[1])
@@ -132,8 +128,6 @@ def test_demonstrator_panel_without_solutions_raises(tmp_path):
 
 
 def test_the_committed_words_are_the_simulators():
-    from sg_pipeline.environments.scienceworld.java import simulator_jar
-
     words = words_of_jar(simulator_jar())
     assert words == WORDS.read_text(encoding="utf-8").split()
     assert {"teleport", "tortoise", "greenhouse", "wollstonecraft"} <= set(words)

@@ -44,7 +44,7 @@ class ScienceWorldEnvironment:
     def __init__(
         self,
         data_root: Path | str = "",
-        cache_dir: Path | str | None = None,
+        cache_dir: Path | None = None,
         simplifications: str = "easy",
         show_actions: bool = True,
         show_objects: bool = True,
@@ -54,8 +54,7 @@ class ScienceWorldEnvironment:
         """Prepare an environment without starting anything.
 
         Args:
-            data_root: not used: the simulator contains its tasks.
-            cache_dir: not used.
+            data_root, cache_dir: not used: the simulator contains its tasks.
             simplifications: "easy" (the field's: teleporting, open doors, flower pots that water themselves, no
                 electrical actions if the task needs none), the simulator's own names with commas between them, or
                 nothing.
@@ -128,7 +127,7 @@ class ScienceWorldEnvironment:
         self._playing = not ended
         parts = [tidy(answer)]
         if not ended:
-            if self._show_room and has_moved(answer):
+            if self._show_room and _MOVED.fullmatch(answer):
                 parts.append(tidy(world.look()))
             parts += self._objects(world)
         return StepResult(
@@ -137,7 +136,7 @@ class ScienceWorldEnvironment:
             done=ended,
             won=score >= WON,
             score=max(0, score) / WON,
-            valid=command is not None and understood(answer),
+            valid=answer != NOT_UNDERSTOOD and not CANCELLED.fullmatch(answer),
         )
 
     def close(self) -> None:
@@ -170,16 +169,6 @@ def clean_action(action: str) -> str | None:
     if len(action) > MAX_ACTION_CHARACTERS or _HIDDEN.fullmatch(action):
         return None
     return action
-
-
-def understood(answer: str) -> bool:
-    """Return whether this is the answer to an action that the simulator could read."""
-    return answer != NOT_UNDERSTOOD and not CANCELLED.fullmatch(answer)
-
-
-def has_moved(answer: str) -> bool:
-    """Return whether the answer reports a change of room."""
-    return _MOVED.fullmatch(answer.strip()) is not None
 
 
 def tidy(answer: str) -> str:
