@@ -64,11 +64,7 @@ class Catalogue:
         return len(self._goal_order(kind))
 
     def goal(self, kind: GoalKind, position: int) -> Goal:
-        """Return the goal at a position of the original's order.
-
-        Raises:
-            DataError: there is no such goal.
-        """
+        """Return the goal at a position of the original's order. Raises `DataError` if there is none."""
         order = self._goal_order(kind)
         if not 0 <= position < len(order):
             raise DataError(f"WebShop's catalogue has {len(order)} {kind} goals: there is none at position {position}.")
@@ -98,14 +94,9 @@ def _open(folder: Path) -> Catalogue:
 
 
 def open_catalogue(data: Path, cache: Path | None) -> Catalogue:
-    """Return this process's catalogue of the official files in `data`; prepare it first if necessary.
+    """Return this process's catalogue of the official files in the folder `data`; prepare it first if necessary.
 
-    Args:
-        data: folder of the files.
-        cache: where prepared catalogues are kept; None: in the data folder itself.
-
-    Raises:
-        DataError: the files are missing or wrong.
+    Prepared catalogues are kept in `cache`, or in `data` itself. Raises `DataError` if the files are missing or wrong.
     """
     files = find_files(data.resolve())
     folder = (cache or data).resolve() / f"webshop-{_cache_key(files)}"
@@ -116,11 +107,7 @@ def open_catalogue(data: Path, cache: Path | None) -> Catalogue:
 
 
 def prepare_catalogue(files: OfficialFiles, folder: Path) -> None:
-    """Write the prepared form of `files` to `folder`, whole or not at all.
-
-    Raises:
-        DataError: a file is truncated or wrong.
-    """
+    """Write the prepared form of `files` to `folder`, whole or not at all; raises `DataError` if a file is wrong."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.environments.webshop.catalogue import open_catalogue
-from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.pages import Page, PageKind
 from sg_pipeline.environments.webshop.reward import Reward
 from sg_pipeline.environments.webshop.session import FORMS, Session
@@ -41,9 +40,7 @@ class WebShopEnvironment:
         self._repeat_instruction = repeat_instruction
         self._admissible = admissible
         self.session: Session | None = None
-        """The present visit, for comparisons; a policy never sees it."""
-        self.reward: Reward | None = None
-        """All parts of the purchase's reward; None before a purchase."""
+        """The present visit; a policy never sees it."""
 
     def reset(self, task: Task, seed: int) -> StepResult:
         """Start an episode of `task`.
@@ -69,11 +66,7 @@ class WebShopEnvironment:
                 f"WebShop's task {task.task_id} is another goal in {self._data_root} than in its panel (sha256 "
                 f"{goal.sha256[:12]}… instead of {task.sha256[:12]}…): restore the panel's data, or prepare it again."
             )
-        return self.start(goal)
-
-    def start(self, goal: Goal) -> StepResult:
-        """Start an episode with any goal, for comparisons with the original."""
-        self.session, self.reward = Session(open_catalogue(self._data_root, self._cache_dir), goal), None
+        self.session = Session(catalogue, goal)
         return replace(self._result(self.session.page), forms=FORMS)
 
     def step(self, action: str) -> StepResult:
@@ -85,7 +78,6 @@ class WebShopEnvironment:
         if self.session is None or self.session.done:
             raise RuntimeError("WebShopEnvironment.step was called without an episode: call reset first.")
         outcome = self.session.act(action)
-        self.reward = outcome.reward
         return self._result(self.session.page, outcome.reward, outcome.understood)
 
     def close(self) -> None:

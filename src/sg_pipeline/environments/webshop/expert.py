@@ -110,17 +110,12 @@ class Expert:
 def demonstrate(
     catalogue: Catalogue, goal: Goal, rng: np.random.Generator, noise: float = 0.0, max_turns: int = MAX_TURNS
 ) -> Demonstration:
-    """Play a visit with the scripted expert.
+    """Play a visit with the scripted expert; it is lost after `max_turns`, or if nothing that fits was found.
 
     Args:
-        catalogue: the shop.
-        goal: what is wanted.
-        rng: the only source of chance.
-        noise: probability, per turn, that a mistake replaces the expert's action.
+        catalogue, goal: what is played.
+        rng, noise: see `base.Demonstrator`.
         max_turns: the episode's limit.
-
-    Returns:
-        The demonstration; lost if the limit came first, or if nothing that fits was found.
     """
     session = Session(catalogue, goal)
     progress, expert = Progress(session), Expert(session)
@@ -158,7 +153,6 @@ class GeneratedShopDemonstrator:
     """Plays fresh goals in fresh catalogues, none of which is a panel's (see `base.Demonstrator`)."""
 
     def __init__(self, recipe: CatalogueRecipe) -> None:
-        """Take the recipe of the catalogues; their seeds are others."""
         self._recipe = recipe
         self._folder = tempfile.TemporaryDirectory(prefix="sg_webshop_demonstrations_")
         self._catalogue = lru_cache(maxsize=2)(self._make_catalogue)

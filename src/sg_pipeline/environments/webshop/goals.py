@@ -37,7 +37,7 @@ _LIMITS = [10.0 * step for step in range(1, 100)]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One goal.
+    """One goal of a customer.
 
     Attributes:
         asin: a product that meets it.
@@ -87,20 +87,17 @@ def make_goal(product: Product, kind: GoalKind, part: int) -> Goal:
     """Return one goal of a product, as `goal_order` names it."""
     options: tuple[tuple[str, str], ...] | tuple[str, ...]
     if kind == "human":
-        instruction = [one for one in product.instructions if one.attributes][part]
-        # The limit belongs to the instruction; in a synthetic goal to the product, whatever its options.
-        limit, limit_text = _price_limit(product, part)
-        text, attributes, options = instruction.text.strip("."), instruction.attributes, instruction.options
-        asked = ""
+        text, attributes, options = [one for one in product.instructions if one.attributes][part]
+        text = text.strip(".")
     else:
-        limit, limit_text = _price_limit(product, 0)
-        text, attributes = str(product.wish), product.wish_attributes
-        options = _combination(product, part)
+        attributes, options = product.wish_attributes, _combination(product, part)
         asked = ", and ".join(f"{name}: {value}" for name, value in options)
-        asked = f" with {asked}" if asked else ""
+        text = f"{product.wish} with {asked}" if asked else str(product.wish)
+    # The limit belongs to the instruction; in a synthetic goal to the product, whatever its options.
+    limit, limit_text = _price_limit(product, part if kind == "human" else 0)
     return Goal(
         asin=product.asin,
-        instruction=f"{text}{asked}{limit_text}",
+        instruction=f"{text}{limit_text}",
         attributes=attributes,
         options=options,
         price_upper=limit,
@@ -121,11 +118,9 @@ def _goals_of(product: Product, kind: GoalKind) -> int:
 
 def _combination(product: Product, part: int) -> tuple[tuple[str, str], ...]:
     """Return the values number `part` of `itertools.product` over the options, sorted by name."""
-    chosen: list[tuple[str, str]] = []
-    for name in sorted(product.options, reverse=True):
-        part, place = divmod(part, len(product.options[name]))
-        chosen.append((name, product.options[name][place]))
-    return tuple(reversed(chosen))
+    names = sorted(product.options)
+    combinations = itertools.product(*(product.options[name] for name in names))
+    return tuple(zip(names, next(itertools.islice(combinations, part, None)), strict=True))
 
 
 def _price_limit(product: Product, number: int) -> tuple[float, str]:

@@ -139,12 +139,7 @@ class IndexBuilder:
         self._norms.append(length_code(len(words)))
 
     def write(self, ids: Sequence[str], folder: Path) -> None:
-        """Write the index into `folder`, which exists, as a few `.npy` files that `SearchIndex` opens.
-
-        Args:
-            ids: what ties are ordered by, one for each document.
-            folder: where to.
-        """
+        """Write the index into `folder`, which exists; `ids`, one for each document, decide ties."""
         from scipy.sparse import csr_array
 
         terms = sorted((term.encode("utf-8", "surrogatepass"), number) for term, number in self._terms.items())

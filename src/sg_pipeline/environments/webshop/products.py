@@ -19,20 +19,12 @@ DEFAULT_PRICE = 100.0
 NO_ATTRIBUTES = ("DUMMY_ATTR",)
 """The original's attributes of a product that is not in the attribute file."""
 
-ASIN_LENGTH = 10
-
 CATEGORY_MARK = "\u203a"
 """Between the parts of `product_category`, with a blank on either side."""
 
 
 class Instruction(NamedTuple):
-    """An instruction that a person wrote for this product.
-
-    Attributes:
-        text: the sentence.
-        attributes: what it asks for.
-        options: wanted values of options.
-    """
+    """An instruction that a person wrote for this product, and the attributes and values of options that it wants."""
 
     text: str
     attributes: tuple[str, ...]
@@ -45,10 +37,8 @@ class Product:
 
     Attributes:
         asin: its id, ten letters and digits.
-        title, description: texts.
         bullets: the list of the page "Features".
-        price_tag: as shown: "$12.5", or "$3.0 to $9.0".
-        price: what it costs.
+        price_tag: as shown: "$12.5", or "$3.0 to $9.0"; it costs `price`.
         options: name -> values, both in lower case, in the order of the page.
         attributes: what is known of it; hidden from the agent.
         query: the search that it was found by when the data were gathered; hidden.
@@ -99,29 +89,21 @@ class Product:
         return cls(**fields)
 
 
-def is_listed(entry: Mapping[str, Any]) -> bool:
-    """Return whether the original lists the product at all."""
-    asin = entry["asin"]
-    return asin != "nan" and len(asin) <= ASIN_LENGTH
-
-
 def read_product(
     entry: Mapping[str, Any], known: Mapping[str, Any] | None, instructions: Sequence[Mapping[str, Any]]
 ) -> Product:
-    """Return the product of an entry of `items_shuffle.json`.
+    """Return the product of an entry of `items_shuffle.json`, and of those of the other files for the same asin.
 
     Args:
         entry: of the product file.
-        known: of `items_ins_v2.json` for the same asin, None: it has none.
-        instructions: of `items_human_ins.json` for the same asin.
+        known: of `items_ins_v2.json`, None: it has none.
+        instructions: of `items_human_ins.json`.
 
     Raises:
         KeyError, TypeError, AttributeError: a field is missing or of another kind.
         DataError: the price cannot be read.
     """
-    bullets = entry["small_description"]
-    prices = _prices(entry)
-    known = known or {}
+    bullets, prices, known = entry["small_description"], _prices(entry), known or {}
     return Product(
         asin=entry["asin"],
         title=entry["name"],

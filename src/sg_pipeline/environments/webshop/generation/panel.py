@@ -48,11 +48,7 @@ class Panel(SealedPanel[PanelGoal]):
 
 
 def make_panel(recipe: CatalogueRecipe, sizes: Mapping[str, int]) -> Panel:
-    """Draw a catalogue and choose its goals.
-
-    Args:
-        recipe: of the catalogue.
-        sizes: goals per split; each uses up one product with a wish, of which a family has one.
+    """Draw a catalogue and choose its goals, of which each uses up a product with a wish; a family has one of those.
 
     Raises:
         ConfigurationError: the catalogue has too few products for so many goals.
@@ -63,15 +59,8 @@ def make_panel(recipe: CatalogueRecipe, sizes: Mapping[str, int]) -> Panel:
         prepare_catalogue(find_files(folder), folder / "prepared")
         splits = _choose(Catalogue(folder / "prepared"), sizes)
         files = {name: digest_of_file(folder / name) for name in FILES}
-    return Panel.seal(
-        {
-            "environment": "webshop",
-            "generator": GENERATOR,
-            "catalogue": recipe.model_dump(mode="json"),
-            "files": files,
-            "splits": splits,
-        }
-    )
+    content = {"environment": "webshop", "generator": GENERATOR, "catalogue": recipe.model_dump(mode="json")}
+    return Panel.seal({**content, "files": files, "splits": splits})
 
 
 def _choose(catalogue: Catalogue, sizes: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
