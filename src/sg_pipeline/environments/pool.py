@@ -12,8 +12,8 @@ import json
 import logging
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -159,10 +159,12 @@ class EnvironmentPool(AbstractContextManager["EnvironmentPool"]):
         return self._await(rows)
 
     def begin(self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int] | None = None) -> None:
-        """Do as `reset` without waiting: `receive` returns the first observations."""
-        self._refuse_if_closed()
-        if self._under_way:  # of a caller that has given up
-            self._abandon()
+        """Do as `reset` without waiting: `receive` returns the first answers."""
+        self._played.clear()
+        for index, worker in enumerate(self._workers):
+            if worker.pending:  # of a call that was interrupted: these orders, perhaps half sent, must not answer ours
+                worker.bury(grace_s=0.0)
+                self._workers[index] = WorkerProcess(self._spec, self._config)
         groups = range(len(tasks)) if groups is None else groups
         width = max(1, len(self._workers))
         load, slots = [0] * width, [0] * width
@@ -175,12 +177,10 @@ class EnvironmentPool(AbstractContextManager["EnvironmentPool"]):
                 load[home[group]] += sizes[group]
             self._episodes.append(_Episode(task, seed, home[group], slots[home[group]]))
             slots[home[group]] += 1
-        with self._whole_or_abandoned():
-            self._send_orders(range(len(tasks)))
+        self._send_orders(range(len(tasks)))
 
     def send(self, rows: Sequence[int], actions: Sequence[str]) -> None:
         """Do as `step` without waiting: `receive` returns the answers. A row takes one action at a time."""
-        self._refuse_if_closed()
         for row in rows:
             episode = self._episodes[row]
             if episode.over:
@@ -191,8 +191,7 @@ class EnvironmentPool(AbstractContextManager["EnvironmentPool"]):
             raise ValueError(f"a row occurs twice in {list(rows)}")
         for row, action in zip(rows, actions, strict=True):
             self._episodes[row].asked = action
-        with self._whole_or_abandoned():
-            self._send_orders(rows)
+        self._send_orders(rows)
 
     def receive(self, *, wait: bool = True) -> list[tuple[int, StepResult]]:
         """Return the answers since the last call, as (row, answer) in the order of rows.
@@ -203,11 +202,10 @@ class EnvironmentPool(AbstractContextManager["EnvironmentPool"]):
         Raises:
             SgPipelineError: a row has failed, as for `step`; all others can continue, their answers are kept.
         """
-        with self._whole_or_abandoned():
-            while self._under_way:
-                waiting = wait and not self._answers
-                if not self._listen(waiting) and not waiting:
-                    break
+        while self._under_way:
+            waiting = wait and not self._answers
+            if not self._listen(waiting) and not waiting:
+                break
         answers = []
         for row, answer in sorted(self._answers.items()):
             if isinstance(answer, SgPipelineError):
@@ -219,18 +217,16 @@ class EnvironmentPool(AbstractContextManager["EnvironmentPool"]):
 
     def close(self) -> None:
         """End every worker and remove its files."""
-        if self.closed:
-            return
         self.closed = True
         if self._host is not None:
             self._host.close()
-        worker_process.close(self._workers)
+        workers, self._workers = self._workers, []
+        worker_process.close(workers)
 
     def _await(self, rows: Sequence[int]) -> list[StepResult]:
         """Wait for the answers of `rows`, which are all that is under way."""
-        with self._whole_or_abandoned():
-            while self._under_way:
-                self._listen(True)
+        while self._under_way:
+            self._listen(True)
         answers = [self._answers.pop(row) for row in rows]
         for answer in answers:
             if isinstance(answer, SgPipelineError):
@@ -241,31 +237,10 @@ class EnvironmentPool(AbstractContextManager["EnvironmentPool"]):
     def _under_way(self) -> bool:
         return bool(self._played) or any(worker.pending for worker in self._workers)
 
-    @contextmanager
-    def _whole_or_abandoned(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._abandon()
-            raise
-
-    def _abandon(self) -> None:
-        """End an interrupted call: orders under way, perhaps half sent, must not answer the next call."""
-        self._played.clear()
-        for index, worker in enumerate(self._workers):
-            if worker.pending:
-                worker.bury(grace_s=0.0)
-                self._workers[index] = WorkerProcess(self._spec, self._config)
-        for episode in self._episodes:
-            episode.over = True
-        self._answers.clear()
-
-    def _refuse_if_closed(self) -> None:
-        if self.closed:
-            raise ValueError("the environment pool is closed")
-
     def _send_orders(self, rows: Sequence[int]) -> None:
         """Send every worker the orders of its rows, in one message."""
+        if self.closed:
+            raise ValueError("the environment pool is closed")
         batches: dict[int, list[tuple[int, Order]]] = {}
         for row in rows:
             episode = self._episodes[row]
@@ -373,4 +348,4 @@ def open_pool(config: EnvironmentConfig, data_root: Path, cache_dir: Path) -> En
 
 def shared_pids() -> list[int]:
     """Return the processes of all shared pools."""
-    return [pid for pool in _shared.values() if not pool.closed for pid in pool.pids()]
+    return [pid for pool in _shared.values() for pid in pool.pids()]

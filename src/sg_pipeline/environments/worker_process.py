@@ -195,9 +195,10 @@ def wait(workers: Sequence[WorkerProcess]) -> None:
 
 
 def close(workers: Sequence[WorkerProcess]) -> None:
-    """End all workers, those that are still starting without waiting for them."""
+    """End all workers, those that are still starting or playing without waiting for them."""
     for worker in workers:
         worker.stop()
     until = time.monotonic() + CLOSE_GRACE_S
     for worker in workers:
-        worker.bury(max(0.0, until - time.monotonic()) if worker.ready else 0.0)
+        idle = worker.ready and not worker.pending
+        worker.bury(max(0.0, until - time.monotonic()) if idle else 0.0)
