@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sg_pipeline.config.environment import EnvironmentConfig, PoolConfig
-from sg_pipeline.config.extensions import ENVIRONMENT, locate
 from sg_pipeline.environments import worker_process
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.environments.registry import EnvironmentSpec
@@ -108,7 +107,6 @@ class EnvironmentPool(AbstractContextManager["EnvironmentPool"]):
 
     def __init__(self, spec: EnvironmentSpec, config: PoolConfig) -> None:
         """Start `config.workers` processes without waiting for them; with 0, episodes are played in this process."""
-        locate(ENVIRONMENT, spec.name)  # an unknown name is reported here rather than by a worker
         self._spec = spec
         self._config = config
         self._counters = PoolCounters()

@@ -24,7 +24,8 @@ QUESTION = "Ambiguous request:"
 """How it asks for a number; the next action answers, and an empty one cancels."""
 
 _MOVED = re.compile(r"You (?:move|teleport) to the [^.\n]+\.")
-# No other command begins with "reset"; "help" and "objects" belong to the published wrapper, which answers them itself.
+# "reset task" would allow a second try, and no other command begins so. "help" and "objects" belong to the published
+# wrapper, which answers them itself.
 _HIDDEN = re.compile(r"reset\b.*", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 
@@ -54,7 +55,7 @@ class ScienceWorldEnvironment:
         """Prepare an environment without starting anything.
 
         Args:
-            data_root, cache_dir: not used: the simulator contains its tasks.
+            data_root, cache_dir: not used, the simulator contains its tasks.
             simplifications: "easy" (the field's: teleporting, open doors, flower pots that water themselves, no
                 electrical actions if the task needs none), the simulator's own names with commas between them, or
                 nothing.
@@ -79,13 +80,9 @@ class ScienceWorldEnvironment:
             task: `task.path` is "NAME/VARIATION"; a non-empty `task.sha256` must be the digest of the simulator's jar.
             seed: not used: a variation's number is the seed of its world, as published.
 
-        Returns:
-            The task, the room, the lists if shown, and the forms of the actions under the simplifications.
-
         Raises:
-            ConfigurationError: ScienceWorld or Java is not installed.
+            ConfigurationError, EnvironmentFailure: as `java.start_java`.
             DataError: there is no such task or variation, or the panel is of another simulator.
-            EnvironmentFailure: Java does not start.
         """
         self._playing = False
         self._task = parse_path(task.path, task.task_id)
@@ -160,11 +157,7 @@ class ScienceWorldEnvironment:
 
 
 def clean_action(action: str) -> str | None:
-    """Return the action as the simulator shall read it; None if it shall not see it.
-
-    Control characters count as spaces. "reset task" would allow a second try, and a text of more than
-    `MAX_ACTION_CHARACTERS` is no command.
-    """
+    """Return the action as the simulator shall read it; None if it shall not see it."""
     action = _UNPRINTABLE.sub(" ", action.encode("utf-8", "replace").decode("utf-8")).strip()
     if len(action) > MAX_ACTION_CHARACTERS or _HIDDEN.fullmatch(action):
         return None

@@ -37,7 +37,8 @@ class Simulator:
         logging.getLogger("py4j").setLevel(logging.CRITICAL)
         parameters = GatewayParameters(port=port, auth_token=token, auto_field=True)
         self._gateway = JavaGateway(gateway_parameters=parameters)
-        self._current: World | None = None
+        self.current: World | None = None
+        """The world that moved last, whose globals are in place."""
         jvm = self._gateway.jvm
         # Set before Scala's console is made: the simulator prints every step.
         silence = jvm.java.io.PrintStream(jvm.java.io.OutputStream.nullOutputStream())
@@ -62,28 +63,23 @@ class Simulator:
 
     def set_chance(self, state: int) -> None:
         """Put the random generator into a state that `chance` returned."""
-        # `setSeed` scrambles what it is given with this number; the same again undoes it.
+        # `setSeed` scrambles its argument with this number; the same again undoes it.
         self._random.setSeed(state ^ 0x5DEECE66D)
 
     def put_in_place(self, world: "World") -> None:
         """Make `world` the one that moves: save the globals of the last one, restore its own."""
-        last = self._current
+        last = self.current
         if last is world:
             return
         if last is not None:
             last.put_away = (self.chance(), int(self._numbers.count()))
-        self._current = world
+        self.current = world
         if world.put_away is not None:
             chance, number = world.put_away
             self.set_chance(chance)
             getattr(self._numbers, "count_$eq")(number)
             if last is None or last.simplifications != world.simplifications:
                 self._simplifications.parseSimplificationStr(world.simplifications)
-
-    def forget(self, world: "World") -> None:
-        """Forget a world."""
-        if self._current is world:
-            self._current = None
 
     def close(self) -> None:
         """End the JVM."""
@@ -115,15 +111,7 @@ class World:
         return not self.simulator.alive
 
     def load(self, task: str, variation: int, simplifications: str, gold: bool = False) -> tuple[str, ...]:
-        """Create the world of a task.
-
-        Args:
-            task, variation: its name and number.
-            simplifications: "easy", names with commas between them, or nothing.
-            gold: let the simulator compute a solution, which takes a second.
-
-        Returns:
-            With `gold` the actions that solve it, else nothing.
+        """Create the world of a task; with `gold` return the simulator's solution, which takes a second.
 
         Raises:
             DataError: the simulator has no such world, in its own words.
@@ -184,7 +172,8 @@ class World:
 
     def close(self) -> None:
         """Release it; the simulator lives on."""
-        self.simulator.forget(self)
+        if self.simulator.current is self:
+            self.simulator.current = None
         self._agent = None
 
     @contextmanager

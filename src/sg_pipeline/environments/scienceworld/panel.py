@@ -42,13 +42,7 @@ class _File(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Which variations are played.
-
-    Attributes:
-        simulator: digest of the jar for which it was made.
-        splits: split -> task name -> variation numbers, in order.
-        sha256: digest of both.
-    """
+    """Which variations are played with which simulator, and the digest of both."""
 
     simulator: str
     splits: Splits
@@ -68,11 +62,7 @@ def make_task(name: str, variation: int, split: str, simulator: str = "") -> Tas
 
 
 def parse_path(path: str, task_id: str) -> tuple[str, int]:
-    """Return (task name, variation) of `Task.path`.
-
-    Raises:
-        DataError: it has another form.
-    """
+    """Return (task name, variation) of `Task.path`. Raises `DataError` if it has another form."""
     match = _PATH.fullmatch(path)
     if match is None:
         raise DataError(
@@ -84,20 +74,12 @@ def parse_path(path: str, task_id: str) -> tuple[str, int]:
 
 @lru_cache(maxsize=1)
 def simulator_digest() -> str:
-    """Return the digest of the installed simulator's jar.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
+    """Return the digest of the installed simulator's jar."""
     return hashlib.sha256(simulator_jar().read_bytes()).hexdigest()
 
 
 def require_simulator(sha256: str, what: str) -> None:
-    """Make sure that the installed simulator is the one with this digest.
-
-    Raises:
-        DataError: it is another.
-    """
+    """Raise `DataError` unless the installed simulator is the one with this digest."""
     if simulator_digest() != sha256:
         raise DataError(
             f"{what} is of another ScienceWorld simulator than the installed one (jar {sha256[:12]}, here "
