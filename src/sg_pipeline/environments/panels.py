@@ -177,11 +177,7 @@ class SealedPanel(BaseModel, Generic[T]):
 
 
 def find_panel(name: str, shipped: Path, root: Path) -> Path:
-    """Return the file of a panel: one of the folder `shipped` by name, or a path that starts from `root`.
-
-    Raises:
-        ConfigurationError: there is no such file.
-    """
+    """Return the file of a panel: one of the folder `shipped` by name, or a path that starts from `root`."""
     known = {path.stem: path for path in sorted(shipped.glob("*.json"))}
     path = known.get(name, root / name)
     if not path.is_file():
@@ -195,7 +191,7 @@ def find_panel(name: str, shipped: Path, root: Path) -> Path:
 def prepared(
     splits: Mapping[str, Sequence[Task]], limit: int | None, *, sha256: str, source: str, data_root: str
 ) -> dict[str, Any]:
-    """Return a prepared panel as `base.Benchmark.prepare` describes it, with at most `limit` tasks a split; log it."""
+    """Return a prepared panel as `base.Benchmark.prepare` describes it; log it."""
     splits = {split: tasks[:limit] for split, tasks in splits.items()}
     sizes = ", ".join(f"{split} {len(tasks)}" for split, tasks in splits.items())
     logger.info("tasks: %s (%s), sha256 %s", source, sizes, sha256[:12])

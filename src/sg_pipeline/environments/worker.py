@@ -35,10 +35,9 @@ LENGTH = struct.Struct("!Q")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What one slot shall play.
+    """What one slot (one of the worker's environments) shall play.
 
     Attributes:
-        slot: which of the worker's environments.
         start: (task, seed) of an episode to begin; None to continue the one that is open.
         actions: played in order after that.
     """
@@ -109,17 +108,14 @@ class Host:
         return self._environments[slot]
 
     def _discard(self, slot: int) -> None:
-        if slot in self._environments:
-            with contextlib.suppress(Exception):
-                self._environments.pop(slot).close()
+        with contextlib.suppress(Exception):
+            self._environments.pop(slot).close()
 
 
 def serve(descriptor: int, scratch: str) -> None:
-    """Answer orders from the socket `descriptor` until it is stopped, or until the pool's process is gone.
+    """Answer orders from the inherited socket `descriptor` until it is stopped, or until the pool's process is gone.
 
-    Args:
-        descriptor: number of an inherited socket.
-        scratch: the temporary folder of this worker, removed if the pool's process dies.
+    In that case the worker's temporary folder `scratch` is removed.
     """
     connection = socket.socket(fileno=descriptor)
     incoming = connection.makefile("rb")

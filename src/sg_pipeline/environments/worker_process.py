@@ -78,7 +78,7 @@ class WorkerProcess:
             )
         self._socket.setblocking(False)
         self._unread, self.unsent = bytearray(), bytearray()
-        self._send(spec)
+        self.send(spec)
 
     @property
     def pid(self) -> int:
@@ -99,7 +99,7 @@ class WorkerProcess:
         if not self.pending and self.ready:
             self._since = time.monotonic()
         self.pending.extend(batch)
-        self._send([order for _, order in batch])
+        self.send([order for _, order in batch])
 
     def hear(self) -> list[tuple[int, Answer]] | None:
         """Send and receive what goes through now.
@@ -140,10 +140,6 @@ class WorkerProcess:
                 answers.append((self.pending.popleft()[0], message))
         return answers
 
-    def stop(self) -> None:
-        """Ask the worker to close its environments and end; `bury` it afterwards."""
-        self._send(None)
-
     def bury(self, grace_s: float) -> str:
         """Wait `grace_s` for the end of the process, kill it otherwise, and free everything. Returns how it ended."""
         try:
@@ -171,8 +167,8 @@ class WorkerProcess:
         begin = self._config.reset_timeout_s if order.start is not None else 0.0
         return begin + self._config.step_timeout_s * len(order.actions)
 
-    def _send(self, message: object) -> None:
-        """Send a message, or as much of it as the socket takes; `hear` sends the rest and reports a dead worker."""
+    def send(self, message: object) -> None:
+        """Send orders, or None to end it; `hear` sends what the socket does not take now, and reports a dead worker."""
         self.unsent += pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         self._flush()
 
@@ -197,7 +193,7 @@ def wait(workers: Sequence[WorkerProcess]) -> None:
 def close(workers: Sequence[WorkerProcess]) -> None:
     """End all workers, those that are still starting or playing without waiting for them."""
     for worker in workers:
-        worker.stop()
+        worker.send(None)
     until = time.monotonic() + CLOSE_GRACE_S
     for worker in workers:
         idle = worker.ready and not worker.pending

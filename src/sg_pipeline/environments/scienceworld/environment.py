@@ -101,13 +101,14 @@ class ScienceWorldEnvironment:
     def step(self, action: str) -> StepResult:
         """Play one action, exactly as the policy wrote it; control characters count as spaces.
 
-        Raises:
-            RuntimeError: there is no episode, it has ended, or the JVM died of this action.
+        Raises `RuntimeError` if there is no episode, it has ended, or the JVM died of this action.
         """
         if not self._playing or self._world is None:
             raise RuntimeError("ScienceWorldEnvironment.step was called without an episode: call reset first.")
         world = self._world
-        if world.lost:  # because of another episode: this one continues in a new JVM, exactly where it was
+        if (
+            not world.simulator.alive
+        ):  # because of another episode: this one continues in a new JVM, exactly where it was
             world = self._enter()
             for done in self._actions:
                 world.act(done)
@@ -165,5 +166,5 @@ def clean_action(action: str) -> str | None:
 
 
 def tidy(answer: str) -> str:
-    """Return the simulator's answer without tabs and without spaces at the ends of lines."""
+    """Return the simulator's answer without tabs and spaces at the ends of lines."""
     return "\n".join(line.strip() for line in answer.strip().splitlines())

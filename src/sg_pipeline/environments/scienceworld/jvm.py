@@ -105,11 +105,6 @@ class World:
         self.simplifications = ""
         self._agent: Any = None
 
-    @property
-    def lost(self) -> bool:
-        """The JVM in which it lived is gone."""
-        return not self.simulator.alive
-
     def load(self, task: str, variation: int, simplifications: str, gold: bool = False) -> tuple[str, ...]:
         """Create the world of a task; with `gold` return the simulator's solution, which takes a second.
 

@@ -110,11 +110,7 @@ def make_panels() -> None:
 
 
 def solve(task: str, variation: int) -> tuple[str, ...]:
-    """Return the shortest known path that solves a variation under the easy simplifications.
-
-    Raises:
-        DataError: the gold path itself does not solve it.
-    """
+    """Return the shortest known path that solves a variation; raises `DataError` if the gold path itself does not."""
     world = World(shared_simulator())
     try:
         gold = world.load(task, variation, SIMPLIFICATIONS, gold=True)
@@ -170,10 +166,8 @@ def _carrying(path: Sequence[str]) -> Iterator[str]:
         naming, moving = _NAMING.fullmatch(action), _MOVE.fullmatch(action)
         if naming and naming[1] == "pick up":
             carried = naming[2]
-        elif moving and carried is not None and moving[1].endswith(" in inventory"):
-            yield f"move {carried} to {moving[2]}"
-            continue
-        yield action
+        own = moving and carried and moving[1].endswith(" in inventory")
+        yield f"move {carried} to {moving[2]}" if moving and own else action
 
 
 def _plain_name(name: str, room: str) -> str:

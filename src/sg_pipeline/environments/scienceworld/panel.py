@@ -90,9 +90,7 @@ def require_simulator(sha256: str, what: str) -> None:
 def read_panel(name: str, root: Path) -> Panel:
     """Read a panel of the package by name, or a panel file by its path, which starts from `root`.
 
-    Raises:
-        ConfigurationError: there is no such panel.
-        DataError: the file is not a panel.
+    Raises `ConfigurationError` if there is no such panel, `DataError` if the file is none.
     """
     path = find_panel(name, PANELS, root)
     try:
@@ -103,7 +101,7 @@ def read_panel(name: str, root: Path) -> Panel:
             f"the file {path} is not a ScienceWorld panel ({reason}); it needs 'simulator' and 'splits' with train, "
             "dev or test, each a mapping of task names to [first, last] ranges"
         ) from error
-    splits = {
+    splits: dict[str, dict[str, list[int]]] = {
         split: {
             task: [number for first, last in ranges for number in range(first, last + 1)]
             for task, ranges in file.splits[split].items()

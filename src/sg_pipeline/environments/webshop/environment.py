@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.environments.webshop.catalogue import open_catalogue
-from sg_pipeline.environments.webshop.pages import Page, PageKind
+from sg_pipeline.environments.webshop.pages import Page
 from sg_pipeline.environments.webshop.reward import Reward
 from sg_pipeline.environments.webshop.session import FORMS, Session
 from sg_pipeline.errors import DataError
@@ -43,11 +43,11 @@ class WebShopEnvironment:
         """The present visit; a policy never sees it."""
 
     def reset(self, task: Task, seed: int) -> StepResult:
-        """Start an episode of `task`.
+        """Start an episode of `task`; nothing is random in it.
 
         Args:
             task: `task.path` is "<kind of goal>/<position>"; a non-empty `task.sha256` must be the goal's.
-            seed: not used: nothing is random in a visit.
+            seed: not used.
 
         Raises:
             DataError: data are missing or wrong, or there is no such goal.
@@ -70,11 +70,7 @@ class WebShopEnvironment:
         return replace(self._result(self.session.page), forms=FORMS)
 
     def step(self, action: str) -> StepResult:
-        """Play one action, exactly as the policy wrote it.
-
-        Raises:
-            RuntimeError: there is no episode, or it has ended.
-        """
+        """Play one action, exactly as the policy wrote it. Raises `RuntimeError` if no episode is open."""
         if self.session is None or self.session.done:
             raise RuntimeError("WebShopEnvironment.step was called without an episode: call reset first.")
         outcome = self.session.act(action)
@@ -85,10 +81,10 @@ class WebShopEnvironment:
         self.session = None
 
     def _result(self, page: Page, reward: Reward | None = None, valid: bool = True) -> StepResult:
-        done = page.kind is PageKind.DONE
+        done = page.kind == "done"
         score = 0.0 if reward is None else reward.total
         return StepResult(
-            observation=page.text(self._repeat_instruction or page.kind is PageKind.SEARCH),
+            observation=page.text(self._repeat_instruction or page.kind == "search"),
             reward=score,
             done=done,
             won=done and score == 1.0,
@@ -101,6 +97,6 @@ class WebShopEnvironment:
 
 def _commands(page: Page) -> tuple[str, ...]:
     """Return the possible commands; a search may contain anything, and is possible everywhere before the end."""
-    if page.kind is PageKind.DONE:
+    if page.kind == "done":
         return ()
     return ("search[...]", *(f"click[{name}]" for name in page.clickables if name != "search"))

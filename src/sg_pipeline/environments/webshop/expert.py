@@ -23,7 +23,7 @@ from sg_pipeline.environments.webshop.catalogue import Catalogue, prepare_catalo
 from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe, write_catalogue
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.official import find_files
-from sg_pipeline.environments.webshop.pages import BUY, PageKind
+from sg_pipeline.environments.webshop.pages import BUY, SUB_PAGES
 from sg_pipeline.environments.webshop.products import Product
 from sg_pipeline.environments.webshop.progress import Progress, untold, wanted_options
 from sg_pipeline.environments.webshop.session import Session
@@ -57,8 +57,8 @@ class Expert:
         """Return the sub-goal in words and the action."""
         product = self._session.product
         if product is None:
-            return self._search() if self._session.page.kind is PageKind.SEARCH else self._choose()
-        return self._read(product) if self._session.page.kind is PageKind.SUB_PAGE else self._inspect(product)
+            return self._search() if self._session.page.kind == "search" else self._choose()
+        return self._read(product) if self._session.page.kind in SUB_PAGES else self._inspect(product)
 
     def _search(self) -> tuple[str, str]:
         attributes = self._goal.attributes if self._searches % 2 == 0 else self._goal.attributes[:1]
@@ -97,7 +97,7 @@ class Expert:
 
     def _read(self, product: Product) -> tuple[str, str]:
         """Leave a sub-page, and remember what the features say."""
-        if self._session.page.name == "features":
+        if self._session.page.kind == "features":
             self._checked.add(product.asin)
             shown = " ".join(self._session.page.segments).lower()
             missing = [attribute for attribute in untold(product, self._goal) if attribute not in shown]
@@ -143,7 +143,7 @@ def mistake(session: Session, rng: np.random.Generator) -> str:
         absent = [name for name in absent if name not in page.clickables]
         return f"click[{absent[int(rng.integers(len(absent)))]}]"
     possible = [name for name in page.clickables if name not in (BUY, "search")]
-    if page.kind is PageKind.SEARCH or not possible:
+    if page.kind == "search" or not possible:
         words = [goal.query, *goal.attributes, *goal.option_values()]
         return f"search[{words[int(rng.integers(len(words)))]}]"
     return f"click[{possible[int(rng.integers(len(possible)))]}]"

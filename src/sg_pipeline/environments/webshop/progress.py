@@ -6,7 +6,7 @@ before its features were opened, if only they show it.
 """
 
 from sg_pipeline.environments.webshop.goals import Goal
-from sg_pipeline.environments.webshop.pages import PageKind
+from sg_pipeline.environments.webshop.pages import SUB_PAGES
 from sg_pipeline.environments.webshop.products import Product
 from sg_pipeline.environments.webshop.reward import judge, matched_options
 from sg_pipeline.environments.webshop.session import Outcome, Session
@@ -58,14 +58,14 @@ class Progress:
         if outcome.reward is not None or not outcome.understood:
             won = outcome.reward is not None and outcome.reward.total == 1.0
             return Polarity.POSITIVE if won else Polarity.NEGATIVE
-        if self._kind is PageKind.ITEM and kind is PageKind.ITEM:
+        if self._kind == "item" and kind == "item":
             return Polarity.POSITIVE if self._matched > matched else Polarity.NEGATIVE
         product, goal = self._product, self._session.goal
-        if product is not None and kind is PageKind.RESULTS:
+        if product is not None and kind == "results":
             if visibly_wrong(product, goal):
                 return Polarity.NEGATIVE
             return Polarity.NEUTRAL if untold(product, goal) else Polarity.POSITIVE
-        if product is not None and self._kind is PageKind.SUB_PAGE:
+        if product is not None and self._kind in SUB_PAGES:
             useful = action == "click[features]" and untold(product, goal) and product.asin not in self._checked
             if useful:
                 self._checked.add(product.asin)
@@ -79,7 +79,7 @@ class Progress:
             self._searched.add(action)
         if left_fitting or again:
             return Polarity.NEGATIVE
-        if self._kind is PageKind.ITEM or action == "click[< prev]":
+        if self._kind == "item" or action == "click[< prev]":
             return Polarity.NEUTRAL
         if self._offered:
             return Polarity.POSITIVE
@@ -89,6 +89,4 @@ class Progress:
         session = self._session
         self._product, self._kind = session.product, session.page.kind
         self._matched = matched_options(session.goal, tuple(session.selected.values()))
-        self._offered = self._kind is PageKind.RESULTS and any(
-            fits(product, session.goal) for product in session.results()
-        )
+        self._offered = self._kind == "results" and any(fits(product, session.goal) for product in session.results())

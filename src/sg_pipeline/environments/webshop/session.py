@@ -12,7 +12,6 @@ from sg_pipeline.environments.webshop.pages import (
     PER_PAGE,
     PREVIOUS,
     SUB_PAGES,
-    PageKind,
     done_page,
     item_page,
     results_page,
@@ -108,10 +107,10 @@ class Session:
         if name == BACK:
             self.product, self.selected, self._found = None, {}, []
             self.page = search_page(self.goal.instruction)
-        elif name in (NEXT, PREVIOUS) and self.page.kind is PageKind.RESULTS:
+        elif name in (NEXT, PREVIOUS) and self.page.kind == "results":
             self.number += 1 if name == NEXT else -1
             self._show_results()
-        elif name == PREVIOUS and self.page.kind is PageKind.ITEM:
+        elif name == PREVIOUS and self.page.kind == "item":
             self._show_results()
         elif name in SUB_PAGES and self.product is not None:
             self.page = sub_page(self.goal.instruction, self.product, name)
