@@ -2,10 +2,8 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -42,17 +40,17 @@ logging.getLogger("py4j").setLevel(logging.NOTSET)  # nothing is to be said, rat
 """
 
 
-def java_children(pid: int) -> list[psutil.Process]:
+def java_children(pid):
     children = psutil.Process(pid).children(recursive=True)
     return [child for child in children if child.status() != psutil.STATUS_ZOMBIE and child.name() == "java"]
 
 
-def gone_within(processes: list[psutil.Process], seconds: float) -> bool:
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
+def are_gone(processes):
+    _, alive = psutil.wait_procs(processes, timeout=10)
     return all(process.status() == psutil.STATUS_ZOMBIE for process in alive if process.is_running())
 
 
-def wander(simulator: Simulator) -> list[tuple[str, int, bool]]:
+def wander(simulator):
     world = World(simulator)
     world.load("use-thermometer", 5, "easy")
     answers = [world.act(action) for action in ("teleport to outside", *WANDERING)]
@@ -60,20 +58,11 @@ def wander(simulator: Simulator) -> list[tuple[str, int, bool]]:
     return answers
 
 
-def test_another_jvm_gives_the_same_answers_on_any_port():
-    with ExitStack() as held:
-        for port in (25333, 25334):  # py4j's defaults
-            busy = held.enter_context(socket.socket())
-            busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                busy.bind(("127.0.0.1", port))
-                busy.listen()
-            except OSError:
-                continue  # somebody else holds it: as good
-        other = Simulator(heap_mb=128)
+def test_another_jvm_next_to_the_first_gives_the_same_answers():
+    # A JVM with a past is compared with a new one: chance and hashes must not carry over.
+    wander(shared_simulator())
+    other = Simulator(heap_mb=128)
     try:
-        # A JVM with a past is compared with a new one: chance and hashes must not carry over.
-        wander(shared_simulator())
         assert wander(other) == wander(shared_simulator())
     finally:
         other.close()
@@ -90,12 +79,12 @@ def test_episodes_continue_in_a_new_jvm_after_kill_of_jvm_or_worker():
                 machines = java_children(worker)
                 assert len(machines) == 1  # for all environments of the worker
                 os.kill(machines[0].pid if turn == 2 else worker, signal.SIGKILL)
-                assert gone_within(machines, 10)
+                assert are_gone(machines)
             seen.append(pool.step([0, 1], [action, action]))
         left = java_children(pool.pids()[0])
         assert len(left) == 1
     assert seen == [[result, result] for result in expected]
-    assert gone_within(left, 10)
+    assert are_gone(left)
 
 
 def test_process_ends_without_output_or_files(tmp_path):
@@ -115,7 +104,7 @@ def test_kill_9_leaves_no_jvm(workers):
         assert len(machines) == 1
         player.send_signal(signal.SIGKILL)
         player.wait()
-    assert gone_within(machines, 10)
+    assert are_gone(machines)
 
 
 @pytest.mark.parametrize(

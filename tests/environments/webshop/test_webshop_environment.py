@@ -117,34 +117,25 @@ def test_open_catalogue_missing_folder_or_file_raises(tmp_path: Path) -> None:
         open_catalogue(folder, None)
 
 
-@pytest.mark.parametrize("name", FILES[:2])
-@pytest.mark.parametrize("kept", [0, 1, 0.5, -3])
-def test_open_catalogue_truncated_file_raises_and_leaves_nothing(tmp_path: Path, name: str, kept: float) -> None:
-    folder = write_small_shop(tmp_path / "shop")
-    content = (folder / name).read_bytes()
-    (folder / name).write_bytes(content[: int(len(content) * kept) if 0 < kept < 1 else int(kept)])
-    with pytest.raises(DataError, match=name):
-        open_catalogue(folder, tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("file", "content", "message"),
     [
-        (b'{"asin": 1}', "items_shuffle.json should hold a JSON array, but begins with '{'"),
-        (b"not json", "should hold a JSON array"),
-        (b"[1]", "entry 0"),
-        (b'[{"asin": "B1"}]', "field 'small_description' is missing"),
-        (b"[]", "holds no product"),
-        (b"[] []", r"items_shuffle.json cannot be read as JSON after 0 whole entries \(.*trailing garbage"),
-        (b'[{"asin": "B1", "small_description": [], "pricing": "free"}]', "product B1: field 'pricing' is 'free'"),
+        *((file, end, FILES[file]) for file in (0, 1) for end in (0, 1, 4000, -3)),
+        (0, b'{"asin": 1}', "items_shuffle.json should hold a JSON array, but begins with '{'"),
+        (1, b"[]", "items_ins_v2.json should hold a JSON object"),
+        (0, b"[1]", "entry 0"),
+        (0, b'[{"asin": "B1"}]', "field 'small_description' is missing"),
+        (0, b"[]", "holds no product"),
+        (0, b"[] []", r"items_shuffle.json cannot be read as JSON after 0 whole entries \(.*trailing garbage"),
+        (0, b'[{"asin": "B1", "small_description": [], "pricing": "free"}]', "product B1: field 'pricing' is 'free'"),
     ],
 )
-def test_open_catalogue_wrong_file_raises(tmp_path: Path, content: bytes, message: str) -> None:
-    folder = write_small_shop(tmp_path / "shop")
-    (folder / FILES[0]).write_bytes(content)
+def test_open_catalogue_truncated_or_wrong_file_raises_and_leaves_nothing(tmp_path, file, content, message) -> None:
+    path = write_small_shop(tmp_path / "shop") / FILES[file]
+    path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:content])
     with pytest.raises(DataError, match=message):
-        open_catalogue(folder, None)
+        open_catalogue(path.parent, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_open_catalogue_changed_files_are_prepared_again(tmp_path: Path) -> None:

@@ -7,14 +7,13 @@ import pytest
 from webshop_shops import product_of
 
 from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
-from sg_pipeline.environments.webshop.pages import shown
 from sg_pipeline.environments.webshop.session import Session, parse_action
 
 ODD = {
     "asin": "B00ODD0001",
     "name": " Tea <b>& Co's</b> ",
     "full_description": "",
-    "small_description": ["", "one\n two", "\xa0"],
+    "small_description": ["", "one\n two", "\n", "\xa0"],
     "pricing": "$3.5 - $9.25",
     "images": [],
     "product_category": "Grocery \u203a Tea",
@@ -69,10 +68,6 @@ def session(tea_shop: Catalogue) -> Session:
 )
 def test_parse_action_reads_as_the_original(text: str, action: tuple[str, str] | None) -> None:
     assert parse_action(text) == action
-
-
-def test_white_space_of_text_nodes() -> None:
-    assert shown("", " a ", "\n ", " ", "\xa0", "b\n") == ("a", "", "", "b")
 
 
 @pytest.fixture
