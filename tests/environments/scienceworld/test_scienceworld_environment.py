@@ -8,6 +8,7 @@ from scienceworld_worlds import FIND_ANIMAL, SOLUTION, WANDERING, play
 
 from sg_pipeline.agents.prompts import FORMS, load_prompts, warn_of_foreign_commands
 from sg_pipeline.environments.scienceworld.environment import NOT_UNDERSTOOD, QUESTION, ScienceWorldEnvironment
+from sg_pipeline.environments.scienceworld.jvm import World, shared_simulator
 from sg_pipeline.environments.scienceworld.panel import make_task
 from sg_pipeline.errors import DataError
 
@@ -136,3 +137,13 @@ def test_environments_of_one_process_do_not_affect_each_other():
     assert seen == expected
     for made in [alone, *environments]:
         made.close()
+
+
+def test_visible_objects_draw_nothing_from_chance():
+    world = World(shared_simulator())
+    world.load("grow-plant", 0, "easy")
+    world.act("teleport to kitchen")
+    before = world.simulator.chance()
+    assert "agent" in world.visible_objects()
+    assert world.simulator.chance() == before
+    world.close()
