@@ -124,7 +124,7 @@ class PanelTasks(BaseModel):
     """The section `tasks` of a benchmark that only plays panels.
 
     Attributes:
-        panel: name of a panel that comes with the package, or path of a panel file.
+        panel: name of a panel of the package, or path of a panel file.
         limit: play at most this many tasks of each split, the first ones; None: all.
     """
 

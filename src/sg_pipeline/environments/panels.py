@@ -67,7 +67,7 @@ class SourcedTasks(PanelTasks):
         return (root / Path(str(self.data)).expanduser()).resolve()
 
     def require_generated(self) -> None:
-        """Raise `ConfigurationError` if the tasks are official ones, whose like cannot be generated."""
+        """Raise `ConfigurationError` for official tasks, whose like cannot be generated."""
         if self.source == "official":
             raise ConfigurationError(
                 "base_model.source 'warm_start' demonstrates on generated games: set tasks.source to 'panel' or "

@@ -102,13 +102,9 @@ class WorkerProcess:
         self.send([order for _, order in batch])
 
     def hear(self) -> list[tuple[int, Answer]] | None:
-        """Send and receive what goes through now.
+        """Send and receive what goes through now; return the row and answer of each order that has been played.
 
-        Returns:
-            (row, answer) of each order that has been played; None: no byte moved, and there is time left.
-
-        Raises:
-            WorkerLostError: it is dead or overdue, and has been buried.
+        None: no byte moved, and there is time left. Raises `WorkerLostError` if it was dead or overdue, and is buried.
         """
         sent = self._flush()
         chunk: bytes | None = None

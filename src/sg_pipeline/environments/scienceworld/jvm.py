@@ -94,7 +94,6 @@ class World:
     """One episode's world.
 
     Attributes:
-        simulator: the JVM in which it lives.
         put_away: random state and last object number while another world moves.
         simplifications: those in force, as the simulator spells them.
     """

@@ -69,11 +69,7 @@ class Goal:
 
 
 def goal_order(products: Iterable[Product], kind: GoalKind) -> npt.NDArray[np.int32]:
-    """Return the goals of a catalogue in the original's order.
-
-    Returns:
-        (number of goals, 2): number of the product in the catalogue, and which of the product's goals it is.
-    """
+    """Return (goals, 2), in the original's order: number of the product, and which of its goals it is."""
     counts = np.array([_goals_of(product, kind) for product in products], dtype=np.int64)
     numbers = np.repeat(np.arange(len(counts)), counts)
     parts = np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -35,11 +35,7 @@ are blocked: such a search does nothing.
 
 
 def parse_action(text: str) -> tuple[str, str] | None:
-    """Return the action of a policy's text as the original reads it; None if it is no search or click, or blocked.
-
-    Returns:
-        "search" or "click", exactly so written, and its argument, lower-cased but not stripped.
-    """
+    """Return ("search" or "click", lower-cased argument) as the original reads it; None if neither or blocked."""
     match = _CALL.match(text)
     if match is None or match[1] not in ("search", "click"):
         return None
@@ -51,12 +47,7 @@ def parse_action(text: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an action did.
-
-    Attributes:
-        understood: it did something; otherwise the page is as it was.
-        reward: of the purchase that ended the visit, None before.
-    """
+    """What an action did: nothing if it was not understood; the reward is that of the purchase that ended the visit."""
 
     understood: bool
     reward: Reward | None = None
