@@ -1,25 +1,20 @@
 """A whole benchmark for tests: the small game of `rooms`, graded, with tasks, an expert and words."""
 
-import hashlib
-import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from rooms import ROOMS, Rooms
 
-from sg_pipeline.environments.base import Demonstration, DemoTurn, StepResult
+from sg_pipeline.environments.base import Demonstration, DemoTurn, PanelTasks, StepResult
+from sg_pipeline.environments.panels import prepared
 from sg_pipeline.policies.vocabulary import PLAIN_ENGLISH, Vocabulary
 from sg_pipeline.trajectories.types import Polarity, Task
 
 SPEC = "rooms_benchmark:RoomsBenchmark"
 MAX_TURNS = 12
-SIZES = {"default": 8, "small": 4}
-
-
-def parts(has_key: bool, open_chest: bool) -> tuple[tuple[str, float], ...]:
-    return ("key", float(has_key)), ("chest", float(open_chest))
+SIZES = {"default": 4, "small": 2}
 
 
 class GradedRooms(Rooms):
@@ -33,13 +28,10 @@ class GradedRooms(Rooms):
     def step(self, action: str) -> StepResult:
         had_key = self._has_key
         result = super().step(action)
-        if result.won:
-            return StepResult(result.observation, 1.0 - self._key_worth, True, True, 1.0, parts=parts(True, True))
-        score = self._key_worth if self._has_key else 0.0
-        gained = score if self._has_key and not had_key else 0.0
-        return StepResult(
-            result.observation, gained, False, False, score, result.valid, parts=parts(self._has_key, False)
-        )
+        before, score = (self._key_worth * has_key for has_key in (had_key, self._has_key))
+        score = max(score, result.score)
+        parts = (("key", float(self._has_key)), ("chest", float(result.won)))
+        return replace(result, reward=score - before, score=score, parts=parts)
 
     def wanted(self) -> tuple[str, str]:
         """The expert's sub-goal, and the command that serves it."""
@@ -51,12 +43,8 @@ class GradedRooms(Rooms):
         return goal, "left" if self._here > target else "right"
 
 
-class RoomsTasks(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    panel: str = "default"
+class RoomsTasks(PanelTasks):
     doors: int = Field(2, ge=1)
-    limit: int | None = Field(None, ge=1)
 
 
 class RoomsDemonstrator:
@@ -85,16 +73,12 @@ class RoomsBenchmark:
 
     def prepare(self, config: RoomsTasks, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
         (games / "rooms").mkdir(parents=True, exist_ok=True)
-        size = SIZES.get(config.panel, 2)
+        kinds = ("near", "far") * SIZES.get(config.panel, 2)
         splits = {
-            split: [
-                asdict(Task(f"{split}-{index}", "rooms", split, ("near", "far")[index % 2], "", "0" * 64))
-                for index in range(size)
-            ][: config.limit]
+            split: [Task(f"{split}-{index}", "rooms", split, kind, "", "0" * 64) for index, kind in enumerate(kinds)]
             for split in ("train", "dev", "test")
         }
-        digest = hashlib.sha256(json.dumps(splits).encode()).hexdigest()
-        return {"sha256": digest, "source": f"rows of {len(ROOMS)} rooms", "data_root": "rooms", "splits": splits}
+        return prepared(splits, config.limit, sha256="0", source=f"rows of {len(ROOMS)} rooms", data_root="rooms")
 
     def inputs(self, config: RoomsTasks, root: Path) -> dict[str, Path]:
         return {"tasks.panel": root / config.panel}

@@ -60,15 +60,12 @@ class Environment(Protocol):
 
     def reset(self, task: Task, seed: int) -> StepResult:
         """Start an episode of `task`. Raises `DataError` if the game cannot be loaded."""
-        ...
 
     def step(self, action: str) -> StepResult:
         """Play one action, exactly as the policy wrote it."""
-        ...
 
     def close(self) -> None:
         """Release resources; the environment is not used again."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,26 +114,24 @@ class Demonstrator(Protocol):
     """
 
     def demonstrate(self, number: int, rng: np.random.Generator, noise: float) -> Demonstration:
-        """Play demonstration `number`; the result depends on the arguments alone.
+        """Play demonstration `number`, from 0; task types take turns.
 
         Args:
-            number: from 0; task types take turns.
+            number: with the other arguments all that the result depends on.
             rng: the only source of randomness.
             noise: probability, per turn, that a mistake replaces the expert's action.
         """
-        ...
 
     def close(self) -> None:
         """Release resources (processes, files)."""
-        ...
 
 
 class PanelTasks(BaseModel):
     """The section `tasks` of a benchmark that only plays panels.
 
     Attributes:
-        panel: name of a panel that comes with the package, or path of a panel file.
-        limit: play only the first tasks of each split, at most this many; None: all.
+        panel: name of a panel of the package, or path of a panel file.
+        limit: play at most this many tasks of each split, the first ones; None: all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -193,14 +188,15 @@ class Benchmark:
 
     def demonstrator(self, config: Any, games: Path, compiled: Path, root: Path) -> Demonstrator:
         """Return the expert for a warm start. Arguments and errors as `prepare`."""
-        raise ConfigurationError(
-            f"{self.name} has no expert for a warm start: set base_model.source to 'checkpoint' or 'pretrained'"
-        )
+        raise self._cannot_warm_start("expert")
 
     def vocabulary(self) -> "Vocabulary":
         """Return the words of a word-level policy that is warm-started here."""
-        raise ConfigurationError(
-            f"{self.name} has no vocabulary of a tiny policy: set base_model.source to 'checkpoint' or 'pretrained'"
+        raise self._cannot_warm_start("vocabulary")
+
+    def _cannot_warm_start(self, lacking: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.name} has no {lacking} for a warm start: set base_model.source to 'checkpoint' or 'pretrained'"
         )
 
 

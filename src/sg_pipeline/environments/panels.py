@@ -67,7 +67,7 @@ class SourcedTasks(PanelTasks):
         return (root / Path(str(self.data)).expanduser()).resolve()
 
     def require_generated(self) -> None:
-        """Raise `ConfigurationError` if the tasks are official ones, whose like cannot be generated."""
+        """Raise `ConfigurationError` for official tasks, whose like cannot be generated."""
         if self.source == "official":
             raise ConfigurationError(
                 "base_model.source 'warm_start' demonstrates on generated games: set tasks.source to 'panel' or "
@@ -105,13 +105,12 @@ class SealedPanel(BaseModel, Generic[T]):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        for what in ("task_id", "path", "sha256"):
-            seen: set[str] = set()
-            for game in (game for split in self.splits.values() for game in split):
-                value = game.location() if what == "path" else getattr(game, what)
-                if value in seen:
+        seen: set[tuple[str, str]] = set()
+        for game in (game for split in self.splits.values() for game in split):
+            for what, value in (("task_id", game.task_id), ("path", game.location()), ("sha256", game.sha256)):
+                if (what, value) in seen:
                     raise ValueError(f"{what} {value!r} appears twice: each game belongs to one split and appears once")
-                seen.add(value)
+                seen.add((what, value))
         return self
 
     @classmethod
@@ -137,15 +136,15 @@ class SealedPanel(BaseModel, Generic[T]):
             raise DataError(f"Panel file {path} cannot be read as JSON ({error}): restore or regenerate it.") from error
         if not isinstance(content, dict) or "sha256" not in content:
             raise DataError(f"Panel file {path} is no panel: an object with the key 'sha256' is expected.")
-        stated = content.pop("sha256")
-        found = digest_of(content)
+        stated = content["sha256"]
+        found = digest_of({key: value for key, value in content.items() if key != "sha256"})
         if found != stated:
             raise DataError(
                 f"Panel file {path} was changed after it was made: its content has the digest {found[:12]}…, "
                 f"its field 'sha256' says {str(stated)[:12]}…; restore or regenerate it."
             )
         try:
-            return cls.model_validate({**content, "sha256": stated})
+            return cls.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "the whole file"
@@ -157,7 +156,11 @@ class SealedPanel(BaseModel, Generic[T]):
         content = self.model_dump(mode="json")
         splits, sha256 = content.pop("splits"), content.pop("sha256")
         recipe = [f"{_json(key)}:{_json(value)}," for key, value in content.items()]
-        blocks = [f"{_json(name)}:[\n" + ",\n".join(map(_line, games)) + "\n]" for name, games in splits.items()]
+        blocks = []
+        for name, games in splits.items():
+            # A task's digest comes last on its line.
+            lines = [_json(dict(sorted(game.items(), key=lambda item: item[0] == "sha256"))) for game in games]
+            blocks.append(f"{_json(name)}:[\n" + ",\n".join(lines) + "\n]")
         text = "\n".join(["{", *recipe, '"splits":{', ",\n".join(blocks), "},", f'"sha256":{_json(sha256)}', "}\n"])
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -174,11 +177,7 @@ class SealedPanel(BaseModel, Generic[T]):
 
 
 def find_panel(name: str, shipped: Path, root: Path) -> Path:
-    """Return the file of a panel: one of the folder `shipped` by name, or a path that starts from `root`.
-
-    Raises:
-        ConfigurationError: there is no such file.
-    """
+    """Return the file of a panel: one of the folder `shipped` by name, or a path that starts from `root`."""
     known = {path.stem: path for path in sorted(shipped.glob("*.json"))}
     path = known.get(name, root / name)
     if not path.is_file():
@@ -192,7 +191,7 @@ def find_panel(name: str, shipped: Path, root: Path) -> Path:
 def prepared(
     splits: Mapping[str, Sequence[Task]], limit: int | None, *, sha256: str, source: str, data_root: str
 ) -> dict[str, Any]:
-    """Return a prepared panel as `base.Benchmark.prepare` describes it, with at most `limit` tasks a split; log it."""
+    """Return a prepared panel as `base.Benchmark.prepare` describes it; log it."""
     splits = {split: tasks[:limit] for split, tasks in splits.items()}
     sizes = ", ".join(f"{split} {len(tasks)}" for split, tasks in splits.items())
     logger.info("tasks: %s (%s), sha256 %s", source, sizes, sha256[:12])
@@ -216,12 +215,6 @@ def digest_of_file(path: Path) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return None
-
-
-def _line(task: dict[str, Any]) -> str:
-    """Return a task's line, its digest last."""
-    sha256 = task.pop("sha256")
-    return _json({**task, "sha256": sha256})
 
 
 def _json(value: Any) -> str:

@@ -11,17 +11,13 @@ import atexit
 import json
 import logging
 import textwrap
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from sg_pipeline.config.environment import EnvironmentConfig, PoolConfig
-from sg_pipeline.config.extensions import ENVIRONMENT, locate
 from sg_pipeline.environments import worker_process
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.environments.registry import EnvironmentSpec
@@ -38,19 +34,13 @@ class PoolCounters:
     """What a pool has done since it was created.
 
     Attributes:
-        resets: episodes begun.
-        steps: actions played, without replayed ones.
         restarts: workers replaced.
         replays: episodes played again after a failure.
-        wait_s: wall seconds that the caller waited for answers.
         cpu_s: CPU seconds spent in environments.
     """
 
-    resets: int = 0
-    steps: int = 0
     restarts: int = 0
     replays: int = 0
-    wait_s: float = 0.0
     cpu_s: float = 0.0
 
 
@@ -59,9 +49,7 @@ class _Episode:
     """One row of the pool: enough to play it again, and to see that it went as before.
 
     Attributes:
-        task, seed: what is played.
-        worker: index of the worker that plays it.
-        slot: which of that worker's environments.
+        worker, slot: index of the worker that plays it, and which of that worker's environments.
         actions: those that have been answered.
         results: the answers: of the reset, then of each action.
         asked: the action under way, not yet in `actions`.
@@ -114,28 +102,22 @@ class _Episode:
         )
 
 
-class EnvironmentPool:
+class EnvironmentPool(AbstractContextManager["EnvironmentPool"]):
     """Plays any number of episodes of one kind of environment; use it as a context manager or `close` it."""
 
     def __init__(self, spec: EnvironmentSpec, config: PoolConfig) -> None:
         """Start `config.workers` processes without waiting for them; with 0, episodes are played in this process."""
-        locate(ENVIRONMENT, spec.name)  # an unknown name is reported here rather than by a worker
         self._spec = spec
         self._config = config
         self._counters = PoolCounters()
         self._episodes: list[_Episode] = []
         self._answers: dict[int, StepResult | SgPipelineError] = {}
-        self._host = Host(spec) if self._config.workers == 0 else None
+        self._host = Host(spec) if config.workers == 0 else None
         self._played: list[tuple[int, Answer]] = []  # by `_host`
-        self._workers = [WorkerProcess(spec, self._config) for _ in range(self._config.workers)]
+        self._workers = [WorkerProcess(spec, config) for _ in range(config.workers)]
         self.closed = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -150,15 +132,11 @@ class EnvironmentPool:
     def reset(
         self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int] | None = None
     ) -> list[StepResult]:
-        """Begin `len(tasks)` episodes, rows 0, 1, ..., which replace the previous ones.
+        """Begin `len(tasks)` episodes, rows 0, 1, ..., which replace the previous ones; return their first answers.
 
         Args:
-            tasks: what each row plays.
-            seeds: the environment's seed of each row.
+            tasks, seeds: what each row plays.
             groups: rows with the same number go to the same worker, so that they share a compiled game; None: any.
-
-        Returns:
-            The first observation of each row.
 
         Raises:
             SgPipelineError: as for `step`; the other rows can continue.
@@ -179,10 +157,12 @@ class EnvironmentPool:
         return self._await(rows)
 
     def begin(self, tasks: Sequence[Task], seeds: Sequence[int], groups: Sequence[int] | None = None) -> None:
-        """Do as `reset` without waiting: `receive` returns the first observations."""
-        self._refuse_if_closed()
-        if self._under_way:  # of a caller that has given up
-            self._abandon()
+        """Do as `reset` without waiting: `receive` returns the first answers."""
+        self._played.clear()
+        for index, worker in enumerate(self._workers):
+            if worker.pending:  # of a call that was interrupted: these orders, perhaps half sent, must not answer ours
+                worker.bury(grace_s=0.0)
+                self._workers[index] = WorkerProcess(self._spec, self._config)
         groups = range(len(tasks)) if groups is None else groups
         width = max(1, len(self._workers))
         load, slots = [0] * width, [0] * width
@@ -195,13 +175,10 @@ class EnvironmentPool:
                 load[home[group]] += sizes[group]
             self._episodes.append(_Episode(task, seed, home[group], slots[home[group]]))
             slots[home[group]] += 1
-        self._counters.resets += len(tasks)
-        with self._whole_or_abandoned():
-            self._send_orders(range(len(tasks)))
+        self._send_orders(range(len(tasks)))
 
     def send(self, rows: Sequence[int], actions: Sequence[str]) -> None:
         """Do as `step` without waiting: `receive` returns the answers. A row takes one action at a time."""
-        self._refuse_if_closed()
         for row in rows:
             episode = self._episodes[row]
             if episode.over:
@@ -212,51 +189,42 @@ class EnvironmentPool:
             raise ValueError(f"a row occurs twice in {list(rows)}")
         for row, action in zip(rows, actions, strict=True):
             self._episodes[row].asked = action
-        self._counters.steps += len(rows)
-        with self._whole_or_abandoned():
-            self._send_orders(rows)
+        self._send_orders(rows)
 
-    def receive(self, timeout_s: float | None = None) -> list[tuple[int, StepResult]]:
+    def receive(self, *, wait: bool = True) -> list[tuple[int, StepResult]]:
         """Return the answers since the last call, as (row, answer) in the order of rows.
 
         Args:
-            timeout_s: how long to wait for a first one, 0: not at all; None: until there is one.
-
-        Returns:
-            Nothing if the time is up, or if nothing is under way.
+            wait: for a first answer, if anything is under way.
 
         Raises:
             SgPipelineError: a row has failed, as for `step`; all others can continue, their answers are kept.
         """
-        self._refuse_if_closed()
-        with self._whole_or_abandoned(), self._waiting() as began:
-            while self._under_way:
-                left = 0.0 if self._answers else timeout_s
-                if left:
-                    left = max(0.0, began + left - time.monotonic())
-                if not self._listen(left) and left == 0.0:
-                    break
-        for row in sorted(self._answers):
-            if isinstance(failed := self._answers[row], SgPipelineError):
+        while self._under_way:
+            waiting = wait and not self._answers
+            if not self._listen(waiting) and not waiting:
+                break
+        answers = []
+        for row, answer in sorted(self._answers.items()):
+            if isinstance(answer, SgPipelineError):
                 del self._answers[row]
-                raise failed
-        answers, self._answers = self._answers, {}
-        return [(row, answer) for row, answer in sorted(answers.items()) if isinstance(answer, StepResult)]
+                raise answer
+            answers.append((row, answer))
+        self._answers = {}
+        return answers
 
     def close(self) -> None:
         """End every worker and remove its files."""
-        if self.closed:
-            return
         self.closed = True
         if self._host is not None:
             self._host.close()
-        worker_process.close(self._workers)
+        workers, self._workers = self._workers, []
+        worker_process.close(workers)
 
     def _await(self, rows: Sequence[int]) -> list[StepResult]:
         """Wait for the answers of `rows`, which are all that is under way."""
-        with self._whole_or_abandoned(), self._waiting():
-            while self._under_way:
-                self._listen()
+        while self._under_way:
+            self._listen(True)
         answers = [self._answers.pop(row) for row in rows]
         for answer in answers:
             if isinstance(answer, SgPipelineError):
@@ -267,37 +235,10 @@ class EnvironmentPool:
     def _under_way(self) -> bool:
         return bool(self._played) or any(worker.pending for worker in self._workers)
 
-    @contextmanager
-    def _waiting(self) -> Iterator[float]:
-        began = time.monotonic()
-        yield began
-        self._counters.wait_s += time.monotonic() - began
-
-    @contextmanager
-    def _whole_or_abandoned(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._abandon()
-            raise
-
-    def _abandon(self) -> None:
-        """End an interrupted call: orders under way, perhaps half sent, must not answer the next call."""
-        self._played.clear()
-        for index, worker in enumerate(self._workers):
-            if worker.pending:
-                worker.bury(grace_s=0.0)
-                self._workers[index] = WorkerProcess(self._spec, self._config)
-        for episode in self._episodes:
-            episode.over = True
-        self._answers.clear()
-
-    def _refuse_if_closed(self) -> None:
-        if self.closed:
-            raise ValueError("the environment pool is closed")
-
     def _send_orders(self, rows: Sequence[int]) -> None:
         """Send every worker the orders of its rows, in one message."""
+        if self.closed:
+            raise ValueError("the environment pool is closed")
         batches: dict[int, list[tuple[int, Order]]] = {}
         for row in rows:
             episode = self._episodes[row]
@@ -308,11 +249,11 @@ class EnvironmentPool:
             else:
                 self._played += [(row, self._host.play(order)) for row, order in batch]
 
-    def _listen(self, at_most_s: float | None = None) -> bool:
-        """Wait until a worker answers, dies or is overdue, or for `at_most_s` seconds, and record what happened.
+    def _listen(self, wait: bool) -> bool:
+        """Record what workers have done, and return whether that was anything.
 
-        Returns:
-            Whether anything happened.
+        Args:
+            wait: until one of them answers, dies or is overdue.
         """
         if self._host is not None:
             played, self._played = self._played, []
@@ -320,15 +261,15 @@ class EnvironmentPool:
                 self._take(row, answer)
             return bool(played)
         busy = [(index, worker) for index, worker in enumerate(self._workers) if worker.pending]
-        worker_process.wait([worker for _, worker in busy], at_most_s)
+        if wait:
+            worker_process.wait([worker for _, worker in busy])
         heard = False
         for index, worker in busy:
             try:
                 answers = worker.hear()
             except WorkerLostError as error:
                 self._replace(index, str(error))
-                heard = True
-                continue
+                answers = []
             heard = heard or answers is not None
             for row, answer in answers or ():
                 self._take(row, answer)
@@ -338,22 +279,20 @@ class EnvironmentPool:
         """Record the answer to a row's order."""
         episode = self._episodes[row]
         self._counters.cpu_s += answer.cpu_s
-        if answer.error is not None:
+        if isinstance(answer.error, SgPipelineError):
             self._give_up(row, answer.error)
-        elif answer.failure is not None:
+        elif answer.error is not None:
             episode.live = False
             episode.exceptions += 1
             # The same exception twice is a defect, not an accident: one more try, whatever a death gets.
             if episode.exceptions > min(1, self._config.max_restarts):
-                self._give_up(row, f"it raised {answer.failure}")
+                self._give_up(row, f"it raised {answer.error}")
             else:
                 self._replay([row])
+        elif wrong := episode.record(answer.results):
+            self._give_up(row, wrong)
         else:
-            wrong = episode.record(answer.results)
-            if wrong:
-                self._give_up(row, wrong)
-            else:
-                self._answers[row] = episode.results[-1]
+            self._answers[row] = episode.results[-1]
 
     def _replace(self, index: int, reason: str) -> None:
         """Start another worker and play the unanswered episodes of the lost one again, the suspect last."""
@@ -392,31 +331,19 @@ class EnvironmentPool:
 _shared: dict[str, EnvironmentPool] = {}
 
 
-def shared_pool(spec: EnvironmentSpec, config: PoolConfig) -> EnvironmentPool:
-    """Return this process's pool for `spec` and `config`, created at the first call and closed at exit.
+def open_pool(config: EnvironmentConfig, data_root: Path, cache_dir: Path) -> EnvironmentPool:
+    """Return this process's pool for games under `data_root`, created at the first call and closed at exit.
 
     Its workers and their compiled games stay alive from one training step to the next.
     """
-    if not _shared:
-        atexit.register(_close_shared)
-    key = json.dumps([spec.name, dict(spec.arguments), config.model_dump()], sort_keys=True, default=str)
+    arguments = {**config.arguments, "data_root": data_root, "cache_dir": cache_dir}
+    key = json.dumps([config.name, arguments, config.pool.model_dump()], sort_keys=True, default=str)
     if key not in _shared or _shared[key].closed:
-        _shared[key] = EnvironmentPool(spec, config)
+        _shared[key] = EnvironmentPool(EnvironmentSpec(config.name, arguments), config.pool)
+        atexit.register(_shared[key].close)
     return _shared[key]
 
 
 def shared_pids() -> list[int]:
     """Return the processes of all shared pools."""
-    return [pid for pool in _shared.values() if not pool.closed for pid in pool.pids()]
-
-
-def open_pool(config: EnvironmentConfig, data_root: Path, cache_dir: Path) -> EnvironmentPool:
-    """Return this process's pool for games under `data_root`."""
-    arguments = {**config.arguments, "data_root": data_root, "cache_dir": cache_dir}
-    return shared_pool(EnvironmentSpec(config.name, arguments), config.pool)
-
-
-def _close_shared() -> None:
-    for pool in _shared.values():
-        pool.close()
-    _shared.clear()
+    return [pid for pool in _shared.values() for pid in pool.pids()]

@@ -26,21 +26,13 @@ class EnvironmentSpec:
 
 @cache
 def load_benchmark(name: str) -> Benchmark:
-    """Return the benchmark of that name.
-
-    Raises:
-        ConfigurationError: it cannot be imported, or is not a benchmark.
-    """
+    """Return the benchmark of that name. Raises `ConfigurationError` if it cannot be imported, or is none."""
     made: Benchmark = load_benchmark_class(name)()
     return made
 
 
 def build(spec: EnvironmentSpec) -> Environment:
-    """Build the environment of `spec`.
-
-    Raises:
-        ConfigurationError: the class cannot be imported or does not take these arguments.
-    """
+    """Build the environment of `spec`. Raises `ConfigurationError` if its class cannot be imported or built so."""
     environment = load(ENVIRONMENT, spec.name)
     if hasattr(environment, "prepare"):
         environment = load(ENVIRONMENT, load_benchmark(spec.name).environment)

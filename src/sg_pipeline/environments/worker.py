@@ -1,4 +1,4 @@
-"""A worker process of the pool, and the messages between the two: pickles, each preceded by its length.
+"""A worker process of the pool, and the messages between the two: pickles, those to the pool preceded by their length.
 
 A worker holds many environments, one per slot. The pool sends batches of `Order`s; the worker plays them one after the
 other and sends each `Answer` as soon as it has it, so that the pool always knows which episode a dead or silent worker
@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from sg_pipeline import errors
 from sg_pipeline.environments.base import Environment, StepResult
@@ -30,15 +30,14 @@ logger = logging.getLogger(__name__)
 
 READY = "ready"
 LENGTH = struct.Struct("!Q")
-"""What precedes every message."""
+"""What precedes a message to the pool, which reads without waiting and so may hold a part of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What one slot shall play.
+    """What one slot (one of the worker's environments) shall play.
 
     Attributes:
-        slot: which of the worker's environments.
         start: (task, seed) of an episode to begin; None to continue the one that is open.
         actions: played in order after that.
     """
@@ -54,15 +53,14 @@ class Answer:
 
     Attributes:
         results: one per reset and action; empty if the order failed.
-        error: the environment's own error (a game that does not load), to be raised as it is.
-        failure: any other exception, as text: a defect of the environment.
+        error: the environment's own error (a game that does not load), to be raised as it is; any other exception, a
+            defect of the environment, as text.
         cpu_s: CPU seconds that the worker spent on the order.
     """
 
-    results: tuple[StepResult, ...] = ()
-    error: SgPipelineError | None = None
-    failure: str | None = None
-    cpu_s: float = 0.0
+    results: tuple[StepResult, ...]
+    error: SgPipelineError | str | None
+    cpu_s: float
 
 
 class Host:
@@ -81,8 +79,7 @@ class Host:
         """Carry out one order. After an exception the slot's environment is discarded: its state is unknown."""
         began = time.process_time()
         results: list[StepResult] = []
-        error: SgPipelineError | None = None
-        failure: str | None = None
+        error: SgPipelineError | str | None = None
         try:
             environment = self._environment(order.slot)
             if order.start is not None:
@@ -94,11 +91,11 @@ class Host:
             error = kind(str(raised))
         except (Exception, SystemExit) as raised:
             logger.debug("environment in slot %d failed", order.slot, exc_info=True)
-            failure = f"{type(raised).__name__}: {raised}"
-        if error is not None or failure is not None:
+            error = f"{type(raised).__name__}: {raised}"
+        if error is not None:
             results.clear()
             self._discard(order.slot)
-        return Answer(tuple(results), error, failure, time.process_time() - began)
+        return Answer(tuple(results), error, time.process_time() - began)
 
     def close(self) -> None:
         """Close every environment."""
@@ -111,36 +108,32 @@ class Host:
         return self._environments[slot]
 
     def _discard(self, slot: int) -> None:
-        if slot in self._environments:
-            with contextlib.suppress(Exception):
-                self._environments.pop(slot).close()
-
-
-def pack(message: object) -> bytes:
-    """Return the bytes of a message."""
-    content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    return LENGTH.pack(len(content)) + content
+        with contextlib.suppress(Exception):
+            self._environments.pop(slot).close()
 
 
 def serve(descriptor: int, scratch: str) -> None:
-    """Answer orders from the socket `descriptor` until it is stopped, or until the pool's process is gone.
+    """Answer orders from the inherited socket `descriptor` until it is stopped, or until the pool's process is gone.
 
-    Args:
-        descriptor: number of an inherited socket.
-        scratch: the temporary folder of this worker, removed if the pool's process dies.
+    In that case the worker's temporary folder `scratch` is removed.
     """
     connection = socket.socket(fileno=descriptor)
     incoming = connection.makefile("rb")
     orders: queue.SimpleQueue[Sequence[Order] | None] = queue.SimpleQueue()
+
+    def send(message: object) -> None:
+        content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        connection.sendall(LENGTH.pack(len(content)) + content)
+
     try:
-        host = Host(_read(incoming))
+        host = Host(pickle.load(incoming))
         # A reading thread notices the pool's death also while a step hangs.
         threading.Thread(target=_receive, args=(incoming, orders, scratch), daemon=True).start()
         host.prepare()
-        connection.sendall(pack(READY))
+        send(READY)
         while (batch := orders.get()) is not None:
             for order in batch:
-                connection.sendall(pack(host.play(order)))
+                send(host.play(order))
         host.close()
     except (EOFError, ConnectionError):
         _vanish(scratch)
@@ -149,21 +142,9 @@ def serve(descriptor: int, scratch: str) -> None:
 def _receive(incoming: BinaryIO, orders: "queue.SimpleQueue[Sequence[Order] | None]", scratch: str) -> None:
     try:
         while True:
-            orders.put(_read(incoming))
-    except (EOFError, OSError):
+            orders.put(pickle.load(incoming))
+    except (EOFError, OSError, pickle.UnpicklingError):  # nothing more, or half a message
         _vanish(scratch)
-
-
-def _read(stream: BinaryIO) -> Any:
-    """Wait for a message. Raises `EOFError` if the other end is closed."""
-    header = stream.read(LENGTH.size)
-    if len(header) < LENGTH.size:
-        raise EOFError
-    (length,) = LENGTH.unpack(header)
-    content = stream.read(length)
-    if len(content) < length:
-        raise EOFError
-    return pickle.loads(content)
 
 
 def _vanish(scratch: str) -> None:

@@ -21,7 +21,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 
 from sg_pipeline.config.environment import PoolConfig
 from sg_pipeline.environments.registry import EnvironmentSpec
-from sg_pipeline.environments.worker import LENGTH, READY, Answer, Order, pack
+from sg_pipeline.environments.worker import LENGTH, READY, Answer, Order
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class WorkerProcess:
 
     Attributes:
         pending: rows and orders under way; it is busy with the first.
+        unsent: bytes that its socket did not take yet.
         ready: it has started.
         starts: attempts to start a worker in this place since one was last ready.
     """
@@ -76,8 +77,8 @@ class WorkerProcess:
                 process_group=0,  # it dies with its children, and Ctrl-C is for the caller to handle
             )
         self._socket.setblocking(False)
-        self._unread, self._unsent = bytearray(), bytearray()
-        self._send(spec)
+        self._unread, self.unsent = bytearray(), bytearray()
+        self.send(spec)
 
     @property
     def pid(self) -> int:
@@ -98,34 +99,30 @@ class WorkerProcess:
         if not self.pending and self.ready:
             self._since = time.monotonic()
         self.pending.extend(batch)
-        self._send([order for _, order in batch])
+        self.send([order for _, order in batch])
 
     def hear(self) -> list[tuple[int, Answer]] | None:
-        """Send and receive what goes through now.
+        """Send and receive what goes through now; return the row and answer of each order that has been played.
 
-        Returns:
-            (row, answer) of each order that has been played; None: no byte moved, and there is time left.
-
-        Raises:
-            WorkerLostError: it is dead or overdue, and has been buried.
+        None: no byte moved, and there is time left. Raises `WorkerLostError` if it was dead or overdue, and is buried.
         """
         sent = self._flush()
+        chunk: bytes | None = None
         try:
             chunk = self._socket.recv(_CHUNK)
         except BlockingIOError:
-            if not sent and time.monotonic() > self.deadline:
-                limit_s = self._limit_s
-                self.bury(grace_s=0.0)
-                raise WorkerLostError(f"its worker process did not answer within {limit_s:g} s") from None
-            if sent:
-                self._since = time.monotonic()
-            return [] if sent else None
+            if not sent and time.monotonic() <= self.deadline:
+                return None
         except OSError:
             chunk = b""
-        if not chunk:
+        if chunk == b"":
             raise WorkerLostError(self.bury(grace_s=1.0))
+        if chunk is None and not sent:
+            limit_s = self._limit_s
+            self.bury(grace_s=0.0)
+            raise WorkerLostError(f"its worker process did not answer within {limit_s:g} s")
         self._since = time.monotonic()
-        self._unread += chunk
+        self._unread += chunk or b""
         answers = []
         while len(self._unread) >= LENGTH.size:
             end = LENGTH.size + LENGTH.unpack_from(self._unread)[0]
@@ -138,10 +135,6 @@ class WorkerProcess:
             else:
                 answers.append((self.pending.popleft()[0], message))
         return answers
-
-    def stop(self) -> None:
-        """Ask the worker to close its environments and end; `bury` it afterwards."""
-        self._send(None)
 
     def bury(self, grace_s: float) -> str:
         """Wait `grace_s` for the end of the process, kill it otherwise, and free everything. Returns how it ended."""
@@ -170,38 +163,34 @@ class WorkerProcess:
         begin = self._config.reset_timeout_s if order.start is not None else 0.0
         return begin + self._config.step_timeout_s * len(order.actions)
 
-    def _send(self, message: object) -> None:
-        """Send a message, or as much of it as the socket takes; `hear` sends the rest and reports a dead worker."""
-        self._unsent += pack(message)
+    def send(self, message: object) -> None:
+        """Send orders, or None to end it; `hear` sends what the socket does not take now, and reports a dead worker."""
+        self.unsent += pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         self._flush()
 
     def _flush(self) -> bool:
         """Send more; return whether a byte went through."""
-        before = len(self._unsent)
+        before = len(self.unsent)
         with contextlib.suppress(OSError):  # full, or the other end is gone
-            while self._unsent:
-                del self._unsent[: self._socket.send(self._unsent)]
-        return len(self._unsent) < before
-
-    @property
-    def events(self) -> int:
-        """What to wait for on its socket."""
-        return EVENT_READ | EVENT_WRITE if self._unsent else EVENT_READ
+            while self.unsent:
+                del self.unsent[: self._socket.send(self.unsent)]
+        return len(self.unsent) < before
 
 
-def wait(workers: Sequence[WorkerProcess], at_most_s: float | None) -> None:
-    """Wait until one of `workers` can be heard or is overdue, or for `at_most_s` seconds."""
+def wait(workers: Sequence[WorkerProcess]) -> None:
+    """Wait until one of `workers` can be heard or is overdue."""
     patience = min(worker.deadline for worker in workers) - time.monotonic()
     with selectors.PollSelector() as selector:
         for worker in workers:
-            selector.register(worker, worker.events)
-        selector.select(max(0.0, patience if at_most_s is None else min(patience, at_most_s)))
+            selector.register(worker, EVENT_READ | EVENT_WRITE if worker.unsent else EVENT_READ)
+        selector.select(max(0.0, patience))
 
 
 def close(workers: Sequence[WorkerProcess]) -> None:
-    """End all workers, those that are still starting without waiting for them."""
+    """End all workers, those that are still starting or playing without waiting for them."""
     for worker in workers:
-        worker.stop()
+        worker.send(None)
     until = time.monotonic() + CLOSE_GRACE_S
     for worker in workers:
-        worker.bury(max(0.0, until - time.monotonic()) if worker.ready else 0.0)
+        idle = worker.ready and not worker.pending
+        worker.bury(max(0.0, until - time.monotonic()) if idle else 0.0)

@@ -186,7 +186,7 @@ class _Batch:
         playing = len(self.episodes)
         self._pool.begin(self._tasks, seeds, self._groups)
         while playing:
-            answers = self._pool.receive(timeout_s=0.0 if session.under_way else None)
+            answers = self._pool.receive(wait=not session.under_way)
             self._tick("env_s")
             going_on = [row for row, result in answers if self._observe(row, result)]
             playing -= len(answers) - len(going_on)

@@ -1,15 +1,16 @@
 """ScienceWorld behind the protocol: scores, endings, texts, bad input."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from scienceworld_worlds import FIND_ANIMAL, SOLUTION, WANDERING, play
 
 from sg_pipeline.agents.prompts import FORMS, load_prompts, warn_of_foreign_commands
 from sg_pipeline.environments.scienceworld.environment import NOT_UNDERSTOOD, QUESTION, ScienceWorldEnvironment
+from sg_pipeline.environments.scienceworld.jvm import World, shared_simulator
 from sg_pipeline.environments.scienceworld.panel import make_task
 from sg_pipeline.errors import DataError
-from sg_pipeline.trajectories.types import Task
 
 PLAIN = {"show_actions": False, "show_objects": False}
 
@@ -82,18 +83,11 @@ def test_forms_of_a_task_are_accepted_by_the_simulator(name, simplifications, el
     environment.close()
 
 
-def test_the_room_is_shown_after_a_change_of_place_only(environment):
-    environment.reset(FIND_ANIMAL, 0)
-    assert "In it, you see" in environment.step("go to kitchen").observation
-    assert environment.step("open cupboard").observation == "The cupboard is now open."
-
-
 def test_environment_question_is_answered_by_number_or_cancelled(environment):
-    *_, asked, answered, again, cancelled, after = play(
-        environment,
-        FIND_ANIMAL,
-        ["teleport to kitchen", "open cupboard", "pick up cup", "1", "pick up cup", "nine", "wait1"],
-    )
+    actions = ["teleport to kitchen", "open cupboard", "pick up cup", "1", "pick up cup", "nine", "wait1"]
+    moved, opened, asked, answered, again, cancelled, after = play(environment, FIND_ANIMAL, actions)[1:]
+    assert "In it, you see" in moved.observation
+    assert opened.observation == "The cupboard is now open."  # the room is not shown again
     assert asked.observation.startswith(QUESTION)
     assert asked.valid
     assert answered.observation.startswith("You move the")
@@ -103,18 +97,7 @@ def test_environment_question_is_answered_by_number_or_cancelled(environment):
 
 
 @pytest.mark.parametrize(
-    "action",
-    [
-        "dance",
-        "",
-        "reset task",
-        "Reset  Task",
-        "x" * 10_000,
-        "pick up " * 1_250,
-        "\x00\x1b[2J\x07",
-        "\ud800",
-        "漢字 😀 é",
-    ],
+    "action", ["dance", "", "Reset  Task", "pick up " * 1_250, "\x00\x1b[2J\x07", "\ud800", "漢字 😀 é"]
 )
 def test_step_invalid_action_changes_nothing(environment, action):
     environment.reset(FIND_ANIMAL, 0)
@@ -124,39 +107,22 @@ def test_step_invalid_action_changes_nothing(environment, action):
     assert environment.step("teleport\tto \x00 kitchen\n").observation.startswith("You teleport to the kitchen.")
 
 
-def test_resetting_the_task_gives_no_second_try(environment):
-    environment.reset(FIND_ANIMAL, 0)
-    environment.step("teleport to outside")
-    focused = environment.step("focus on dove")
-    assert environment.step("reset task").score == focused.score
-
-
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("changes", "simplifications", "said"),
     [
-        ("find-unicorn/0", "Unknown task"),
-        ("find-animal/300", "exceeds the total number of variations"),
-        ("find-animal/-1", "NAME/NUMBER"),
-        ("find-animal", "NAME/NUMBER"),
+        ({"path": "find-unicorn/0"}, "easy", "Unknown task"),
+        ({"path": "find-animal/300"}, "easy", "exceeds the total number of variations"),
+        ({"path": "find-animal/-1"}, "easy", "NAME/NUMBER"),
+        ({"sha256": "0" * 64}, "easy", "another ScienceWorld simulator"),
+        ({}, "hard", "Unknown simplification label: hard"),
     ],
 )
-def test_environment_unknown_task_or_variation_raises(environment, path, said):
+def test_environment_impossible_task_raises(changes, simplifications, said):
+    environment = ScienceWorldEnvironment(simplifications=simplifications)
     with pytest.raises(DataError, match=said) as caught:
-        environment.reset(Task("t", "scienceworld", "train", "find-animal", path, ""), 0)
+        environment.reset(replace(FIND_ANIMAL, **changes), 0)
     assert "\n" not in str(caught.value)
-    assert environment.reset(FIND_ANIMAL, 0).observation
-
-
-def test_environment_unknown_simplification_raises():
-    environment = ScienceWorldEnvironment(simplifications="hard")
-    with pytest.raises(DataError, match="Unknown simplification label: hard"):
-        environment.reset(FIND_ANIMAL, 0)
     environment.close()
-
-
-def test_environment_panel_of_another_simulator_raises(environment):
-    with pytest.raises(DataError, match="another ScienceWorld simulator"):
-        environment.reset(make_task("find-animal", 0, "train", "0" * 64), 0)
 
 
 def test_environments_of_one_process_do_not_affect_each_other():
@@ -171,3 +137,13 @@ def test_environments_of_one_process_do_not_affect_each_other():
     assert seen == expected
     for made in [alone, *environments]:
         made.close()
+
+
+def test_visible_objects_draw_nothing_from_chance():
+    world = World(shared_simulator())
+    world.load("grow-plant", 0, "easy")
+    world.act("teleport to kitchen")
+    before = world.simulator.chance()
+    assert "agent" in world.visible_objects()
+    assert world.simulator.chance() == before
+    world.close()

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -18,43 +19,44 @@ BENCHMARK = WebshopBenchmark()
 SMALL = TasksConfig(panel="small")
 
 
-def test_the_small_panel_is_prepared_and_can_be_played(tmp_path: Path) -> None:
-    prepared = BENCHMARK.prepare(SMALL, tmp_path / "games", tmp_path / "compiled", tmp_path)
-    assert {split: len(tasks) for split, tasks in prepared["splits"].items()} == {"train": 16, "dev": 8, "test": 8}
-    assert prepared == BENCHMARK.prepare(SMALL, tmp_path / "games", tmp_path / "compiled", tmp_path)
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Games, compiled files, base of relative paths."""
+    return tmp_path / "games", tmp_path / "compiled", tmp_path
+
+
+def sizes(prepared: dict[str, Any]) -> dict[str, int]:
+    return {split: len(tasks) for split, tasks in prepared["splits"].items()}
+
+
+def test_the_small_panel_is_prepared_and_can_be_played(tmp_path: Path, folders: tuple[Path, Path, Path]) -> None:
+    prepared = BENCHMARK.prepare(SMALL, *folders)
+    assert sizes(prepared) == {"train": 16, "dev": 8, "test": 8}
+    few = BENCHMARK.prepare(TasksConfig(panel="small", limit=3), *folders)
+    assert few == {**prepared, "splits": {split: tasks[:3] for split, tasks in prepared["splits"].items()}}
     environment = WebShopEnvironment(tmp_path / "games" / prepared["data_root"], tmp_path / "compiled")
     for tasks in prepared["splits"].values():
         for task in tasks:
             assert "Instruction: [SEP] Find me " in environment.reset(Task(**task), seed=0).observation
 
 
-def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_names_the_extra(folders: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rapidfuzz", None)
     monkeypatch.delitem(sys.modules, "sg_pipeline.environments.webshop.reward")
     with pytest.raises(ConfigurationError, match=r"rapidfuzz is missing; install the extra 'webshop'"):
-        BENCHMARK.prepare(SMALL, tmp_path / "games", tmp_path / "compiled", tmp_path)
-    assert not (tmp_path / "games").exists()
+        BENCHMARK.prepare(SMALL, *folders)
+    assert not folders[0].exists()
 
 
-def test_the_limit_keeps_the_first_tasks(tmp_path: Path) -> None:
-    folders = (tmp_path / "games", tmp_path / "compiled", tmp_path)
-    whole = BENCHMARK.prepare(SMALL, *folders)
-    few = BENCHMARK.prepare(TasksConfig(panel="small", limit=3), *folders)
-    assert few["splits"] == {split: tasks[:3] for split, tasks in whole["splits"].items()}
-    assert few["sha256"] == whole["sha256"]
+def test_new_goals_are_drawn_from_their_recipe(folders: tuple[Path, Path, Path]) -> None:
+    recipe = CatalogueRecipe(products=60, seed=9)
+    config = TasksConfig(source="generate", catalogue=recipe, sizes={"train": 5, "dev": 4})
+    assert sizes(BENCHMARK.prepare(config, *folders)) == {"train": 5, "dev": 4}
 
 
-def test_new_goals_are_drawn_from_their_recipe(tmp_path: Path) -> None:
-    config = TasksConfig(
-        source="generate", catalogue=CatalogueRecipe(products=60, seed=9), sizes={"train": 5, "dev": 4}
-    )
-    prepared = BENCHMARK.prepare(config, tmp_path / "games", tmp_path / "compiled", tmp_path)
-    assert {split: len(tasks) for split, tasks in prepared["splits"].items()} == {"train": 5, "dev": 4}
-
-
-def test_official_data_are_split_as_the_authors_do(tmp_path: Path) -> None:
+def test_official_data_are_split_as_the_authors_do(folders: tuple[Path, Path, Path]) -> None:
     config = TasksConfig(source="official", data=str(shared_data()), goals="synthetic", limit=600)
-    prepared = BENCHMARK.prepare(config, tmp_path / "games", tmp_path / "compiled", tmp_path)
+    prepared = BENCHMARK.prepare(config, *folders)
     positions = {split: [task["path"] for task in tasks] for split, tasks in prepared["splits"].items()}
     assert positions["test"] == [f"synthetic/{position}" for position in range(500)]
     assert positions["dev"][0] == "synthetic/500"
@@ -63,15 +65,15 @@ def test_official_data_are_split_as_the_authors_do(tmp_path: Path) -> None:
     assert len(ids) == len(set(ids)) == 1700
 
 
-def test_prepare_split_without_goals_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_prepare_split_without_goals_is_left_out(
+    folders: tuple[Path, Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     config = TasksConfig(source="official", data=str(shared_data()))
-    prepared = BENCHMARK.prepare(config, tmp_path / "games", tmp_path / "compiled", tmp_path)
-    assert {split: len(tasks) for split, tasks in prepared["splits"].items()} == {"test": 13}
+    assert sizes(BENCHMARK.prepare(config, *folders)) == {"test": 13}
     assert "split train begins at 1500 and is left out" in caplog.text
 
 
-def test_user_mistakes_raise_one_sentence(tmp_path: Path) -> None:
-    folders = (tmp_path / "games", tmp_path / "compiled", tmp_path)
+def test_user_mistakes_raise_one_sentence(tmp_path: Path, folders: tuple[Path, Path, Path]) -> None:
     with pytest.raises(ConfigurationError, match=r"neither a panel of the package \(default, small, validation\)"):
         BENCHMARK.prepare(TasksConfig(panel="smal"), *folders)
     with pytest.raises(ConfigurationError, match="neither a panel"):

@@ -1,13 +1,14 @@
 """The expert, its mistakes, and the verdicts on both."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from webshop_shops import product_of
 
 from sg_pipeline.environments.webshop.catalogue import Catalogue
 from sg_pipeline.environments.webshop.expert import GeneratedShopDemonstrator, demonstrate
 from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe
-from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.progress import Progress, fits, wanted_options
 from sg_pipeline.environments.webshop.session import Session
 from sg_pipeline.randomness import stream
@@ -56,61 +57,43 @@ def test_demonstrate_depends_on_number_and_stream_alone(demonstrator) -> None:
 
 def test_an_impossible_goal_ends_at_the_limit(shop: Catalogue) -> None:
     goal = shop.goal("synthetic", 0)
-    nothing = Goal(**{**{name: getattr(goal, name) for name in goal.__slots__}, "query": "submarines"})
-    demo = demonstrate(shop, nothing, stream(3))
+    demo = demonstrate(shop, replace(goal, query="submarines"), stream(3))
     assert (demo.won, len(demo.turns)) == (False, 15)
 
 
 class Visit:
-    """A session whose actions are judged."""
+    """A session whose actions are judged; its goal's attributes are all in the product's title, or not."""
 
-    def __init__(self, shop: Catalogue, position: int) -> None:
-        self.session = Session(shop, shop.goal("synthetic", position))
+    def __init__(self, shop: Catalogue, *, titled: bool) -> None:
+        goals = (shop.goal("synthetic", position) for position in range(shop.goal_count("synthetic")))
+        goal = next(goal for goal in goals if titled == all(one in goal.name.lower() for one in goal.attributes))
+        self.session = Session(shop, goal)
         self.progress = Progress(self.session)
+        self.search, self.open = f"search[{goal.name}]", f"click[{goal.asin.lower()}]"
 
     def judge(self, action: str) -> str:
         return self.progress.judge(action, self.session.act(action)).value
 
 
-def told_goal(shop: Catalogue) -> tuple[int, str]:
-    """Return a goal whose attributes all stand in its product's title, and a search that finds it."""
-    for position in range(shop.goal_count("synthetic")):
-        goal = shop.goal("synthetic", position)
-        if all(attribute in goal.name.lower() for attribute in goal.attributes):
-            return position, f"search[{goal.name}]"
-    raise AssertionError("no such goal")
-
-
-def hidden_goal(shop: Catalogue) -> tuple[int, str]:
-    for position in range(shop.goal_count("synthetic")):
-        goal = shop.goal("synthetic", position)
-        if any(attribute not in goal.name.lower() for attribute in goal.attributes):
-            return position, f"search[{goal.name}]"
-    raise AssertionError("no such goal")
-
-
 def test_verdicts_on_the_direct_way(shop: Catalogue) -> None:
-    position, search = told_goal(shop)
-    visit = Visit(shop, position)
-    goal, product = visit.session.goal, shop.find(visit.session.goal.asin)
-    assert product is not None
-    actions = [search, f"click[{goal.asin.lower()}]"]
-    actions += [f"click[{value}]" for value in wanted_options(product, goal).values()]
+    visit = Visit(shop, titled=True)
+    goal = visit.session.goal
+    actions = [visit.search, visit.open]
+    actions += [f"click[{value}]" for value in wanted_options(product_of(shop, goal.asin), goal).values()]
     assert [visit.judge(action) for action in [*actions, "click[buy now]"]] == ["positive"] * (len(actions) + 1)
 
 
 def test_verdicts_off_the_direct_way(shop: Catalogue) -> None:
-    position, search = told_goal(shop)
-    visit = Visit(shop, position)
+    visit = Visit(shop, titled=True)
     goal = visit.session.goal
     assert visit.judge("click[buy now]") == "negative"  # not there
     assert visit.judge("search[zzz]") == "neutral"
     assert visit.judge("search[zzz]") == "negative"  # again
-    assert visit.judge(search) == "positive"
+    assert visit.judge(visit.search) == "positive"
     wrong = next(product for product in visit.session.results() if not fits(product, goal))
     assert visit.judge(f"click[{wrong.asin.lower()}]") in ("negative", "neutral")
     assert visit.judge("click[< prev]") == "neutral"
-    assert visit.judge(f"click[{goal.asin.lower()}]") == "positive"
+    assert visit.judge(visit.open) == "positive"
     assert visit.judge("click[description]") == "negative"
     assert visit.judge("click[< prev]") == "neutral"
     assert visit.judge("click[features]") == "negative"  # the title has named them all
@@ -119,15 +102,14 @@ def test_verdicts_off_the_direct_way(shop: Catalogue) -> None:
     assert visit.judge(f"click[{value}]") == "positive"
     assert visit.judge(f"click[{value}]") == "negative"  # selected already
     assert visit.judge("click[< prev]") == "negative"  # a fitting product is left
-    assert visit.judge(f"click[{goal.asin.lower()}]") == "positive"
+    assert visit.judge(visit.open) == "positive"
     assert visit.judge("click[buy now]") == "negative"  # without its options
 
 
 def test_a_hidden_attribute_is_judged_when_it_is_read(shop: Catalogue) -> None:
-    position, search = hidden_goal(shop)
-    visit = Visit(shop, position)
-    visit.judge(search)
-    assert visit.judge(f"click[{visit.session.goal.asin.lower()}]") == "neutral"
+    visit = Visit(shop, titled=False)
+    visit.judge(visit.search)
+    assert visit.judge(visit.open) == "neutral"
     assert visit.judge("click[features]") == "positive"
     assert visit.judge("click[< prev]") == "neutral"
     assert visit.judge("click[features]") == "negative"  # read already

@@ -1,25 +1,14 @@
 """Step by step as the original: recorded episodes, and Lucene's rankings."""
 
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_templates import bpe_tokenizer
 from webshop_shops import references, shared_data
 
-from sg_pipeline.agents.format import AgentFormat
-from sg_pipeline.agents.prompts import load_prompts
-from sg_pipeline.environments.base import StepResult
 from sg_pipeline.environments.webshop.analyzer import analyze
 from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
-from sg_pipeline.environments.webshop.environment import WebShopEnvironment
 from sg_pipeline.environments.webshop.goals import Goal
-from sg_pipeline.environments.webshop.pages import item_page
-from sg_pipeline.environments.webshop.session import parse_action
-
-NOUNS = ("r_type", "title_score")
-"""Stands on spaCy's model in the original, and on a makeshift in the recordings."""
+from sg_pipeline.environments.webshop.session import Outcome, Session
 
 LONGER_THERE = ("B00O30JLDK", "B094Q7B3SS")
 """The index behind the recorded episodes holds a term or two more of these: it cut at a fraction slash and at a
@@ -28,13 +17,8 @@ ours."""
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("prepared")
-
-
-@pytest.fixture(scope="module")
-def official(cache: Path) -> Catalogue:
-    return open_catalogue(shared_data(), cache)
+def official(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    return open_catalogue(shared_data(), tmp_path_factory.mktemp("prepared"))
 
 
 def recorded_goal(goal: dict[str, Any]) -> Goal:
@@ -49,69 +33,53 @@ def recorded_goal(goal: dict[str, Any]) -> Goal:
     )
 
 
-def without(asins: tuple[str, ...], listed: list[str]) -> list[str]:
-    return [name for name in listed if name.upper() not in asins]
+def comparable(listed: list[str]) -> list[str]:
+    return [name for name in listed if name.upper() not in LONGER_THERE]
 
 
-def differences(environment: WebShopEnvironment, result: StepResult, step: dict[str, Any]) -> list[str]:
+def differences(session: Session, outcome: Outcome | None, step: dict[str, Any]) -> list[str]:
     """Return what is not as recorded and cannot be explained."""
-    assert environment.session is not None
-    found = []
-    page = environment.session.page
-    parts = asdict(environment.reward) if environment.reward else None
-    drawn_price = nouns = False
-    if parts is not None:
-        recorded = step["reward_parts"]
-        product = environment.session.product
-        assert product is not None
-        # The original draws the price of a range anew in each process.
-        drawn_price = " to " in product.price_tag and parts["r_price"] != recorded["r_price"]
-        nouns = parts["r_type"] != recorded["r_type"]
-        for name, value in recorded.items():
-            if name not in NOUNS and parts[name] != value and not (name == "r_price" and drawn_price):
-                found.append(f"{name} {parts[name]} instead of {value}")
-        if not (drawn_price or nouns) and result.reward != step["reward"]:
-            found.append(f"reward {result.reward} instead of {step['reward']}")
-    explained = drawn_price or nouns
+    page, found = session.page, []
+    explained = False
+    if outcome is not None and outcome.reward is not None:
+        parts, recorded = outcome.reward, step["reward_parts"]
+        assert session.product is not None
+        # The original draws the price of a range in each process.
+        drawn_price = " to " in session.product.price_tag and parts.r_price != recorded["r_price"]
+        # Stands on spaCy's model in the original, and on a makeshift in the recordings.
+        explained = drawn_price or parts.r_type != recorded["r_type"]
+        for name in ("r_att", "r_option", "r_price"):
+            if getattr(parts, name) != recorded.get(name) and not (name == "r_price" and drawn_price):
+                found.append(f"{name} {getattr(parts, name)} instead of {recorded.get(name)}")
+        if not explained and parts.total != step["reward"]:
+            found.append(f"reward {parts.total} instead of {step['reward']}")
     if page.clickables != step["clickables"] and page.products:
-        explained = without(LONGER_THERE, page.clickables) == without(LONGER_THERE, step["clickables"])
-    if not explained:
-        if result.observation != step["observation"]:
-            found.append(f"observation {result.observation!r} instead of {step['observation']!r}")
-        if page.clickables != step["clickables"]:
-            found.append(f"clickables {page.clickables} instead of {step['clickables']}")
-    if ("search" in page.clickables) != step["has_search_bar"] or result.done != step["done"]:
+        explained = comparable(page.clickables) == comparable(step["clickables"])
+    if not explained and (page.text(), page.clickables) != (step["observation"], step["clickables"]):
+        found.append(f"{page.text()!r} with {page.clickables} instead of {step['observation']!r}, {step['clickables']}")
+    if ("search" in page.clickables) != step["has_search_bar"] or session.done != step["done"]:
         found.append("search bar or end")
     return found
 
 
-def test_recorded_episodes_are_played_the_same(official: Catalogue, cache: Path) -> None:
-    environment = WebShopEnvironment(shared_data(), cache)
+def test_recorded_episodes_are_played_the_same(official: Catalogue) -> None:
     steps = exactly = 0
     for episode in references("golden_episodes.jsonl"):
-        result = environment.start(recorded_goal(episode["goal"]))
+        session = Session(official, recorded_goal(episode["goal"]))
         for number, step in enumerate(episode["steps"]):
-            if number:
-                result = environment.step(step["action"])
-            assert differences(environment, result, step) == [], (episode["goal"]["asin"], number, step["action"])
+            outcome = session.act(step["action"]) if number else None
+            assert differences(session, outcome, step) == [], (episode["goal"]["asin"], number, step["action"])
             steps += 1
-            exactly += result.observation == step["observation"]
+            exactly += session.page.text() == step["observation"]
     assert steps > 1000
     assert exactly >= 0.99 * steps
 
 
 def test_rankings_are_lucenes(official: Catalogue) -> None:
-    queries = references("lucene_rankings.jsonl")
-    same_terms = top_10 = top_50 = 0
-    for query in queries:
+    for query in references("lucene_rankings.jsonl"):
+        assert analyze(query["query"]) == query["lucene_tokens"]
         found = [official.product(number).asin for number in official.search(query["query"])]
-        wanted = [asin for asin, _ in query["top50"]]
-        same_terms += analyze(query["query"]) == query["lucene_tokens"]
-        top_10 += found[:10] == wanted[:10]
-        top_50 += found == wanted
-    assert same_terms == len(queries)
-    assert top_10 == len(queries)
-    assert top_50 == len(queries)
+        assert found == [asin for asin, _ in query["top50"]]
 
 
 def test_official_goals_are_counted_as_there(official: Catalogue) -> None:
@@ -122,20 +90,3 @@ def test_official_goals_are_counted_as_there(official: Catalogue) -> None:
     without_price = {text.split(", and price lower")[0] for text in recorded}
     ours = {official.goal("synthetic", position).instruction.split(", and price lower")[0] for position in range(6910)}
     assert without_price <= ours
-
-
-def test_every_option_can_be_clicked_by_a_policy(official: Catalogue) -> None:
-    agent_format = AgentFormat(bpe_tokenizer(), load_prompts("self_guide", "webshop"), guidance=False)
-    names = {product.asin.lower() for product in official.products()}
-    for product in official.products():
-        options = {value for values in product.options.values() for value in values}
-        assert options <= set(item_page("", product).clickables)
-        names |= options
-    assert len(names) > 2900
-    altered = []
-    for action in (f"click[{name}]" for name in sorted(names)):
-        turn = agent_format.parse(agent_format.encode_reply(None, "", action))
-        done = parse_action(turn.action)
-        if done is None or f"click[{done.argument}]" != action:
-            altered.append(action)
-    assert not altered

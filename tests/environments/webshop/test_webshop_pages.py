@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+from webshop_shops import product_of
 
 from sg_pipeline.environments.webshop.catalogue import Catalogue, open_catalogue
-from sg_pipeline.environments.webshop.pages import shown
-from sg_pipeline.environments.webshop.session import Action, Session, parse_action
+from sg_pipeline.environments.webshop.session import Session, parse_action
 
 ODD = {
     "asin": "B00ODD0001",
     "name": " Tea <b>& Co's</b> ",
     "full_description": "",
-    "small_description": ["", "one\n two", "\xa0"],
+    "small_description": ["", "one\n two", "\n", "\xa0"],
     "pricing": "$3.5 - $9.25",
     "images": [],
     "product_category": "Grocery \u203a Tea",
@@ -51,29 +51,31 @@ def session(tea_shop: Catalogue) -> Session:
 @pytest.mark.parametrize(
     ("text", "action"),
     [
-        ("search[Green TEA]", Action("search", "green tea")),
-        ("click[Next >] and more", Action("click", "next >")),
-        ("search[ ]", Action("search", " ")),
+        ("search[Green TEA]", ("search", "green tea")),
+        ("click[Next >] and more", ("click", "next >")),
+        ("search[ ]", ("search", " ")),
         ("search[a[b]c]", None),  # greedy: the name is "search[a"
         ("search[]", None),
         ("Search[tea]", None),
         (" search[tea]", None),
-        ("search[tea", None),
         ("search[two\nlines]", None),
         ("buy", None),
-        ("", None),
         ("search[<r>]", None),
         ("search[<c> grocery]", None),
         ("search[<q> teas]", None),
         ("search[<a> loose leaf]", None),
     ],
 )
-def test_actions(text: str, action: Action | None) -> None:
+def test_parse_action_reads_as_the_original(text: str, action: tuple[str, str] | None) -> None:
     assert parse_action(text) == action
 
 
-def test_white_space_of_text_nodes() -> None:
-    assert shown("", " a ", "\n ", " ", "\xa0", "b\n") == ("a", "", "", "b")
+@pytest.fixture
+def item(session: Session) -> Session:
+    """A visit that has opened the odd product and selected one of its options."""
+    for action in ("search[co]", "click[b00odd0001]", "click[2 | 3 oz]"):
+        session.act(action)
+    return session
 
 
 def test_the_search_page_shows_the_instruction(session: Session) -> None:
@@ -82,7 +84,6 @@ def test_the_search_page_shows_the_instruction(session: Session) -> None:
     assert text.endswith(" [SEP] Search")
     assert session.page.clickables == ["search"]
     assert session.page.text(with_instruction=False) == "WebShop [SEP] Search"
-    assert not session.act("click[search]").understood
 
 
 def test_results_have_ten_products_a_page_and_a_next_button_always(session: Session) -> None:
@@ -96,89 +97,71 @@ def test_results_have_ten_products_a_page_and_a_next_button_always(session: Sess
     session.act("click[next >]")
     assert session.page.clickables[:3] == ["back to search", "< prev", "next >"]
     session.act("click[next >]")
-    assert len(session.page.products) == 5
     session.act("click[NEXT >]")
     assert session.page.text().endswith("Back to Search [SEP] Page 4 (Total results: 25) [SEP] < Prev [SEP] Next >")
     session.act("click[< prev]")
     assert len(session.page.products) == 5
 
 
-def test_an_item_shows_its_options_and_texts(session: Session) -> None:
-    session.act("search[co]")
-    session.act("click[b00odd0001]")
-    assert session.page.text(with_instruction=False) == (
+def test_an_item_shows_its_options_and_texts(item: Session) -> None:
+    assert item.page.text(with_instruction=False) == (
         "Back to Search [SEP] < Prev [SEP] size [SEP] 2 | 3 oz [SEP] features [SEP] pack [SEP] 2 | 3 oz [SEP] "
         "Tea <b>& Co's</b> [SEP] Price: $3.5 to $9.25 [SEP] Rating: N.A. [SEP] Description [SEP] Features [SEP] "
         "Reviews [SEP] Buy Now"
     )
     names = ["back to search", "< prev", "description", "features", "reviews", "buy now", "2 | 3 oz"]
-    assert session.page.clickables == names
+    assert item.page.clickables == names
 
 
-def test_sub_pages_and_the_value_that_two_options_share(session: Session) -> None:
-    session.act("search[co]")
-    session.act("click[b00odd0001]")
-    session.act("click[2 | 3 oz]")
-    assert session.selected == {"pack": "2 | 3 oz"}
-    session.act("click[features]")  # the button, not the value of the same name
-    assert session.page.text(with_instruction=False) == "Back to Search [SEP] < Prev [SEP]  [SEP] one\n two [SEP] "
-    session.act("click[< prev]")
-    assert session.selected == {"pack": "2 | 3 oz"}
+def test_sub_pages_and_the_value_that_two_options_share(item: Session) -> None:
+    assert item.selected == {"pack": "2 | 3 oz"}
+    item.act("click[features]")  # the button, not the value of the same name
+    assert item.page.text(with_instruction=False) == "Back to Search [SEP] < Prev [SEP]  [SEP] one\n two [SEP] "
     for name in ("description", "reviews"):
-        session.act(f"click[{name}]")
-        assert session.page.text(with_instruction=False) == "Back to Search [SEP] < Prev"
-        session.act("click[< prev]")
+        item.act("click[< prev]")
+        item.act(f"click[{name}]")
+        assert item.page.text(with_instruction=False) == "Back to Search [SEP] < Prev"
+        assert item.selected == {"pack": "2 | 3 oz"}
 
 
-def test_selected_options_are_forgotten_on_the_way_back(session: Session) -> None:
-    for leave in ("click[< prev]", "search[co]", "click[back to search]"):
-        session.act("search[co]")
-        session.act("click[b00odd0001]")
-        session.act("click[2 | 3 oz]")
-        session.act(leave)
-        assert (session.selected, session.product) == ({}, None)
+@pytest.mark.parametrize("leave", ["click[< prev]", "search[co]", "click[back to search]"])
+def test_selected_options_are_forgotten_on_the_way_back(item: Session, leave: str) -> None:
+    item.act(leave)
+    assert (item.selected, item.product) == ({}, None)
 
 
-def test_buying_ends_with_the_score(session: Session) -> None:
-    session.act("search[co]")
-    session.act("click[b00odd0001]")
-    session.act("click[2 | 3 oz]")
-    outcome = session.act("click[Buy Now]")
+def test_buying_ends_with_the_score(item: Session) -> None:
+    outcome = item.act("click[Buy Now]")
     assert outcome.reward is not None
-    text = session.page.text()
+    text = item.page.text()
     assert text.startswith("Thank you for shopping with us! [SEP] Your code: [SEP] None")
     assert 'asin [SEP] B00ODD0001 [SEP] options [SEP] {"pack": "2 | 3 oz"} [SEP] attrs' in text
     assert f"(min 0.0, max 1.0) [SEP] {outcome.reward.total} [SEP] Reward Details" in text
-    assert session.page.clickables == []
+    assert item.page.clickables == []
 
 
 @pytest.mark.parametrize(
-    "text", ["", "click[]", "click[foo]", "click[buy now]", "click[b00odd0001]", "look", "search[<r>]", "\x00", "click"]
+    "text", ["", "click[foo]", "click[buy now]", "click[b00odd0001]", "click[search]", "search[<r>]"]
 )
 def test_act_invalid_action_changes_nothing(session: Session, text: str) -> None:
     before = session.page
-    outcome = session.act(text)
-    assert (outcome.page, outcome.understood) == (before, False)
+    assert not session.act(text).understood
+    assert session.page is before
 
 
-@pytest.mark.parametrize("query", [" ", "x" * 10_000, "\x07\x1b", "tea " * 2000, "' OR 1=1 --", "💥"])
-def test_any_query_is_answered(session: Session, query: str) -> None:
-    assert session.act(f"search[{query}]").understood
-    assert "Page 1 (Total results: " in session.page.text()
+def test_search_without_results_shows_an_empty_page(session: Session) -> None:
+    assert session.act("search[\x07\x1b 💥]").understood
+    assert "Page 1 (Total results: 0)" in session.page.text()
 
 
 def test_products_are_read_by_the_originals_rules(tea_shop: Catalogue) -> None:
     assert len(tea_shop) == 25
-    odd = tea_shop.find("B00ODD0001")
-    assert odd is not None
+    odd = product_of(tea_shop, "B00ODD0001")
     assert odd.options == {"size": ("2 | 3 oz", "features"), "pack": ("2 | 3 oz",)}
     assert (odd.query, odd.attributes, odd.price_tag) == ("teas", ("loose leaf",), "$3.5 to $9.25")
     assert 3.5 <= odd.price <= 9.25
     assert odd.price == odd.parse(odd.dump()).price
-    other = tea_shop.find("B00PLAIN03")
-    assert other is not None
-    assert other.attributes == ("DUMMY_ATTR",)
-    assert tea_shop.find("B00PLAIN99") is tea_shop.find("B00PLAIN0345") is None
+    assert product_of(tea_shop, "B00PLAIN03").attributes == ("DUMMY_ATTR",)
     assert odd.document() == (" tea <b>& co's</b>    size: 2 | 3 oz, features, and pack: 2 | 3 oz")
 
 

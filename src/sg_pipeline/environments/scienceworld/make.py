@@ -23,7 +23,7 @@ from pathlib import Path
 
 from sg_pipeline.environments.scienceworld.benchmark import SOLUTIONS, WORDS, read_solutions
 from sg_pipeline.environments.scienceworld.java import simulator_jar
-from sg_pipeline.environments.scienceworld.jvm import Simulator, World, shared_simulator
+from sg_pipeline.environments.scienceworld.jvm import World, shared_simulator
 from sg_pipeline.environments.scienceworld.panel import (
     PANELS,
     SPLITS,
@@ -64,60 +64,40 @@ _LEFT_OUT = ("scienceworld/goldagent/", "scienceworld/runtime/")
 _WORD = re.compile(r"(?<![\w'$-])[A-Za-z][a-z]*(?:['-][a-z]+)*(?![\w$])")
 # Bytes behind the tag of a constant; a string (tag 1) has its own length.
 _CONSTANT_SIZES = {
-    3: 4,
-    4: 4,
-    5: 8,
-    6: 8,
-    7: 2,
-    8: 2,
-    9: 4,
-    10: 4,
-    11: 4,
-    12: 4,
+    **dict.fromkeys((5, 6), 8),
+    **dict.fromkeys((3, 4, 9, 10, 11, 12, 17, 18), 4),
+    **dict.fromkeys((7, 8, 16, 19, 20), 2),
     15: 3,
-    16: 2,
-    17: 4,
-    18: 4,
-    19: 2,
-    20: 2,
 }
 
 
 def official_splits() -> dict[str, dict[str, list[int]]]:
     """Return every variation of every task, in the published splits."""
-    simulator = shared_simulator()
+    interface = shared_simulator().interface
     splits: dict[str, dict[str, list[int]]] = {split: {} for split in SPLITS}
-    for task in simulator.task_names():
-        for split, numbers in simulator.variations(task).items():
-            splits[split][task] = numbers
+    for task in sorted(str(name) for name in interface.getTaskNames()):
+        getattr(interface, "taskStr_$eq")(task)
+        lists = (interface.getVariationsTrain(), interface.getVariationsDev(), interface.getVariationsTest())
+        for split, numbers in zip(SPLITS, lists, strict=True):
+            splits[split][task] = [int(number) for number in numbers]
     return splits
 
 
 def choose(splits: Splits, tasks: Sequence[str], sizes: Mapping[str, int]) -> dict[str, dict[str, list[int]]]:
     """Return `sizes[split]` evenly spaced variations of each task, or all if there are fewer."""
-    chosen: dict[str, dict[str, list[int]]] = {}
-    for split in sizes:
-        chosen[split] = {}
-        for task in tasks:
-            numbers = splits[split][task]
-            count = min(sizes[split], len(numbers))
-            chosen[split][task] = [numbers[place * len(numbers) // count] for place in range(count)]
-    return chosen
 
+    def spaced(numbers: list[int], size: int) -> list[int]:
+        count = min(size, len(numbers))
+        return [numbers[place * len(numbers) // count] for place in range(count)]
 
-def without(splits: Splits, others: Splits) -> dict[str, dict[str, list[int]]]:
-    """Return `splits` without the variations of `others`."""
-    return {
-        split: {task: sorted({*numbers} - {*others[split].get(task, ())}) for task, numbers in tasks.items()}
-        for split, tasks in splits.items()
-    }
+    return {split: {task: spaced(splits[split][task], size) for task in tasks} for split, size in sizes.items()}
 
 
 def make_panels() -> None:
     """Write the panel files of the package."""
     official = official_splits()
     default = choose(official, SHORT_TASKS, DEFAULT_SIZES)
-    left = {"dev": without(official, default)["dev"]}
+    left = {"dev": {task: sorted({*official["dev"][task]} - {*default["dev"][task]}) for task in SHORT_TASKS}}
     panels = {
         "official": official,
         "default": default,
@@ -129,13 +109,9 @@ def make_panels() -> None:
         (PANELS / f"{name}.json").write_bytes(panel_json(simulator_digest(), splits))
 
 
-def solve(simulator: Simulator, task: str, variation: int) -> tuple[str, ...]:
-    """Return the shortest known path that solves a variation under the easy simplifications.
-
-    Raises:
-        DataError: the gold path itself does not solve it.
-    """
-    world = World(simulator)
+def solve(task: str, variation: int) -> tuple[str, ...]:
+    """Return the shortest known path that solves a variation; raises `DataError` if the gold path itself does not."""
+    world = World(shared_simulator())
     try:
         gold = world.load(task, variation, SIMPLIFICATIONS, gold=True)
         teleporting = tuple(_teleporting(gold))
@@ -190,10 +166,8 @@ def _carrying(path: Sequence[str]) -> Iterator[str]:
         naming, moving = _NAMING.fullmatch(action), _MOVE.fullmatch(action)
         if naming and naming[1] == "pick up":
             carried = naming[2]
-        elif moving and carried is not None and moving[1].endswith(" in inventory"):
-            yield f"move {carried} to {moving[2]}"
-            continue
-        yield action
+        own = moving and carried and moving[1].endswith(" in inventory")
+        yield f"move {carried} to {moving[2]}" if moving and own else action
 
 
 def _plain_name(name: str, room: str) -> str:
@@ -242,7 +216,7 @@ def make_solutions() -> None:
     done = dict(read_solutions()) if SOLUTIONS.is_file() else {}
     for number, task in enumerate(read_panel("default", Path()).tasks()["train"]):
         if task.path not in done:
-            done[task.path] = solve(shared_simulator(), *parse_path(task.path, task.task_id))
+            done[task.path] = solve(*parse_path(task.path, task.task_id))
             if number % 10 == 0:
                 _write_solutions(done)
     _write_solutions(done)

@@ -11,11 +11,14 @@ tasks for smoke runs, `validation` for choosing among runs. `make.py` made them.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from pydantic import BaseModel, Field, ValidationError
 
 from sg_pipeline.environments.panels import find_panel
 from sg_pipeline.environments.scienceworld.java import simulator_jar
@@ -23,7 +26,7 @@ from sg_pipeline.errors import DataError
 from sg_pipeline.trajectories.types import Task
 
 PANELS = Path(__file__).parent / "panels"
-SPLITS = ("train", "dev", "test")
+SPLITS: tuple[Literal["train", "dev", "test"], ...] = ("train", "dev", "test")
 NAME = "scienceworld"
 
 Splits = Mapping[str, Mapping[str, list[int]]]
@@ -32,15 +35,14 @@ Splits = Mapping[str, Mapping[str, list[int]]]
 _PATH = re.compile(r"([a-z0-9-]+)/(\d{1,6})")
 
 
+class _File(BaseModel):
+    simulator: str
+    splits: dict[Literal["train", "dev", "test"], dict[str, list[tuple[int, int]]]] = Field(min_length=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Which variations are played.
-
-    Attributes:
-        simulator: digest of the jar for which it was made.
-        splits: split -> task name -> variation numbers, in order.
-        sha256: digest of both.
-    """
+    """Which variations are played with which simulator, and the digest of both."""
 
     simulator: str
     splits: Splits
@@ -60,11 +62,7 @@ def make_task(name: str, variation: int, split: str, simulator: str = "") -> Tas
 
 
 def parse_path(path: str, task_id: str) -> tuple[str, int]:
-    """Return (task name, variation) of `Task.path`.
-
-    Raises:
-        DataError: it has another form.
-    """
+    """Return (task name, variation) of `Task.path`. Raises `DataError` if it has another form."""
     match = _PATH.fullmatch(path)
     if match is None:
         raise DataError(
@@ -76,20 +74,12 @@ def parse_path(path: str, task_id: str) -> tuple[str, int]:
 
 @lru_cache(maxsize=1)
 def simulator_digest() -> str:
-    """Return the digest of the installed simulator's jar.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
+    """Return the digest of the installed simulator's jar."""
     return hashlib.sha256(simulator_jar().read_bytes()).hexdigest()
 
 
 def require_simulator(sha256: str, what: str) -> None:
-    """Make sure that the installed simulator is the one with this digest.
-
-    Raises:
-        DataError: it is another.
-    """
+    """Raise `DataError` unless the installed simulator is the one with this digest."""
     if simulator_digest() != sha256:
         raise DataError(
             f"{what} is of another ScienceWorld simulator than the installed one (jar {sha256[:12]}, here "
@@ -98,42 +88,36 @@ def require_simulator(sha256: str, what: str) -> None:
 
 
 def read_panel(name: str, root: Path) -> Panel:
-    """Read a panel of the package, or a panel file.
+    """Read a panel of the package by name, or a panel file by its path, which starts from `root`.
 
-    Args:
-        name: of the panel, or path of a file.
-        root: base of relative paths.
-
-    Raises:
-        ConfigurationError: there is no such panel.
-        DataError: the file is not a panel.
+    Raises `ConfigurationError` if there is no such panel, `DataError` if the file is none.
     """
     path = find_panel(name, PANELS, root)
     try:
-        content = json.loads(path.read_bytes())
-        simulator = str(content["simulator"])
-        splits = {
-            split: {str(task): _numbers(ranges) for task, ranges in content["splits"][split].items()}
-            for split in SPLITS
-            if split in content["splits"]
-        }
-        if not splits:
-            raise ValueError("it has no split")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        file = _File.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise DataError(
-            f"the file {path} is not a ScienceWorld panel ({type(error).__name__}: {error}); it needs 'simulator' and "
-            "'splits' with train, dev or test, each a mapping of task names to [first, last] ranges"
+            f"the file {path} is not a ScienceWorld panel ({reason}); it needs 'simulator' and 'splits' with train, "
+            "dev or test, each a mapping of task names to [first, last] ranges"
         ) from error
-    seen: dict[tuple[str, int], str] = {}
-    for split, variations in splits.items():
-        for key in ((task, number) for task, numbers in variations.items() for number in numbers):
-            if key in seen:
-                raise DataError(
-                    f"the ScienceWorld panel {path} lists variation {key[1]} of {key[0]!r} in {seen[key]} and in "
-                    f"{split}; splits must not share a task"
-                )
-            seen[key] = split
-    return Panel(simulator, splits, hashlib.sha256(panel_json(simulator, splits)).hexdigest())
+    splits: dict[str, dict[str, list[int]]] = {
+        split: {
+            task: [number for first, last in ranges for number in range(first, last + 1)]
+            for task, ranges in file.splits[split].items()
+        }
+        for split in SPLITS
+        if split in file.splits
+    }
+    listed = Counter(
+        (task, number) for tasks in splits.values() for task, numbers in tasks.items() for number in numbers
+    )
+    twice = [f"{number} of {task!r}" for (task, number), times in listed.items() if times > 1]
+    if twice:
+        raise DataError(
+            f"the ScienceWorld panel {path} lists variation {twice[0]} more than once; splits must not share a task"
+        )
+    return Panel(file.simulator, splits, hashlib.sha256(panel_json(file.simulator, splits)).hexdigest())
 
 
 def panel_json(simulator: str, splits: Splits) -> bytes:
@@ -143,10 +127,6 @@ def panel_json(simulator: str, splits: Splits) -> bytes:
         lines = [f"{json.dumps(task)}: {json.dumps(_ranges(numbers))}" for task, numbers in sorted(variations.items())]
         blocks.append(f"  {json.dumps(split)}: {{\n   " + ",\n   ".join(lines) + "\n  }")
     return (f'{{\n "simulator": {json.dumps(simulator)},\n "splits": {{\n' + ",\n".join(blocks) + "\n }\n}\n").encode()
-
-
-def _numbers(ranges: Iterable[Any]) -> list[int]:
-    return [number for first, last in ranges for number in range(int(first), int(last) + 1)]
 
 
 def _ranges(numbers: Iterable[int]) -> list[list[int]]:

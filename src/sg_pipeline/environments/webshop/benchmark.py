@@ -24,10 +24,6 @@ logger = logging.getLogger(__name__)
 Split = Literal["train", "dev", "test"]
 
 
-def _default_sizes() -> dict[Split, int]:
-    return {"train": 224, "dev": 100, "test": 200}
-
-
 class TasksConfig(SourcedTasks):
     """See `SourcedTasks`.
 
@@ -41,7 +37,7 @@ class TasksConfig(SourcedTasks):
     OFFICIAL = ("data", "goals")
 
     catalogue: CatalogueRecipe = Field(default_factory=CatalogueRecipe)
-    sizes: dict[Split, int] = Field(default_factory=_default_sizes)
+    sizes: dict[Split, int] = Field({"train": 224, "dev": 100, "test": 200})
     goals: Literal["human", "synthetic"] = "human"
 
 
@@ -62,13 +58,9 @@ class WebshopBenchmark(Benchmark):
         from sg_pipeline.environments.webshop.catalogue import open_catalogue
 
         if config.source == "official":
-            folder = config.data_folder(root)
-            catalogue = open_catalogue(folder, compiled)
-            splits = _official_splits(config, catalogue, folder)
-            listing = [catalogue.sha256, config.goals, catalogue.goal_count(config.goals)]
-            sha256 = hashlib.sha256(json.dumps(listing).encode()).hexdigest()
-            source = f"official data, {config.goals} goals, {len(catalogue)} products"
-            return prepared(splits, config.limit, sha256=sha256, source=source, data_root=str(folder))
+            return _prepare_official(
+                config, open_catalogue(config.data_folder(root), compiled), config.data_folder(root)
+            )
         from sg_pipeline.environments.webshop.generation.panel import Panel, make_panel, write_panel
 
         if config.source == "generate":
@@ -86,15 +78,11 @@ class WebshopBenchmark(Benchmark):
         if config.source == "official":
             from sg_pipeline.environments.webshop.official import find_files
 
-            return {"tasks.data": {path.name: path for path in find_files(config.data_folder(root)).paths()}}
+            return {"tasks.data": {path.name: path for path in find_files(config.data_folder(root))}}
         return {"tasks.panel": _panel_file(config, root)} if config.source == "panel" else {}
 
     def demonstrator(self, config: TasksConfig, games: Path, compiled: Path, root: Path) -> Demonstrator:
-        """Return the expert in shops like the panel's, with other products.
-
-        Raises:
-            ConfigurationError: the tasks are official ones, whose texts no word-level policy knows.
-        """
+        """Return the expert in shops like the panel's, with other products, and for no official texts."""
         from sg_pipeline.environments.webshop.expert import GeneratedShopDemonstrator
         from sg_pipeline.environments.webshop.generation.panel import Panel
 
@@ -114,8 +102,8 @@ def _panel_file(config: TasksConfig, root: Path) -> Path:
     return find_panel(config.panel, Path(__file__).parent / "panels", root)
 
 
-def _official_splits(config: TasksConfig, catalogue: "Catalogue", folder: Path) -> dict[str, list[Task]]:
-    """Return the authors' splits; one that begins behind the last goal is left out with a warning."""
+def _prepare_official(config: TasksConfig, catalogue: "Catalogue", folder: Path) -> dict[str, Any]:
+    """Prepare the authors' splits; one that begins behind the last goal is left out with a warning."""
     from sg_pipeline.environments.webshop.goals import SPLITS
 
     kind, count = config.goals, catalogue.goal_count(config.goals)
@@ -123,16 +111,16 @@ def _official_splits(config: TasksConfig, catalogue: "Catalogue", folder: Path) 
     for split, (first, last) in SPLITS.items():
         end = min(count, last or count, count if config.limit is None else first + config.limit)
         if first >= end:
-            logger.warning(
-                "tasks: the data in %s have %d %s goals; split %s begins at %d and is left out",
-                folder, count, kind, split, first,
-            )  # fmt: skip
+            report = "tasks: the data in %s have %d %s goals; split %s begins at %d and is left out"
+            logger.warning(report, folder, count, kind, split, first)
             continue
-        splits[split] = []
-        for position in range(first, end):
-            goal = catalogue.goal(kind, position)
-            name, path = f"{kind}-{position:05d}", f"{kind}/{position}"
-            splits[split].append(Task(name, "webshop", split, goal.category, path, goal.sha256))
+        goals = ((position, catalogue.goal(kind, position)) for position in range(first, end))
+        splits[split] = [
+            Task(f"{kind}-{position:05d}", "webshop", split, goal.category, f"{kind}/{position}", goal.sha256)
+            for position, goal in goals
+        ]
     if not splits:
         raise DataError(f"WebShop's data folder {folder} has no {kind} goals: set tasks.goals to the other kind.")
-    return splits
+    sha256 = hashlib.sha256(json.dumps([catalogue.sha256, kind, count]).encode()).hexdigest()
+    source = f"official data, {kind} goals, {len(catalogue)} products"
+    return prepared(splits, config.limit, sha256=sha256, source=source, data_root=str(folder))

@@ -1,6 +1,6 @@
-"""All products of a shop on disk, prepared once: to be found by number or asin, searched, and asked for goals.
+"""All products of a shop on disk, prepared once: to be read by number, searched, and asked for goals.
 
-    official files ──► products.jsonl, where each line ends, asins in order, index/, goals-<kind>.npy
+    official files ──► products.jsonl, where each line ends, index/, goals-<kind>.npy
 
 Everything is memory-mapped and read-only: the environments of a process share one `Catalogue` (`open_catalogue`), and
 processes share its pages, so a million products cost an environment almost no memory.
@@ -14,20 +14,20 @@ import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from sg_pipeline.environments.panels import digest_of_file
 from sg_pipeline.environments.webshop.goals import KINDS, Goal, GoalKind, goal_order, make_goal
-from sg_pipeline.environments.webshop.index import TOP_K, IndexBuilder, SearchIndex
-from sg_pipeline.environments.webshop.official import OfficialFiles, OfficialProducts, find_files
+from sg_pipeline.environments.webshop.index import IndexBuilder, SearchIndex
+from sg_pipeline.environments.webshop.official import OfficialFiles, find_files, read_products
 from sg_pipeline.environments.webshop.products import Product
 from sg_pipeline.errors import DataError
 from sg_pipeline.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Version of the prepared form; raise it when products, analyzer or index change."""
 
 _MANIFEST = "catalogue.json"
@@ -40,67 +40,40 @@ class Catalogue:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text())
         self._lines = np.memmap(folder / "products.jsonl", dtype=np.uint8, mode="r")
         self._ends = np.load(folder / "line_ends.npy", mmap_mode="r")
-        self._asins = np.load(folder / "asins.npy", mmap_mode="r")
-        self._asin_numbers = np.load(folder / "asin_numbers.npy", mmap_mode="r")
         self._index = SearchIndex(folder / "index")
         self._goals: dict[GoalKind, np.ndarray] = {}
         self.product = lru_cache(maxsize=_PRODUCTS_KEPT)(self._read)
+        self.sha256: str = json.loads((folder / _MANIFEST).read_text())["sha256"]
+        """Digest of the official files that it was made from."""
 
     def __len__(self) -> int:
         return len(self._ends)
 
-    @property
-    def sha256(self) -> str:
-        """Digest of the official files that it was made from."""
-        return str(self._manifest["sha256"])
-
     def products(self) -> Iterator[Product]:
-        """Yield every product, in the files' order."""
-        for number in range(len(self)):
-            yield self._read(number)
+        """Return every product, in the files' order."""
+        return map(self._read, range(len(self)))
 
-    def find(self, asin: str) -> Product | None:
-        """Return the product with this id; None if there is none."""
-        wanted = np.array(asin.encode(), dtype=self._asins.dtype)
-        place = int(np.searchsorted(self._asins, wanted))
-        if place < len(self._asins) and self._asins[place] == wanted and len(asin.encode()) <= self._asins.itemsize:
-            return self.product(int(self._asin_numbers[place]))
-        return None
-
-    def search(self, query: str, k: int = TOP_K) -> list[int]:
+    def search(self, query: str) -> list[int]:
         """Return the numbers of the products for `query`, best first."""
-        return [number for number, _ in self._index.search(query, k)]
+        return [number for number, _ in self._index.search(query)]
 
     def goal_count(self, kind: GoalKind) -> int:
         """Return how many goals of that kind there are."""
         return len(self._goal_order(kind))
 
     def goal(self, kind: GoalKind, position: int) -> Goal:
-        """Return the goal at a position of the original's order.
-
-        Raises:
-            DataError: there is no such goal.
-        """
-        number, part = self._goal_place(kind, position)
-        return make_goal(self.product(number), kind, part)
-
-    def goal_product(self, kind: GoalKind, position: int) -> Product:
-        """Return the product of that goal. Errors as `goal`."""
-        return self.product(self._goal_place(kind, position)[0])
-
-    def _read(self, number: int) -> Product:
-        start = int(self._ends[number - 1]) if number else 0
-        return Product.parse(self._lines[start : int(self._ends[number])].tobytes())
-
-    def _goal_place(self, kind: GoalKind, position: int) -> tuple[int, int]:
+        """Return the goal at a position of the original's order. Raises `DataError` if there is none."""
         order = self._goal_order(kind)
         if not 0 <= position < len(order):
             raise DataError(f"WebShop's catalogue has {len(order)} {kind} goals: there is none at position {position}.")
         number, part = order[position]
-        return int(number), int(part)
+        return make_goal(self.product(int(number)), kind, int(part))
+
+    def _read(self, number: int) -> Product:
+        start = int(self._ends[number - 1]) if number else 0
+        return Product.parse(self._lines[start : int(self._ends[number])].tobytes())
 
     def _goal_order(self, kind: GoalKind) -> np.ndarray:
         if kind not in KINDS:
@@ -121,14 +94,9 @@ def _open(folder: Path) -> Catalogue:
 
 
 def open_catalogue(data: Path, cache: Path | None) -> Catalogue:
-    """Return this process's catalogue of the official files in `data`; prepare it first if necessary.
+    """Return this process's catalogue of the official files in the folder `data`; prepare it first if necessary.
 
-    Args:
-        data: folder of the files.
-        cache: where prepared catalogues are kept; None: in the data folder itself.
-
-    Raises:
-        DataError: the files are missing or wrong.
+    Prepared catalogues are kept in `cache`, or in `data` itself. Raises `DataError` if the files are missing or wrong.
     """
     files = find_files(data.resolve())
     folder = (cache or data).resolve() / f"webshop-{_cache_key(files)}"
@@ -139,11 +107,7 @@ def open_catalogue(data: Path, cache: Path | None) -> Catalogue:
 
 
 def prepare_catalogue(files: OfficialFiles, folder: Path) -> None:
-    """Write the prepared form of `files` to `folder`, whole or not at all.
-
-    Raises:
-        DataError: a file is truncated or wrong.
-    """
+    """Write the prepared form of `files` to `folder`, whole or not at all; raises `DataError` if a file is wrong."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
@@ -160,12 +124,11 @@ def prepare_catalogue(files: OfficialFiles, folder: Path) -> None:
 
 
 def _write(files: OfficialFiles, folder: Path) -> None:
-    source = OfficialProducts(files)
     builder = IndexBuilder()
     ends: list[int] = []
     asins: list[str] = []
     with (folder / "products.jsonl").open("wb") as lines:
-        for product in source:
+        for product in read_products(files):
             lines.write(product.dump() + b"\n")
             ends.append(lines.tell())
             asins.append(product.asin)
@@ -173,25 +136,17 @@ def _write(files: OfficialFiles, folder: Path) -> None:
     if not asins:
         raise DataError(f"WebShop's file {files.products} holds no product.")
     np.save(folder / "line_ends.npy", np.array(ends, dtype=np.int64))
-    encoded = np.array([asin.encode() for asin in asins])
-    order = np.argsort(encoded, kind="stable").astype(np.int32)
-    np.save(folder / "asins.npy", encoded[order])
-    np.save(folder / "asin_numbers.npy", order)
     (folder / "index").mkdir()
     builder.write(asins, folder / "index")
-    listing = json.dumps(source.sha256, sort_keys=True)
-    manifest = {
-        "format": FORMAT,
-        "products": len(asins),
-        "files": source.sha256,
-        "sha256": hashlib.sha256(listing.encode()).hexdigest(),
-    }
+    digests = {path.name: digest_of_file(path) for path in files}
+    sha256 = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    manifest = {"format": FORMAT, "products": len(asins), "files": digests, "sha256": sha256}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
 
 def _cache_key(files: OfficialFiles) -> str:
     """Return the name of the prepared form, without reading gigabytes again to see that nothing has changed."""
     # A copy can have size and mtime of another content, but not its ctime.
-    stats = ((path.name, path.stat()) for path in files.paths())
+    stats = ((path.name, path.stat()) for path in files)
     stamps = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps([FORMAT, str(files.products.parent), stamps]).encode()).hexdigest()[:16]

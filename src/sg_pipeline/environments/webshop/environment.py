@@ -5,8 +5,7 @@ from pathlib import Path
 
 from sg_pipeline.environments.base import StepResult
 from sg_pipeline.environments.webshop.catalogue import open_catalogue
-from sg_pipeline.environments.webshop.goals import Goal
-from sg_pipeline.environments.webshop.pages import Page, PageKind
+from sg_pipeline.environments.webshop.pages import Page
 from sg_pipeline.environments.webshop.reward import Reward
 from sg_pipeline.environments.webshop.session import FORMS, Session
 from sg_pipeline.errors import DataError
@@ -40,24 +39,20 @@ class WebShopEnvironment:
         self._data_root, self._cache_dir = Path(data_root), cache_dir
         self._repeat_instruction = repeat_instruction
         self._admissible = admissible
-        self._session: Session | None = None
-        self.reward: Reward | None = None
-        """All parts of the purchase's reward; None before a purchase."""
+        self.session: Session | None = None
+        """The present visit; a policy never sees it."""
 
     def reset(self, task: Task, seed: int) -> StepResult:
-        """Start an episode of `task`.
+        """Start an episode of `task`; nothing is random in it.
 
         Args:
             task: `task.path` is "<kind of goal>/<position>"; a non-empty `task.sha256` must be the goal's.
-            seed: not used: nothing is random in a visit.
-
-        Returns:
-            The search page with the instruction.
+            seed: not used.
 
         Raises:
             DataError: data are missing or wrong, or there is no such goal.
         """
-        self._session, self.reward = None, None
+        self.session = None
         catalogue = open_catalogue(self._data_root, self._cache_dir)
         kind, slash, position = task.path.partition("/")
         if not (slash and position.isdecimal() and position.isascii()):
@@ -71,41 +66,25 @@ class WebShopEnvironment:
                 f"WebShop's task {task.task_id} is another goal in {self._data_root} than in its panel (sha256 "
                 f"{goal.sha256[:12]}… instead of {task.sha256[:12]}…): restore the panel's data, or prepare it again."
             )
-        self._session = Session(catalogue, goal)
-        return replace(self._result(self._session.page), forms=FORMS)
-
-    def start(self, goal: Goal) -> StepResult:
-        """Start an episode with any goal, for comparisons with the original."""
-        self.reward = None
-        self._session = Session(open_catalogue(self._data_root, self._cache_dir), goal)
-        return self._result(self._session.page)
+        self.session = Session(catalogue, goal)
+        return replace(self._result(self.session.page), forms=FORMS)
 
     def step(self, action: str) -> StepResult:
-        """Play one action, exactly as the policy wrote it.
-
-        Raises:
-            RuntimeError: there is no episode, or it has ended.
-        """
-        if self._session is None or self._session.done:
+        """Play one action, exactly as the policy wrote it. Raises `RuntimeError` if no episode is open."""
+        if self.session is None or self.session.done:
             raise RuntimeError("WebShopEnvironment.step was called without an episode: call reset first.")
-        outcome = self._session.act(action)
-        self.reward = outcome.reward
-        return self._result(outcome.page, outcome.reward, outcome.understood)
-
-    @property
-    def session(self) -> Session | None:
-        """The present visit, for comparisons; a policy never sees it."""
-        return self._session
+        outcome = self.session.act(action)
+        return self._result(self.session.page, outcome.reward, outcome.understood)
 
     def close(self) -> None:
         """Release the episode; the catalogue serves the next environment in this process."""
-        self._session = None
+        self.session = None
 
     def _result(self, page: Page, reward: Reward | None = None, valid: bool = True) -> StepResult:
-        done = page.kind is PageKind.DONE
+        done = page.kind == "done"
         score = 0.0 if reward is None else reward.total
         return StepResult(
-            observation=page.text(self._repeat_instruction or page.kind is PageKind.SEARCH),
+            observation=page.text(self._repeat_instruction or page.kind == "search"),
             reward=score,
             done=done,
             won=done and score == 1.0,
@@ -118,6 +97,6 @@ class WebShopEnvironment:
 
 def _commands(page: Page) -> tuple[str, ...]:
     """Return the possible commands; a search may contain anything, and is possible everywhere before the end."""
-    if page.kind is PageKind.DONE:
+    if page.kind == "done":
         return ()
     return ("search[...]", *(f"click[{name}]" for name in page.clickables if name != "search"))

@@ -13,6 +13,7 @@ that has to copy a product's id from the page must not be able to memorise it.
 
 import tempfile
 from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from sg_pipeline.environments.webshop.catalogue import Catalogue, prepare_catalo
 from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe, write_catalogue
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.official import find_files
-from sg_pipeline.environments.webshop.pages import BUY, PageKind
+from sg_pipeline.environments.webshop.pages import BUY, SUB_PAGES
 from sg_pipeline.environments.webshop.products import Product
 from sg_pipeline.environments.webshop.progress import Progress, untold, wanted_options
 from sg_pipeline.environments.webshop.session import FORMS, Session
@@ -47,42 +48,33 @@ class Expert:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._goal: Goal = session.goal
+        self._goal = session.goal
         self._rejected: set[str] = set()
         self._checked: set[str] = set()
         self._searches = 0
 
     def decide(self) -> tuple[str, str]:
         """Return the sub-goal in words and the action."""
-        kind = self._session.page.kind
-        if kind is PageKind.SEARCH:
-            return self._search()
-        if kind is PageKind.RESULTS:
-            return self._choose()
         product = self._session.product
-        assert product is not None
-        if kind is PageKind.SUB_PAGE:
-            return self._read(product)
-        return self._inspect(product)
+        if product is None:
+            return self._search() if self._session.page.kind == "search" else self._choose()
+        return self._read(product) if self._session.page.kind in SUB_PAGES else self._inspect(product)
 
     def _search(self) -> tuple[str, str]:
         attributes = self._goal.attributes if self._searches % 2 == 0 else self._goal.attributes[:1]
         self._searches += 1
-        words = " ".join([*attributes, self._goal.query])
-        return f"search {self._goal.query}", f"search[{words}]"
+        return f"search {self._goal.query}", f"search[{' '.join([*attributes, self._goal.query])}]"
 
     def _choose(self) -> tuple[str, str]:
         """Open the first product that may fit and was not rejected."""
         goal = self._goal
         page = [product for product in self._session.results() if product.asin not in self._rejected]
-        promising = [
-            product for product in page if goal.query in product.title.lower() and product.price <= goal.price_upper
-        ]
         # A title without any of the attributes is unlikely to fit; otherwise the order of the search decides.
-        for product in promising:
-            traits = [attribute for attribute in goal.attributes if attribute in product.title.lower()]
-            if traits:
-                maker = product.title.split()[0].lower()
+        for product in page:
+            title = product.title.lower()
+            traits = [attribute for attribute in goal.attributes if attribute in title]
+            if traits and goal.query in title and product.price <= goal.price_upper:
+                maker = title.split()[0]
                 return f"open {' '.join(traits)} {goal.query} by {maker}", f"click[{product.asin.lower()}]"
         if self._session.number < _PAGES and page:
             return "look at next page", "click[next >]"
@@ -105,7 +97,7 @@ class Expert:
 
     def _read(self, product: Product) -> tuple[str, str]:
         """Leave a sub-page, and remember what the features say."""
-        if self._session.page.is_features:
+        if self._session.page.kind == "features":
             self._checked.add(product.asin)
             shown = " ".join(self._session.page.segments).lower()
             missing = [attribute for attribute in untold(product, self._goal) if attribute not in shown]
@@ -118,17 +110,12 @@ class Expert:
 def demonstrate(
     catalogue: Catalogue, goal: Goal, rng: np.random.Generator, noise: float = 0.0, max_turns: int = MAX_TURNS
 ) -> Demonstration:
-    """Play a visit with the scripted expert.
+    """Play a visit with the scripted expert; it is lost after `max_turns`, or if nothing that fits was found.
 
     Args:
-        catalogue: the shop.
-        goal: what is wanted.
-        rng: the only source of chance.
-        noise: probability, per turn, that a mistake replaces the expert's action.
+        catalogue, goal: what is played.
+        rng, noise: see `base.Demonstrator`.
         max_turns: the episode's limit.
-
-    Returns:
-        The demonstration; lost if the limit came first, or if nothing that fits was found.
     """
     session = Session(catalogue, goal)
     progress, expert = Progress(session), Expert(session)
@@ -156,7 +143,7 @@ def mistake(session: Session, rng: np.random.Generator) -> str:
         absent = [name for name in absent if name not in page.clickables]
         return f"click[{absent[int(rng.integers(len(absent)))]}]"
     possible = [name for name in page.clickables if name not in (BUY, "search")]
-    if page.kind is PageKind.SEARCH or not possible:
+    if page.kind == "search" or not possible:
         words = [goal.query, *goal.attributes, *goal.option_values()]
         return f"search[{words[int(rng.integers(len(words)))]}]"
     return f"click[{possible[int(rng.integers(len(possible)))]}]"
@@ -166,35 +153,29 @@ class GeneratedShopDemonstrator:
     """Plays fresh goals in fresh catalogues, none of which is a panel's (see `base.Demonstrator`)."""
 
     def __init__(self, recipe: CatalogueRecipe) -> None:
-        """Take the recipe of the catalogues; their seeds are others."""
         self._recipe = recipe
         self._folder = tempfile.TemporaryDirectory(prefix="sg_webshop_demonstrations_")
-        self._number = -1
-        self._catalogue: Catalogue | None = None
-        self._positions: list[list[int]] = []
+        self._catalogue = lru_cache(maxsize=2)(self._make_catalogue)
 
     def demonstrate(self, number: int, rng: np.random.Generator, noise: float) -> Demonstration:
         """Play demonstration `number`; the categories take turns."""
-        catalogue = self._open(number // CATALOGUE_SHARE)
-        positions = self._positions[number % len(self._positions)]
+        catalogue, by_category = self._catalogue(number // CATALOGUE_SHARE)
+        positions = by_category[number % len(by_category)]
         goal = catalogue.goal("synthetic", positions[int(rng.integers(len(positions)))])
         return demonstrate(catalogue, goal, rng, noise)
 
     def close(self) -> None:
-        """Remove the catalogue."""
-        self._catalogue = None
+        """Remove the catalogues."""
         self._folder.cleanup()
 
-    def _open(self, number: int) -> Catalogue:
-        if self._catalogue is None or number != self._number:
-            folder = Path(self._folder.name) / str(number)
-            seed = derive_seed(self._recipe.seed, "webshop demonstrations", number, bits=31)
-            if not folder.is_dir():
-                write_catalogue(self._recipe.model_copy(update={"seed": seed}), folder)
-                prepare_catalogue(find_files(folder), folder / "prepared")
-            self._number, self._catalogue = number, Catalogue(folder / "prepared")
-            by_category: defaultdict[str, list[int]] = defaultdict(list)
-            for position in range(self._catalogue.goal_count("synthetic")):
-                by_category[self._catalogue.goal_product("synthetic", position).category].append(position)
-            self._positions = [by_category[category] for category in sorted(by_category)]
-        return self._catalogue
+    def _make_catalogue(self, number: int) -> tuple[Catalogue, list[list[int]]]:
+        """Return catalogue `number` and the positions of its goals, by category."""
+        folder = Path(self._folder.name) / str(number)
+        seed = derive_seed(self._recipe.seed, "webshop demonstrations", number, bits=31)
+        write_catalogue(self._recipe.model_copy(update={"seed": seed}), folder)
+        prepare_catalogue(find_files(folder), folder / "prepared")
+        catalogue = Catalogue(folder / "prepared")
+        by_category: defaultdict[str, list[int]] = defaultdict(list)
+        for position in range(catalogue.goal_count("synthetic")):
+            by_category[catalogue.goal("synthetic", position).category].append(position)
+        return catalogue, [by_category[category] for category in sorted(by_category)]

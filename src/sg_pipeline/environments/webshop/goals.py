@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sg_pipeline.environments.webshop.products import Product
-from sg_pipeline.errors import DataError
 from sg_pipeline.randomness import derive_seed
 
 GoalKind = Literal["human", "synthetic"]
@@ -38,7 +37,7 @@ _LIMITS = [10.0 * step for step in range(1, 100)]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One goal.
+    """One goal of a customer.
 
     Attributes:
         asin: a product that meets it.
@@ -70,11 +69,7 @@ class Goal:
 
 
 def goal_order(products: Iterable[Product], kind: GoalKind) -> npt.NDArray[np.int32]:
-    """Return the goals of a catalogue in the original's order.
-
-    Returns:
-        (number of goals, 2): number of the product in the catalogue, and which of the product's goals it is.
-    """
+    """Return (goals, 2), in the original's order: number of the product, and which of its goals it is."""
     counts = np.array([_goals_of(product, kind) for product in products], dtype=np.int64)
     numbers = np.repeat(np.arange(len(counts)), counts)
     parts = np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -85,29 +80,20 @@ def goal_order(products: Iterable[Product], kind: GoalKind) -> npt.NDArray[np.in
 
 
 def make_goal(product: Product, kind: GoalKind, part: int) -> Goal:
-    """Return one goal of a product, as `goal_order` names it.
-
-    Raises:
-        DataError: the product has no such goal.
-    """
-    if not 0 <= part < _goals_of(product, kind):
-        raise DataError(f"WebShop's product {product.asin} has no {kind} goal number {part}.")
+    """Return one goal of a product, as `goal_order` names it."""
     options: tuple[tuple[str, str], ...] | tuple[str, ...]
     if kind == "human":
-        instruction = [one for one in product.instructions if one.attributes][part]
-        # The limit belongs to the instruction; in a synthetic goal to the product, whatever its options.
-        limit, limit_text = _price_limit(product, part)
-        text, attributes, options = instruction.text.strip("."), instruction.attributes, instruction.options
-        asked = ""
+        text, attributes, options = [one for one in product.instructions if one.attributes][part]
+        text = text.strip(".")
     else:
-        limit, limit_text = _price_limit(product, 0)
-        text, attributes = str(product.wish), product.wish_attributes
-        options = _combination(product, part)
+        attributes, options = product.wish_attributes, _combination(product, part)
         asked = ", and ".join(f"{name}: {value}" for name, value in options)
-        asked = f" with {asked}" if asked else ""
+        text = f"{product.wish} with {asked}" if asked else str(product.wish)
+    # The limit belongs to the instruction; in a synthetic goal to the product, whatever its options.
+    limit, limit_text = _price_limit(product, part if kind == "human" else 0)
     return Goal(
         asin=product.asin,
-        instruction=f"{text}{asked}{limit_text}",
+        instruction=f"{text}{limit_text}",
         attributes=attributes,
         options=options,
         price_upper=limit,
@@ -128,11 +114,9 @@ def _goals_of(product: Product, kind: GoalKind) -> int:
 
 def _combination(product: Product, part: int) -> tuple[tuple[str, str], ...]:
     """Return the values number `part` of `itertools.product` over the options, sorted by name."""
-    chosen: list[tuple[str, str]] = []
-    for name in sorted(product.options, reverse=True):
-        part, place = divmod(part, len(product.options[name]))
-        chosen.append((name, product.options[name][place]))
-    return tuple(reversed(chosen))
+    names = sorted(product.options)
+    combinations = itertools.product(*(product.options[name] for name in names))
+    return tuple(zip(names, next(itertools.islice(combinations, part, None)), strict=True))
 
 
 def _price_limit(product: Product, number: int) -> tuple[float, str]:

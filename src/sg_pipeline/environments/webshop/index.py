@@ -14,6 +14,7 @@ share the pages.
 """
 
 import bisect
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,19 +31,6 @@ TOP_K = 50
 MAX_CLAUSES = 1024
 """Of Lucene's `BooleanQuery`: it refuses a query of more distinct terms; here it finds nothing."""
 
-_BLOCK = 20_000
-"""Documents whose postings are sorted together while an index is built; affects memory only."""
-
-
-def quantised_lengths() -> npt.NDArray[np.float32]:
-    """Return the 256 lengths that Lucene's one-byte norms stand for (`SmallFloat.byte4ToInt`)."""
-    return np.array([_byte_to_length(code) for code in range(256)], dtype=np.float32)
-
-
-def length_code(length: int) -> int:
-    """Return the byte of a document of `length` terms: the largest one whose length is not above it."""
-    return bisect.bisect_right(_LENGTHS, length) - 1
-
 
 def _byte_to_length(code: int) -> int:
     exact = 24  # The first 24 codes stand for themselves, the others are floats of 4 significant bits on top of them.
@@ -53,18 +41,19 @@ def _byte_to_length(code: int) -> int:
     return exact + (mantissa if shift < 0 else (mantissa | 8) << shift)
 
 
-_LENGTHS = [_byte_to_length(code) for code in range(256)]
+LENGTHS = [_byte_to_length(code) for code in range(256)]
+"""What Lucene's one-byte norms stand for (`SmallFloat.byte4ToInt`)."""
 
 
-_Block = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint16]]
-"""Postings of some documents, by term and then by document: term, document, frequency."""
+def length_code(length: int) -> int:
+    """Return the byte of a document of `length` terms: the largest one whose length is not above it."""
+    return bisect.bisect_right(LENGTHS, length) - 1
 
 
 class SearchIndex:
     """A built index, opened for reading; made by `IndexBuilder`."""
 
     def __init__(self, folder: Path) -> None:
-        """Map the arrays of `folder`."""
         self._term_bytes = np.load(folder / "term_bytes.npy", mmap_mode="r")
         self._term_ends = np.load(folder / "term_ends.npy", mmap_mode="r")
         self._posting_ends = np.load(folder / "posting_ends.npy", mmap_mode="r")
@@ -76,39 +65,32 @@ class SearchIndex:
         average = np.float32(int(total) / max(1, len(self._norms)))
         # 1 / (k1 ((1 - b) + b len / avglen)) for each norm byte, in the single-precision steps of BM25Similarity.
         ratio = np.float32(1) / max(average, np.float32(1e-9))
-        lengths = quantised_lengths()
+        lengths = np.array(LENGTHS, dtype=np.float32)
         scale = np.float32(K1) * ((np.float32(1) - np.float32(B)) + np.float32(B) * lengths * ratio)
         self._inverse = (np.float32(1) / scale).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self._norms)
 
-    def search(self, query: str, k: int = TOP_K) -> list[tuple[int, float]]:
-        """Return the best documents for `query`, best first, as (number of the document, score); at most `k`.
+    def search(self, query: str) -> list[tuple[int, float]]:
+        """Return the best documents for `query`, best first, as (number of the document, score); at most `TOP_K`.
 
         Any text is allowed; one without a known term finds nothing.
         """
         counts = Counter(analyze(query))
-        if len(counts) > MAX_CLAUSES:
+        places = {place: count for term, count in counts.items() if (place := self._find(term)) is not None}
+        if len(counts) > MAX_CLAUSES or not places:
             return []
         scores = np.zeros(len(self), dtype=np.float64)
-        found = False
-        for term, count in counts.items():
-            place = self._find(term)
-            if place is None:
-                continue
-            found = True
+        for place, count in places.items():
             documents, values = self._contributions(place, count)
             scores[documents] += values
-        return self._best(scores, k) if found else []
-
-    def _best(self, scores: npt.NDArray[np.float64], k: int) -> list[tuple[int, float]]:
         single = scores.astype(np.float32)
         hits = np.flatnonzero(single)
-        if len(hits) > k:
-            bar = np.partition(single[hits], len(hits) - k)[len(hits) - k]
+        if len(hits) > TOP_K:
+            bar = np.partition(single[hits], -TOP_K)[-TOP_K]
             hits = hits[single[hits] >= bar]
-        order = np.lexsort((self._id_ranks[hits], -single[hits]))[:k]
+        order = np.lexsort((self._id_ranks[hits], -single[hits]))[:TOP_K]
         return [(int(hits[i]), float(single[hits[i]])) for i in order]
 
     def _contributions(self, place: int, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
@@ -116,24 +98,16 @@ class SearchIndex:
         end = int(self._posting_ends[place])
         documents = self._documents[start:end]
         frequencies = self._frequencies[start:end].astype(np.float32)
-        number, having = len(self), end - start
-        idf = np.float32(np.log(1 + (number - having + 0.5) / (having + 0.5)))
+        having = end - start
+        idf = np.float32(np.log(1 + (len(self) - having + 0.5) / (having + 0.5)))
         weight = np.float32(count) * idf
-        one = np.float32(1)
-        values = weight - weight / (one + frequencies * self._inverse[self._norms[documents]])
-        return documents, values
+        return documents, weight - weight / (np.float32(1) + frequencies * self._inverse[self._norms[documents]])
 
     def _find(self, term: str) -> int | None:
         """Return the place of `term` in the sorted list of terms."""
-        wanted = term.encode("utf-8", "surrogatepass")
-        low, high = 0, len(self._term_ends)
-        while low < high:
-            middle = (low + high) // 2
-            if self._term(middle) < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return low if low < len(self._term_ends) and self._term(low) == wanted else None
+        wanted, number = term.encode("utf-8", "surrogatepass"), len(self._term_ends)
+        place = bisect.bisect_left(range(number), wanted, key=self._term)
+        return place if place < number and self._term(place) == wanted else None
 
     def _term(self, place: int) -> bytes:
         start = int(self._term_ends[place - 1]) if place else 0
@@ -143,93 +117,51 @@ class SearchIndex:
 class IndexBuilder:
     """Collects documents one after the other and writes their index.
 
-    Memory while it builds: ten bytes a posting (a posting is a distinct term of a document), and the terms.
+    Memory while it builds: six bytes a posting (a posting is a distinct term of a document), 16 at its end, and the
+    terms.
     """
 
     def __init__(self) -> None:
         self._terms: dict[str, int] = {}
-        self._blocks: list[_Block] = []
-        self._columns: tuple[list[int], list[int], list[int]] = ([], [], [])
+        # The matrix document x term of frequencies, as compressed rows.
+        self._columns, self._frequencies, self._row_ends = array("i"), array("H"), array("q", [0])
         self._norms = bytearray()
         self._total = 0
 
     def add(self, text: str) -> None:
         """Add the next document; the first has number 0."""
-        terms, documents, frequencies = self._columns
-        number = len(self._norms)
         words = analyze(text)
-        for term, frequency in Counter(words).items():
-            terms.append(self._terms.setdefault(term, len(self._terms)))
-            documents.append(number)
-            frequencies.append(min(frequency, 65_535))
+        counts = Counter(words)
+        self._columns.extend(self._terms.setdefault(term, len(self._terms)) for term in counts)
+        self._frequencies.extend(min(count, 65_535) for count in counts.values())
+        self._row_ends.append(len(self._columns))
         self._total += len(words)
         self._norms.append(length_code(len(words)))
-        if len(self._norms) % _BLOCK == 0:
-            self._end_block()
 
     def write(self, ids: Sequence[str], folder: Path) -> None:
-        """Write the index into `folder`, which exists, as a few `.npy` files; the builder is used up.
+        """Write the index into `folder`, which exists; `ids`, one for each document, decide ties."""
+        from scipy.sparse import csr_array
 
-        Args:
-            ids: what ties are ordered by, one for each document.
-            folder: what `SearchIndex` opens.
-        """
-        number = len(self._norms)
-        if number != len(ids):
-            raise ValueError(f"{number} documents, but {len(ids)} ids")
-        self._end_block()
-        _write_postings(self._terms, self._blocks, folder)
-        ranks = np.empty(number, dtype=np.int32)
-        ranks[sorted(range(number), key=ids.__getitem__)] = np.arange(number, dtype=np.int32)
-        np.save(folder / "id_ranks.npy", ranks)
-        np.save(folder / "norms.npy", np.frombuffer(bytes(self._norms), dtype=np.uint8))
-        np.save(folder / "total_terms.npy", np.int64(self._total))
-
-    def _end_block(self) -> None:
-        self._blocks.append(_sorted_block(self._columns))
-        for column in self._columns:
-            column.clear()
-
-
-def _sorted_block(
-    columns: tuple[list[int], list[int], list[int]],
-) -> _Block:
-    """Return the postings of some documents as arrays, by term and then by document."""
-    term = np.array(columns[0], dtype=np.int32)
-    order = np.argsort(term, kind="stable")
-    return term[order], np.array(columns[1], dtype=np.int32)[order], np.array(columns[2], dtype=np.uint16)[order]
-
-
-def _write_postings(
-    terms: dict[str, int],
-    blocks: list[_Block],
-    folder: Path,
-) -> None:
-    """Write terms in byte order and, for each, its postings in the order of documents; empties `blocks`."""
-    encoded = sorted((term.encode("utf-8", "surrogatepass"), place) for term, place in terms.items())
-    np.save(folder / "term_bytes.npy", np.frombuffer(b"".join(term for term, _ in encoded), dtype=np.uint8))
-    np.save(folder / "term_ends.npy", np.cumsum([len(term) for term, _ in encoded], dtype=np.int64))
-    sorted_place = np.empty(len(terms), dtype=np.int32)
-    sorted_place[[place for _, place in encoded]] = np.arange(len(terms), dtype=np.int32)
-    counts = np.zeros(len(terms), dtype=np.int64)
-    for term, _, _ in blocks:
-        counts += np.bincount(sorted_place[term], minlength=len(terms))
-    ends = np.cumsum(counts)
-    np.save(folder / "posting_ends.npy", ends)
-    size = int(ends[-1]) if len(ends) else 0
-    documents = np.lib.format.open_memmap(folder / "documents.npy", mode="w+", dtype=np.int32, shape=(size,))
-    frequencies = np.lib.format.open_memmap(folder / "frequencies.npy", mode="w+", dtype=np.uint16, shape=(size,))
-    cursor = ends - counts
-    for number, (term, document, frequency) in enumerate(blocks):
-        places = sorted_place[term]
-        # Within a block a term's postings are one run: each goes behind those of the blocks before.
-        starts = np.flatnonzero(np.diff(term, prepend=-1)) if len(term) else np.zeros(0, dtype=np.int64)
-        lengths = np.diff(starts, append=len(term))
-        within = np.arange(len(term)) - np.repeat(starts, lengths)
-        targets = cursor[places] + within
-        documents[targets] = document
-        frequencies[targets] = frequency
-        cursor[places[starts]] += lengths
-        blocks[number] = (term[:0], document[:0], frequency[:0])
-    documents.flush()
-    frequencies.flush()
+        terms = sorted((term.encode("utf-8", "surrogatepass"), number) for term, number in self._terms.items())
+        places = np.empty(len(terms), dtype=np.int32)
+        places[[number for _, number in terms]] = np.arange(len(terms), dtype=np.int32)
+        columns = places[np.frombuffer(self._columns, dtype=np.int32)]
+        rows = csr_array(
+            (np.frombuffer(self._frequencies, dtype=np.uint16), columns, np.frombuffer(self._row_ends, dtype=np.int64)),
+            shape=(len(ids), len(terms)),
+        )
+        postings = rows.tocsc()
+        ranks = np.empty(len(ids), dtype=np.int32)
+        ranks[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids), dtype=np.int32)
+        arrays = {
+            "term_bytes": np.frombuffer(b"".join(term for term, _ in terms), dtype=np.uint8),
+            "term_ends": np.cumsum([len(term) for term, _ in terms], dtype=np.int64),
+            "posting_ends": postings.indptr[1:].astype(np.int64),
+            "documents": postings.indices.astype(np.int32, copy=False),
+            "frequencies": postings.data,
+            "id_ranks": ranks,
+            "norms": np.frombuffer(self._norms, dtype=np.uint8),
+            "total_terms": np.int64(self._total),
+        }
+        for name, content in arrays.items():
+            np.save(folder / f"{name}.npy", content)

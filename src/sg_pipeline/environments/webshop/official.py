@@ -8,34 +8,25 @@ The names are the authors'; so is the order of the products, which the order of 
 one array of several gigabytes, which is read entry by entry.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal, NamedTuple
 
 from sg_pipeline.environments.base import requires_extra
-from sg_pipeline.environments.webshop.products import Product, is_listed, read_product
+from sg_pipeline.environments.webshop.products import Product, read_product
 from sg_pipeline.errors import DataError
 
 with requires_extra("webshop"):
     import ijson
 
-HUMAN_INSTRUCTIONS = "items_human_ins.json"
 
-
-@dataclass(frozen=True, slots=True)
-class OfficialFiles:
+class OfficialFiles(NamedTuple):
     """The three files of one folder."""
 
     products: Path
     attributes: Path
     human: Path
-
-    def paths(self) -> tuple[Path, Path, Path]:
-        """Return all three."""
-        return self.products, self.attributes, self.human
 
 
 def find_files(folder: Path) -> OfficialFiles:
@@ -51,9 +42,9 @@ def find_files(folder: Path) -> OfficialFiles:
         )
     suffix = "" if (folder / "items_shuffle.json").is_file() else "_1000"
     files = OfficialFiles(
-        folder / f"items_shuffle{suffix}.json", folder / f"items_ins_v2{suffix}.json", folder / HUMAN_INSTRUCTIONS
+        folder / f"items_shuffle{suffix}.json", folder / f"items_ins_v2{suffix}.json", folder / "items_human_ins.json"
     )
-    missing = [path.name for path in files.paths() if not path.is_file()]
+    missing = [path.name for path in files if not path.is_file()]
     if missing:
         there = ", ".join(sorted(path.name for path in folder.glob("items_*.json"))) or "no items_*.json"
         raise DataError(
@@ -63,76 +54,53 @@ def find_files(folder: Path) -> OfficialFiles:
     return files
 
 
-class OfficialProducts:
-    """Iterates over the products of the files, once; afterwards `sha256` has the files' digests by name."""
+def read_products(files: OfficialFiles) -> Iterator[Product]:
+    """Yield the products of the files, in their order, each asin once.
 
-    def __init__(self, files: OfficialFiles) -> None:
-        self._files = files
-        self.sha256: dict[str, str] = {}
-
-    def __iter__(self) -> Iterator[Product]:
-        """Yield the products in the files' order, each asin once.
-
-        Raises:
-            DataError: a file is truncated or not what its name says.
-        """
-        # As text, a million entries take a tenth of the memory.
-        attributes, human = (
-            {asin: json.dumps(value) for asin, value in self._entries(path, "object")}
-            for path in (self._files.attributes, self._files.human)
-        )
-        seen: set[str] = set()
-        for number, entry in enumerate(self._entries(self._files.products, "array")):
-            try:
-                if not is_listed(entry) or entry["asin"] in seen:
-                    continue
-                asin = entry["asin"]
-                seen.add(asin)
-                product = read_product(
-                    entry, json.loads(attributes.get(asin, "null")), json.loads(human.get(asin, "[]"))
-                )
-            except (KeyError, TypeError, AttributeError) as error:
-                what = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
-                raise DataError(
-                    f"WebShop's file {self._files.products}, entry {number}: {what}; a product with the fields asin, "
-                    "name, full_description, small_description, pricing, customization_options, query, category and "
-                    "product_category was expected."
-                ) from error
-            yield product
-
-    def _entries(self, path: Path, kind: Literal["array", "object"]) -> Iterator[Any]:
-        """Yield the elements of the array, or the (name, value) pairs of the object, that a file consists of."""
-        number = 0
+    Raises:
+        DataError: a file is truncated or not what its name says.
+    """
+    # As text, a million entries take a tenth of the memory.
+    attributes, human = (
+        {asin: json.dumps(value) for asin, value in _entries(path, "object")}
+        for path in (files.attributes, files.human)
+    )
+    seen: set[str] = set()
+    for number, entry in enumerate(_entries(files.products, "array")):
         try:
-            with path.open("rb") as file:
-                first = file.read(1 << 16).lstrip()[:1].decode(errors="replace")
-                if first != {"array": "[", "object": "{"}[kind]:
-                    raise DataError(f"WebShop's file {path} should hold a JSON {kind}, but begins with {first!r}.")
-                file.seek(0)
-                source = _Hashed(file)
-                items = ijson.items(source, "item", use_float=True)
-                for entry in items if kind == "array" else ijson.kvitems(source, "", use_float=True):
-                    yield entry
-                    number += 1
-                self.sha256[path.name] = source.digest.hexdigest()
-        except OSError as error:
-            raise DataError(f"WebShop's file {path} cannot be read ({error.strerror}).") from error
-        except ijson.JSONError as error:
-            reason = " ".join(str(error).split())[:300]
+            asin = entry["asin"]
+            if asin == "nan" or len(asin) > 10 or asin in seen:  # the original does not list it
+                continue
+            seen.add(asin)
+            product = read_product(entry, json.loads(attributes.get(asin, "null")), json.loads(human.get(asin, "[]")))
+        except (KeyError, TypeError, AttributeError) as error:
+            what = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
             raise DataError(
-                f"WebShop's file {path} cannot be read as JSON after {number} whole entries ({reason}); download it "
-                "again, or correct the folder."
+                f"WebShop's file {files.products}, entry {number}: {what}; a product with the fields asin, name, "
+                "full_description, small_description, pricing, customization_options, query, category and "
+                "product_category was expected."
             ) from error
+        yield product
 
 
-class _Hashed:
-    """A file whose digest is computed while it is read."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        content = self._file.read(size)
-        self.digest.update(content)
-        return content
+def _entries(path: Path, kind: Literal["array", "object"]) -> Iterator[Any]:
+    """Yield the elements of the array, or the (name, value) pairs of the object, that a file consists of."""
+    number = 0
+    try:
+        with path.open("rb") as file:
+            first = file.read(1 << 16).lstrip()[:1].decode(errors="replace")
+            if first != {"array": "[", "object": "{"}[kind]:
+                raise DataError(f"WebShop's file {path} should hold a JSON {kind}, but begins with {first!r}.")
+            file.seek(0)
+            items = ijson.items(file, "item", use_float=True)
+            for entry in items if kind == "array" else ijson.kvitems(file, "", use_float=True):
+                yield entry
+                number += 1
+    except OSError as error:
+        raise DataError(f"WebShop's file {path} cannot be read ({error.strerror}).") from error
+    except ijson.JSONError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(
+            f"WebShop's file {path} cannot be read as JSON after {number} whole entries ({reason}); download it "
+            "again, or correct the folder."
+        ) from error

@@ -6,9 +6,8 @@ the product directly; the effect of an HTML parser on white space is kept (`show
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sg_pipeline.environments.webshop.products import Product
 from sg_pipeline.environments.webshop.reward import Reward
@@ -25,42 +24,25 @@ _HTML_SPACE = " \t\n\f\r"
 _JSON_IN_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "'": "\\u0027"})
 
 
-class PageKind(Enum):
-    """Which page it is."""
-
-    SEARCH = "search"
-    RESULTS = "results"
-    ITEM = "item"
-    SUB_PAGE = "sub-page"
-    DONE = "done"
-
-
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page.
 
     Attributes:
-        kind: which.
-        instruction: the segments that repeat the instruction.
+        kind: "search", "results", "item", one of `SUB_PAGES`, or "done".
+        instruction: of the goal; None: the page does not repeat it.
         segments: the other texts, in order.
-        products: clickable -> asin, of the results.
-        options: clickable -> name of its option, of an item; a value that two options share belongs to the last one.
         buttons: clickable names of the buttons.
-        name: which of `SUB_PAGES` it is, "" for any other page.
+        products: clickable -> product, of the results.
+        options: clickable -> name of its option, of an item; a value that two options share belongs to the last one.
     """
 
-    kind: PageKind
-    instruction: tuple[str, ...]
-    segments: tuple[str, ...]
-    buttons: tuple[str, ...]
-    products: Mapping[str, str]
-    options: Mapping[str, str]
-    name: str = ""
-
-    @property
-    def is_features(self) -> bool:
-        """Whether it is a product's page "Features"."""
-        return self.kind is PageKind.SUB_PAGE and self.name == "features"
+    kind: str
+    instruction: str | None
+    segments: Sequence[str]
+    buttons: tuple[str, ...] = ()
+    products: Mapping[str, Product] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def clickables(self) -> list[str]:
@@ -69,10 +51,11 @@ class Page:
 
     def text(self, with_instruction: bool = True) -> str:
         """Return what the agent reads."""
-        if self.kind is PageKind.SEARCH:
-            title, *rest = self.segments
-            return SEPARATOR.join((title, *(self.instruction if with_instruction else ()), *rest))
-        return SEPARATOR.join((*(self.instruction if with_instruction else ()), *self.segments))
+        segments = list(self.segments)
+        if with_instruction and self.instruction is not None:
+            place = 1 if self.kind == "search" else 0  # behind the title
+            segments[place:place] = ["Instruction:", *shown(self.instruction)]
+        return SEPARATOR.join(segments)
 
 
 def shown(*texts: str) -> tuple[str, ...]:
@@ -85,29 +68,17 @@ def shown(*texts: str) -> tuple[str, ...]:
 
 def search_page(instruction: str) -> Page:
     """Return the page on which an episode begins."""
-    return _page(PageKind.SEARCH, instruction, ("WebShop", "Search"), ("search",))
+    return Page("search", instruction, ("WebShop", "Search"), ("search",))
 
 
 def results_page(instruction: str, products: Sequence[Product], number: int, total: int) -> Page:
-    """Return a page of search results.
-
-    Args:
-        instruction: of the goal.
-        products: those on this page; beyond the last result there are none.
-        number: of the page, from 1.
-        total: results on all pages.
-    """
+    """Return page `number`, from 1, of `total` search results; `products` are those on it, perhaps none."""
     back = ("< Prev",) if number > 1 else ()
     segments = ["Back to Search", f"Page {number} (Total results: {total})", *back, "Next >"]
     for product in products:
         segments += shown(product.asin, product.title, product.price_tag)
-    return _page(
-        PageKind.RESULTS,
-        instruction,
-        segments,
-        (BACK, *(name.lower() for name in back), NEXT),
-        products={product.asin.lower(): product.asin for product in products},
-    )
+    buttons = (BACK, *(name.lower() for name in back), NEXT)
+    return Page("results", instruction, segments, buttons, {product.asin.lower(): product for product in products})
 
 
 def item_page(instruction: str, product: Product) -> Page:
@@ -118,7 +89,7 @@ def item_page(instruction: str, product: Product) -> Page:
     segments += shown(product.title, f"Price: {product.price_tag}", f"Rating: {RATING}")
     segments += ["Description", "Features", "Reviews", "Buy Now"]
     options = {value: name for name, values in product.options.items() for value in values}
-    return _page(PageKind.ITEM, instruction, segments, (BACK, PREVIOUS, *SUB_PAGES, BUY), options=options)
+    return Page("item", instruction, segments, (BACK, PREVIOUS, *SUB_PAGES, BUY), options=options)
 
 
 def sub_page(instruction: str, product: Product, name: str) -> Page:
@@ -128,7 +99,7 @@ def sub_page(instruction: str, product: Product, name: str) -> Page:
         texts = shown(product.description)
     elif name == "features":
         texts = shown(*(f" {bullet}" for bullet in product.bullets))
-    return _page(PageKind.SUB_PAGE, instruction, ("Back to Search", "< Prev", *texts), (BACK, PREVIOUS), name=name)
+    return Page(name, instruction, ("Back to Search", "< Prev", *texts), (BACK, PREVIOUS))
 
 
 def done_page(product: Product, selected: Mapping[str, str], reward: Reward) -> Page:
@@ -143,17 +114,4 @@ def done_page(product: Product, selected: Mapping[str, str], reward: Reward) -> 
         *("instuction text", "category", "product category", "query", "Goal", "None", "Reward"),
         *("Your score (min 0.0, max 1.0)", str(reward.total), "Reward Details", "None"),
     )
-    return Page(PageKind.DONE, (), segments, (), {}, {})
-
-
-def _page(
-    kind: PageKind,
-    instruction: str,
-    segments: Iterable[str],
-    buttons: tuple[str, ...],
-    products: Mapping[str, str] | None = None,
-    options: Mapping[str, str] | None = None,
-    name: str = "",
-) -> Page:
-    lead = ("Instruction:", *shown(instruction))
-    return Page(kind, lead, tuple(segments), buttons, products or {}, options or {}, name)
+    return Page("done", None, segments)

@@ -7,8 +7,8 @@ pages, search and reward read, under the official names if they are clear.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from sg_pipeline.errors import DataError
 from sg_pipeline.randomness import derive_seed
@@ -19,21 +19,12 @@ DEFAULT_PRICE = 100.0
 NO_ATTRIBUTES = ("DUMMY_ATTR",)
 """The original's attributes of a product that is not in the attribute file."""
 
-ASIN_LENGTH = 10
-
 CATEGORY_MARK = "\u203a"
 """Between the parts of `product_category`, with a blank on either side."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """An instruction that a person wrote for this product.
-
-    Attributes:
-        text: the sentence.
-        attributes: what it asks for.
-        options: wanted values of options.
-    """
+class Instruction(NamedTuple):
+    """An instruction that a person wrote for this product, and the attributes and values of options that it wants."""
 
     text: str
     attributes: tuple[str, ...]
@@ -46,10 +37,8 @@ class Product:
 
     Attributes:
         asin: its id, ten letters and digits.
-        title, description: texts.
         bullets: the list of the page "Features".
-        price_tag: as shown: "$12.5", or "$3.0 to $9.0".
-        price: what it costs.
+        price_tag: as shown: "$12.5", or "$3.0 to $9.0"; it costs `price`.
         options: name -> values, both in lower case, in the order of the page.
         attributes: what is known of it; hidden from the agent.
         query: the search that it was found by when the data were gathered; hidden.
@@ -85,7 +74,6 @@ class Product:
         """Return it as one line of JSON."""
         # Not `asdict`, whose copies would take half of the time for a million products.
         fields = {name: getattr(self, name) for name in self.__slots__}
-        fields["instructions"] = [asdict(one) for one in self.instructions]
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
@@ -96,41 +84,32 @@ class Product:
             fields[name] = tuple(fields[name])
         fields["options"] = {name: tuple(values) for name, values in fields["options"].items()}
         fields["instructions"] = tuple(
-            Instruction(entry["text"], tuple(entry["attributes"]), tuple(entry["options"]))
-            for entry in fields["instructions"]
+            Instruction(text, tuple(attributes), tuple(options)) for text, attributes, options in fields["instructions"]
         )
         return cls(**fields)
-
-
-def is_listed(entry: Mapping[str, Any]) -> bool:
-    """Return whether the original lists the product at all."""
-    asin = entry["asin"]
-    return asin != "nan" and len(asin) <= ASIN_LENGTH
 
 
 def read_product(
     entry: Mapping[str, Any], known: Mapping[str, Any] | None, instructions: Sequence[Mapping[str, Any]]
 ) -> Product:
-    """Return the product of an entry of `items_shuffle.json`.
+    """Return the product of an entry of `items_shuffle.json`, and of those of the other files for the same asin.
 
     Args:
         entry: of the product file.
-        known: of `items_ins_v2.json` for the same asin, None: it has none.
-        instructions: of `items_human_ins.json` for the same asin.
+        known: of `items_ins_v2.json`, None: it has none.
+        instructions: of `items_human_ins.json`.
 
     Raises:
         KeyError, TypeError, AttributeError: a field is missing or of another kind.
         DataError: the price cannot be read.
     """
-    bullets = entry["small_description"]
-    prices, tag = _pricing(entry)
-    known = known or {}
+    bullets, prices, known = entry["small_description"], _prices(entry), known or {}
     return Product(
         asin=entry["asin"],
         title=entry["name"],
         description=entry["full_description"],
         bullets=tuple(bullets) if isinstance(bullets, list) else (bullets,),
-        price_tag=tag,
+        price_tag=" to ".join(f"${price}" for price in prices),
         price=_price(entry["asin"], prices),
         options=_options(entry["customization_options"]),
         attributes=tuple(known.get("attributes", NO_ATTRIBUTES)),
@@ -154,11 +133,11 @@ def _options(custom: Mapping[str, Sequence[Mapping[str, Any]] | None] | str | No
     }
 
 
-def _pricing(entry: Mapping[str, Any]) -> tuple[list[float], str]:
-    """Return the lowest and highest price (or a single one), and the tag."""
+def _prices(entry: Mapping[str, Any]) -> list[float]:
+    """Return the lowest and highest price, or a single one."""
     text = entry.get("pricing")
     if not text:
-        return [DEFAULT_PRICE], f"${DEFAULT_PRICE}"
+        return [DEFAULT_PRICE]
     try:
         prices = [float(re.sub(r"[^\d.]", "", part)) for part in text.split("$")[1:]][:2]
     except ValueError:
@@ -167,7 +146,7 @@ def _pricing(entry: Mapping[str, Any]) -> tuple[list[float], str]:
         raise DataError(
             f"WebShop's product {entry['asin']}: field 'pricing' is {text!r}; an amount such as '$12.50' was expected."
         )
-    return prices, " to ".join(f"${price}" for price in prices)
+    return prices
 
 
 def _price(asin: str, prices: Sequence[float]) -> float:
@@ -175,7 +154,5 @@ def _price(asin: str, prices: Sequence[float]) -> float:
 
     The original draws it before it seeds its random numbers, so there it differs between processes.
     """
-    if len(prices) == 1:
-        return prices[0]
-    low, high = prices
+    low, high = prices[0], prices[-1]
     return low + (high - low) * derive_seed(0, "webshop price", asin, bits=53) / 2**53

@@ -6,7 +6,7 @@ before its features were opened, if only they show it.
 """
 
 from sg_pipeline.environments.webshop.goals import Goal
-from sg_pipeline.environments.webshop.pages import PageKind
+from sg_pipeline.environments.webshop.pages import SUB_PAGES
 from sg_pipeline.environments.webshop.products import Product
 from sg_pipeline.environments.webshop.reward import judge, matched_options
 from sg_pipeline.environments.webshop.session import Outcome, Session
@@ -55,34 +55,22 @@ class Progress:
         """Return the verdict on `action`, whose result is `outcome`."""
         before, kind, offered, matched = self._product, self._kind, self._offered, self._matched
         self._remember()
-        if outcome.reward is not None:
-            return Polarity.POSITIVE if outcome.reward.total == 1.0 else Polarity.NEGATIVE
-        if not outcome.understood:
-            return Polarity.NEGATIVE
-        if self._kind is PageKind.ITEM and kind is PageKind.ITEM:
+        if outcome.reward is not None or not outcome.understood:
+            won = outcome.reward is not None and outcome.reward.total == 1.0
+            return Polarity.POSITIVE if won else Polarity.NEGATIVE
+        if self._kind == "item" and kind == "item":
             return Polarity.POSITIVE if self._matched > matched else Polarity.NEGATIVE
-        if self._kind is PageKind.ITEM and kind is PageKind.RESULTS:
-            return self._opened()
-        if self._kind is PageKind.SUB_PAGE:
-            return self._read(action)
-        left_fitting = before is not None and self._product is None and fits(before, self._session.goal)
-        return self._listed(action, offered, left_fitting)
-
-    def _opened(self) -> Polarity:
         product, goal = self._product, self._session.goal
-        assert product is not None
-        if visibly_wrong(product, goal):
-            return Polarity.NEGATIVE
-        return Polarity.NEUTRAL if untold(product, goal) else Polarity.POSITIVE
-
-    def _read(self, action: str) -> Polarity:
-        product, goal = self._product, self._session.goal
-        assert product is not None
-        useful = action == "click[features]" and untold(product, goal) and product.asin not in self._checked
-        if not useful:
-            return Polarity.NEGATIVE
-        self._checked.add(product.asin)
-        return Polarity.POSITIVE if fits(product, goal) else Polarity.NEGATIVE
+        if product is not None and kind == "results":
+            if visibly_wrong(product, goal):
+                return Polarity.NEGATIVE
+            return Polarity.NEUTRAL if untold(product, goal) else Polarity.POSITIVE
+        if product is not None and self._kind in SUB_PAGES:
+            useful = action == "click[features]" and untold(product, goal) and product.asin not in self._checked
+            if useful:
+                self._checked.add(product.asin)
+            return Polarity.POSITIVE if useful and fits(product, goal) else Polarity.NEGATIVE
+        return self._listed(action, offered, before is not None and product is None and fits(before, goal))
 
     def _listed(self, action: str, offered: bool, left_fitting: bool) -> Polarity:
         """Judge a step that led to results, to the search page, or from a sub-page back to its item."""
@@ -91,7 +79,7 @@ class Progress:
             self._searched.add(action)
         if left_fitting or again:
             return Polarity.NEGATIVE
-        if self._kind is PageKind.ITEM or action == "click[< prev]":
+        if self._kind == "item" or action == "click[< prev]":
             return Polarity.NEUTRAL
         if self._offered:
             return Polarity.POSITIVE
@@ -101,6 +89,4 @@ class Progress:
         session = self._session
         self._product, self._kind = session.product, session.page.kind
         self._matched = matched_options(session.goal, tuple(session.selected.values()))
-        self._offered = self._kind is PageKind.RESULTS and any(
-            fits(product, session.goal) for product in session.results()
-        )
+        self._offered = self._kind == "results" and any(fits(product, session.goal) for product in session.results())

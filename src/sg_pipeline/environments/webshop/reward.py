@@ -52,8 +52,6 @@ class Reward:
         r_type: 1.0 the right kind of thing, 0.5, 0.1 or 0.0 less and less so.
         r_att, r_option: share of the wanted attributes and options that are met; `r_option` None: no option is wanted.
         r_price: the price is within the limit.
-        query_match, category_match, title_score: what `r_type` is made of.
-        w_att, w_option, w_price: weight of each part, adding up to 1.
     """
 
     total: float
@@ -61,12 +59,6 @@ class Reward:
     r_att: float
     r_option: float | None
     r_price: bool
-    query_match: bool
-    category_match: bool
-    title_score: float
-    w_att: float
-    w_option: float
-    w_price: float
 
     def parts(self) -> tuple[tuple[str, float], ...]:
         """Return the parts of the reward by name, without `r_option` if no option is wanted."""
@@ -83,7 +75,7 @@ def token_set_ratio(first: str, second: str) -> int:
 
 def judge(product: Product, goal: Goal, selected: Mapping[str, str]) -> Reward:
     """Return the reward for buying `product` with the options `selected` (name -> value)."""
-    r_type, query_match, category_match, title_score = _type(product, goal)
+    r_type = _type(product, goal)
     attributes = sum(_has_attribute(product, wanted) for wanted in goal.attributes)
     options = matched_options(goal, tuple(selected.values()))
     r_price = product.price <= goal.price_upper
@@ -94,12 +86,6 @@ def judge(product: Product, goal: Goal, selected: Mapping[str, str]) -> Reward:
         r_att=attributes / len(goal.attributes),
         r_option=options / len(goal.options) if goal.options else None,
         r_price=r_price,
-        query_match=query_match,
-        category_match=category_match,
-        title_score=title_score,
-        w_att=len(goal.attributes) / parts,
-        w_option=len(goal.options) / parts,
-        w_price=1 / parts,
     )
 
 
@@ -129,23 +115,16 @@ def _has_attribute(product: Product, wanted: str) -> bool:
     )
 
 
-def _type(product: Product, goal: Goal) -> tuple[float, bool, bool, float]:
-    """Return r_type, and whether queries match, whether categories do, and the share of the title's words."""
-    query_match = product.query == goal.query
+def _type(product: Product, goal: Goal) -> float:
     bought, wanted = (
         {part.strip() for part in path.split(CATEGORY_MARK)}
         for path in (product.product_category, goal.product_category)
     )
-    category_match = len(bought & wanted) >= 2
-    there = set(_title_words(product.title))
     words = _title_words(goal.name)
-    title_score = len(there & set(words)) / len(words) if words else 0.2
-    r_type = 1.0 if query_match or category_match or title_score > 0.2 else 0.5
+    title_score = len(set(_title_words(product.title)) & set(words)) / len(words) if words else 0.2
     if title_score < 0.1:
-        r_type = 0.1
-    if title_score == 0.0:
-        r_type = 0.0
-    return r_type, query_match, category_match, title_score
+        return 0.1 if title_score else 0.0
+    return 1.0 if product.query == goal.query or len(bought & wanted) >= 2 or title_score > 0.2 else 0.5
 
 
 def _title_words(title: str) -> list[str]:

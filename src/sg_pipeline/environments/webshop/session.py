@@ -12,8 +12,6 @@ from sg_pipeline.environments.webshop.pages import (
     PER_PAGE,
     PREVIOUS,
     SUB_PAGES,
-    Page,
-    PageKind,
     done_page,
     item_page,
     results_page,
@@ -36,43 +34,21 @@ are blocked: such a search does nothing.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """An action that may do something.
-
-    Attributes:
-        name: "search" or "click", exactly so written.
-        argument: lower-cased, not stripped.
-    """
-
-    name: str
-    argument: str
-
-
-def parse_action(text: str) -> Action | None:
-    """Return the action of a policy's text as the original reads it; None if it is no search or click, or blocked."""
+def parse_action(text: str) -> tuple[str, str] | None:
+    """Return ("search" or "click", lower-cased argument) as the original reads it; None if neither or blocked."""
     match = _CALL.match(text)
-    if match is None:
+    if match is None or match[1] not in ("search", "click"):
         return None
     name, argument = match[1], match[2].lower()
-    if name not in ("search", "click"):
-        return None
     if name == "search" and argument.split(" ")[0] in SPECIAL_QUERIES:
         return None
-    return Action(name, argument)
+    return name, argument
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an action did.
+    """What an action did: nothing if it was not understood; the reward is that of the purchase that ended the visit."""
 
-    Attributes:
-        page: the page that is open now.
-        understood: it did something; otherwise the page is as it was.
-        reward: of the purchase that ended the visit, None before.
-    """
-
-    page: Page
     understood: bool
     reward: Reward | None = None
 
@@ -91,51 +67,47 @@ class Session:
         self.done = False
         self._catalogue = catalogue
         self._found: list[int] = []
-        self._number = 1
+        self.number = 1
+        """Which page of the results is or was open, from 1."""
 
     def act(self, text: str) -> Outcome:
         """Carry out an action, as the policy wrote it."""
         action = parse_action(text)
-        if action is None or not self._possible(action):
-            return Outcome(self.page, understood=False)
-        if action.name == "search":
-            self._found, self._number = self._catalogue.search(action.argument), 1
+        if action is None:
+            return Outcome(understood=False)
+        name, argument = action
+        if name == "search":
+            self._found, self.number = self._catalogue.search(argument), 1
             self._show_results()
-        elif action.argument == BUY:
+        elif argument == "search" or argument not in self.page.clickables:
+            # The search page's button alone has no words to search for.
+            return Outcome(understood=False)
+        elif argument == BUY:
             return self._buy()
         else:
-            self._click(action.argument)
-        return Outcome(self.page, understood=True)
-
-    @property
-    def number(self) -> int:
-        """Which page of the results is or was open, from 1."""
-        return self._number
+            self._click(argument)
+        return Outcome(understood=True)
 
     def results(self) -> list[Product]:
         """Return the products of the present page of results, also while one of them is open."""
-        start = (self._number - 1) * PER_PAGE
+        start = (self.number - 1) * PER_PAGE
         return [self._catalogue.product(number) for number in self._found[start : start + PER_PAGE]]
-
-    def _possible(self, action: Action) -> bool:
-        # The search page's button alone has no words to search for.
-        return action.name == "search" or (action.argument != "search" and action.argument in self.page.clickables)
 
     def _click(self, name: str) -> None:
         # Buttons before links and values: a product's option may be called "features".
         if name == BACK:
             self.product, self.selected, self._found = None, {}, []
             self.page = search_page(self.goal.instruction)
-        elif name in (NEXT, PREVIOUS) and self.page.kind is PageKind.RESULTS:
-            self._number += 1 if name == NEXT else -1
+        elif name in (NEXT, PREVIOUS) and self.page.kind == "results":
+            self.number += 1 if name == NEXT else -1
             self._show_results()
-        elif name == PREVIOUS and self.page.kind is PageKind.ITEM:
+        elif name == PREVIOUS and self.page.kind == "item":
             self._show_results()
         elif name in SUB_PAGES and self.product is not None:
             self.page = sub_page(self.goal.instruction, self.product, name)
         else:
             if name in self.page.products:
-                self.product = self._catalogue.find(self.page.products[name])
+                self.product = self.page.products[name]
             elif name in self.page.options:
                 self.selected = {**self.selected, self.page.options[name]: name}
             assert self.product is not None
@@ -143,10 +115,10 @@ class Session:
 
     def _show_results(self) -> None:
         self.product, self.selected = None, {}
-        self.page = results_page(self.goal.instruction, self.results(), self._number, len(self._found))
+        self.page = results_page(self.goal.instruction, self.results(), self.number, len(self._found))
 
     def _buy(self) -> Outcome:
         assert self.product is not None
         reward = judge(self.product, self.goal, self.selected)
         self.page, self.done = done_page(self.product, self.selected, reward), True
-        return Outcome(self.page, understood=True, reward=reward)
+        return Outcome(understood=True, reward=reward)

@@ -100,20 +100,31 @@ def _family(
     price = int(rng.integers(_LOWEST, _HIGHEST))
     options, others = _values(rng, department, recipe.values)
     asked = [first, third] if rng.random() < recipe.hidden else [first, second]
-    wish = {
-        "instruction": f"Find me {asked[0]} {kind} with {asked[1]}",
-        "instruction_attributes": asked,
-    }
-    traits = (first, second, third)
-    yield _entry(department, group, kind, brands[0], traits, price, options), {"attributes": list(traits), **wish}
+
+    def member(
+        brand: str, last: str, dollars: int, values: dict[str, list[str]], **wish: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        entry = {
+            "name": f"{brand} {first} {second} {kind}".title(),
+            "full_description": f"{kind} by {brand}".capitalize(),
+            "small_description": [last, first, second],
+            "pricing": f"${dollars}.00",
+            "images": [],
+            "product_category": f" {CATEGORY_MARK} ".join((department.path, group, kind.title())),
+            "average_rating": "",
+            "customization_options": {name: [{"value": value} for value in values[name]] for name in values},
+            "category": department.name,
+            "query": kind,
+            "page": 1,
+        }
+        return entry, {"attributes": [first, second, last], **wish}
+
+    instruction = f"Find me {asked[0]} {kind} with {asked[1]}"
+    yield member(brands[0], third, price, options, instruction=instruction, instruction_attributes=asked)
     for rival, brand in zip(recipe.rivals, brands[1:], strict=True):
-        dearer = price + int(rng.integers(20, 41)) if rival == "dearer" else max(_LOWEST, price - int(rng.integers(4)))
-        rival_traits = (first, second, other if rival == "other attribute" else third)
-        rival_options = others if rival == "other options" else options
-        yield (
-            _entry(department, group, kind, brand, rival_traits, dearer, rival_options),
-            {"attributes": list(rival_traits)},
-        )
+        dollars = price + int(rng.integers(20, 41)) if rival == "dearer" else max(_LOWEST, price - int(rng.integers(4)))
+        last = other if rival == "other attribute" else third
+        yield member(brand, last, dollars, others if rival == "other options" else options)
 
 
 def _values(
@@ -128,31 +139,6 @@ def _values(
         rest = drawn[number : 2 * number] if place == 0 else drawn[:number]
         theirs[name] = sorted(rest, key=values.index)
     return ours, theirs
-
-
-def _entry(
-    department: Department,
-    group: str,
-    kind: str,
-    brand: str,
-    traits: tuple[str, str, str],
-    price: int,
-    options: dict[str, list[str]],
-) -> dict[str, Any]:
-    title = f"{brand} {traits[0]} {traits[1]} {kind}".title()
-    return {
-        "name": title,
-        "full_description": f"{kind} by {brand}".capitalize(),
-        "small_description": [traits[2], *traits[:2]],
-        "pricing": f"${price}.00",
-        "images": [],
-        "product_category": f" {CATEGORY_MARK} ".join((department.path, group, kind.title())),
-        "average_rating": "",
-        "customization_options": {name: [{"value": value} for value in values] for name, values in options.items()},
-        "category": department.name,
-        "query": kind,
-        "page": 1,
-    }
 
 
 def _json(value: Any) -> str:

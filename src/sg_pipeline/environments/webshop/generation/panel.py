@@ -16,6 +16,7 @@ from pydantic import Field
 from sg_pipeline.environments.panels import PanelTask, SealedPanel, digest_of_file
 from sg_pipeline.environments.webshop.catalogue import Catalogue, prepare_catalogue
 from sg_pipeline.environments.webshop.generation.catalogue import FILES, CatalogueRecipe, write_catalogue
+from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.official import find_files
 from sg_pipeline.errors import ConfigurationError, DataError
 
@@ -47,11 +48,7 @@ class Panel(SealedPanel[PanelGoal]):
 
 
 def make_panel(recipe: CatalogueRecipe, sizes: Mapping[str, int]) -> Panel:
-    """Draw a catalogue and choose its goals.
-
-    Args:
-        recipe: of the catalogue.
-        sizes: goals per split; each uses up one product with a wish, of which a family has one.
+    """Draw a catalogue and choose its goals, of which each uses up a product with a wish; a family has one of those.
 
     Raises:
         ConfigurationError: the catalogue has too few products for so many goals.
@@ -62,58 +59,41 @@ def make_panel(recipe: CatalogueRecipe, sizes: Mapping[str, int]) -> Panel:
         prepare_catalogue(find_files(folder), folder / "prepared")
         splits = _choose(Catalogue(folder / "prepared"), sizes)
         files = {name: digest_of_file(folder / name) for name in FILES}
-    return Panel.seal(
-        {
-            "environment": "webshop",
-            "generator": GENERATOR,
-            "catalogue": recipe.model_dump(mode="json"),
-            "files": files,
-            "splits": splits,
-        }
-    )
+    content = {"environment": "webshop", "generator": GENERATOR, "catalogue": recipe.model_dump(mode="json")}
+    return Panel.seal({**content, "files": files, "splits": splits})
 
 
 def _choose(catalogue: Catalogue, sizes: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
-    places = [split for split in _ORDER for _ in range(sizes.get(split, 0))]
-    splits: dict[str, list[dict[str, Any]]] = {split: [] for split in sizes}
+    places = [(split, number) for split in _ORDER for number in range(sizes.get(split, 0))]
+    chosen: dict[int, Goal] = {}
     seen: set[str] = set()
-    placed = 0
     for position in range(catalogue.goal_count("synthetic")):
-        if placed == len(places):
+        if len(chosen) == len(places):
             break
         goal = catalogue.goal("synthetic", position)
-        if goal.asin in seen or goal.instruction in seen:
-            continue
-        seen |= {goal.asin, goal.instruction}
-        split = places[placed]
-        splits[split].append(
-            {
-                "task_id": f"{split}-{len(splits[split]):04d}",
-                "task_type": goal.category,
-                "position": position,
-                "sha256": goal.sha256,
-            }
-        )
-        placed += 1
-    if placed < len(places):
+        if not seen & {goal.asin, goal.instruction}:
+            seen |= {goal.asin, goal.instruction}
+            chosen[position] = goal
+    if len(chosen) < len(places):
         raise ConfigurationError(
-            f"a catalogue of {len(catalogue)} products has goals for {placed} tasks, but tasks.sizes asks for "
+            f"a catalogue of {len(catalogue)} products has goals for {len(chosen)} tasks, but tasks.sizes asks for "
             f"{len(places)}: ask for fewer, or for more products (tasks.catalogue.products)"
         )
+    splits: dict[str, list[dict[str, Any]]] = {split: [] for split in sizes}
+    for (split, number), (position, goal) in zip(places, chosen.items(), strict=True):
+        task = {"task_id": f"{split}-{number:04d}", "task_type": goal.category, "position": position}
+        splits[split].append({**task, "sha256": goal.sha256})
     return splits
 
 
-def write_panel(panel: Panel, folder: Path) -> bool:
+def write_panel(panel: Panel, folder: Path) -> None:
     """Make sure that the panel's official files are in `folder`, right to the byte.
-
-    Returns:
-        Whether they had to be written.
 
     Raises:
         DataError: they come out different from what the panel promises.
     """
     if all(digest_of_file(folder / name) == panel.files[name] for name in FILES):
-        return False
+        return
     write_catalogue(panel.catalogue, folder)
     for name in FILES:
         digest = str(digest_of_file(folder / name))
@@ -123,7 +103,6 @@ def write_panel(panel: Panel, folder: Path) -> bool:
                 f"{panel.files[name][:12]}…), made by version {panel.generator} of the generator where this is "
                 f"{GENERATOR}: install the sg_pipeline that made the panel, or regenerate it (create_panel_file)."
             )
-    return True
 
 
 def create_panel_file(path: Path, recipe: CatalogueRecipe, sizes: Mapping[str, int]) -> Panel:

@@ -17,10 +17,9 @@ SIZES = _listed("small, medium, large, tall")
 
 @dataclass(frozen=True, slots=True)
 class Department:
-    """A category.
+    """An official category.
 
     Attributes:
-        name: the official category.
         path: first part of `product_category`.
         groups: second part -> the kinds of things in it; a kind is query, noun of the title and last part of the path.
         attributes: what its products may be; two words each.
