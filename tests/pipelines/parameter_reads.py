@@ -23,7 +23,7 @@ def parameter_reads() -> Iterator[dict[tuple[str, str], set[str]]]:
     run = Node.run
 
     def noting(node: Node, *given: Any) -> Any:
-        rooms.append(node.func.__module__.split(".")[-2])
+        rooms.append(node.func.__module__.rpartition(".")[2])
         try:
             return run(node, *given)
         finally:

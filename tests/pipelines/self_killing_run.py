@@ -11,7 +11,7 @@ from typing import Any
 def in_rollout(step: int) -> None:
     """Episodes have begun, none has ended."""
     from sg_pipeline.environments.pool import EnvironmentPool
-    from sg_pipeline.pipelines.step import nodes
+    from sg_pipeline.pipelines import step as nodes
 
     current: list[int] = []
 

@@ -7,7 +7,7 @@ from sg_pipeline import pipeline_registry
 from sg_pipeline.config import session
 from sg_pipeline.config.loader import section
 from sg_pipeline.hooks.run import _trains
-from sg_pipeline.pipelines import coevolve
+from sg_pipeline.pipelines.step import coevolve
 from sg_pipeline.rewards.trust import Constant, Off, Trapezoid
 from sg_pipeline.runs.steps import unroll
 
@@ -82,7 +82,7 @@ def test_every_policy_that_is_written_down_is_validated_as_it_lies_on_the_disk(r
 @pytest.mark.parametrize("checkpoint_every", [1, 3, 10])
 def test_a_step_has_four_nodes_and_the_policy_goes_through_all_of_them(steps, checkpoint_every):
     config, schedule = section("coevolve", steps=steps, checkpoint_every=checkpoint_every), Trapezoid()
-    graph = coevolve.create_pipeline(config, schedule)
+    graph = coevolve(config, schedule)
     assert len(graph.nodes) == 4 * steps
     link = "base_policy"
     for place in unroll(config, schedule):
@@ -96,7 +96,7 @@ def test_a_step_has_four_nodes_and_the_policy_goes_through_all_of_them(steps, ch
 
 def test_the_order_of_the_nodes_is_the_order_of_the_steps():
     """A trained policy must not be handed on while an earlier step still plays: it is one object."""
-    graph = coevolve.create_pipeline(section("coevolve", steps=12, checkpoint_every=5), Trapezoid())
+    graph = coevolve(section("coevolve", steps=12, checkpoint_every=5), Trapezoid())
     order = [tuple(node.name.split(".")[-2:]) for node in graph.nodes]
     kinds = ("rollout", "validate", "aggregate", "train")
     assert order == [(f"step_{step:03d}", kind) for step in range(12) for kind in kinds]

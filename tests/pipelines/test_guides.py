@@ -11,7 +11,8 @@ from rounding import LOGP
 
 from sg_pipeline.config.loader import section
 from sg_pipeline.datasets.policy import PolicyDataset
-from sg_pipeline.pipelines import coevolve, evaluate
+from sg_pipeline.pipelines import evaluate
+from sg_pipeline.pipelines.step import coevolve
 from sg_pipeline.policies.checkpoint import load_policy, read_manifest
 from sg_pipeline.rewards.trust import Trapezoid
 from sg_pipeline.runs.lineage import READ_IN_PART
@@ -165,12 +166,10 @@ def test_missing_checkpoint_error_lists_the_existing_ones(tmp_path, base_policy)
 
 
 def test_guide_is_an_input_of_rollouts_and_guided_evaluations():
-    graph = coevolve.create_pipeline(section("coevolve", steps=3), Trapezoid(), guided=True)
+    graph = coevolve(section("coevolve", steps=3), Trapezoid(), guided=True)
     graph += evaluate.create_pipeline(section("evaluate"), guided=True)
     guided = {node.name.rpartition(".")[2] for node in graph.nodes if "guide" in node.inputs}
     assert guided == {"rollout", "play_with_guidance"}
     assert sum("guide" in node.inputs for node in graph.nodes) == 3 + 2
-    plain = coevolve.create_pipeline(section("coevolve", steps=3), Trapezoid()) + evaluate.create_pipeline(
-        section("evaluate")
-    )
+    plain = coevolve(section("coevolve", steps=3), Trapezoid()) + evaluate.create_pipeline(section("evaluate"))
     assert "guide" not in plain.inputs()

@@ -9,7 +9,7 @@ import pytest
 
 from sg_pipeline.config.loader import section
 from sg_pipeline.errors import CheckpointError, ConfigurationError
-from sg_pipeline.pipelines.publish.nodes import publish_policy
+from sg_pipeline.pipelines.publish import publish_policy
 from sg_pipeline.policies.checkpoint import MANIFEST
 
 BEST = {"after": 40, "folder": "checkpoints/step_039", "by": "train_success", "value": 0.7, "measured_on": "episodes"}
