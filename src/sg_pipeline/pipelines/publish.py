@@ -6,8 +6,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.config.publish import PublishConfig
-from sg_pipeline.config.run import RunConfig
+from sg_pipeline.config.run import PublishConfig, RunConfig
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 
 logger = logging.getLogger(__name__)
