@@ -1,14 +1,12 @@
 """What the sections of the parameters have in common."""
 
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 """A folder's name."""
-
-T = TypeVar("T", bound=tuple[object, ...] | None)
 
 
 class Section(BaseModel):
@@ -23,9 +21,8 @@ def _folder(name: str) -> str:
     return name
 
 
-def _distinct(values: T) -> T:
-    twice = sorted({str(value) for value in values or () if (values or ()).count(value) > 1})
-    if twice:
+def _distinct(values: Any) -> Any:
+    if twice := sorted({str(value) for value in values or () if values.count(value) > 1}):
         raise ValueError(f"{', '.join(twice)} is named twice")
     return values
 
