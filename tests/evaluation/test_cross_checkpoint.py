@@ -30,7 +30,7 @@ def test_steps_are_the_nearest_saved_checkpoints(steps, every, policy, guides):
 def test_steps_include_the_policy_among_the_guides():
     config = section("cross_checkpoint", policy=0.25, guides=(1.0,))
     assert config.steps(section("coevolve", steps=80, checkpoint_every=10)) == (20, (20, 80))
-    with pytest.raises(ValueError, match="less than or equal to 1"):
+    with pytest.raises(ValueError, match=r"between 0 and 1, not 1\.5"):
         section("cross_checkpoint", guides=(1.5,))
 
 

@@ -94,7 +94,14 @@ class CrossCheckpointConfig(Section):
     """
 
     policy: float = Field(ge=0, le=1)
-    guides: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(min_length=1)
+    guides: tuple[float, ...] = Field(min_length=1)
+
+    @field_validator("guides")
+    @classmethod
+    def _within_the_training(cls, guides: tuple[float, ...]) -> tuple[float, ...]:
+        if outside := [guide for guide in guides if not 0 <= guide <= 1]:
+            raise ValueError(f"each guide must be a fraction of the training between 0 and 1, not {outside[0]:g}")
+        return guides
 
     def steps(self, coevolve: CoevolveConfig) -> tuple[int, tuple[int, ...]]:
         """Return (steps that the policy has been trained for, those of each guide, ascending and distinct)."""

@@ -33,8 +33,8 @@ def create_pipeline(config: EvaluationConfig, guided: bool = False) -> Pipeline:
         for mode in config.modes
     ]
     scored = {"run": "params:run", **{mode: f"episodes_{mode}" for mode in config.modes}}
-    nodes.append(Node(score, scored, "evaluation", name="score"))
-    return Pipeline([in_namespace(nodes, f"evaluate.{name}", policy) for name, policy in EVALUATED.items()])
+    one = Pipeline([*nodes, Node(score, scored, "evaluation", name="score")])
+    return Pipeline([in_namespace(one, f"evaluate.{name}", policy) for name, policy in EVALUATED.items()])
 
 
 def cross_checkpoint_pipeline(

@@ -1,11 +1,11 @@
 """What all nodes that play have in common: their inputs, and the namespaces in which they are repeated."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kedro.pipeline import Node, Pipeline, pipeline
+from kedro.pipeline import Pipeline, pipeline
 
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.rollout import RolloutConfig
@@ -52,12 +52,9 @@ def player_of(
         ) from error
 
 
-def in_namespace(
-    nodes: Iterable[Node] | Pipeline, namespace: str, policy: str, outputs: dict[str, str] | None = None
-) -> Pipeline:
-    """Return the nodes in a namespace, outside of which all inputs and parameters stay, except for their `policy`."""
-    one = Pipeline(nodes)
-    shared = {name: name for name in one.inputs() - {"policy"}}
+def in_namespace(nodes: Pipeline, namespace: str, policy: str, outputs: dict[str, str] | None = None) -> Pipeline:
+    """Return the nodes in a namespace; their inputs and parameters stay outside of it, and `policy` is their policy."""
+    shared = nodes.inputs() - {"policy"}
     parameters = {name for name in shared if name.startswith("params:")}
-    inputs = {"policy": policy, **{name: name for name in shared if name not in parameters}}
-    return pipeline(one, namespace=namespace, inputs=inputs, outputs=outputs, parameters=parameters)
+    inputs = {"policy": policy, **{name: name for name in shared - parameters}}
+    return pipeline(nodes, namespace=namespace, inputs=inputs, outputs=outputs, parameters=parameters)

@@ -52,7 +52,7 @@ def create_pipeline(config: PromptingConfig) -> Pipeline:
     return Pipeline([loading, *methods, comparing])
 
 
-def _one_method(method: Method, trials: int) -> list[Node]:
+def _one_method(method: Method, trials: int) -> Pipeline:
     numbers = range(1, trials + 1)
     played = ["params:evaluate", "params:prompting", *PLAYER]
     noted = [f"reflections_{number}" for number in numbers[:-1]]
@@ -64,7 +64,7 @@ def _one_method(method: Method, trials: int) -> list[Node]:
     for number, notes in enumerate(noted, start=1):
         nodes.append(Node(reflector(method, number), [f"trial_{number}", *played], notes, name=f"reflect_{number}"))
     parts = [f"{kind}_{number}" for kind in ("trial", "thoughts", "report") for number in numbers]
-    return [*nodes, Node(scorer(method, trials), ["params:run", *parts, *noted], "evaluation", name="score")]
+    return Pipeline([*nodes, Node(scorer(method, trials), ["params:run", *parts, *noted], "evaluation", name="score")])
 
 
 def load_policy(prompting: PromptingConfig, config: BaseModelConfig, environment: EnvironmentConfig, *rest: Any) -> Any:
