@@ -7,6 +7,8 @@ import pytest
 from project_copy import wait_for, written
 from same_run import assert_same_run
 
+from sg_pipeline.distributed.world import world
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # processes that each import torch and TRL, on a busy machine
 
 KILLING = str(Path(__file__).with_name("self_killing_run.py"))
@@ -62,8 +64,15 @@ def test_a_killed_rank_ends_the_run_and_another_number_of_ranks_goes_on(project,
     assert_same_run(project, finished, "several")
 
 
-def test_fewer_processes_than_asked_for_are_refused(project):
+def test_fewer_processes_than_asked_for_are_refused(project, monkeypatch):
     """As `accelerate launch --cpu --num_processes 2` starts them."""
     message = project.refuse("coevolve", "asked", {"distributed.ranks": 2})
     assert message.startswith("distributed.ranks is 2, but 1 process shares this run")
     assert "torchrun" in message
+    for name, value in {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    world.cache_clear()
+    try:
+        assert "has started one" in project.refuse("coevolve", "alone")
+    finally:
+        world.cache_clear()

@@ -22,7 +22,7 @@ sys.stdin.read()
 """
 
 
-def test_changed_parameters_over_old_outputs_are_named(project):
+def test_changed_parameters_over_old_outputs_are_named(project, monkeypatch):
     for pipeline in ("tasks", "base_model", "rollout"):
         project.run(pipeline, "identity")
     # A pipeline is compared in what it reads, and in what the outputs that it reads were made with.
@@ -33,6 +33,7 @@ def test_changed_parameters_over_old_outputs_are_named(project):
     changed = ("run.seed", "tasks.limit", "rollout.max_turns", "rollout.max_new_tokens", "rollout.max_length")
     many = dict.fromkeys(changed, 2)
     assert "; and 1 more)" in project.refuse("rollout", "identity", many)
+    monkeypatch.setenv("ALFWORLD_DATA", "/somewhere")  # which nobody reads here
     project.run("tasks", "identity", {"rollout.group_size": 8, "train.beta": 0.1})
 
 
