@@ -8,11 +8,8 @@ from sg_pipeline.config.kedro_internals import requested_pipelines
 from sg_pipeline.config.session import of_method, parameters
 from sg_pipeline.pipelines import (
     base_model,
-    coevolve,
-    cross_checkpoint,
     distill,
     evaluate,
-    guide,
     plan,
     prompting,
     publish,
@@ -23,7 +20,6 @@ from sg_pipeline.pipelines import (
     tasks,
     validation,
 )
-from sg_pipeline.runs.steps import BASE_POLICY
 
 # Kedro advises against dots to people who do not mean a namespace; our unrolled steps do.
 warnings.filterwarnings("ignore", message="One or more dataset names contain")
@@ -32,31 +28,30 @@ warnings.filterwarnings("ignore", message="One or more dataset names contain")
 def register_pipelines() -> dict[str, Pipeline]:
     """Return every pipeline by name; `__default__` is `coevolve`, the main job."""
     p = parameters()
-    guided = p.rollout.guide is not None
-    guidance = guide.create_pipeline() if guided else Pipeline([])
+    schedule, guided = p.aggregate.schedule, p.rollout.guide is not None
+    preparing, guide = tasks.create_pipeline(), base_model.guide_pipeline(guided)
     base = base_model.create_pipeline(p.base_model, guided)
-    before = tasks.create_pipeline() + base
-    phases = guidance + coevolve.create_pipeline(p.coevolve, p.aggregate.schedule, guided)
-    evaluation = guidance + evaluate.create_pipeline(p.evaluate, guided)
-    reporting = report.create_pipeline(p.coevolve, p.aggregate.schedule, p.evaluate)
-    one = step.create_pipeline(step.SINGLE, BASE_POLICY, f"{step.SINGLE}.trained_policy", guided=guided)
-    main = before + phases + evaluation + reporting
+    steps = [preparing, base, guide, step.coevolve(p.coevolve, schedule, guided)]
+    evaluation = evaluate.create_pipeline(p.evaluate, guided)
+    reporting = report.create_pipeline(p.coevolve, schedule, p.evaluate)
+    single = step.single_step(guided)
+    main = Pipeline([*steps, evaluation, reporting])
     registered = {
         "__default__": main,
         "coevolve": main,
-        "tasks": tasks.create_pipeline(),
-        "base_model": before if "panel" in base.inputs() else base,
-        "rollout": guidance + one.only_nodes(f"{step.SINGLE}.rollout"),
-        **{name: one.only_nodes(f"{step.SINGLE}.{name}") for name in ("validate", "aggregate", "train")},
-        "evaluate": evaluation,
+        "tasks": preparing,
+        "base_model": preparing + base if "panel" in base.inputs() else base,
+        **{name: single.only_nodes(f"step.single.{name}") for name in ("validate", "aggregate", "train")},
+        "rollout": guide + single.only_nodes("step.single.rollout"),
+        "evaluate": guide + evaluation,
         "report": reporting,
-        "cross_checkpoint": cross_checkpoint.create_pipeline(p.cross_checkpoint, p.coevolve, p.aggregate.schedule),
+        "cross_checkpoint": evaluate.cross_checkpoint_pipeline(p.cross_checkpoint, p.coevolve, schedule),
         "distill": base + distill.create_pipeline(),
-        "prompting": tasks.create_pipeline() + prompting.create_pipeline(p.prompting),
+        "prompting": preparing + prompting.create_pipeline(p.prompting),
+        "validation": Pipeline([*steps, validation.create_pipeline(p.coevolve, schedule, guided)]),
+        "publish": publish.create_pipeline(),
+        "plan": plan.create_pipeline(),
     }
-    registered["validation"] = before + phases + validation.create_pipeline(p.coevolve, p.aggregate.schedule, guided)
-    registered["publish"] = publish.create_pipeline()
-    registered["plan"] = plan.create_pipeline()
     if _wanted("sweep"):
         registered["sweep"] = sweep.create_pipeline()
     if _wanted("study"):

@@ -2,17 +2,8 @@
 
 from sg_pipeline.config.loader import CONFIG_LOADER_ARGS, MethodConfigLoader
 from sg_pipeline.datasets.ranks import RankCatalog
-from sg_pipeline.hooks.checkpoints import CheckpointHook
 from sg_pipeline.hooks.context import ProjectContext
-from sg_pipeline.hooks.run import (
-    ClockHook,
-    EngineHook,
-    FileHook,
-    ProgressHook,
-    RanksHook,
-    RemakingHook,
-    RunIdentityHook,
-)
+from sg_pipeline.hooks.run import RunHook
 
 __all__ = [
     "CONFIG_LOADER_ARGS",
@@ -24,21 +15,9 @@ __all__ = [
 ]
 
 CONFIG_LOADER_CLASS = MethodConfigLoader
-
 CONTEXT_CLASS = ProjectContext
-
 DATA_CATALOG_CLASS = RankCatalog
-
-HOOKS = (
-    RanksHook(),
-    RunIdentityHook(),
-    RemakingHook(),
-    CheckpointHook(),
-    ClockHook(),
-    EngineHook(),
-    FileHook(),
-    ProgressHook(),
-)
+HOOKS = (RunHook(),)
 
 # A plugin installed for other projects must not change what a run does.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")

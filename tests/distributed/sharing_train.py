@@ -15,8 +15,8 @@ sys.path.append(str(Path(__file__).parents[1] / "training"))
 from learning_tools import TEMPERATURE, completion_logprobs
 
 from sg_pipeline.config.base_model import TinyConfig
-from sg_pipeline.config.distributed import Strategy
 from sg_pipeline.config.loader import section
+from sg_pipeline.config.run import Strategy
 from sg_pipeline.distributed.strategy import is_sharded, settle_strategy
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary

@@ -1,6 +1,5 @@
 """Tensors of a training step are exchanged on the CPU, shown with a device without data."""
 
-import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -10,21 +9,15 @@ from sg_pipeline.training import sharing
 ELSEWHERE = torch.device("meta")
 
 
-@pytest.fixture
-def exchanged(monkeypatch):
-    """Simulate one of two processes; return the exchanged values."""
-    handed = []
+def test_merged_rows_are_exchanged_on_the_cpu(monkeypatch):
+    exchanged = []
 
     class Pair(World):
         def gather(self, value):
-            handed.append(value)
+            exchanged.append(value)
             return [value, {7: torch.ones(2)}]
 
     monkeypatch.setattr(sharing, "world", lambda: Pair(rank=0, size=2))
-    return handed
-
-
-def test_merged_rows_are_exchanged_on_the_cpu(exchanged):
     with FakeTensorMode(allow_non_fake_inputs=True):
         rows = sharing.merged({3: torch.zeros(4, device=ELSEWHERE)}, ELSEWHERE)
     assert [tensor.device.type for tensor in exchanged[0].values()] == ["cpu"]

@@ -1,12 +1,10 @@
 """Rank and size of a process; exchange and common termination of processes without TRL."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from launcher import torchrun
 
 from sg_pipeline.distributed.start import check_world, unused_gpus
 from sg_pipeline.distributed.strategy import settle_strategy
@@ -16,42 +14,30 @@ from sg_pipeline.errors import ConfigurationError, RankError
 MEETING = str(Path(__file__).with_name("meeting.py"))
 
 
-def test_world_without_a_launcher_has_one_process():
-    here = read_world({})
-    assert (here.rank, here.size, here.local_rank, here.alone, here.first) == (0, 1, 0, True, True)
-    assert here.gather("x") == ["x"]
-    assert here.broadcast("x") == here.on_first(lambda: "x") == "x"
-    assert here.everywhere(lambda: 3) == [3]
-    assert here.seconds == 0.0
+ALONE, SHARED = read_world({}), read_world({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
 
 
 def test_read_world_reads_the_launchers_variables():
-    here = read_world({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
-    assert (here.rank, here.size, here.local_rank, here.alone, here.first) == (5, 8, 1, False, False)
+    assert (SHARED.rank, SHARED.size, SHARED.local_rank, SHARED.alone, SHARED.first) == (5, 8, 1, False, False)
+    assert (ALONE.rank, ALONE.size, ALONE.local_rank, ALONE.alone, ALONE.first) == (0, 1, 0, True, True)
+    assert ALONE.broadcast("x") == ALONE.on_first(lambda: "x") == ALONE.gather("x")[0] == "x"
+    assert ALONE.everywhere(lambda: 3) == [3]
 
 
 def test_world_device_is_the_gpu_of_the_local_rank():
-    alone, shared = read_world({}), read_world({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
-    assert [alone.device(name) for name in ("cpu", "cuda", "cuda:0")] == ["cpu", "cuda", "cuda:0"]
+    assert [ALONE.device(name) for name in ("cpu", "cuda", "cuda:0")] == ["cpu", "cuda", "cuda:0"]
+    assert [SHARED.device(name) for name in ("cpu", "cuda")] == ["cpu", "cuda:1"]
     with pytest.raises(ConfigurationError, match=r"base_model.device is 'cuda:1'.* set it to 'cuda', and CUDA_VISIBLE"):
-        alone.device("cuda:1")
-    assert [shared.device(name) for name in ("cpu", "cuda")] == ["cpu", "cuda:1"]
+        ALONE.device("cuda:1")
     with pytest.raises(ConfigurationError, match=r"base_model.device is 'cuda:0', but 8 processes"):
-        shared.device("cuda:0")
+        SHARED.device("cuda:0")
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
-        {"RANK": "0", "WORLD_SIZE": "two", "LOCAL_RANK": "0"},
-        {"RANK": "1", "WORLD_SIZE": "2"},
-        {"WORLD_SIZE": "2", "LOCAL_RANK": "0"},
-    ],
-)
-def test_read_world_contradictory_variables_raise(environment):
+@pytest.mark.parametrize("ranks", [("2", "2", "0"), ("0", "two", "0"), ("1", "2", None), (None, "2", "0")])
+def test_read_world_contradictory_variables_raise(ranks):
+    named = zip(("RANK", "WORLD_SIZE", "LOCAL_RANK"), ranks, strict=True)
     with pytest.raises(RankError, match=r"WORLD_SIZE=.*; start the run with torchrun"):
-        read_world(environment)
+        read_world({name: value for name, value in named if value is not None})
 
 
 def test_read_world_one_process_started_for_several_raises():
@@ -72,10 +58,7 @@ def test_check_world_other_number_of_processes_raises():
 @pytest.mark.timeout(300)
 def test_world_three_processes_exchange_fail_and_end_together(tmp_path):
     """The assertions are in `meeting.py`, executed by each of three processes."""
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "3", MEETING, tmp_path],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
+    done = torchrun(3, MEETING, tmp_path)
     assert done.returncode == 1, done.stderr
     assert {path.name for path in tmp_path.glob("met_*")} == {"met_0", "met_1", "met_2"}, done.stderr
     assert len(list(tmp_path.glob("printed_*"))) == 1, "one process prints the error that all of them hit"

@@ -100,7 +100,7 @@ def test_evaluation_config_modes_and_errors():
     assert section("evaluate", plain=False).modes == ("with_guidance",)
     with pytest.raises(ValidationError, match="both false"):
         section("evaluate", guided=False, plain=False)
-    with pytest.raises(ValidationError, match="twice: valid_seen, valid_seen"):
+    with pytest.raises(ValidationError, match="valid_seen is named twice"):
         section("evaluate", splits=("valid_seen", "valid_seen"))
     with pytest.raises(ValidationError):
         section("evaluate", temprature=1.0)

@@ -8,8 +8,8 @@ import pytest
 from sg_pipeline.config.loader import section
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.play import check_apart
-from sg_pipeline.pipelines.validation import nodes
-from sg_pipeline.pipelines.validation.nodes import prepare_validation_panel
+from sg_pipeline.pipelines import validation as nodes
+from sg_pipeline.pipelines.validation import prepare_validation_panel
 from sg_pipeline.trajectories.types import Task
 
 

@@ -2,12 +2,27 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kedro.framework.project import pipelines
 from project_copy import ProjectCopy
+
+from sg_pipeline import pipeline_registry
+from sg_pipeline.config import session
 
 sys.path.append(str(Path(__file__).parents[1] / "agents"))  # tokenizers with the chat templates of the field
 sys.path.append(str(Path(__file__).parents[1] / "environments"))  # a little game, and a benchmark of it
+
+
+@pytest.fixture(scope="session")
+def registered() -> dict[str, Any]:
+    """Return the pipelines that conf/base asks for, whatever a session of this process has asked for."""
+    pipelines.set_requested(None)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(session, "_parameters", None)
+        patched.setattr(session, "_of_method", None)
+        return pipeline_registry.register_pipelines()
 
 
 @pytest.fixture(scope="session")

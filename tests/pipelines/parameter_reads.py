@@ -12,33 +12,31 @@ from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.evaluation import EvaluationConfig
 from sg_pipeline.config.rollout import RolloutConfig
 
-SECTIONS = {"rollout": RolloutConfig, "evaluate": EvaluationConfig, "environment": EnvironmentConfig}
+SECTIONS = {RolloutConfig: "rollout", EvaluationConfig: "evaluate", EnvironmentConfig: "environment"}
 
 
 @contextmanager
 def parameter_reads() -> Iterator[dict[tuple[str, str], set[str]]]:
-    """Yield (room of a node, section) -> the parameters that such nodes have read, filled while runs are made."""
+    """Yield (module of a node, section) -> the parameters that such nodes have read, filled while runs are made."""
     found: dict[tuple[str, str], set[str]] = {}
-    rooms: list[str] = []
+    modules: list[str] = [""]
     run = Node.run
 
     def noting(node: Node, *given: Any) -> Any:
-        rooms.append(node.func.__module__.split(".")[-2])
+        modules[0] = node.func.__module__.rpartition(".")[2]
         try:
             return run(node, *given)
         finally:
-            rooms.pop()
+            modules[0] = ""
 
-    def spy(section: str, config: type[BaseModel]) -> Any:
-        def read(self: BaseModel, name: str) -> Any:
-            if rooms and name in config.model_fields:
-                found.setdefault((rooms[-1], section), set()).add(name)
-            return BaseModel.__getattribute__(self, name)
-
-        return read
+    def read(self: BaseModel, name: str) -> Any:
+        config = type(self)
+        if modules[0] and name in config.__pydantic_fields__:
+            found.setdefault((modules[0], SECTIONS[config]), set()).add(name)
+        return BaseModel.__getattribute__(self, name)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Node, "run", noting)
-        for section, config in SECTIONS.items():
-            patched.setattr(config, "__getattribute__", spy(section, config))
+        for config in SECTIONS:
+            patched.setattr(config, "__getattribute__", read)
         yield found

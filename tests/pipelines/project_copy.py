@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,10 @@ class ProjectCopy:
         path = self.root / "conf" / "smoke" / f"parameters_{section}.yml"
         path.write_text(yaml.safe_dump({section: values}), encoding="utf-8")
 
-    def arguments(
-        self, pipeline: str, run: str, parameters: dict[str, Any] | None = None, *options: str, env: str = "smoke"
-    ) -> list[str]:
+    def arguments(self, pipeline: str, run: str, parameters: dict[str, Any] | None = None, *options: str) -> list[str]:
         """Return what stands behind `kedro` on the command line."""
         given = ",".join(f"{name}={value}" for name, value in {"run.name": run, **SMALL, **(parameters or {})}.items())
-        return ["run", f"--env={env}", f"--pipeline={pipeline}", f"--params={given}", *options]
+        return ["run", "--env=smoke", f"--pipeline={pipeline}", f"--params={given}", *options]
 
     def kedro(self, *arguments: str, folder: str = ".") -> Result:
         """Run `kedro` in this process; what is a defect of ours is raised."""
@@ -78,18 +76,29 @@ class ProjectCopy:
         with contextlib.chdir(self.root / folder):
             return CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
 
-    def run(
-        self, pipeline: str, run: str, parameters: dict[str, Any] | None = None, *options: str, env: str = "smoke"
-    ) -> None:
-        """Run a pipeline in this process, to its end."""
-        result = self.kedro(*self.arguments(pipeline, run, parameters, *options, env=env))
+    def run(self, *arguments: Any) -> None:
+        """Run a pipeline in this process, to its end; see `arguments`."""
+        result = self.kedro(*self.arguments(*arguments))
         assert result.exit_code == 0, result.output
 
-    def refuse(
-        self, pipeline: str, run: str, parameters: dict[str, Any] | None = None, *options: str, env: str = "smoke"
-    ) -> str:
+    def refuse(self, *arguments: Any) -> str:
         """Run a pipeline that must end with one sentence and exit code 1; return the sentence."""
-        return sentence(self.kedro(*self.arguments(pipeline, run, parameters, *options, env=env)))
+        return sentence(self.kedro(*self.arguments(*arguments)))
+
+    @contextlib.contextmanager
+    def replaced(self, file: str, content: bytes) -> Iterator[None]:
+        """Replace the content of a file, for a while."""
+        path = self.root / file
+        whole = path.read_bytes()
+        path.write_bytes(content)
+        yield
+        path.write_bytes(whole)
+
+    def copied(self, run: str, name: str) -> str:
+        """Copy a finished run under another name, so that its outputs are separate; return the name."""
+        for folder in sorted((self.root / "data").glob(f"*/{run}")):
+            shutil.copytree(folder, folder.with_name(name), ignore=shutil.ignore_patterns(".lock"))
+        return name
 
     def process(self, *arguments: str, driver: tuple[str, ...] = ("-m", "kedro")) -> subprocess.Popen[str]:
         """Start `kedro` as a separate process."""
@@ -125,6 +134,13 @@ class ProjectCopy:
     def weights(self, run: str, policy: str = "final") -> bytes:
         """Return the file of a policy's weights."""
         return (self.data("06", run) / policy / "model.safetensors").read_bytes()
+
+
+def written(project: ProjectCopy, run: str, layer: str = "", name: str = "*") -> dict[str, int]:
+    """Return the files of a run in a layer (all layers) -> when each was written."""
+    data = project.root / "data"
+    files = [path for folder in data.glob(f"{layer}*/{run}") for path in folder.rglob(name) if path.is_file()]
+    return {str(path.relative_to(data)): path.stat().st_mtime_ns for path in files if path.name != ".lock"}
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:

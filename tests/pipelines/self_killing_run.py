@@ -1,4 +1,7 @@
-"""`kedro` that is killed with SIGKILL at a chosen moment: python self_killing_run.py MOMENT STEP run …"""
+"""`kedro` that is killed with SIGKILL at a chosen moment: python self_killing_run.py MOMENT STEP run …
+
+MOMENT@RANK kills this rank alone.
+"""
 
 import os
 import signal
@@ -11,7 +14,7 @@ from typing import Any
 def in_rollout(step: int) -> None:
     """Episodes have begun, none has ended."""
     from sg_pipeline.environments.pool import EnvironmentPool
-    from sg_pipeline.pipelines.step import nodes
+    from sg_pipeline.pipelines import step as nodes
 
     current: list[int] = []
 
@@ -84,8 +87,8 @@ def _die_instead_of(owner: Any, name: str, when: Callable[..., bool]) -> None:
 if __name__ == "__main__":
     from kedro.framework.cli import main
 
-    moment, number = sys.argv[1], int(sys.argv[2])
+    moment, _, rank = sys.argv[1].partition("@")
+    if rank in ("", os.environ.get("RANK")):
+        globals()[moment](int(sys.argv[2]))
     del sys.argv[1:3]
-    moments = (in_rollout, in_train, in_checkpoint, before_rename, in_pruning, in_deletion)
-    {function.__name__: function for function in moments}[moment](number)
     main()

@@ -1,10 +1,10 @@
 """Runs that keep few checkpoints give the same figures, also after a kill; what needs a deleted one says so."""
 
-import json
 import signal
 from pathlib import Path
 
 import pytest
+from project_copy import written
 
 from sg_pipeline.policies.checkpoint import is_pruned, is_whole
 
@@ -50,26 +50,21 @@ def test_a_run_that_prunes_ends_as_one_that_does_not(project, whole, pruned):
     for name in ("model.safetensors", "optimizer.safetensors"):
         one, other = (project.data("06", run) / "final" / name for run in (pruned, whole))
         assert one.read_bytes() == other.read_bytes()
-    best = project.json("06", pruned, "best.json")
+    after = project.json("06", pruned, "best.json")["after"]
     success = [project.json("08", whole, f"steps/step_{step:03d}.json")["success_rate"] for step in range(5)]
-    assert best["value"] == max(success)
-    assert success[best["after"] - 1] == max(success)
-    assert kept(project, pruned) == sorted({4, best["after"]} - {5})
-    assert all(is_pruned(folder(project, pruned, after)) for after in range(1, 5) if after not in {4, best["after"]})
-    assert [path.name for path in folder(project, pruned, 1).iterdir()][:1] == ["policy.json"]
+    assert success[after - 1] == max(success)
+    assert kept(project, pruned) == sorted({4, after} - {5})
+    assert all(is_pruned(folder(project, pruned, step)) for step in range(1, 5) if step not in {4, after})
 
 
 def test_nothing_is_made_again_because_it_was_pruned(project, pruned):
-    def modified():
-        return {path: path.stat().st_mtime_ns for path in project.data("06", pruned).rglob("*") if path.is_file()}
-
-    before = modified()
+    before = written(project, pruned, "06")
     card = project.data("06", pruned) / "final" / "README.md"
     card.write_text("of another evaluation")
     (project.data("08", pruned) / "evaluation_final.json").unlink()
     project.run("coevolve", pruned, FEW, "--only-missing-outputs")
-    after = modified()
-    assert {path for path in before if before[path] != after[path]} == {card}
+    after = written(project, pruned, "06")
+    assert {name for name in before if before[name] != after[name]} == {f"06_models/{pruned}/final/README.md"}
     assert before.keys() == after.keys()
     assert "model-index" in card.read_text()
 
@@ -95,9 +90,8 @@ def test_who_takes_steps_over_goes_on_from_the_donors_last_checkpoint(project, p
     parted = {"aggregate.schedule.annealing": 0.7, "run.share": "true"}
     for name, given in (("sharing-few", FEW), ("sharing-all", EVERY)):
         project.run("coevolve", name, {**given, **parted}, "--only-missing-outputs")
-        (taken,) = json.loads((project.data("08", name) / "shared.json").read_text())
+        (taken,) = project.json("08", name, "shared.json")
         assert taken["first"] == 0
         assert taken["last"] >= 2
-        wanted = [4] if given is FEW else [1, 2, 3, 4]
-        assert kept(project, name) == wanted
+        assert kept(project, name) == ([4] if given is FEW else [1, 2, 3, 4])
     assert project.weights("sharing-few") == project.weights("sharing-all")

@@ -1,32 +1,14 @@
 """What is deleted when a pipeline, or a part of one, is started again without --only-missing-outputs."""
 
-from functools import cache
 from typing import Any
 
 import pytest
-from kedro.pipeline import Pipeline
 
-from sg_pipeline import pipeline_registry
-from sg_pipeline.config import session
 from sg_pipeline.runs.lineage import parameters_read
 from sg_pipeline.runs.stale import earlier_outputs
 
 FIRST, LAST = "phase_1_warmup.step_000", "phase_4_annealing.step_079"
 ELSEWHERE = {"prompting.table", "distilled_guide", "step.single.trained_policy"}
-
-
-@cache
-def registered() -> dict[str, Pipeline]:
-    """Return the pipelines of conf/base, whatever a session of this process has asked for."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(session, "_parameters", None)
-        patched.setattr(session, "_of_method", None)
-        return pipeline_registry.register_pipelines()
-
-
-@cache
-def graph() -> frozenset[Any]:
-    return frozenset(node for pipeline in registered().values() for node in pipeline.nodes)
 
 
 class Durable:
@@ -46,8 +28,9 @@ class FullCatalog:
         return True
 
 
-def gone(name: str, **cut: Any) -> list[str]:
-    return earlier_outputs(registered()[name].filter(**cut), graph(), FullCatalog())
+@pytest.fixture(scope="module")
+def graph(registered) -> frozenset[Any]:
+    return frozenset(node for pipeline in registered.values() for node in pipeline.nodes)
 
 
 @pytest.mark.parametrize(
@@ -89,21 +72,23 @@ def gone(name: str, **cut: Any) -> list[str]:
          {"evaluate.final.episodes_with_guidance", "page"}, {"summary", "learning_curve"}),
     ],
 )  # fmt: skip
-def test_earlier_outputs_are_those_of_the_start_and_what_is_made_from_them(pipeline, cut, go, stay) -> None:
-    found = gone(pipeline, **cut)
-    every = {name for node in graph() for name in node.outputs}
+def test_earlier_outputs_are_those_of_the_start_and_what_is_made_from_them(
+    registered, graph, pipeline, cut, go, stay
+) -> None:
+    found = earlier_outputs(registered[pipeline].filter(**cut), graph, FullCatalog())
+    every = {name for node in graph for name in node.outputs}
     assert go | (stay or set()) <= every
     assert go <= set(found)
     assert not (every if stay is None else stay) & set(found)
     # What is made last goes first: nothing is ever left of which the origin is gone.
-    makers = {name: node for node in graph() for name in node.outputs}
+    makers = {name: node for node in graph for name in node.outputs}
     place = {name: number for number, name in enumerate(found)}
     assert all(place[name] < place.get(origin, len(found)) for name in found for origin in makers[name].inputs)
 
 
-def test_a_start_reads_what_its_nodes_read_and_what_that_was_made_with() -> None:
+def test_a_start_reads_what_its_nodes_read_and_what_that_was_made_with(registered, graph) -> None:
     def read(name: str) -> set[str]:
-        return parameters_read(registered()[name].nodes, graph())
+        return parameters_read(registered[name].nodes, graph)
 
     training = {"run", "environment", "tasks", "base_model", "rollout", "sampling", "validate", "aggregate", "train"}
     assert training <= read("coevolve") == read("report") == read("publish") - {"publish"} | {"evaluate"}

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from chat_templates import bpe_tokenizer
 from parameter_reads import parameter_reads
+from project_copy import written
 
 from sg_pipeline.runs.lineage import READ_IN_PART
 
@@ -23,9 +24,10 @@ def language_model(tmp_path_factory):
     tokenizer = bpe_tokenizer("qwen3")
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 16}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
-    config = Qwen3Config(vocab_size=len(tokenizer), max_position_embeddings=8192, **sizes, **heads)
+    config = Qwen3Config(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, head_dim=16, num_attention_heads=2,
+        num_key_value_heads=1, vocab_size=len(tokenizer), max_position_embeddings=8192,
+    )  # fmt: skip
     Qwen3ForCausalLM(config).save_pretrained(folder)
     return folder
 
@@ -51,16 +53,16 @@ def played(project, language_model):
 
 def outputs(project, run):
     """Return every file of a run, except those of its identity: path -> content."""
-    files = {}
-    for layer in ("07", "08"):
-        folder = project.data(layer, run)
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.name not in ("run.json", "clock.json", ".lock"):
-                files[str(path.relative_to(folder))] = path.read_bytes()
-    return files
+    identity = ("run.json", "clock.json", ".lock")
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for folder in (project.data("07", run), project.data("08", run))
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in identity
+    }
 
 
-def test_prompting_writes_all_outputs_of_every_method(project, played):
+def test_prompting_compares_all_methods(project, played):
     assert sorted(outputs(project, played)) == sorted(
         [f"prompting/{m}_{kind}_1.{end}" for m in METHODS for kind, end in PLAYED]
         + [f"prompting/reflexion_{kind}_2.{end}" for kind, end in PLAYED]
@@ -68,60 +70,38 @@ def test_prompting_writes_all_outputs_of_every_method(project, played):
         + ["prompting.json", "prompting.md"]
     )
     comparison = project.json("08", played, "prompting.json")
+    assert comparison["reference"] == "react"
     assert [(row["split"], row["method"], row["trial"]) for row in comparison["rows"]] == [
         (split, method, trial)
         for split in ("valid_seen", "valid_unseen")
         for method in METHODS
         for trial in ((1, 2) if method == "reflexion" else (1,))
     ]
-    assert comparison["reference"] == "react"
-    assert comparison["about"]["policy"].endswith("Qwen3-nano")
-    for method in METHODS:
-        scores = project.json("08", played, f"prompting_{method}.json")["after_trial"][0]["splits"]
-        assert (scores["valid_seen"]["calibration"] is None) == (method != "react_self_guide")
     for row in comparison["rows"]:
         assert (row["episodes"], row["games"]) == (2, 2)
-        assert row["single_trial"] == (row["trial"] == 1)
         assert (row["difference"] is None) == (row["method"] == "react")
         table = pl.read_parquet(project.data("07", played) / "prompting" / f"{row['method']}_trial_1.parquet")
         mine = table.filter(split=row["split"])
         assert mine["polarity"].is_null().any() == (row["method"] != "react_self_guide")
         if row["trial"] == 1:
             assert row["cost"]["sampled_tokens"] == mine["completion_ids"].list.len().sum() / 2
-            assert row["cost"]["context_tokens"] == mine["context_ids"].list.len().sum() / 2
     text = (project.data("08", played) / "prompting.md").read_text()
     assert "| ReAct w/ SG |" in text
     assert "| Reflexion, up to 2 trials † |" in text
-    assert "not comparable with single-trial methods at equal cost" in text
-
-
-def test_prompting_first_trial_of_reflexion_is_react(project, played):
-    folder = project.data("07", played) / "prompting"
-    react, reflexion = (pl.read_parquet(folder / f"{method}_trial_1.parquet") for method in ("react", "reflexion"))
-    assert react.equals(reflexion)
-    second = pl.read_parquet(folder / "reflexion_trial_2.parquet")
-    notes = pl.read_parquet(folder / "reflexion_reflections_1.parquet")
-    assert second["task_id"].n_unique() == notes.height == 4  # a random policy fails every game
-    for text in second.filter(turn=0)["observation"]:
-        assert "what you noted" in text.lower()
-    seconds = project.json("08", played, "prompting_reflexion.json")["after_trial"][1]["splits"]["valid_seen"]["cost"]
-    firsts = project.json("08", played, "prompting_react.json")["after_trial"][0]["splits"]["valid_seen"]["cost"]
-    assert (firsts["trials"], seconds["trials"]) == (1.0, 2.0)
-    assert seconds["sampled_tokens"] > firsts["sampled_tokens"] + 1
 
 
 def test_prompting_resumes_bit_for_bit(project, language_model, played):
     """Existing outputs are not played again; missing ones are recreated from them, bit for bit."""
     before = outputs(project, played)
     folder = project.data("07", played) / "prompting"
-    kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    kept = written(project, played, "07")
     for name in ("reflexion_trial_2.parquet", "reflexion_thoughts_2.parquet", "reflexion_report_2.json"):
         (folder / name).unlink()
     (project.data("08", played) / "prompting_reflexion.json").unlink()
     project.run("prompting", played, parameters(language_model), "--only-missing-outputs")
     assert outputs(project, played) == before
-    again = [path.name for path, when in kept.items() if path.stat().st_mtime_ns != when]
-    assert sorted(again) == sorted(f"reflexion_{kind}_2.{end}" for kind, end in PLAYED)
+    again = {name.rpartition("/")[2] for name, _ in written(project, played, "07").items() - kept.items()}
+    assert again == {f"reflexion_{kind}_2.{end}" for kind, end in PLAYED}
 
 
 def test_prompting_reads_only_its_declared_parameters(project, language_model, played):
@@ -138,22 +118,16 @@ def test_prompting_reads_only_its_declared_parameters(project, language_model, p
     assert "(rollout.max_turns was 2, is 1)" in error
 
 
-def test_prompting_of_some_methods_without_reference(project, language_model):
-    more = {"prompting__methods": "reflact+react_self_guide"}
+def test_prompting_of_some_methods_with_own_prompts(project, language_model, tmp_path):
+    path = tmp_path / "mine.yml"
+    path.write_text("base: reflact\nplain: Answer with <action>look</action>.")
+    more = {"prompting__methods": "reflact+react_self_guide", "prompting__prompts__reflact": path}
     project.run("prompting", "two_methods", parameters(language_model, **more))
     comparison = project.json("08", "two_methods", "prompting.json")
     assert [row["method"] for row in comparison["rows"]][:2] == ["reflact", "react_self_guide"]
     assert comparison["reference"] is None
     assert {row["difference"] is None for row in comparison["rows"]} == {True}
-    assert "paired by game" not in (project.data("08", "two_methods") / "prompting.md").read_text()
-
-
-def test_prompting_with_own_prompts(project, language_model, tmp_path):
-    path = tmp_path / "mine.yml"
-    path.write_text("base: react\nplain: Answer with <action>look</action>.")
-    more = {"prompting__methods": "react", "prompting__prompts__react": path}
-    project.run("prompting", "own_prompts", parameters(language_model, **more))
-    table = pl.read_parquet(project.data("07", "own_prompts") / "prompting" / "react_trial_1.parquet")
+    table = pl.read_parquet(project.data("07", "two_methods") / "prompting" / "reflact_trial_1.parquet")
     text = bpe_tokenizer("qwen3").decode(table["context_ids"][0].to_list())
     assert "Answer with <action>look</action>." in text
 
@@ -162,23 +136,19 @@ def test_prompting_with_own_prompts(project, language_model, tmp_path):
     ("more", "message"),
     [
         ({"prompting__methods": "reflexact"}, "parameter prompting.methods.0: input should be 'react', "),
-        ({"prompting__methods": "react+react"}, "prompting.methods: a method is named twice: react, react"),
+        ({"prompting__methods": "react+react"}, "parameter prompting.methods: react is named twice"),
         ({"prompting__prompts__reakt": "x"}, "parameter prompting.prompts.reakt"),
         ({"prompting__reflexion__trial": 2}, "did you mean prompting.reflexion.trials?"),
         ({"prompting__prompts__react": "nowhere.yml"}, "prompts 'nowhere.yml' is neither one of the shipped sets"),
         ({"prompting__prompts__reflexion": "react"}, "prompts 'react' lack the field 'memory', which Reflexion needs"),
         ({"rollout__max_length": 500}, "max_length is 500, but the opening of task"),
         ({"rollout__max_length": 9000}, "max_length must lie between 1 and the model's max_position_embeddings (8192)"),
+        ({"base_model__source": "checkpoint", "base_model__path": None}, "but base_model is the tiny policy"),
+        ({"base_model__source": "warm_start"}, "base_model.source is 'warm_start', but the prompting methods need"),
     ],
 )
-def test_prompting_wrong_parameters_are_refused(project, language_model, more, message):
+def test_prompting_wrong_parameters_are_refused(project, language_model, base_policy, more, message):
     name = f"wrong_{next(iter(more))}_{len(message)}"
+    more = {key: base_policy if value is None else value for key, value in more.items()}
     assert message in project.refuse("prompting", name, parameters(language_model, **more))
-    assert not list(project.data("07").glob(f"{name}/**/*.parquet"))
-
-
-def test_prompting_refuses_the_tiny_policy(project):
-    error = project.refuse("prompting", "tiny_prompting", {"base_model.source": "checkpoint"})
-    assert "need a language model that follows instructions, but base_model is the tiny policy" in error
-    error = project.refuse("prompting", "tiny_prompting", {"base_model.source": "warm_start"})
-    assert "base_model.source is 'warm_start', but the prompting methods need" in error
+    assert not list((project.root / "data").glob(f"07_*/{name}/**/*.parquet"))

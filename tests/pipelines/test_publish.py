@@ -9,10 +9,13 @@ import pytest
 
 from sg_pipeline.config.loader import section
 from sg_pipeline.errors import CheckpointError, ConfigurationError
-from sg_pipeline.pipelines.publish.nodes import publish_policy
+from sg_pipeline.pipelines.publish import publish_policy
 from sg_pipeline.policies.checkpoint import MANIFEST
 
 BEST = {"after": 40, "folder": "checkpoints/step_039", "by": "train_success", "value": 0.7, "measured_on": "episodes"}
+FILES = ("config.json", "model.safetensors", "optimizer-00001-of-00002.safetensors", "tokenizer.json")
+RUN = section("run", name="paper")
+ON = section("publish", push_to_hub=True, repo_id="lab/agent")
 
 
 @pytest.fixture
@@ -21,34 +24,29 @@ def models(tmp_path) -> Path:
     for name in ("final", "checkpoints/step_039"):
         folder = tmp_path / name
         folder.mkdir(parents=True)
-        files = ("config.json", "model.safetensors", "optimizer-00001-of-00002.safetensors", "tokenizer.json")
-        for file in (*files, "README.md"):
+        for file in (*FILES, "README.md"):
             (folder / file).write_text(name)
-        (folder / MANIFEST).write_text(json.dumps({"files": dict.fromkeys(files, "")}))
+        (folder / MANIFEST).write_text(json.dumps({"files": dict.fromkeys(FILES, "")}))
     return tmp_path
 
 
 @pytest.fixture
 def hub(monkeypatch):
     """Replace the Hub; return the recorded requests."""
-    asked: list[tuple[str, dict]] = []
+    asked: list[dict] = []
 
     class Api:
         def create_repo(self, repo_id, **options):
-            asked.append(("create", {"repo_id": repo_id, **options}))
+            asked.append(options)
             return f"https://hub.test/{repo_id}"
 
         def upload_folder(self, **options):
-            asked.append(("upload", options))
+            asked.append(options)
             return SimpleNamespace(oid="c0ffee")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_test")
     return asked
-
-
-RUN = section("run", name="paper")
-ON = section("publish", push_to_hub=True, repo_id="lab/agent")
 
 
 def test_publish_uploads_weights_tokenizer_and_card(models, hub) -> None:
@@ -60,7 +58,7 @@ def test_publish_uploads_weights_tokenizer_and_card(models, hub) -> None:
         "policy": "final",
         "files": ["README.md", "config.json", "model.safetensors", "tokenizer.json"],
     }
-    (_, created), (_, uploaded) = hub
+    created, uploaded = hub
     assert (created["private"], created["exist_ok"]) == (True, True)
     wanted = huggingface_hub.utils.filter_repo_objects(
         [path.name for path in (models / "final").iterdir()], ignore_patterns=uploaded["ignore_patterns"]
@@ -80,17 +78,16 @@ def test_publish_best_uploads_the_chosen_checkpoint(models, hub) -> None:
 
 
 def test_publish_incomplete_request_raises_and_uploads_nothing(models, hub, monkeypatch) -> None:
-    with pytest.raises(ConfigurationError, match="push_to_hub is false, so nothing is uploaded"):
-        publish_policy(models, section("publish", repo_id="lab/agent"), RUN)
-    with pytest.raises(ConfigurationError, match="repo_id is null"):
-        publish_policy(models, section("publish", push_to_hub=True), RUN)
+    def refused(config, message) -> None:
+        with pytest.raises((ConfigurationError, CheckpointError), match=message):
+            publish_policy(models, config, RUN)
+
+    refused(section("publish", repo_id="lab/agent"), "push_to_hub is false, so nothing is uploaded")
+    refused(section("publish", push_to_hub=True), "repo_id is null")
     (models / "final" / "README.md").unlink()
-    with pytest.raises(CheckpointError, match="run the pipeline report"):
-        publish_policy(models, ON, RUN)
+    refused(ON, "run the pipeline report")
     (models / "final" / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="run the pipeline coevolve first"):
-        publish_policy(models, ON, RUN)
+    refused(ON, "run the pipeline coevolve first")
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
-    with pytest.raises(ConfigurationError, match="no Hugging Face token"):
-        publish_policy(models, ON, RUN)
+    refused(ON, "no Hugging Face token")
     assert hub == []

@@ -4,38 +4,28 @@ import re
 from pathlib import Path
 
 import pytest
-from project_copy import wait_for
+from project_copy import wait_for, written
 from same_run import assert_same_run
 
 from sg_pipeline.distributed.world import world
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-]  # processes that each import torch and TRL, on a machine that may be busy
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # processes that each import torch and TRL, on a busy machine
 
-KILLING = str(Path(__file__).with_name("one_rank_killed.py"))
+KILLING = str(Path(__file__).with_name("self_killing_run.py"))
 
 
-def torchrun(ranks):
-    return ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks))
-
-
-def accelerate(project, strategy, ranks):
-    launcher = (
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        str(project.root / f"conf/accelerate/{strategy}.yaml"),
-    )
-    return (*launcher, "--num_processes", str(ranks), "--main_process_port", "0", "-m", "kedro")
+def accelerate(project, strategy):
+    """Return a launcher of two processes."""
+    config = str(project.root / f"conf/accelerate/{strategy}.yaml")
+    ranks = ("--num_processes", "2", "--main_process_port", "0")
+    return ("-m", "accelerate.commands.launch", "--config_file", config, *ranks, "-m", "kedro")
 
 
 def test_two_processes_make_the_run_of_one(project, finished):
     """Started by accelerate, trained on shards."""
     arguments = project.arguments("coevolve", "two", {"distributed.ranks": 2})
     for _ in range(2):  # as in test_sharing_train.py: a rank that dies in native code is tried again once
-        process = project.process(*arguments, driver=accelerate(project, "fsdp2", 2))
+        process = project.process(*arguments, driver=accelerate(project, "fsdp2"))
         output, _ = process.communicate(timeout=400)
         if process.returncode == 0 or not re.search(r"exitcode: -(6|11)\b", output):
             break
@@ -50,7 +40,7 @@ def test_a_killed_rank_ends_the_run_and_another_number_of_ranks_goes_on(project,
     Torchrun has started them; accelerate starts those that go on.
     """
     wanted = {"distributed.ranks": 4, "distributed.timeout_s": 60}
-    driver = (*torchrun(4), KILLING, "2", "in_train", "2")
+    driver = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4", KILLING, "in_train@2", "2")
     process = project.process(*project.arguments("coevolve", "several", wanted), driver=driver)
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 1, output
@@ -61,25 +51,24 @@ def test_a_killed_rank_ends_the_run_and_another_number_of_ranks_goes_on(project,
     wait_for(lambda: not project.orphans())
     assert (project.data("06", "several") / "checkpoints" / "step_001").exists()
     assert not (project.data("06", "several") / "final").exists()
-    played = _modified(project, "several")
+    played = written(project, "several", "03", "trajectories.parquet")
     assert len(played) == 3
     arguments = project.arguments("coevolve", "several", {"distributed.ranks": 2}, "--only-missing-outputs")
-    process = project.process(*arguments, driver=accelerate(project, "ddp", 2))
+    process = project.process(*arguments, driver=accelerate(project, "ddp"))
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     assert "shared by 2 processes (ddp)" in output
-    assert played.items() <= _modified(project, "several").items(), "trajectories were rolled out twice"
+    assert played.items() <= written(project, "several", "03", "trajectories.parquet").items(), (
+        "trajectories were rolled out twice"
+    )
     assert_same_run(project, finished, "several")
 
 
-def test_fewer_processes_than_asked_for_are_refused(project):
+def test_fewer_processes_than_asked_for_are_refused(project, monkeypatch):
     """As `accelerate launch --cpu --num_processes 2` starts them."""
     message = project.refuse("coevolve", "asked", {"distributed.ranks": 2})
     assert message.startswith("distributed.ranks is 2, but 1 process shares this run")
     assert "torchrun" in message
-
-
-def test_a_launcher_that_has_started_one_process_for_several_is_noticed(project, monkeypatch):
     for name, value in {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
         monkeypatch.setenv(name, value)
     world.cache_clear()
@@ -87,8 +76,3 @@ def test_a_launcher_that_has_started_one_process_for_several_is_noticed(project,
         assert "has started one" in project.refuse("coevolve", "alone")
     finally:
         world.cache_clear()
-
-
-def _modified(project, run):
-    """Name -> when it was written."""
-    return {str(path): path.stat().st_mtime_ns for path in project.data("03", run).rglob("trajectories.parquet")}

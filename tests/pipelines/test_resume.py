@@ -1,19 +1,15 @@
 """`kill -9` at any moment, then the same command with --only-missing-outputs: the bits of an uninterrupted run."""
 
 import json
-import shutil
 import signal
 from pathlib import Path
 
 import pytest
-from project_copy import wait_for
+from project_copy import wait_for, written
 
 from sg_pipeline.errors import ConfigurationError
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-]  # six processes, one after the other, on a machine that may be busy
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # six processes, one after the other, on a busy machine
 
 DRIVER = str(Path(__file__).with_name("self_killing_run.py"))
 LONGER = {"coevolve.steps": 5}
@@ -41,15 +37,15 @@ def test_a_run_that_is_killed_again_and_again_ends_as_the_uninterrupted_one(proj
         output, _ = process.communicate(timeout=200)
         assert process.returncode == -signal.SIGKILL, output
         wait_for(lambda: not project.orphans())
-        assert _place(project, run, exist).exists(), moment
-        assert not _place(project, run, missing).exists(), moment
-        trajectories = _trajectories(project, run)
+        assert (project.data(exist[:2], run) / exist[3:]).exists(), moment
+        assert not (project.data(missing[:2], run) / missing[3:]).exists(), moment
+        trajectories = written(project, run, "03", "trajectories.parquet")
         assert recorded.items() <= trajectories.items(), "trajectories were rolled out twice"
         recorded, only_missing = trajectories, ("--only-missing-outputs",)
     process = project.process(*project.arguments("coevolve", run, LONGER, *only_missing))
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
-    assert recorded.items() <= _trajectories(project, run).items()
+    assert recorded.items() <= written(project, run, "03", "trajectories.parquet").items()
     for policy in ("base", "checkpoints/step_001", "checkpoints/step_003", "final"):
         for name in ("model.safetensors", "optimizer.safetensors"):
             one, other = (project.data("06", which) / policy / name for which in (run, whole))
@@ -65,18 +61,13 @@ def test_page_gives_the_result_once(project, whole):
         assert page.count(f"<strong>{split}</strong>: the final policy ") == 1
 
 
-def test_nothing_is_done_when_nothing_is_missing(project, whole):
-    before = _modified(project, whole)
-    project.run("coevolve", whole, LONGER, "--only-missing-outputs")
-    assert _modified(project, whole) == before
-
-
 def test_only_what_is_missing_is_made(project, whole):
-    before = _modified(project, whole)
-    lost = project.data("08", whole) / "evaluation_final.json"
-    lost.unlink()
+    before = written(project, whole)
     project.run("coevolve", whole, LONGER, "--only-missing-outputs")
-    after = _modified(project, whole)
+    assert written(project, whole) == before
+    (project.data("08", whole) / "evaluation_final.json").unlink()
+    project.run("coevolve", whole, LONGER, "--only-missing-outputs")
+    after = written(project, whole)
     changed = {name for name in before if before[name] != after[name]}
     # What reports it is made with it, the card beside the weights too.
     assert changed == {"06_models/whole/final/README.md", *("08_reporting/whole/" + name for name in (
@@ -87,19 +78,18 @@ def test_only_what_is_missing_is_made(project, whole):
 @pytest.mark.parametrize(("moment", "number"), [("in_train", 2), ("in_deletion", 9)])
 def test_a_run_made_again_and_killed_ends_without_anything_of_the_earlier_making(project, whole, moment, number):
     run, few = f"again-{moment}", {**LONGER, "checkpoints.keep_last": 1, "checkpoints.best": "train_success"}
-    for folder in sorted((project.root / "data").glob(f"*/{whole}")):
-        shutil.copytree(folder, folder.with_name(run), ignore=shutil.ignore_patterns(".lock"))
+    project.copied(whole, run)
     project.run("coevolve", run, few, "--only-missing-outputs")
-    earlier = _modified(project, run)
+    earlier = written(project, run)
     process = project.process(*project.arguments("coevolve", run, few), driver=(DRIVER, moment, str(number)))
     output, _ = process.communicate(timeout=200)
     assert process.returncode == -signal.SIGKILL, output
     assert f"run '{run}' is made again: " in " ".join(output.split())
-    left = _modified(project, run)
+    left = written(project, run)
     assert not any(name.startswith(f"08_reporting/{run}/report") for name in left)
     assert moment == "in_deletion" or f"06_models/{run}/final/policy.json" not in left
     project.run("coevolve", run, few, "--only-missing-outputs")
-    after = _modified(project, run)
+    after = written(project, run)
     assert after.keys() == earlier.keys()
     if moment == "in_train":
         kept = {name for name in after if after[name] == earlier[name]}
@@ -114,31 +104,15 @@ def test_a_start_that_fails_before_its_first_output_loses_nothing(project, whole
     def fail(*_):
         raise ConfigurationError("the games are gone")
 
-    before = _modified(project, whole)
+    before = written(project, whole)
     with monkeypatch.context() as patched:
         patched.setattr(AlfworldBenchmark, "prepare", fail)
         assert "the games are gone" in project.refuse("coevolve", whole, LONGER)
         assert "train.beta was 0.0, is 0.5" in project.refuse("coevolve", whole, {**LONGER, "train.beta": 0.5})
-    after = _modified(project, whole)
+    after = written(project, whole)
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     # The base policy is the same again.
     assert all(name.startswith((f"06_models/{whole}/base/", f"08_reporting/{whole}/clock.json")) for name in changed)
-
-
-def _place(project, run, place):
-    layer, _, name = place.partition("/")
-    return project.data(layer, run) / name
-
-
-def _trajectories(project, run):
-    """Name -> when it was written."""
-    return {str(path): path.stat().st_mtime_ns for path in project.data("03", run).rglob("trajectories.parquet")}
-
-
-def _modified(project, run):
-    data = project.root / "data"
-    files = [path for folder in data.glob(f"*/{run}") for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(data)): path.stat().st_mtime_ns for path in files if path.name != ".lock"}
 
 
 def _figures(project, run):

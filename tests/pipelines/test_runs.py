@@ -1,49 +1,41 @@
-"""Whole runs, small ones, on the real engine."""
+"""Whole runs, small ones, on the real engine; and the pipelines on their own, as a reader of the README tries them."""
 
-import json
-
+import polars as pl
 import pytest
 from project_copy import SMALL
 
 pytestmark = pytest.mark.slow
 
 STEPS = SMALL["coevolve.steps"]
+LAYERS = {
+    "tasks": ("02", "panel.json"),
+    "base_model": ("06", "base/policy.json"),
+    "rollout": ("03", "single/trajectories.parquet"),
+    "validate": ("03", "single/validated.parquet"),
+    "aggregate": ("04", "single/rewards.parquet"),
+    "train": ("06", "single/policy.json"),
+}
+"""A pipeline of one step -> (layer, file) of what it makes."""
 
 
 def test_the_main_job_leaves_what_the_report_promises(project, finished):
     summary = project.json("08", finished, "summary.json")
-    assert summary["run"] == finished
+    assert (summary["run"], summary["environment"], summary["steps"]) == (finished, "alfworld", STEPS)
     assert summary["fingerprint"] == project.json("08", finished, "run.json")["fingerprint"]
-    assert summary["environment"] == "alfworld"
     assert summary["panel_sha256"] == project.json("02", finished, "panel.json")["sha256"]
-    assert summary["steps"] == STEPS
-    assert summary["wall_seconds"] > 0
-    assert summary["quarantined"] == 0
     for policy in ("base", "final"):
-        for split in ("valid_seen", "valid_unseen"):
-            score = summary[policy][split]
-            low, high = score["ci95"]
-            assert 0 <= low <= score["success_rate"] <= high <= 1
-            assert score["episodes"] == SMALL["evaluate.games"]
-            assert summary[policy]["without_guidance"][split]["episodes"] == SMALL["evaluate.games"]
-    for name in ("learning_curve.png", "report.md"):
+        for mode in (summary[policy], summary[policy]["without_guidance"]):
+            assert {mode[split]["episodes"] for split in ("valid_seen", "valid_unseen")} == {SMALL["evaluate.games"]}
+    for name in ("learning_curve.png", "report.md", "report.html"):
         assert (project.data("08", finished) / name).stat().st_size > 1000
-
-
-def test_lambda_follows_the_schedule_and_each_step_has_its_figures(project, finished):
     # activation at 0, full trust from 0.25, annealing from 0.875 on: of 4 steps the first lies on the ramp
-    assert project.json("08", finished, "summary.json")["lambda"] == pytest.approx([0.0, 1.0, 1.0, 1.0])
-    phases = ["phase_2_activation", *["phase_3_full"] * 3]
-    for step in range(STEPS):
+    assert summary["lambda"] == pytest.approx([0.0, 1.0, 1.0, 1.0])
+    for step, phase in enumerate(["phase_2_activation", *["phase_3_full"] * 3]):
         metrics = project.json("08", finished, f"steps/step_{step:03d}.json")
-        assert (metrics["step"], metrics["phase"]) == (step, phases[step])
+        assert (metrics["step"], metrics["phase"]) == (step, phase)
         assert {"success_rate", "r_env", "r_sg", "training", "seconds", "memory", "rollout"} <= set(metrics)
-        folder = project.data("03", finished) / f"step_{step:03d}"
-        assert {path.name for path in folder.iterdir()} == {
-            "trajectories.parquet",
-            "rollout_report.json",
-            "quarantined.parquet",
-        }
+        files = {path.name for path in (project.data("03", finished) / f"step_{step:03d}").iterdir()}
+        assert files == {"trajectories.parquet", "rollout_report.json", "quarantined.parquet"}
 
 
 def test_the_policy_learns_and_transformers_reads_it(project, finished):
@@ -73,11 +65,27 @@ def test_another_seed_gives_another_policy(project, finished):
     assert project.weights("seed1") != project.weights(finished)
 
 
+def test_one_step_by_hand_is_the_first_step_of_the_main_job(project, finished):
+    for pipeline, (layer, name) in LAYERS.items():
+        project.run(pipeline, "byhand")
+        assert (project.data(layer, "byhand") / name).is_file(), pipeline
+    by_hand, main = (
+        pl.read_parquet(project.data("03", run) / place / "trajectories.parquet")
+        for run, place in (("byhand", "single"), (finished, "step_000"))
+    )
+    assert by_hand.equals(main)
+    assert by_hand["group"].n_unique() == SMALL["rollout.tasks_per_step"]
+    metrics = project.json("08", "byhand", "single/metrics.json")
+    first = project.json("08", finished, "steps/step_000.json")
+    assert {**metrics, "seconds": 0, "memory": 0} == {**first, "seconds": 0, "memory": 0}
+
+
+def test_a_pipeline_without_what_comes_before_says_so(project):
+    assert "nothing/panel.json does not exist; run the pipeline" in project.refuse("rollout", "nothing")
+    assert "trajectories.parquet does not exist; run the pipeline" in project.refuse("validate", "nothing")
+
+
 def _results(summary):
     """What must repeat: everything but names and the clock."""
-    timed = {"run", "wall_seconds", "seconds"}
-    kept = {key: value for key, value in summary.items() if key not in timed}
-    kept["curve"] = {
-        name: value for name, value in summary["curve"].items() if not name.startswith(("seconds.", "memory."))
-    }
-    return json.dumps(kept, sort_keys=True)
+    curve = {key: value for key, value in summary["curve"].items() if not key.startswith(("seconds.", "memory."))}
+    return {**summary, "curve": curve, "run": None, "wall_seconds": None, "seconds": None}

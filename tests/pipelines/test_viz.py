@@ -23,19 +23,15 @@ print("graph:" + get_pipeline_response().model_dump_json())
 """
 
 
-@pytest.fixture(scope="module")
-def opened():
-    """Return the names of what lies in each folding box, by the box: {"__root__": {…}, …}."""
+def test_it_opens_on_phases_a_phase_on_steps_and_a_step_on_its_nodes():
     done = subprocess.run(
         [sys.executable, "-c", SERVE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     graph = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("graph:"))[len("graph:") :])
     names = {node["id"]: node["name"] for node in graph["nodes"]}
-    return {box: {names[child["id"]] for child in tree["children"]} for box, tree in graph["modular_pipelines"].items()}
-
-
-def test_it_opens_on_phases_a_phase_on_steps_and_a_step_on_its_nodes(opened):
+    boxes = graph["modular_pipelines"].items()
+    opened = {box: {names[child["id"]] for child in tree["children"]} for box, tree in boxes}
     steps = unroll(section("coevolve", steps=8), Trapezoid())
     phases = {step.namespace.partition(".")[0] for step in steps}
     assert len(phases) == 4
@@ -46,8 +42,5 @@ def test_it_opens_on_phases_a_phase_on_steps_and_a_step_on_its_nodes(opened):
     for step in steps:
         nodes = {name for name in opened[step.namespace] if "." not in name}
         assert nodes == {"rollout", "validate", "aggregate", "train"}
-
-
-def test_the_figures_of_single_steps_stay_inside_their_phase(opened):
-    """Eighty datasets in a row would be all that one sees of the first view."""
+    # Eighty datasets in a row would be all that one sees of the first view.
     assert not [name for name in opened["__root__"] if name.endswith((".metrics", ".rewards", ".logprob_gaps"))]

@@ -10,7 +10,7 @@ from learning_tools import TEMPERATURE
 
 from sg_pipeline.config.loader import section
 from sg_pipeline.errors import SamplingError
-from sg_pipeline.pipelines.step.nodes import train
+from sg_pipeline.pipelines.step import train
 from sg_pipeline.rewards.credit import EPSILON
 from sg_pipeline.training.experience import experience_table
 from sg_pipeline.training.gaps import explained_gap, gap_table

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from sg_pipeline.config.kedro_internals import render_failure
-from sg_pipeline.config.layers import ENVIRONMENTS, METHODS
+from sg_pipeline.config.loader import ENVIRONMENTS, METHODS
 from sg_pipeline.errors import GO_ON, SgPipelineError, chain_of
 from sg_pipeline.files import ABOUT
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from sg_pipeline.config.section import Section
 
 Compute = Literal["weights", "tf32", "bfloat16"]
 
 
-class LoraConfig(BaseModel):
+class LoraConfig(Section):
     """LoRA adapters of a policy; names and meanings are PEFT's.
 
     Attributes:
@@ -21,18 +23,14 @@ class LoraConfig(BaseModel):
         target_modules: names of the linear maps with adapters; "all-linear": all except the output layer.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     rank: int = Field(ge=1)
     alpha: float = Field(32, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
 
 
-class TinyConfig(BaseModel):
+class TinyConfig(Section):
     """Architecture of the tiny policy: a small Qwen3 of transformers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden_size: int = Field(default=128, gt=0)
     layers: int = Field(default=4, gt=0)
@@ -55,13 +53,11 @@ class TinyConfig(BaseModel):
         return self
 
 
-class WarmStartConfig(BaseModel):
+class WarmStartConfig(Section):
     """How the warm start trains.
 
     `guided_share` and `loss_on_noise` are used where demonstrations are made and encoded.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     total_tokens: int = Field(gt=0, description="tokens to train on, including prompt and observations")
     batch_tokens: int = Field(1000, ge=16, description="tokens of an optimizer step, including padding")
@@ -113,7 +109,7 @@ class WarmStartStage(WarmStartConfig):
         return self.total_tokens * part // self.parts
 
 
-class BaseModelConfig(BaseModel):
+class BaseModelConfig(Section):
     """The base policy.
 
     Attributes:
@@ -130,8 +126,6 @@ class BaseModelConfig(BaseModel):
         tiny: architecture of a new tiny policy.
         warm_start: its stages, in order.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Literal["checkpoint", "pretrained", "warm_start"]
     start: Literal["tiny", "checkpoint", "pretrained"]

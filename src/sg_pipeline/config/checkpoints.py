@@ -3,7 +3,9 @@
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from sg_pipeline.config.section import Section
 
 SHARD_SIZE = "5GB"
 """Default maximum size of a file of a checkpoint."""
@@ -11,7 +13,7 @@ SHARD_SIZE = "5GB"
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
-class CheckpointsConfig(BaseModel):
+class CheckpointsConfig(Section):
     """Which checkpoints are kept, and how they are written. No result of a run depends on it.
 
     The base and the final policy are always kept. The manifest of a pruned checkpoint stays, so that a resumed run does
@@ -25,8 +27,6 @@ class CheckpointsConfig(BaseModel):
         keep_cross_checkpoint: also keep those that the pipeline `cross_checkpoint` compares.
         max_shard_size: of a file of weights or of optimizer state, such as "5GB" or "200MB".
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     keep_last: int | None = Field(ge=1)
     best: Literal["train_success", "validation"] | None

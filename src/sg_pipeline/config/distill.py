@@ -1,9 +1,11 @@
 """Distillation of a guide."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from sg_pipeline.config.section import Section
 
 
-class DistillConfig(BaseModel):
+class DistillConfig(Section):
     """Offline guidance: a frozen guide that imitates what a stronger policy wrote.
 
     Attributes:
@@ -15,8 +17,6 @@ class DistillConfig(BaseModel):
         batch_tokens: tokens of an optimizer step, including padding.
         learning_rate: of AdamW, at its highest; it rises and falls as in a warm start.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str | None
     steps: int = Field(ge=1)

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
 
-from sg_pipeline.config.extensions import ENVIRONMENT, locate
-from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.config.section import Section
 
 
-class PoolConfig(BaseModel):
+class PoolConfig(Section):
     """How environments are run; nothing here changes a result.
 
     Attributes:
@@ -19,8 +18,6 @@ class PoolConfig(BaseModel):
         max_restarts: how often one episode may take its worker down before it counts as failed.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     workers: int = Field(ge=0)
     step_timeout_s: float = Field(default=60.0, gt=0)
     reset_timeout_s: float = Field(default=180.0, gt=0)
@@ -28,7 +25,7 @@ class PoolConfig(BaseModel):
     max_restarts: int = Field(default=2, ge=0)
 
 
-class EnvironmentConfig(BaseModel):
+class EnvironmentConfig(Section):
     """A benchmark by name.
 
     Attributes:
@@ -38,17 +35,6 @@ class EnvironmentConfig(BaseModel):
         pool: worker processes; does not change results.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str
     arguments: dict[str, Any] = Field(default_factory=dict)  # the value in conf/base is ALFWorld's
     pool: PoolConfig
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            locate(ENVIRONMENT, name)
-        except ConfigurationError as error:
-            raise ValueError(str(error)) from error
-        return name

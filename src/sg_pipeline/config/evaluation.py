@@ -1,16 +1,17 @@
 """Evaluation, validation, cross-checkpoint evaluation and prompting methods."""
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sg_pipeline.config.run import CoevolveConfig, written_steps
+from sg_pipeline.config.section import DISTINCT, Section
 
 WITH_GUIDANCE, WITHOUT_GUIDANCE = "with_guidance", "without_guidance"
 """The two modes in which a policy is evaluated."""
 
 
-class EvaluationConfig(BaseModel):
+class EvaluationConfig(Section):
     """How policies are evaluated.
 
     Attributes:
@@ -26,9 +27,9 @@ class EvaluationConfig(BaseModel):
             grows with it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    splits: tuple[str, ...] | None = Field(None, min_length=1)  # the value in conf/base is ALFWorld's
+    splits: Annotated[tuple[str, ...] | None, DISTINCT] = Field(
+        None, min_length=1
+    )  # the value in conf/base is ALFWorld's
     temperature: float = Field(gt=0, allow_inf_nan=False)
     episodes_per_game: int = Field(ge=1)
     guided: bool = True
@@ -41,8 +42,6 @@ class EvaluationConfig(BaseModel):
     def _consistent(self) -> "EvaluationConfig":
         if not (self.guided or self.plain):
             raise ValueError("guided and plain are both false, so nothing would be evaluated: set one of them to true")
-        if self.splits and len(set(self.splits)) < len(self.splits):
-            raise ValueError(f"splits names a split twice: {', '.join(self.splits)}")
         return self
 
     @property
@@ -51,7 +50,7 @@ class EvaluationConfig(BaseModel):
         return (WITH_GUIDANCE,) * self.guided + (WITHOUT_GUIDANCE,) * self.plain
 
 
-class ValidationConfig(BaseModel):
+class ValidationConfig(Section):
     """Which games validate a policy, and how it plays them: in the mode that is trained.
 
     Attributes:
@@ -61,8 +60,6 @@ class ValidationConfig(BaseModel):
         episodes_per_game: repetitions of each game.
         temperature: of sampling.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     panel: str
     split: str
@@ -85,7 +82,7 @@ class ValidationConfig(BaseModel):
         )  # fmt: skip
 
 
-class CrossCheckpointConfig(BaseModel):
+class CrossCheckpointConfig(Section):
     """One policy, guided by earlier, the same and later versions of itself.
 
     Checkpoints are given as fractions of the training: 0 is the base policy, 1 the final one. The nearest saved
@@ -96,16 +93,13 @@ class CrossCheckpointConfig(BaseModel):
         guides: write its guidance; the policy itself is always among them. The paper: 0.125, 0.5 and 1.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     policy: float = Field(ge=0, le=1)
     guides: tuple[float, ...] = Field(min_length=1)
 
     @field_validator("guides")
     @classmethod
     def _within_the_training(cls, guides: tuple[float, ...]) -> tuple[float, ...]:
-        outside = [guide for guide in guides if not 0 <= guide <= 1]
-        if outside:
+        if outside := [guide for guide in guides if not 0 <= guide <= 1]:
             raise ValueError(f"each guide must be a fraction of the training between 0 and 1, not {outside[0]:g}")
         return guides
 
@@ -121,11 +115,8 @@ class CrossCheckpointConfig(BaseModel):
 
 
 Method = Literal["react", "react_self_guide", "reflexion", "reflact"]
-
-
 METHODS: tuple[Method, ...] = get_args(Method)
 """All methods, in the order of tables. Each has a prompt set of its name."""
-
 
 TITLES: dict[str, str] = {
     "react": "ReAct",
@@ -135,20 +126,17 @@ TITLES: dict[str, str] = {
 }
 """Name of a method in reports."""
 
-
 REFERENCE: Method = "react"
 """The method that the others are compared with."""
 
-
 SELF_GUIDED: Method = "react_self_guide"
 """The only method that writes guidance."""
-
 
 REFLEXION: Method = "reflexion"
 """The only method that tries a game more than once."""
 
 
-class ReflexionConfig(BaseModel):
+class ReflexionConfig(Section):
     """What Reflexion adds to ReAct.
 
     Attributes:
@@ -157,14 +145,12 @@ class ReflexionConfig(BaseModel):
         max_new_tokens: of a reflection.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     trials: int = Field(ge=1, le=50)
     memory: int = Field(ge=1)
     max_new_tokens: int = Field(ge=1)
 
 
-class PromptingConfig(BaseModel):
+class PromptingConfig(Section):
     """The prompting methods. Games, temperature and repetitions are those of `evaluate`, limits those of `rollout`.
 
     Attributes:
@@ -174,9 +160,7 @@ class PromptingConfig(BaseModel):
         reflexion: what Reflexion adds.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    methods: tuple[Method, ...] = Field(min_length=1)
+    methods: Annotated[tuple[Method, ...], DISTINCT] = Field(min_length=1)
     prompts: dict[Method, str] = Field(default_factory=dict)
     max_new_tokens: int = Field(ge=1)
     reflexion: ReflexionConfig
@@ -186,13 +170,6 @@ class PromptingConfig(BaseModel):
     def _from_the_command_line(cls, methods: object) -> object:
         # Kedro cuts --params at commas.
         return tuple(methods.split("+")) if isinstance(methods, str) else methods
-
-    @field_validator("methods")
-    @classmethod
-    def _once_each(cls, methods: tuple[Method, ...]) -> tuple[Method, ...]:
-        if len(set(methods)) < len(methods):
-            raise ValueError(f"a method is named twice: {', '.join(methods)}")
-        return methods
 
     def unused(self) -> tuple[str, ...]:
         """Return the parameters that no chosen method reads."""

@@ -5,9 +5,10 @@
 
 A benchmark's file adapts the default, which is for ALFWorld, to that benchmark; a Kedro environment may also have such
 files, for values of one benchmark. A method's file selects a method of the study; it works on top of any Kedro
-environment, which a second `--env` could not.
+environment, which a second `--env` could not. Both contain parameters by section, like the `parameters_*.yml` files.
 """
 
+import difflib
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import deepcopy
@@ -15,15 +16,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
 from pydantic import TypeAdapter
 
 from sg_pipeline.config.extensions import DEFAULT, ENVIRONMENT, KNOWN, load_benchmark_class
-from sg_pipeline.config.layers import METHODS, environment_file, environment_parameters, method_parameters, method_title
-from sg_pipeline.config.tree import tree_for
+from sg_pipeline.config.tree import tree_for, value_of
 from sg_pipeline.errors import ConfigurationError
+
+METHODS, ENVIRONMENTS = "methods", "environments"
+"""Folders of conf/ with a file for each method, and for each benchmark."""
+
+TITLE = "title"
+"""Entry of a method's file that is not a parameter: its name in tables and figures."""
 
 CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
@@ -59,8 +66,8 @@ class MethodConfigLoader(OmegaConfigLoader):
         parameters = _merged(*(layer for _, layer in self._layers), given)
         self._environment, self._benchmark = _in_force(conf, parameters, given)
         names = {}
-        if method := _value(given, "run", "method"):
-            names["run"] = f"{method}-seed{_value(parameters, 'run', 'seed') or 0}"
+        if method := value_of(given, "run", "method"):
+            names["run"] = f"{method}-seed{value_of(parameters, 'run', 'seed') or 0}"
         if self._benchmark != DEFAULT:
             shared = {key.removesuffix("_name"): str(name) for key, name in reader["globals"].items()}
             default = run_env == reader.base_env and not names
@@ -82,8 +89,9 @@ class MethodConfigLoader(OmegaConfigLoader):
             layers += self._with_benchmark(layer, folder, unnamed)
         content = _merged(*layers, self.runtime_params or {})
         self._add_titles(content.get("study"))
-        name = _value(content, "run", "method")
-        return content if name is None else self.with_method(content, str(name))
+        name = value_of(content, "run", "method")
+        self["parameters"] = content if name is None else self.with_method(content, str(name))
+        return super().__getitem__(key)
 
     def _with_benchmark(self, layer: dict[str, Any], folder: Path, unnamed: str) -> list[dict[str, Any]]:
         """Return a layer and the benchmark's file in `folder`, which overrides it.
@@ -95,28 +103,32 @@ class MethodConfigLoader(OmegaConfigLoader):
             folder: of the benchmarks' files of this layer.
             unnamed: the benchmark of a layer that does not name one.
         """
-        if self._environment and self._environment != (_value(layer, "environment", "name") or unnamed):
+        if self._environment and self._environment != (value_of(layer, "environment", "name") or unnamed):
             layer = deepcopy(layer)
             layer.pop("tasks", None)
             for section, key in (("environment", "arguments"), ("evaluate", "splits")):
                 if isinstance(layer.get(section), dict):
                     layer[section].pop(key, None)
-        path = environment_file(folder, self._benchmark)
+        path = folder / ENVIRONMENTS / f"{self._benchmark}.yml"
         if not path.is_file():
             return [layer]
-        own: Any = OmegaConf.to_container(OmegaConf.create(environment_parameters(path)), resolve=True)
+        content = _read(path, "sections of parameters such as `tasks: {panel: default}`")
+        if "name" in content.get("environment", {}):
+            raise ConfigurationError(
+                f"{path} sets environment.name, but is selected by it: set it in conf/base, or by --params "
+                f"environment.name={path.stem}"
+            )
+        own: Any = OmegaConf.to_container(OmegaConf.create(content), resolve=True)
         return [layer, own]
 
     def _add_titles(self, study: Any) -> None:
         """Add the titles of its methods to the study; an unreadable file is reported where it is needed."""
         if isinstance(study, dict):
-            known = {path.stem for path in (Path(self.conf_source) / METHODS).glob("*.yml")}
             names = [name for part in ("methods", "offline") for name in study.get(part) or ()]
-            titles = {}
-            for name in names:
+            study["titles"] = {name: name for name in map(str, names)}
+            for name in study["titles"]:
                 with suppress(ConfigurationError):
-                    titles[name] = method_title(Path(self.conf_source), name) if name in known else str(name)
-            study["titles"] = titles
+                    study["titles"][name] = method_title(Path(self.conf_source), name)
 
     def with_method(self, parameters: dict[str, Any], name: str) -> dict[str, Any]:
         """Override `parameters` by the method `name`, and both by `--params`."""
@@ -168,11 +180,11 @@ def _in_force(conf: Path, parameters: Mapping[str, Any], given: Mapping[str, Any
     One that does not exist is passed over here: that is reported when the parameters are checked.
     """
     layers = [given, parameters]
-    method = _value(parameters, "run", "method")
+    method = value_of(parameters, "run", "method")
     if method is not None:
         with suppress(ConfigurationError):
             layers.insert(1, method_parameters(conf, str(method)))
-    name = next((name for layer in layers if (name := _value(layer, "environment", "name"))), DEFAULT)
+    name = next((name for layer in layers if (name := value_of(layer, "environment", "name"))), DEFAULT)
     if name in KNOWN[ENVIRONMENT]:
         return name, name
     with suppress(ConfigurationError):
@@ -180,7 +192,38 @@ def _in_force(conf: Path, parameters: Mapping[str, Any], given: Mapping[str, Any
     return "", DEFAULT
 
 
-def _value(layer: Mapping[str, Any], section: str, key: str) -> Any:
-    """The value of `section.key`, None where there is none, or something else in its place."""
-    values = layer.get(section)
-    return values.get(key) if isinstance(values, Mapping) else None
+def method_parameters(conf: Path, name: str) -> dict[str, Any]:
+    """Return the parameters of the method `name`.
+
+    Raises:
+        ConfigurationError: the method does not exist, or its file does not contain parameters by section.
+    """
+    return {section: values for section, values in _read_method(conf, name).items() if section != TITLE}
+
+
+def method_title(conf: Path, name: str) -> str:
+    """Return the title of the method `name`. Errors as `method_parameters`."""
+    return str(_read_method(conf, name).get(TITLE) or name)
+
+
+def _read_method(conf: Path, name: str) -> dict[str, Any]:
+    path = conf / METHODS / f"{name}.yml"
+    known = sorted(file.stem for file in path.parent.glob("*.yml"))
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        hint = f"did you mean {nearest[0]}? There are {', '.join(known)}" if nearest else f"{path.parent} holds none"
+        raise ConfigurationError(f"parameter run.method: there is no method {name!r}; {hint}")
+    return _read(path, "a title and sections of parameters such as `rollout: {guidance: false}`")
+
+
+def _read(path: Path, expected: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} must hold {expected}, found {type(content).__name__}")
+    for key, value in content.items():
+        if key != TITLE and not isinstance(value, dict):
+            raise ConfigurationError(f"{path} must hold {expected}, found no values under {key!r}")
+    return content

@@ -4,21 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+from pydantic import Field, SerializeAsAny, field_validator
 
 from sg_pipeline.config.extensions import CREDIT, KNOWN, TRUST, check, load
+from sg_pipeline.config.section import Section
 
 PHASES = ("phase_1_warmup", "phase_2_activation", "phase_3_full", "phase_4_annealing")
 
 
-class TrustSchedule(BaseModel, ABC):
+class TrustSchedule(Section, ABC):
     """lambda(u): weight of the internal reward at co-evolution step u. See `rewards/trust.py`.
 
     Attributes:
         kind: its name in `config/extensions.py`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
 
@@ -35,17 +34,15 @@ class TrustSchedule(BaseModel, ABC):
         return PHASES[sum(step >= fraction * steps for fraction in self.borders())]
 
 
-class PolarityValues(BaseModel):
+class PolarityValues(Section):
     """The step reward of each polarity."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     positive: float = Field(allow_inf_nan=False)
     neutral: float = Field(allow_inf_nan=False)
     negative: float = Field(allow_inf_nan=False)
 
 
-class RewardConfig(BaseModel):
+class RewardConfig(Section):
     """Rewards of a trajectory.
 
     Attributes:
@@ -54,8 +51,6 @@ class RewardConfig(BaseModel):
         environment_scale: factor of R_env.
         normalisation: the credit rule, see `rewards/credit.py`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schedule: SerializeAsAny[TrustSchedule]
     polarity: PolarityValues

@@ -3,13 +3,15 @@
 import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from sg_pipeline.config.section import Section
 
 DATE = datetime.date(2024, 7, 26)
 """What a chat template uses as today's date: the default date of Llama 3's templates."""
 
 
-class RolloutConfig(BaseModel):
+class RolloutConfig(Section):
     """The rollout of a step.
 
     Attributes:
@@ -33,8 +35,6 @@ class RolloutConfig(BaseModel):
             played at once as fit even if all of them reach `max_length`. None: no limit.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     tasks_per_step: int = Field(ge=1)
     group_size: int = Field(ge=1)
     max_turns: int = Field(ge=1)
@@ -51,7 +51,7 @@ class RolloutConfig(BaseModel):
     cache_gib: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
-class GateConfig(BaseModel):
+class GateConfig(Section):
     """How strict the gate is.
 
     Attributes:
@@ -59,8 +59,6 @@ class GateConfig(BaseModel):
             would be those of a selection; "keep" trains on the rest if it has at least two.
         max_quarantined_share: above this share of trajectories the run stops.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     incomplete_groups: Literal["drop", "keep"]
     max_quarantined_share: float = Field(ge=0.0, le=1.0)

@@ -2,12 +2,13 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sg_pipeline.config.extensions import SAMPLER, check
+from sg_pipeline.config.section import Section
 
 
-class VllmConfig(BaseModel):
+class VllmConfig(Section):
     """Settings of a vLLM engine. The rollout sets the longest trajectory and the seeds.
 
     Attributes:
@@ -27,8 +28,6 @@ class VllmConfig(BaseModel):
         enforce_eager: without compiled graphs: slower on a GPU, but faster to start; None: on a CPU only.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     gpu_memory_utilization: float = Field(gt=0, le=1)
     cpu_cache_gib: int = Field(ge=1)
@@ -42,7 +41,7 @@ class VllmConfig(BaseModel):
         return self.adapters == "separate" or (self.adapters == "auto" and dtype != "float32")
 
 
-class ServerConfig(BaseModel):
+class ServerConfig(Section):
     """Address or start of a vLLM server, not part of a run's identity. Set either `url` or `executable`.
 
     Attributes:
@@ -56,8 +55,6 @@ class ServerConfig(BaseModel):
         start_s: seconds until a server that was started must be ready.
         answer_s: seconds until a turn, or an update of weights, must be answered.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: tuple[str, ...]
     executable: str | None
@@ -85,7 +82,7 @@ class ServerConfig(BaseModel):
         return {name: str(word) for name, word in value.items()} if isinstance(value, dict) else value
 
 
-class SamplingConfig(BaseModel):
+class SamplingConfig(Section):
     """The engine that samples the policy's turns.
 
     Attributes:
@@ -94,8 +91,6 @@ class SamplingConfig(BaseModel):
         vllm: settings of that server's engine.
         server: its address or start.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     engine: str
     vllm: VllmConfig

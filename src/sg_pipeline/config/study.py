@@ -1,20 +1,20 @@
 """The runs of a study."""
 
-import re
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
+
+from sg_pipeline.config.section import DISTINCT, FolderName, Section
 
 
-class GuideConfig(BaseModel):
+class GuideConfig(Section):
     """The run of the study from whose final phase the guide of the offline methods is distilled."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
     seed: int = Field(ge=0)
 
 
-class StudyConfig(BaseModel):
+class StudyConfig(Section):
     """Methods x seeds.
 
     Attributes:
@@ -27,30 +27,13 @@ class StudyConfig(BaseModel):
         titles: method -> its name in tables; read from the methods' own files.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    methods: tuple[str, ...] = Field(min_length=1)
-    offline: tuple[str, ...]
+    name: FolderName
+    methods: Annotated[tuple[str, ...], DISTINCT] = Field(min_length=1)
+    offline: Annotated[tuple[str, ...], DISTINCT]
     guide: GuideConfig | None
-    seeds: tuple[int, ...] = Field(min_length=1)
-    cross_checkpoint: tuple[str, ...]
+    seeds: Annotated[tuple[int, ...], DISTINCT] = Field(min_length=1)
+    cross_checkpoint: Annotated[tuple[str, ...], DISTINCT]
     titles: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_folder_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError("a study's name may have letters, digits, '.', '_' and '-'")
-        return name
-
-    @field_validator("methods", "offline", "seeds", "cross_checkpoint")
-    @classmethod
-    def _distinct(cls, values: tuple[str | int, ...]) -> tuple[str | int, ...]:
-        twice = sorted({str(value) for value in values if values.count(value) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} is named twice")
-        return values
 
     def run_name(self, method: str, seed: int) -> str:
         """Name of the run of `method` with `seed`."""

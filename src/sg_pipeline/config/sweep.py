@@ -1,15 +1,14 @@
 """The search space of a sweep, and its budget."""
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from sg_pipeline.config.section import DISTINCT, FolderName, Section
 
 
-class Range(BaseModel):
+class Range(Section):
     """A number searched between `low` and `high`, evenly by order of magnitude with `log`; a single value is fixed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     low: float = Field(allow_inf_nan=False)
     high: float = Field(allow_inf_nan=False)
@@ -44,7 +43,7 @@ _LIMITS = {
 }
 
 
-class SpaceConfig(BaseModel):
+class SpaceConfig(Section):
     """The search space: each dimension a range, a choice, or fixed.
 
     Attributes:
@@ -57,29 +56,20 @@ class SpaceConfig(BaseModel):
         learning_rate, group_size: of training and rollouts; None: not searched.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     activation: Range
     ramp: Range
     annealing: Range
     peak: Range
-    shape: tuple[Literal["linear", "cosine"], ...] = Field(min_length=1)
+    shape: Annotated[tuple[Literal["linear", "cosine"], ...], DISTINCT] = Field(min_length=1)
     positive: Range | None = None
     negative: Range | None = None
     learning_rate: Range | None = None
-    group_size: tuple[Annotated[int, Field(ge=2)], ...] | None = Field(None, min_length=1)
+    group_size: Annotated[tuple[Annotated[int, Field(ge=2)], ...] | None, DISTINCT] = Field(None, min_length=1)
 
     @field_validator("shape", "group_size", mode="before")
     @classmethod
     def _single_choice_is_fixed(cls, value: Any) -> Any:
         return value if value is None or isinstance(value, (list, tuple)) else (value,)
-
-    @field_validator("shape", "group_size")
-    @classmethod
-    def _distinct(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
-        if values is not None and len(set(values)) < len(values):
-            raise ValueError(f"a choice is named twice: {', '.join(map(str, values))}")
-        return values
 
     @model_validator(mode="after")
     def _possible(self) -> "SpaceConfig":
@@ -108,10 +98,7 @@ class SpaceConfig(BaseModel):
         )
 
 
-Preset = Literal["paper", "constant", "off"]
-
-
-class SweepConfig(BaseModel):
+class SweepConfig(Section):
     """A sweep.
 
     Attributes:
@@ -132,11 +119,9 @@ class SweepConfig(BaseModel):
         confirm_steps: steps of these runs; None: those of a trial.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
+    name: FolderName
     space: SpaceConfig
-    presets: tuple[Preset, ...]
+    presets: Annotated[tuple[Literal["paper", "constant", "off"], ...], DISTINCT]
     n_trials: int = Field(ge=1)
     timeout: float | None = Field(gt=0)
     steps: int = Field(ge=1, le=100_000)
@@ -147,23 +132,8 @@ class SweepConfig(BaseModel):
     startup: int = Field(ge=0)
     storage: str | None
     candidates: int = Field(ge=1)
-    confirm_seeds: tuple[Annotated[int, Field(ge=0)], ...]
+    confirm_seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], DISTINCT]
     confirm_steps: int | None = Field(ge=1, le=100_000)
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_folder_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError("a sweep's name may have letters, digits, '.', '_' and '-'")
-        return name
-
-    @field_validator("presets", "confirm_seeds")
-    @classmethod
-    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        twice = sorted({str(value) for value in values if values.count(value) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} is named twice")
-        return values
 
     @field_validator("presets", mode="before")
     @classmethod

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from sg_pipeline.config.section import Section
 
 CLIPS: dict[str, tuple[float, float]] = {
     "grpo": (0.2, 0.2),
@@ -21,10 +23,8 @@ the ratio itself, and not its distance from 1.
 """
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Section):
     """Parameters of `learner.train_step`; the temperature is the rollout's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo", "cispo"] = Field(
         description="grpo: every trajectory weighs the same; dapo, bnpo, cispo: every token does"

@@ -5,6 +5,7 @@ cannot be read is reported in one sentence with the way on.
 """
 
 import json
+from abc import abstractmethod
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from sg_pipeline.files import atomic_write
 
 
 class AtomicDataset(AbstractDataset[Any, Any]):
-    """A file that is either complete or missing; subclasses define the encoding."""
+    """A file that is either complete or missing; subclasses define its encoding by `_write` and `_read`."""
 
     def __init__(self, *, filepath: str, holds: Sequence[str] = (), metadata: dict[str, Any] | None = None):
         """Prepare a dataset.
@@ -37,20 +38,18 @@ class AtomicDataset(AbstractDataset[Any, Any]):
         """Path of the file."""
         return Path(self._filepath)
 
-    def write(self, path: Path, data: Any) -> None:
-        """Write `data` to `path`."""
-        raise TypeError(f"{type(self).__name__} cannot be saved")
+    @abstractmethod
+    def _write(self, path: Path, data: Any) -> None: ...
 
-    def read(self, path: Path) -> Any:
-        """Read what `write` wrote."""
-        raise TypeError(f"{type(self).__name__} cannot be loaded")
+    @abstractmethod
+    def _read(self, path: Path) -> Any: ...
 
     def load(self) -> Any:
         """Read the file, or report why it cannot be read."""
         if not self.path.exists():
             raise DataError(f"{self.path} does not exist; run the pipeline that writes it first")
         try:
-            content = self.read(self.path)
+            content = self._read(self.path)
             found = content.columns if isinstance(content, pl.DataFrame) else content
             for name in self._holds:
                 if not isinstance(found, (list, dict)) or name not in found:
@@ -58,15 +57,16 @@ class AtomicDataset(AbstractDataset[Any, Any]):
             return content
         except Exception as error:
             kind = type(self).__name__.removesuffix("Dataset")
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError(
-                f"{self.path} is not a readable {kind} file ({_first_line(error)}); "
+                f"{self.path} is not a readable {kind} file ({reason}); "
                 f"delete it and run again with --only-missing-outputs to have it made again"
             ) from error
 
     def save(self, data: Any) -> None:
         """Write a temporary file, then rename it."""
         with atomic_write(self.path) as temporary:
-            self.write(temporary, data)
+            self._write(temporary, data)
 
     def delete(self) -> None:
         """Delete the file, if it exists."""
@@ -80,55 +80,42 @@ class AtomicDataset(AbstractDataset[Any, Any]):
 
 
 class ParquetDataset(AtomicDataset):
-    """A polars data frame."""
+    """A polars data frame, compressed with zstd."""
 
-    def write(self, path: Path, data: pl.DataFrame) -> None:
-        """Write the frame, compressed with zstd."""
+    def _write(self, path: Path, data: pl.DataFrame) -> None:
         content = BytesIO()  # polars does not say that a disk is full
         data.write_parquet(content, compression="zstd")
         path.write_bytes(content.getvalue())
 
-    def read(self, path: Path) -> pl.DataFrame:
-        """Read the whole frame."""
+    def _read(self, path: Path) -> pl.DataFrame:
         return pl.read_parquet(path, memory_map=False)
 
 
 class JSONDataset(AtomicDataset):
-    """JSON of plain values, readable by people: sorted as given, indented."""
+    """Strict JSON of plain values, indented for people: a number that is not finite raises."""
 
-    def write(self, path: Path, data: Any) -> None:
-        """Write strict JSON: a number that is not finite raises."""
+    def _write(self, path: Path, data: Any) -> None:
         path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
-    def read(self, path: Path) -> Any:
-        """Read the value."""
+    def _read(self, path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
 class TextDataset(AtomicDataset):
-    """A text file, such as a Markdown report."""
+    """A text file in UTF-8, such as a Markdown report."""
 
-    def write(self, path: Path, data: str) -> None:
-        """Write UTF-8."""
+    def _write(self, path: Path, data: str) -> None:
         path.write_text(data, encoding="utf-8")
 
-    def read(self, path: Path) -> str:
-        """Read UTF-8."""
+    def _read(self, path: Path) -> str:
         return path.read_text(encoding="utf-8")
 
 
 class BytesDataset(AtomicDataset):
     """A binary file, such as a figure."""
 
-    def write(self, path: Path, data: bytes) -> None:
-        """Write the bytes."""
+    def _write(self, path: Path, data: bytes) -> None:
         path.write_bytes(data)
 
-    def read(self, path: Path) -> bytes:
-        """Read the bytes."""
+    def _read(self, path: Path) -> bytes:
         return path.read_bytes()
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -1,7 +1,7 @@
 """Policies in the catalog: durable on disk, live in memory."""
 
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
@@ -20,14 +20,12 @@ class PolicyDataset(AbstractDataset[Any, Any]):
 
     One that was pruned (`policies.retention`) counts as existing, so that no resumed run makes it again.
 
-    Attributes:
-        live: the link between two co-evolution steps. What was saved in this process is handed on as it
-            is, so that nothing is read back; the next step then trains that very object. Without `live` every
-            load reads a fresh policy from disk.
+    With `live` it is the link between two co-evolution steps: what was saved in this process is handed on as it is, and
+    the next step trains that very object. Otherwise every load reads a fresh policy from disk.
     """
 
     def __init__(self, *, filepath: str, live: bool = False, metadata: dict[str, Any] | None = None):
-        self._filepath = PurePosixPath(filepath)
+        self._folder = Path(filepath)
         self._live = live
         self._held: Policy | None = None
         self.metadata = metadata
@@ -40,11 +38,11 @@ class PolicyDataset(AbstractDataset[Any, Any]):
 
         if not self._exists():
             raise CheckpointError(
-                f"no policy exists in {self._filepath}{self._others()}; run the pipeline that writes it first"
+                f"no policy exists in {self._folder}{self._others()}; run the pipeline that writes it first"
             )
         try:
             device = session.parameters().base_model.device
-            return load_policy(Path(self._filepath), device=world().device(device))
+            return load_policy(self._folder, device=world().device(device))
         except CheckpointError as error:
             raise CheckpointError(
                 f"{str(error).rstrip('.')}; once it is deleted, a run with --only-missing-outputs makes it again"
@@ -55,14 +53,14 @@ class PolicyDataset(AbstractDataset[Any, Any]):
         from sg_pipeline.policies.checkpoint import save_policy
 
         size = session.parameters().checkpoints.max_shard_size
-        with named(Path(self._filepath)):
-            save_policy(data, Path(self._filepath), max_shard_size=size)
+        with named(self._folder):
+            save_policy(data, self._folder, max_shard_size=size)
         self.hold(data)
 
     def delete(self) -> None:
         """Delete the checkpoint, if it exists."""
         if self._exists():
-            remove(Path(self._filepath))
+            remove(self._folder)
 
     def whole(self, data: "Policy", *, keep: bool) -> "Policy":
         """Gather a policy that is trained on shards for writing; every rank takes part, one keeps the result."""
@@ -79,17 +77,17 @@ class PolicyDataset(AbstractDataset[Any, Any]):
         """List the policies next to the one that is missing."""
         from sg_pipeline.policies.checkpoint import is_whole
 
-        folder = Path(self._filepath).parent
-        there = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir() and is_whole(path))
-        return f" ({folder} has {', '.join(there)})" if there else ""
+        beside = self._folder.parent
+        there = sorted(path.name for path in beside.glob("[!.]*") if path.is_dir() and is_whole(path))
+        return f" ({beside} has {', '.join(there)})" if there else ""
 
     def _exists(self) -> bool:
         from sg_pipeline.policies.checkpoint import checkpoint_exists
 
-        return checkpoint_exists(Path(self._filepath))
+        return checkpoint_exists(self._folder)
 
     def _release(self) -> None:
         self._held = None
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "live": self._live}
+        return {"filepath": str(self._folder), "live": self._live}

@@ -8,7 +8,7 @@
 import logging
 import os
 
-from sg_pipeline.config.distributed import Strategy
+from sg_pipeline.config.run import Strategy
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
 

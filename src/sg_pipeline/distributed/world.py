@@ -15,7 +15,7 @@ import atexit
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ class World:
         local_rank: from 0 on each machine; the index of this process's GPU.
         seconds: time spent in the functions below: waiting for the others, and exchanging results.
         failing: the run is ending with an error.
+        opened: the processes are connected.
     """
 
     rank: int = 0
@@ -42,7 +43,7 @@ class World:
     local_rank: int = 0
     seconds: float = 0.0
     failing: bool = False
-    _opened: bool = field(default=False, repr=False)
+    opened: bool = False
 
     @property
     def alone(self) -> bool:
@@ -53,11 +54,6 @@ class World:
     def first(self) -> bool:
         """Whether this process writes."""
         return self.rank == 0
-
-    @property
-    def opened(self) -> bool:
-        """Whether the processes are connected."""
-        return self._opened
 
     def device(self, name: str) -> str:
         """Return the device of this process for `name` ("cpu", "cuda") of the configuration.
@@ -89,7 +85,7 @@ class World:
         Raises:
             RankError: a process did not connect.
         """
-        if self.alone or self._opened:
+        if self.alone or self.opened:
             return
         import torch
         import torch.distributed as dist
@@ -104,7 +100,7 @@ class World:
                 f"rank {self.rank} of {self.size} could not reach the other processes within {timeout_s:g} s "
                 f"({' '.join(str(error).split())[:200]}); check MASTER_ADDR, MASTER_PORT and the network"
             ) from error
-        self._opened = True
+        self.opened = True
         atexit.register(self._close)
 
     def gather(self, value: T) -> list[T]:
@@ -255,8 +251,3 @@ def read_world(environment: Mapping[str, str]) -> World:
             f"variables"
         )
     return World(rank, size, local_rank)
-
-
-def seconds() -> float:
-    """Return the seconds that this process has spent waiting for others and exchanging results."""
-    return world().seconds

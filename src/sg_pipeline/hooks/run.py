@@ -1,4 +1,4 @@
-"""Kedro hooks: run identity, ranks, engines, clock, progress."""
+"""The Kedro hook: what happens around a run, in the order in which it has to happen."""
 
 import logging
 import os
@@ -16,6 +16,7 @@ from sg_pipeline.distributed.strategy import settle_strategy, strategy
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.files import ABOUT
+from sg_pipeline.hooks.checkpoints import CROSS_CHECKPOINT, Checkpoints
 from sg_pipeline.runs import clock
 from sg_pipeline.runs.lineage import parameters_read
 from sg_pipeline.runs.lock import RunLock
@@ -26,61 +27,69 @@ from sg_pipeline.sampling.base import close_engines
 
 logger = logging.getLogger(__name__)
 
-STUDY, CROSS_CHECKPOINT, PLAN = "study_results", "cross_checkpoint.table", "plan"
+STUDY, PLAN = "study_results", "plan"
 """Datasets by which a pipeline is known, however it was asked for."""
 
 
-class RanksHook:
-    """Processes that share a run start and end together, and skip the same nodes."""
-
-    @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, pipeline: Any) -> None:
-        """Check the world size and connect the processes."""
-        config = session.parameters().distributed
-        ranks = None if PLAN in pipeline.all_outputs() else config.ranks  # one process plans a run of several
-        check_world(ranks, _starts(pipeline))
-        settle_strategy(config.strategy)
-        world().open(config.timeout_s)
-        end_with_the_others(world())
-
-    @hook_impl(tryfirst=True)
-    def after_pipeline_run(self) -> None:
-        """Wait for the others before rank 0 releases the lock."""
-        world().barrier()
-
-
-class RunIdentityHook:
-    """A run's name belongs to one fingerprint and to one process at a time."""
+class RunHook:
+    """A run from its start to its end."""
 
     def __init__(self) -> None:
         self._lock = RunLock()
+        self._checkpoints = Checkpoints()
+        self._delete_earlier: Callable[[], None] | None = None
+        self._clock: Path | None = None
+        self._nodes = 0
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Compare the run's fingerprint with the recorded one, then set what depends on the machine otherwise."""
+        """Connect the processes, take the run's name, and refuse what cannot run, before anything is counted or logged.
+
+        A run's name belongs to one fingerprint and to one process at a time.
+        """
+        given, makes = session.parameters(), pipeline.all_outputs()
+        starts, only_missing = _starts(pipeline), run_params["only_missing_outputs"]
+        # One process plans a run of several.
+        check_world(None if PLAN in makes else given.distributed.ranks, starts)
+        settle_strategy(given.distributed.strategy)
+        world().open(given.distributed.timeout_s)
+        end_with_the_others(world())
         try:
-            world().on_first(lambda: self._take_run(run_params, pipeline, catalog))
-            if not _starts(pipeline) or PLAN in pipeline.all_outputs():
-                _settle_libraries(session.parameters().run.threads)
-            if run_params["only_missing_outputs"]:
+            world().on_first(lambda: self._take_run(only_missing, pipeline, catalog))
+            if not starts or PLAN in makes:
+                _settle_libraries(given.run.threads)
+            if only_missing:
                 catalog.agree_on_existence(pipeline.datasets())
+            self._delete_earlier = None if only_missing else _deletion(pipeline, catalog)
+            self._checkpoints.begin(only_missing, makes, catalog)
         except BaseException:
             self._lock.release()
             raise
+        self._nodes, self._clock = 0, None
+        if starts:
+            return
+        if world().first:
+            self._clock = Path(catalog.get("run_identity").path).with_name(CLOCK)
+            if only_missing or BASE_POLICY not in makes:  # an earlier, killed process of the run has spent time
+                clock.go_on_from(self._clock)
+        names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
+        shared = "" if world().alone else f", shared by {world().size} processes ({strategy()})"
+        run = given.run
+        logger.info("run '%s': %s, seed %d%s; outputs are in data/*/%s", run.name, names, run.seed, shared, run.name)
 
-    def _take_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+    def _take_run(self, only_missing: bool, pipeline: Any, catalog: Any) -> None:
         """Take the lock and claim the run's name."""
         from sg_pipeline.runs.identity import claim_run
         from sg_pipeline.runs.shared_steps import take_over
 
-        parameters = session.parameters()
+        parameters, makes = session.parameters(), pipeline.all_outputs()
         identity = catalog.get("run_identity")
         if identity is None:
             raise ConfigurationError("the catalog has no run_identity: restore conf/base/catalog.yml")
         path = Path(identity.path)
-        if STUDY in pipeline.all_outputs():
-            reports = data_folder(path, parameters.run.name) / "08_reporting"
-            self._lock.take(reports / parameters.study.name / LOCK, parameters.study.name)
+        data = data_folder(path, parameters.run.name)
+        if STUDY in makes:
+            self._lock.take(data / "08_reporting" / parameters.study.name / LOCK, parameters.study.name)
         if _starts(pipeline):  # its runs have their own names and locks, and workers share a sweep
             return
         self._lock.take(path.with_name(LOCK), parameters.run.name)
@@ -89,149 +98,82 @@ class RunIdentityHook:
             parameters,
             catalog.get("project_folder").load(),
             parameters_read(pipeline.nodes, _graph()),
-            from_scratch=_trains(pipeline) and BASE_POLICY in pipeline.all_outputs(),
+            from_scratch=_trains(pipeline) and BASE_POLICY in makes,
         )
-        if CROSS_CHECKPOINT in pipeline.all_outputs():
+        if CROSS_CHECKPOINT in makes:
             _forget_other_checkpoints(catalog.get(CROSS_CHECKPOINT), parameters)
-        if parameters.run.share and run_params["only_missing_outputs"] and _trains(pipeline):
-            take_over(data_folder(path, parameters.run.name), parameters)
-        if run_params["only_missing_outputs"]:
+        if only_missing:
+            if parameters.run.share and _trains(pipeline):
+                take_over(data, parameters)
             forget_stale_reports(pipeline, catalog)
 
     @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Release the run lock."""
-        self._lock.release()
-
-    @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Release the run lock."""
-        self._lock.release()
-
-
-class RemakingHook:
-    """Delete what a start makes again before it writes its first output, see `runs.stale`."""
-
-    def __init__(self) -> None:
-        self._waiting: Callable[[], None] | None = None
-
-    @hook_impl(trylast=True)  # the run is ours when `RunIdentityHook` has locked it
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Find what that is. Workers of a sweep have no lock, and replace its results as a whole."""
-        self._waiting = None
-        if run_params["only_missing_outputs"] or not world().first:
-            return
-        if _starts(pipeline) and STUDY not in pipeline.all_outputs():
-            return
-        earlier = earlier_outputs(pipeline, _graph(), catalog)
-        if not earlier:
-            return
-        given = session.parameters()
-        path = Path(catalog.get("run_identity").path)
-
-        def delete() -> None:
-            if FINAL_POLICY in earlier:
-                delete_outputs(data_folder(path, given.run.name), given.run.name, OF_TRAINING)
-            for name in earlier:
-                catalog.get(name).delete()
-
-        if not _starts(pipeline):  # a study is compared again in any case
-            logger.warning(
-                "run '%s' is made again: its %d earlier outputs are deleted when the first new one is written; "
-                "--only-missing-outputs would keep them",
-                given.run.name,
-                len(earlier),
-            )
-        self._waiting = delete
-
-    @hook_impl
     def before_dataset_saved(self, dataset_name: str, node: Any) -> None:
-        """Delete it once, before the first new output."""
-        if self._waiting is not None and dataset_name not in DECIDED and not starts_runs(node):
-            delete, self._waiting = self._waiting, None
+        """Delete what this start makes again, once, before the first new output."""
+        if self._delete_earlier is not None and dataset_name not in DECIDED and not starts_runs(node):
+            delete, self._delete_earlier = self._delete_earlier, None
             delete()
 
-
-class EngineHook:
-    """End the sampling engine with the run."""
-
     @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Close it."""
-        close_engines()
-
-    @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Close it."""
-        close_engines()
-
-
-class FileHook:
-    """Adds the file to an error, where Kedro knows only the dataset's name."""
-
-    @hook_impl
-    def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
-        """Add the file of a table that does not satisfy its schema."""
-        name = getattr(error, "dataset_name", None)
-        if name is not None and hasattr(catalog.get(name), "path"):
-            error.add_note(f"{ABOUT}{catalog.get(name).path}")
-
-
-class ClockHook:
-    """The run's clock continues from an earlier, killed process of the run."""
-
-    def __init__(self) -> None:
-        self._path: Path | None = None
-
-    @hook_impl(trylast=True)  # the run is ours when `RunIdentityHook` has locked it
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Add the time spent before, unless the run starts again."""
-        self._path = None
-        if _starts(pipeline) or not world().first:
-            return
-        self._path = Path(catalog.get("run_identity").path).with_name(CLOCK)
-        if run_params["only_missing_outputs"] or BASE_POLICY not in pipeline.all_outputs():
-            clock.go_on_from(self._path)
-
-    @hook_impl
-    def after_node_run(self) -> None:
-        """Save it: a process that is killed cannot."""
-        if self._path is not None:
-            clock.note(self._path)
-
-
-class ProgressHook:
-    """Logs what runs, one line for each co-evolution step, and when there is nothing to do."""
-
-    def __init__(self) -> None:
-        self._nodes = 0
-
-    @hook_impl(trylast=True)  # a run that is refused has not started
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any) -> None:
-        """Log which run this is."""
-        self._nodes = 0
-        if _starts(pipeline):
-            return
-        run = session.parameters().run
-        names = ", ".join(run_params["pipeline_names"] or ["coevolve"])
-        shared = "" if world().alone else f", shared by {world().size} processes ({strategy()})"
-        logger.info("run '%s': %s, seed %d%s; outputs are in data/*/%s", run.name, names, run.seed, shared, run.name)
-
-    @hook_impl
-    def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        """Log that every output existed already."""
-        if not self._nodes and run_params["only_missing_outputs"]:
-            logger.info("nothing to do: every output of run '%s' exists", session.parameters().run.name)
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Delete checkpoints that need not be kept."""
+        self._checkpoints.saved(dataset_name)
 
     @hook_impl
     def after_node_run(self, node: Any, outputs: dict[str, Any]) -> None:
-        """Print the line when a step's `train` node has run."""
+        """Save the time spent: a process that is killed cannot. Log a line for each step of the co-evolution."""
         from sg_pipeline.reporting.progress import progress_line
 
         self._nodes += 1
+        if self._clock is not None:
+            clock.note(self._clock)
         if node.name.rpartition(".")[2] == "train":
             metrics = next(value for name, value in outputs.items() if name.endswith("metrics"))
             logger.info("%s", progress_line(metrics, session.parameters().coevolve.steps))
+
+    @hook_impl
+    def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Wait for the other processes, then release the lock."""
+        world().barrier()
+        if not self._nodes and run_params["only_missing_outputs"]:
+            logger.info("nothing to do: every output of run '%s' exists", session.parameters().run.name)
+        close_engines()
+        self._lock.release()
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
+        """Release the lock; name the file of a table that does not satisfy its schema: Kedro names only the dataset."""
+        name = getattr(error, "dataset_name", None)
+        if name is not None and hasattr(catalog.get(name), "path"):
+            error.add_note(f"{ABOUT}{catalog.get(name).path}")
+        close_engines()
+        self._lock.release()
+
+
+def _deletion(pipeline: Any, catalog: Any) -> Callable[[], None] | None:
+    """Return what deletes the outputs that a start makes again (see `runs.stale`); None if there are none."""
+    # Workers of a sweep have no lock, and replace its results as a whole.
+    if not world().first or (_starts(pipeline) and STUDY not in pipeline.all_outputs()):
+        return None
+    earlier = earlier_outputs(pipeline, _graph(), catalog)
+    if not earlier:
+        return None
+    name, path = session.parameters().run.name, Path(catalog.get("run_identity").path)
+
+    def delete() -> None:
+        if FINAL_POLICY in earlier:
+            delete_outputs(data_folder(path, name), name, OF_TRAINING)
+        for output in earlier:
+            catalog.get(output).delete()
+
+    if not _starts(pipeline):  # a study is compared again in any case
+        logger.warning(
+            "run '%s' is made again: its %d earlier outputs are deleted when the first new one is written; "
+            "--only-missing-outputs would keep them",
+            name,
+            len(earlier),
+        )
+    return delete
 
 
 def _graph() -> set[Any]:

@@ -1,9 +1,11 @@
-"""The player of a run's nodes: a policy on the games of a prepared panel."""
+"""What all nodes that play have in common: their inputs, and the namespaces in which they are repeated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from kedro.pipeline import Pipeline, pipeline
 
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.rollout import RolloutConfig
@@ -12,11 +14,17 @@ from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.errors import DataError
 from sg_pipeline.rollouts.play import Player
 
+PLAYER = [
+    "panel", "policy", "games", "compiled_games",
+    "params:environment", "params:rollout", "params:sampling", "params:run",
+]  # fmt: skip
+"""Inputs of a node that plays, in the order of `player_of`; a guide may follow."""
+
 
 @contextmanager
 def player_of(
-    policy: Any,
     panel: dict[str, Any],
+    policy: Any,
     games: Path,
     compiled: Path,
     environment: EnvironmentConfig,
@@ -28,12 +36,12 @@ def player_of(
     """Yield `policy` as a player; the error for a game that does not load says how to repair it.
 
     Args:
-        policy: to play with.
         panel: the prepared panel.
+        policy: to play with.
         games: folder of generated games; official ones have their own.
         compiled: folder of compiled games.
         environment, rollout, sampling, run: parameters.
-        guide: writes the guidance in the policy's place.
+        guide: writes the guidance in the policy's place, where `rollout.guide` names one.
     """
     try:
         yield Player(policy, environment, rollout, games / panel["data_root"], compiled, run.seed, sampling, guide)
@@ -42,3 +50,11 @@ def player_of(
             f"{str(error).rstrip('.')}; run the same command with --pipeline=tasks to check all games and regenerate "
             f"generated ones"
         ) from error
+
+
+def in_namespace(nodes: Pipeline, namespace: str, policy: str, outputs: dict[str, str] | None = None) -> Pipeline:
+    """Return the nodes in a namespace; their inputs and parameters stay outside of it, and `policy` is their policy."""
+    shared = nodes.inputs() - {"policy"}
+    parameters = {name for name in shared if name.startswith("params:")}
+    inputs = {"policy": policy, **{name: name for name in shared - parameters}}
+    return pipeline(nodes, namespace=namespace, inputs=inputs, outputs=outputs, parameters=parameters)

@@ -1,7 +1,9 @@
 """Log lines: progress of a run, its evaluations and its result."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from sg_pipeline.config.base_model import WarmStartStage
 from sg_pipeline.evaluation.metrics import graded_score, is_graded
 from sg_pipeline.rollouts.result import shares
 
@@ -30,6 +32,15 @@ def progress_line(metrics: dict[str, Any], steps: int) -> str:
     )
     held_back = metrics.get("quarantined") or 0
     return line + (f"  quarantined {held_back}" if held_back else "")
+
+
+def warm_start_line(report: dict[str, Any], stages: Sequence[WarmStartStage]) -> str:
+    """Return stage, part, tokens, held-out loss and speed of one part of a warm start."""
+    return (
+        f"warm start, stage {report['stage']} of {len(stages)}, part {report['part']} of "
+        f"{stages[report['stage'] - 1].parts}: {report['tokens']:,} tokens, held-out loss "
+        f"{report['held_out_loss']:.4f}, {report['tokens_per_second']:.0f} tokens/s"
+    )
 
 
 def result_lines(summary: dict[str, Any]) -> list[str]:

@@ -33,7 +33,7 @@ def parameters_read(nodes: Iterable[Any], graph: Collection[Any]) -> set[str]:
     waiting, seen = list(nodes), set(nodes)
     while waiting:
         node = waiting.pop()
-        pipeline = node.func.__module__.split(".")[-2]
+        pipeline = node.func.__module__.rpartition(".")[2]
         for name in node.inputs:
             if name.startswith("params:"):
                 section = name.removeprefix("params:")

@@ -1,14 +1,21 @@
-"""Node of the publish pipeline."""
+"""Upload of a policy to the Hugging Face Hub: off unless `publish.push_to_hub` is true."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
-from sg_pipeline.config.publish import PublishConfig
-from sg_pipeline.config.run import RunConfig
+from kedro.pipeline import Node, Pipeline
+
+from sg_pipeline.config.run import PublishConfig, RunConfig
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 
 logger = logging.getLogger(__name__)
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline that publishes a policy of a finished run."""
+    inputs = ["policies", "params:publish", "params:run"]
+    return Pipeline([Node(publish_policy, inputs, "publication", name="publish_policy")])
 
 
 def publish_policy(policies: Path, config: PublishConfig, run: RunConfig) -> dict[str, Any]:
@@ -16,11 +23,6 @@ def publish_policy(policies: Path, config: PublishConfig, run: RunConfig) -> dic
 
     The manifest is not uploaded, since it lists local files. The uploaded policy is read by `from_pretrained`, or with
     base_model.source=pretrained.
-
-    Args:
-        policies: folder of the run's policies.
-        config: which policy, and to which repository.
-        run: for the commit message.
 
     Returns:
         JSON-ready: `repo_id`, `url`, `commit`, `policy` (folder relative to `policies`), `files` (names).

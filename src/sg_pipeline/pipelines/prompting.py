@@ -1,18 +1,20 @@
-"""Nodes of the prompting pipeline."""
+"""Prompting methods without training: ReAct, ReAct with self-guidance, Reflexion, ReflAct.
+
+The trials of each method with the notes between them, its scores; then one comparison.
+"""
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import polars as pl
+from kedro.pipeline import Node, Pipeline
 
 from sg_pipeline.config.base_model import BaseModelConfig
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.evaluation import EvaluationConfig, Method, PromptingConfig
 from sg_pipeline.config.rollout import RolloutConfig
 from sg_pipeline.config.run import RunConfig
-from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.evaluation.prompting import (
     check_policy,
@@ -23,36 +25,59 @@ from sg_pipeline.evaluation.prompting import (
     with_prompts,
 )
 from sg_pipeline.evaluation.prompting_scores import compare, score_method
-from sg_pipeline.pipelines.base_model.nodes import load_base_policy
-from sg_pipeline.pipelines.player import player_of
+from sg_pipeline.pipelines.base_model import LOADED, load_base_policy
+from sg_pipeline.pipelines.player import PLAYER, in_namespace, player_of
 from sg_pipeline.reporting.prompting_table import comparison_markdown
 
 logger = logging.getLogger(__name__)
 
+POLICY = "prompting.policy"
 
-def load_policy(
-    config: BaseModelConfig,
-    environment: EnvironmentConfig,
-    project: Path,
-    run: RunConfig,
-    prompting: PromptingConfig,
-) -> Any:
-    """Load the language model that all methods prompt; it is not copied into the run's folders.
 
-    Args:
-        config: any policy but the tiny one.
-        environment, project, run: as for the base policy.
-        prompting: methods and prompts, to be checked with it.
+def create_pipeline(config: PromptingConfig) -> Pipeline:
+    """Return the pipeline that plays, scores and compares the methods that the configuration names."""
+    loading = Node(load_policy, ["params:prompting", *LOADED], POLICY, name="load_policy")
+    methods = [
+        in_namespace(_one_method(method, config.trials(method)), f"prompting.{method}", POLICY)
+        for method in config.methods
+    ]
+    parameters = [f"params:{name}" for name in ("run", "environment", "rollout", "evaluate", "prompting")]
+    evaluations = [f"prompting.{method}.evaluation" for method in config.methods]
+    comparing = Node(
+        compare_methods,
+        [*parameters, "run_identity", "panel", *evaluations],
+        ["prompting.comparison", "prompting.table"],
+        name="compare_methods",
+    )
+    return Pipeline([loading, *methods, comparing])
 
-    Returns:
-        The live policy, shared by all nodes; none of them changes it.
+
+def _one_method(method: Method, trials: int) -> Pipeline:
+    numbers = range(1, trials + 1)
+    played = ["params:evaluate", "params:prompting", *PLAYER]
+    noted = [f"reflections_{number}" for number in numbers[:-1]]
+    nodes = []
+    for number in numbers:
+        earlier = [f"trial_{number - 1}", *noted[: number - 1]] if number > 1 else []
+        outputs = [f"trial_{number}", f"thoughts_{number}", f"report_{number}"]
+        nodes.append(Node(player(method, number), [*played, *earlier], outputs, name=f"play_{number}"))
+    for number, notes in enumerate(noted, start=1):
+        nodes.append(Node(reflector(method, number), [f"trial_{number}", *played], notes, name=f"reflect_{number}"))
+    parts = [f"{kind}_{number}" for kind in ("trial", "thoughts", "report") for number in numbers]
+    return Pipeline([*nodes, Node(scorer(method, trials), ["params:run", *parts, *noted], "evaluation", name="score")])
+
+
+def load_policy(prompting: PromptingConfig, config: BaseModelConfig, environment: EnvironmentConfig, *rest: Any) -> Any:
+    """Load the language model that all methods prompt, and check it with their prompts.
+
+    It is not copied into the run's folders; none of the nodes that share it changes it.
     """
     if config.source == "warm_start":
         raise ConfigurationError(
             "base_model.source is 'warm_start', but the prompting methods need a language model that follows "
             "instructions: set base_model.source=pretrained and base_model.path to a chat model"
         )
-    policy = load_base_policy(config, environment, project, run)
+    policy = load_base_policy(config, environment, *rest)
     check_policy(policy, prompting, environment)
     return policy
 
@@ -61,26 +86,17 @@ def player(method: Method, trial: int) -> Callable[..., tuple[pl.DataFrame, pl.D
     """Return the node function that plays trial `trial` of `method`."""
 
     def play(
-        policy: Any,
-        panel: dict[str, Any],
-        games: Path,
-        compiled: Path,
-        environment: EnvironmentConfig,
-        rollout: RolloutConfig,
-        sampling: SamplingConfig,
-        evaluation: EvaluationConfig,
-        prompting: PromptingConfig,
-        run: RunConfig,
-        *earlier: pl.DataFrame,
+        evaluation: EvaluationConfig, prompting: PromptingConfig, *given: Any
     ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-        """Play every game; with `earlier` (the last trial, then all reflections) those that failed."""
-        with player_of(policy, panel, games, compiled, environment, rollout, sampling, run) as plain:
+        """Play every game; later trials those that failed, after the last trial and all reflections in `given`."""
+        playing, earlier = given[: len(PLAYER)], given[len(PLAYER) :]
+        with player_of(*playing) as plain:
             prompted = with_prompts(plain, method, prompting, evaluation)
             if earlier:
                 memory = prompting.reflexion.memory
                 attempts = next_attempts(earlier[0], earlier[1:], prompted.prompts(), memory)
             else:
-                attempts = first_attempts(panel, evaluation)
+                attempts = first_attempts(playing[0], evaluation)
             return play_trial(prompted, attempts, trial)
 
     return play
@@ -90,20 +106,10 @@ def reflector(method: Method, trial: int) -> Callable[..., pl.DataFrame]:
     """Return the node function that writes notes on trial `trial` of `method`."""
 
     def look_back(
-        policy: Any,
-        panel: dict[str, Any],
-        games: Path,
-        compiled: Path,
-        environment: EnvironmentConfig,
-        rollout: RolloutConfig,
-        sampling: SamplingConfig,
-        evaluation: EvaluationConfig,
-        prompting: PromptingConfig,
-        run: RunConfig,
-        played: pl.DataFrame,
+        played: pl.DataFrame, evaluation: EvaluationConfig, prompting: PromptingConfig, *player: Any
     ) -> pl.DataFrame:
         """Write a note on each game that failed in `played`."""
-        with player_of(policy, panel, games, compiled, environment, rollout, sampling, run) as plain:
+        with player_of(*player) as plain:
             return reflect(with_prompts(plain, method, prompting, evaluation), played, trial, prompting)
 
     return look_back
@@ -134,17 +140,7 @@ def compare_methods(
     panel: dict[str, Any],
     *evaluations: dict[str, Any],
 ) -> tuple[dict[str, Any], str]:
-    """Compare the methods.
-
-    Args:
-        run, environment, rollout, evaluation, prompting: parameters.
-        identity: the run's fingerprint.
-        panel: the prepared panel.
-        evaluations: one a method.
-
-    Returns:
-        (comparison as JSON, the same as Markdown).
-    """
+    """Compare the methods, of which each has one of `evaluations`: as JSON, and the same as Markdown."""
     about = {
         "run": run.name,
         "fingerprint": identity["fingerprint"],

@@ -1,86 +1,101 @@
-"""Nodes of one co-evolution step."""
+"""One step of co-evolution: roll out -> validate -> aggregate -> train; and the co-evolution, unrolled step by step."""
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
+from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.config.environment import EnvironmentConfig
-from sg_pipeline.config.rewards import RewardConfig
+from sg_pipeline.config.rewards import RewardConfig, TrustSchedule
 from sg_pipeline.config.rollout import GateConfig, RolloutConfig
 from sg_pipeline.config.run import CoevolveConfig, RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.pool import shared_pids
-from sg_pipeline.pipelines.player import player_of
+from sg_pipeline.pipelines.player import PLAYER, in_namespace, player_of
 from sg_pipeline.rewards.aggregate import aggregate_step
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks
 from sg_pipeline.rollouts.result import time_split
 from sg_pipeline.rollouts.step import play_step
 from sg_pipeline.runs.memory_use import PeakMemory, peak_of_processes
+from sg_pipeline.runs.steps import BASE_POLICY, GUIDE, unroll
 from sg_pipeline.trajectories.frame import to_frame
 from sg_pipeline.trajectories.quarantine import gate
 from sg_pipeline.trajectories.types import Segment
 
-if TYPE_CHECKING:
-    from sg_pipeline.policies.policy import Policy
 
-
-def rollout(
-    policy: Any,
-    panel: dict[str, Any],
-    games: Path,
-    compiled: Path,
-    environment: EnvironmentConfig,
-    config: RolloutConfig,
-    sampling: SamplingConfig,
-    run: RunConfig,
-    guide: Any = None,
-) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Play self-guided episodes of this step's tasks.
+def coevolve(config: CoevolveConfig, schedule: TrustSchedule, guided: bool = False) -> Pipeline:
+    """Return 4 * steps nodes from `base_policy` to `final_policy`, namespaced `phase_k_name.step_NNN`.
 
     Args:
-        policy: the live policy; how many steps it has been trained for says which step this is.
-        panel: the prepared panel; its train split is played.
-        games, compiled: folders of game files and of their compiled forms.
-        environment, config, sampling, run: parameters.
-        guide: the frozen policy that writes the guidance, where `rollout.guide` names one.
+        config: number of steps, and how often the policy is written down.
+        schedule: gives the phases their borders.
+        guided: a frozen guide writes the guidance.
+    """
+    nodes = _nodes(guided)
+    return Pipeline(
+        [
+            in_namespace(nodes, place.namespace, place.policy_in, {"trained_policy": place.policy_out})
+            for place in unroll(config, schedule)
+        ]
+    )
+
+
+def single_step(guided: bool = False) -> Pipeline:
+    """Return one step on its own: `kedro run --pipeline=rollout`, then validate, aggregate, train."""
+    return in_namespace(_nodes(guided), "step.single", BASE_POLICY)
+
+
+def _nodes(guided: bool) -> Pipeline:
+    trained = ["policy", "validated", "rewards", "dials", "rollout_report", "base_policy_folder"]
+    parameters = [f"params:{name}" for name in ("train", "rollout", "sampling", "run")]
+    return Pipeline(
+        [
+            Node(rollout, [*PLAYER, GUIDE] if guided else PLAYER, ["trajectories", "rollout_report"], name="rollout"),
+            Node(
+                validate,
+                ["trajectories", "rollout_report", "params:validate", "params:rollout"],
+                ["validated", "quarantined"],
+                name="validate",
+            ),
+            Node(
+                aggregate,
+                ["validated", "quarantined", "params:aggregate", "params:rollout", "params:coevolve"],
+                ["rewards", "dials"],
+                name="aggregate",
+            ),
+            # The policy is saved last: where a checkpoint exists, its metrics exist as well.
+            Node(train, [*trained, *parameters], ["metrics", "logprob_gaps", "trained_policy"], name="train"),
+        ]
+    )
+
+
+def rollout(panel: dict[str, Any], *player: Any) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Play self-guided episodes of this step's tasks; `panel` and `player`: see `player_of`.
+
+    How many steps the policy has been trained for says which step this is.
 
     Returns:
         (trajectories, one row a turn; the step and what the policy's token ids are below, where the time went, what was
         counted, and the peak memory in GiB).
     """
-    watch = PeakMemory(policy.model.device)
-    with player_of(policy, panel, games, compiled, environment, config, sampling, run, guide) as player:
-        play = partial(player.play, step=policy.step)
-        result = play_step(play, panel_tasks(panel, TRAIN), config, run.seed, policy.step)
+    with player_of(panel, *player) as playing:
+        policy = playing.policy
+        watch = PeakMemory(policy.model.device)
+        play = partial(playing.play, step=policy.step)
+        result = play_step(play, panel_tasks(panel, TRAIN), playing.config, playing.seed, policy.step)
     memory = _of_the_fullest({**watch.gib("sampling"), "environments": peak_of_processes(shared_pids())})
-    report = {
-        "step": policy.step,
-        "vocabulary": policy.vocabulary(),
-        "timings": result.timings,
-        "counters": result.counters,
-        "memory": memory,
-    }
+    known = {"step": policy.step, "vocabulary": policy.vocabulary()}
+    report = {**known, "timings": result.timings, "counters": result.counters, "memory": memory}
     return to_frame(result.trajectories), report
 
 
 def validate(
     trajectories: pl.DataFrame, rollout_report: dict[str, Any], config: GateConfig, rollout_config: RolloutConfig
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split trajectories into those that may be trained on and quarantined ones with a reason.
-
-    Args:
-        trajectories: as rolled out.
-        rollout_report: for the step and the policy's vocabulary.
-        config: how strict the gate is.
-        rollout_config: for the size that each group should have, and the length that a trajectory may have.
-
-    Returns:
-        (validated, quarantined with the column `reason`).
-    """
+    """Split trajectories into those that may be trained on and quarantined ones with the column `reason`."""
     return gate(
         trajectories,
         rollout_config.group_size,
@@ -100,15 +115,10 @@ def aggregate(
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Turn polarities into internal rewards, weigh them by lambda(u), and compare within groups.
 
-    Args:
-        validated: sound trajectories of one step.
-        quarantined: what the gate held back, to be counted.
-        config: the reward's parameters.
-        rollout_config: with dynamic sampling, groups without variance in R_env are not trained on.
-        coevolve: for the number of steps.
+    With dynamic sampling, groups without variance in R_env are not trained on.
 
     Returns:
-        (rewards, one row a trajectory; the step's dials).
+        (rewards, one row a trajectory; the step's dials, with the number of quarantined trajectories).
     """
     step = int(pl.concat([validated["step"], quarantined["step"]]).max())  # type: ignore[arg-type]
     rewards, dials = aggregate_step(
@@ -152,7 +162,8 @@ def train(
     from sg_pipeline.training.learner import pass_step, train_step
 
     step = dials["step"]
-    _check_link(policy, step)
+    if policy.step != step:  # the graph passes on one live object
+        raise RuntimeError(f"trajectories of step {step} reached a policy at step {policy.step}")
     own = {Segment.ACTION} if rollout_config.guide is not None else POLICY_SEGMENTS
     experience = experience_table(validated, rewards, own)
     trains = bool(experience) or not rollout_config.dynamic_sampling
@@ -160,15 +171,8 @@ def train(
     resting_s = rest_engines() if trains else 0.0
     watch = PeakMemory(policy.model.device)
     if trains:
-        trained = train_step(
-            policy,
-            experience,
-            config,
-            run.seed,
-            step,
-            temperature=rollout_config.temperature,
-            reference=reference,
-        )
+        temperature = rollout_config.temperature
+        trained = train_step(policy, experience, config, run.seed, step, temperature=temperature, reference=reference)
     else:  # dynamic sampling found no group to learn from
         trained = pass_step(policy, config, step)
     explained = explained_gap(policy, sampling, rollout_config.temperature)
@@ -178,21 +182,11 @@ def train(
     seconds = time_split(rollout_report["timings"], training.pop("seconds"), resting_s)
     # A rollout recorded by an earlier version has no memory.
     memory = {**rollout_report.get("memory", {}), **_of_the_fullest(watch.gib("training"))}
+    counters, hardware = rollout_report["counters"], machine(policy.model.device)
     metrics = {
-        **dials,
-        "rollout": rollout_report["counters"],
-        "training": training,
-        "seconds": seconds,
-        "memory": memory,
-        "machine": machine(policy.model.device),
-    }
+        **dials, "rollout": counters, "training": training, "seconds": seconds, "memory": memory, "machine": hardware,
+    }  # fmt: skip
     return metrics, gap_table(experience, trained.gaps), policy
-
-
-def _check_link(policy: "Policy", step: int) -> None:
-    """Check that the trajectories are those of this policy: the graph passes on one live object."""
-    if policy.step != step:
-        raise RuntimeError(f"trajectories of step {step} reached a policy at step {policy.step}")
 
 
 def _of_the_fullest(memory: dict[str, float]) -> dict[str, float]:

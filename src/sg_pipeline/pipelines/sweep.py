@@ -1,27 +1,41 @@
-"""Nodes of the sweep pipeline. Each may be run by several processes at once."""
+"""The search for a trust schedule: trials, the best of them run again, and a report.
+
+Each node may be run by several processes at once.
+"""
 
 import logging
 from pathlib import Path
 from typing import Any
 
+from kedro.pipeline import Node, Pipeline
+
 from sg_pipeline.config.sweep import SweepConfig
 from sg_pipeline.config.tree import check_parameters
 from sg_pipeline.runs.command_line import CommandLine
+from sg_pipeline.runs.stale import OF_RUNS
 
 logger = logging.getLogger(__name__)
 
 
+def create_pipeline() -> Pipeline:
+    """Return the sweep."""
+    started = ["parameters", "params:sweep", "command_line", "project_folder"]
+    return Pipeline(
+        [
+            Node(search, started, "sweep_trials", name="search"),
+            Node(run_again, [*started, "sweep_trials"], "sweep_results", name="run_again"),
+            Node(draw, ["sweep_results", "params:sweep", "project_folder"], "sweep_figures", name="draw"),
+            Node(write_report, ["sweep_results", "sweep_figures"], "sweep_report", name="write_report"),
+            Node(write_best, "sweep_results", "sweep_best", name="write_best"),
+        ],
+        tags=OF_RUNS,
+    )
+
+
 def search(parameters: dict[str, Any], sweep: SweepConfig, command_line: CommandLine, project: Path) -> dict[str, Any]:
-    """Work on the search until it is over.
+    """Work on the search until it is over; return all trials, of every worker and every start.
 
-    Args:
-        parameters: all of them; trials use them for everything that they do not set themselves.
-        sweep: its own section.
-        command_line: of the sweep; its `--env` and `--params` are passed on.
-        project: the project's folder.
-
-    Returns:
-        All trials, of every worker and every start.
+    Trials use `parameters` for everything that they do not set themselves; `--env` and `--params` are passed on.
     """
     from sg_pipeline.sweep.claims import Claims
     from sg_pipeline.sweep.results import read_trials
@@ -50,15 +64,7 @@ def run_again(
     project: Path,
     trials: dict[str, Any],
 ) -> dict[str, Any]:
-    """Run the best trials and the presets with other seeds, and compare them.
-
-    Args:
-        parameters, sweep, command_line, project: as for `search`.
-        trials: of `search`.
-
-    Returns:
-        Everything that is shown of the sweep.
-    """
+    """Run the best of the `trials` and the presets with other seeds; return everything that is shown of the sweep."""
     from sg_pipeline.sweep.claims import Claims
     from sg_pipeline.sweep.results import confirm, contenders, sweep_results
     from sg_pipeline.sweep.runs import Runner
