@@ -13,7 +13,7 @@ READ_IN_PART: dict[tuple[str, str], tuple[str, ...]] = {
     ("tasks", "environment"): ("name",),
     ("tasks", "evaluate"): (),  # checks that its splits exist
     ("base_model", "environment"): ("name",),
-    ("base_model", "rollout"): ("prompts", "date", "max_length"),
+    ("base_model", "rollout"): ("prompts", "date", "max_length", "guide"),
     ("validation", "evaluate"): (),  # checks its splits; `batch_rows` changes no result
     ("distill", "environment"): ("name",),
     ("distill", "rollout"): ("prompts", "date"),
