@@ -48,7 +48,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "cross_checkpoint": evaluate.cross_checkpoint_pipeline(p.cross_checkpoint, p.coevolve, schedule),
         "distill": base + distill.create_pipeline(),
         "prompting": preparing + prompting.create_pipeline(p.prompting),
-        "validation": Pipeline([*steps, validation.create_pipeline(p.coevolve, schedule, guided)]),
+        "validation": Pipeline(steps) + validation.create_pipeline(p.coevolve, schedule, guided),
         "publish": publish.create_pipeline(),
         "plan": plan.create_pipeline(),
     }
