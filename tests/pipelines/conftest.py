@@ -26,11 +26,17 @@ def registered() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def base_policy(tmp_path_factory) -> Path:
-    """Return the folder of a policy that writes the format and little sense: enough for verdicts that differ."""
+def warm_project(tmp_path_factory) -> ProjectCopy:
+    """Return a project whose run `warm` has made its base policy by a warm start of two parts."""
     project = ProjectCopy(tmp_path_factory.mktemp("base"))
-    project.run("base_model", "warm", {"base_model.source": "warm_start"})
-    return project.data("06", "warm") / "base"
+    project.run("base_model", "warm", {"base_model.source": "warm_start", "validation.games": 1})
+    return project
+
+
+@pytest.fixture(scope="session")
+def base_policy(warm_project) -> Path:
+    """Return the folder of a policy that writes the format and little sense: enough for verdicts that differ."""
+    return warm_project.data("06", "warm") / "base"
 
 
 @pytest.fixture(scope="session")

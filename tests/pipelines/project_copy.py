@@ -53,7 +53,9 @@ class ProjectCopy:
             "base_model",
             path=str(policy),
             tiny=TINY,
-            warm_start=[{"total_tokens": 80_000, "learning_rate": 1e-2, "noise": [0.3]}],
+            warm_start=[
+                {"total_tokens": 80_000, "learning_rate": 1e-2, "noise": [0.3], "parts": 2, "validate_every": 2}
+            ],
         )
 
     def configure(self, section: str, **values: Any) -> None:
