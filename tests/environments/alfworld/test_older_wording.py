@@ -4,13 +4,11 @@ import json
 import re
 from dataclasses import replace
 
-from alfworld_games import SMALL, extract_official, write_task
+from alfworld_games import SMALL, official_tasks, sampled, write_task
 
 from sg_pipeline.environments.alfworld.environment import AlfworldEnvironment
 from sg_pipeline.environments.alfworld.expert import demonstrate
-from sg_pipeline.environments.alfworld.generation.floor_plans import floor_plans_of
 from sg_pipeline.environments.alfworld.generation.problem import game_file
-from sg_pipeline.environments.alfworld.generation.sampler import sample_scene
 from sg_pipeline.environments.alfworld.rulebook import TASK_TYPES
 from sg_pipeline.environments.alfworld.wording import older_wording
 from sg_pipeline.randomness import stream
@@ -21,13 +19,12 @@ def unnumbered(text: str) -> str:
 
 
 def test_reworded_demonstrations_read_as_games_of_the_older_version(tmp_path):
-    extract_official(tmp_path / "official", lambda name: "/valid_seen/" in name and "look_at" in name)
-    official = next((tmp_path / "official").rglob("game.tw-pddl"))
-    older = json.loads(official.read_bytes())
+    official = tmp_path / "official"
+    older = json.loads((official / official_tasks(official, "look_at")[0].path).read_bytes())
     environment = AlfworldEnvironment(tmp_path)
     for number, task_type in enumerate(TASK_TYPES):
         rng = stream(5, number)
-        scene = sample_scene(rng, floor_plans_of(task_type, unseen=False)[number], task_type, SMALL)
+        scene = sampled(task_type, number, SMALL)
         game = json.loads(game_file(scene))
         task_line = re.search(r"Your task is to: [^\"]*", game["grammar"])[0]
         newer = write_task(tmp_path, f"newer-{number}", task_type, json.dumps(game).encode())
