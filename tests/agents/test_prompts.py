@@ -86,7 +86,7 @@ def test_load_prompts_broken_file_raises(tmp_path, text, message):
 
 
 def test_load_prompts_missing_file_names_the_shipped_sets():
-    with pytest.raises(ConfigurationError, match=r"shipped sets \(react, .*, self_guide, tiny\)"):
+    with pytest.raises(ConfigurationError, match=r"shipped sets \(react, .*, self_guide, short, tiny\)"):
         load_prompts("no_such_prompts")
 
 
