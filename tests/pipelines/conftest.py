@@ -28,7 +28,7 @@ def registered() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def warm_project(tmp_path_factory) -> ProjectCopy:
     """Return a project whose run `warm` has made its base policy by a warm start of two parts."""
-    project = ProjectCopy(tmp_path_factory.mktemp("base"))
+    project = ProjectCopy(tmp_path_factory.mktemp("base"), parts=2)
     project.run("base_model", "warm", {"base_model.source": "warm_start", "validation.games": 1})
     return project
 

@@ -41,8 +41,11 @@ SMALL: dict[str, Any] = {
 class ProjectCopy:
     """A folder with our configuration, in which `kedro run` works as in ours."""
 
-    def __init__(self, root: Path, policy: Path | None = None) -> None:
-        """Lay it out; `policy` is the checkpoint that its runs begin with, a warm start makes one where None."""
+    def __init__(self, root: Path, policy: Path | None = None, parts: int = 1) -> None:
+        """Lay it out; `policy` is the checkpoint that its runs begin with.
+
+        Where None, a warm start makes one; if it has several `parts`, the last one is validated.
+        """
         self.root = root
         # Without logging.yml: it would point the handlers of the tests' process to a stream that is soon closed.
         shutil.copytree(REPOSITORY / "conf", root / "conf", ignore=shutil.ignore_patterns("local", "logging.yml"))
@@ -54,7 +57,8 @@ class ProjectCopy:
             path=str(policy),
             tiny=TINY,
             warm_start=[
-                {"total_tokens": 80_000, "learning_rate": 1e-2, "noise": [0.3], "parts": 2, "validate_every": 2}
+                {"total_tokens": 80_000, "learning_rate": 1e-2, "noise": [0.3]}
+                | ({"parts": parts, "validate_every": parts} if parts > 1 else {})
             ],
         )
 
