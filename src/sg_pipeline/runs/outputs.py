@@ -39,7 +39,7 @@ MADE_WITH: Mapping[str, tuple[str, ...]] = {
 OF_TRAINING = ("07_model_output/{}/cross_checkpoint", "08_reporting/{}/shared.json", "06_models/{}/best.json")
 """Outputs about checkpoints that are not datasets of the graph, or differ between settings."""
 
-RESERVED = ("games", "compiled_games", "tiny-alfworld", "tiny-scienceworld", "tiny-webshop")
+RESERVED = ("games", "compiled_games", "smollm2-alfworld", "tiny-alfworld", "tiny-scienceworld", "tiny-webshop")
 """Folders of the data layers that belong to no run."""
 
 

@@ -177,7 +177,8 @@ def _build_trainer(
         def __init__(self) -> None:
             self.loss_sum = 0.0
             self.imitated = 0
-            self.wall, self.began, self.seconds = time.perf_counter(), progress.tokens, progress.seconds
+            self.wall, self.seconds = time.perf_counter(), progress.seconds
+            self.reported, self.tokens = self.wall, progress.tokens
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
             batch, loss = trainer.last_batch, float(trainer.last_loss)
@@ -210,7 +211,8 @@ def _build_trainer(
                 refuse(broken)
             progress.loss = self.loss_sum / max(1, self.imitated)
             self.loss_sum, self.imitated = 0.0, 0
-            rate = (progress.tokens - self.began) / max(1e-9, time.perf_counter() - self.wall)
+            rate = (progress.tokens - self.tokens) / max(1e-9, time.perf_counter() - self.reported)
+            self.reported, self.tokens = time.perf_counter(), progress.tokens
             logger.info(
                 "warm start: %s of %s tokens, loss %.4f, %.0f tokens/s, %.0f min left",
                 f"{progress.tokens:,}",
