@@ -85,3 +85,19 @@ def test_environment_file_of_a_benchmark_overrides_its_values(tmp_path: Path) ->
     (conf / "mine" / "environments" / "webshop.yml").write_text("rollout: 3\n")
     with pytest.raises(ConfigurationError, match=r"mine/environments/webshop\.yml must hold sections"):
         load("mine", conf)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "turns"),
+    [("alfworld", "checkpoint", 16), ("webshop", "warm_start", 15), ("scienceworld", "warm_start", 30)],
+)
+def test_smollm_environment_begins_with_the_shipped_adapter_or_a_warm_start(name: str, source: str, turns: int) -> None:
+    parameters = load("smollm", environment={"name": name})
+    assert parameters.run.name == ("smollm" if name == "alfworld" else f"{name}-smollm")
+    assert (parameters.base_model.source, parameters.rollout.max_turns) == (source, turns)
+    assert (parameters.rollout.prompts, parameters.base_model.lora.rank) == ("short", 16)  # type: ignore[union-attr]
+    # Only ALFWorld has a second wording.
+    assert [stage.mixed_wording for stage in parameters.base_model.warm_start] == [name == "alfworld"]
+    prompts = load_prompts(parameters.rollout.prompts, name)
+    assert prompts.guided
+    assert prompts.plain
