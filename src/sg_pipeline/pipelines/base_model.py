@@ -34,13 +34,14 @@ def create_pipeline(config: BaseModelConfig, guided: bool = False) -> Pipeline:
     start = parts[0].policy_in if parts else BASE_POLICY
     nodes = [Node(load_base_policy, LOADED, start, name="load_base_policy")]
     taught = ["params:base_model", "params:environment", "params:tasks", "params:rollout", "params:run", *PREPARED]
+    played: list[str] = []
     for part in parts:
         # The policy is saved last: where a checkpoint exists, its report exists as well.
         outputs = [f"{part.namespace}.report", part.policy_out]
-        nodes.append(Node(imitate, [part.policy_in, *taught], outputs, name="imitate", namespace=part.namespace))
-        if part.validated:
-            folder = "base_policy_folder" if part.policy_out == BASE_POLICY else f"{part.namespace}.folder"
-            nodes.append(validation_node(part.policy_out, folder, f"{part.namespace}.validation", guided))
+        inputs = [part.policy_in, *taught, *played]
+        nodes.append(Node(imitate, inputs, outputs, name="imitate", namespace=part.namespace))
+        played = [f"{part.namespace}.validation"] if part.validated else []
+        nodes += [validation_node(part.policy_out, None, name, guided) for name in played]
     if any(part.validated for part in parts):
         nodes.append(panel_node())
     return Pipeline(nodes)
@@ -69,12 +70,16 @@ def imitate(
     tasks: Any,
     rollout: RolloutConfig,
     run: RunConfig,
-    *folders: Path,
+    games: Path,
+    compiled_games: Path,
+    project: Path,
+    played: Any = None,
 ) -> tuple[dict[str, Any], Any]:
     """Teach the policy the next part of its warm start, in place; it knows which part that is.
 
     It imitates the benchmark's expert on tasks like those of the section `tasks`, but never on those that are
-    evaluated, with the prompts of the section `rollout`.
+    evaluated, with the prompts of the section `rollout`. Where the policy before this part is validated, `played` is
+    the result, so that the validation has ended before the policy is trained further.
 
     Returns:
         (losses, counts and seconds of this part, see `training.base_policy.teach`; the policy).
@@ -82,7 +87,7 @@ def imitate(
     from sg_pipeline.training.base_policy import teach
 
     benchmark = load_benchmark(environment.name)
-    demonstrator = benchmark.demonstrator(tasks, *folders)
+    demonstrator = benchmark.demonstrator(tasks, games, compiled_games, project)
     try:
         report = teach(policy, config, benchmark, demonstrator, rollout, run.seed)
     finally:
