@@ -264,3 +264,18 @@ def test_add_adapters_impossible_configuration_raises(base):
     policy = load_policy(base)
     with pytest.raises(ConfigurationError, match="target_modules"):
         add_adapters(policy, LoraConfig(rank=2, target_modules=("nothing",)), str(base), None, seed=1)
+
+
+def test_a_tied_output_layer_in_bfloat16_counts_once(tokenizer, tmp_path):
+    policy = build_tiny(TINY.model_copy(update={"tie_word_embeddings": True}), tokenizer, seed=3)
+    save_policy(policy, tmp_path / "tied")
+    add_adapters(policy, LORA, str(tmp_path / "tied"), None, seed=1)
+    count, ids = policy.parameter_count(), torch.tensor([[11, 12, 13]])
+    with computing("bfloat16", policy.model.device):
+        before = policy.model(input_ids=ids).logits
+    shorten_frozen(policy.model)
+    model = causal_model(policy.model)
+    assert (model.lm_head.weight.dtype, model.model.embed_tokens.weight.dtype) == (torch.bfloat16, torch.float32)
+    assert policy.parameter_count() == count
+    with computing("bfloat16", policy.model.device):
+        assert torch.equal(policy.model(input_ids=ids).logits, before)

@@ -96,8 +96,13 @@ class Policy:
         return int(embeddings.weight.shape[0])
 
     def parameter_count(self) -> int:
-        """Return the number of parameters, tied ones counted once."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        """Return the number of parameters, tied ones counted once, also where they are stored twice."""
+        total = sum(parameter.numel() for parameter in self.model.parameters())
+        model = causal_model(self.model)
+        embedding: Any = model.get_input_embeddings()
+        output: Any = model.get_output_embeddings()
+        tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False) and output is not None
+        return total - (output.weight.numel() if tied and output.weight is not embedding.weight else 0)
 
 
 def causal_model(model: Any) -> PreTrainedModel:
