@@ -65,6 +65,13 @@ def test_parts_continued_from_checkpoints_equal_one_part(make_policy, tmp_path):
     assert parted.imitation is parted.optimizer_state is None
 
 
+def test_parts_smaller_than_a_batch_end_all_the_same(make_policy, tmp_path):
+    policy, reports = taught(make_policy(), configured(parts=20), tmp_path / "part")
+    assert [report["part"] for report in reports] == list(range(1, 21))
+    assert policy.imitation is policy.optimizer_state is None
+    assert reports[-1]["tokens"] >= 3000
+
+
 def test_adapters_are_taught_and_end_rounded_to_a_file_of_half_the_size(make_policy, tmp_path):
     policy = make_policy()
     save_policy(policy, tmp_path / "weights")

@@ -192,6 +192,7 @@ def _peft() -> Any:
         import peft
     except ImportError as error:
         raise ConfigurationError(
-            f"adapters need the package peft, which is not installed ({error}): pip install 'sg_pipeline[lora]'"
+            f"adapters need the package peft, which is not installed ({error}): "
+            f"pip install -c constraints.txt -e '.[lora]'"
         ) from error
     return peft

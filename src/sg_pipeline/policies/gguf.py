@@ -94,7 +94,8 @@ def _convert(path: Path, folder: Path) -> None:
     """Write the tokenizer and the dequantised model in `path` to `folder`."""
     if importlib.util.find_spec("gguf") is None:
         raise CheckpointError(
-            f"reading '{path}' needs the package gguf, which is not installed: pip install 'sg_pipeline[gguf]'"
+            f"reading '{path}' needs the package gguf, which is not installed: "
+            f"pip install -c constraints.txt -e '.[gguf]'"
         )
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -113,17 +113,17 @@ def teach(
     check_positions(policy.model, rollout.max_length)
     progress = WarmStartProgress.from_notes(policy.imitation) if policy.imitation else WarmStartProgress()
     stage = config.warm_start[progress.stage]
-    part = next(n for n in count(1) if stage.tokens_after(n) > progress.tokens)
+    progress.part += 1
     course = _Course(policy, stage, benchmark, demonstrator, rollout)
     own = derive_seed(seed, "warm_start", progress.stage)
     held_out = list(islice(course.demonstrations(derive_seed(own, "held out"), 0), stage.held_out))
     examples = course.demonstrations(own, progress.position.demonstrations)
     began, tokens = time.perf_counter(), progress.tokens
-    figures = warm_start(policy, examples, stage, progress, stage.tokens_after(part))
+    figures = warm_start(policy, examples, stage, progress, stage.tokens_after(progress.part))
     seconds = time.perf_counter() - began
     report = {
         "stage": progress.stage + 1,
-        "part": part,
+        "part": progress.part,
         **{name: figures[name] for name in ("tokens", "imitated_tokens", "optimizer_steps", "loss")},
         "held_out_loss": held_out_loss(policy, held_out, stage.batch_tokens),
         "learning_rate": progress.learning_rate,
@@ -131,7 +131,7 @@ def teach(
         "tokens_per_second": round((progress.tokens - tokens) / seconds, 1),
         "left_out": course.left_out,
     }
-    if part == stage.parts:
+    if progress.part == stage.parts:
         progress = WarmStartProgress(stage=progress.stage + 1)
     policy.imitation = progress.notes() if progress.stage < len(config.warm_start) else None
     if policy.imitation is None:

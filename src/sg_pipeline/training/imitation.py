@@ -48,22 +48,22 @@ class WarmStartProgress:
 
     Attributes:
         stage: index of the stage.
+        part: parts of this stage that are done.
         step: optimizer steps done, of this stage, as are the following.
         tokens: tokens trained on, padding not counted.
         imitated: tokens that carried loss.
         loss: mean loss per imitated token since the last report.
         learning_rate: of the last step.
-        seconds: wall time spent in training, of all processes.
         position: of the stream of batches.
     """
 
     stage: int = 0
+    part: int = 0
     step: int = 0
     tokens: int = 0
     imitated: int = 0
     loss: float = math.nan
     learning_rate: float = 0.0
-    seconds: float = 0.0
     position: StreamPosition = field(default_factory=StreamPosition)
 
     def notes(self) -> dict[str, Any]:
@@ -177,8 +177,7 @@ def _build_trainer(
         def __init__(self) -> None:
             self.loss_sum = 0.0
             self.imitated = 0
-            self.wall, self.seconds = time.perf_counter(), progress.seconds
-            self.reported, self.tokens = self.wall, progress.tokens
+            self.reported, self.tokens = time.perf_counter(), progress.tokens
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
             batch, loss = trainer.last_batch, float(trainer.last_loss)
@@ -191,7 +190,6 @@ def _build_trainer(
             progress.tokens += batch.tokens
             progress.imitated += imitated
             progress.position = batch.after
-            progress.seconds = self.seconds + time.perf_counter() - self.wall
             self.loss_sum += loss * imitated
             self.imitated += imitated
             # The scheduler has already stepped with the old count: set the rate of the next step here.
