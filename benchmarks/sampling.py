@@ -63,9 +63,11 @@ def with_generate(policy: Policy, contexts: list[list[list[int]]], new: int, kee
     cache = None
     for turn in contexts:
         tokens = torch.cat([tokens, torch.tensor(turn)], dim=1)
-        result = model.generate(
-            tokens, attention_mask=torch.ones_like(tokens), past_key_values=cache if keep_cache else None, **options
-        )
+        past = cache if keep_cache else None
+        with computing(policy.compute, model.device):
+            result = model.generate(
+                input_ids=tokens, attention_mask=torch.ones_like(tokens), past_key_values=past, **options
+            )
         tokens, cache = result.sequences, result.past_key_values
 
 
