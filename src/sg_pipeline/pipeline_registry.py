@@ -31,7 +31,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     schedule, guided = p.aggregate.schedule, p.rollout.guide is not None
     preparing, guide = tasks.create_pipeline(), base_model.guide_pipeline(guided)
     base = base_model.create_pipeline(p.base_model, guided)
-    steps = [preparing, base, guide, step.coevolve(p.coevolve, schedule, guided)]
+    steps = [preparing, base, guide, step.coevolve(p.coevolve, p.aggregate, guided)]
     evaluation = evaluate.create_pipeline(p.evaluate, guided)
     reporting = report.create_pipeline(p.coevolve, schedule, p.evaluate)
     single = step.single_step(guided)

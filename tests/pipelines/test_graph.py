@@ -64,8 +64,8 @@ def test_every_policy_that_is_written_down_is_validated_as_it_lies_on_the_disk(r
 @pytest.mark.parametrize("steps", [1, 2, 7, 80])
 @pytest.mark.parametrize("checkpoint_every", [1, 3, 10])
 def test_a_step_has_four_nodes_and_the_policy_goes_through_all_of_them(steps, checkpoint_every):
-    config, schedule = section("coevolve", steps=steps, checkpoint_every=checkpoint_every), Trapezoid()
-    graph = coevolve(config, schedule)
+    config, rewards = section("coevolve", steps=steps, checkpoint_every=checkpoint_every), section("aggregate")
+    schedule, graph = rewards.schedule, coevolve(config, rewards)
     assert len(graph.nodes) == 4 * steps
     link = "base_policy"
     for place in unroll(config, schedule):
@@ -81,6 +81,15 @@ def test_a_step_has_four_nodes_and_the_policy_goes_through_all_of_them(steps, ch
     order = [tuple(node.name.split(".")[-2:]) for node in graph.nodes]
     kinds = ("rollout", "validate", "aggregate", "train")
     assert order == [(f"step_{step:03d}", kind) for step in range(steps) for kind in kinds]
+
+
+@pytest.mark.parametrize("earned", [{"schedule": {"kind": "earned"}}, {"truth": {"kind": "brier"}}])
+def test_rewards_that_depend_on_earlier_steps_read_the_metrics_of_the_last_one(earned):
+    """Metrics lie on the disk: a resumed run has the same trust."""
+    graph = coevolve(section("coevolve", steps=3), section("aggregate", **earned))
+    read = {node.name: [name for name in node.inputs if name.endswith("metrics")] for node in graph.nodes}
+    names = [step.namespace for step in unroll(section("coevolve", steps=3), section("aggregate", **earned).schedule)]
+    assert [read[f"{name}.aggregate"] for name in names] == [[], [f"{names[0]}.metrics"], [f"{names[1]}.metrics"]]
 
 
 @pytest.mark.parametrize("schedule", [Trapezoid(activation=0.25, full=0.5, annealing=0.75), Constant(value=1.0), Off()])

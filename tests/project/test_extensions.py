@@ -17,8 +17,8 @@ def test_load_of_each_known_name_finds_it(point, name):
 @pytest.mark.parametrize(
     ("name", "changes", "sentence"),
     [
-        ("aggregate", {"normalisation": "math:nothing"}, "credit rule 'math:nothing' cannot be imported"),
-        ("aggregate", {"normalisation": "grup"}, "unknown credit rule 'grup': did you mean 'group'"),
+        ("aggregate", {"normalisation": "math:nothing"}, "normalisation 'math:nothing' cannot be imported"),
+        ("aggregate", {"normalisation": "grup"}, "unknown normalisation 'grup': did you mean 'group'"),
         ("sampling", {"engine": "nowhere:make"}, "sampling engine 'nowhere:make' cannot be imported"),
     ],
 )

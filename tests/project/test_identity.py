@@ -72,7 +72,9 @@ def may_be_text(annotation: Any) -> bool:
 
 @pytest.mark.parametrize("benchmark", sorted(KNOWN[ENVIRONMENT]))
 def test_inputs_read_every_text_parameter(benchmark: str, tmp_path: Path) -> None:
-    found = {name for name, annotation in leaves(tree_of(benchmark, "trapezoid")) if may_be_text(annotation)}
+    found = {
+        name for name, annotation in leaves(tree_of(benchmark, "trapezoid", "turn", "brier")) if may_be_text(annotation)
+    }
     asked: list[str] = []
     read_inputs(load(environment={"name": benchmark}), tmp_path, lambda name: bool(asked.append(name)))
     unread = {

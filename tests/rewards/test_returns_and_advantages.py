@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from played_episodes import N, P, Z, episode
 
-from sg_pipeline.config.extensions import CREDIT, load
+from sg_pipeline.config.extensions import NORMALISATION, load
 from sg_pipeline.config.loader import section
 from sg_pipeline.rewards.credit import EPSILON
 from sg_pipeline.rewards.dials import step_dials
@@ -48,7 +48,7 @@ def test_trajectory_returns_by_hand(turns):
 
 
 def credited(table, rule):
-    return table.with_columns(advantage=load(CREDIT, rule)(1.0))
+    return table.with_columns(advantage=load(NORMALISATION, rule)(1.0))
 
 
 def test_credit_group_is_the_papers_form(turns):

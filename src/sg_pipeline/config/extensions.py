@@ -10,7 +10,8 @@ from typing import Any
 
 from sg_pipeline.errors import ConfigurationError
 
-ENVIRONMENT, TRUST, CREDIT, SAMPLER = "environment", "trust schedule", "credit rule", "sampling engine"
+ENVIRONMENT, TRUST, CREDIT, TRUTH = "environment", "trust schedule", "credit rule", "truth rule"
+NORMALISATION, SAMPLER = "normalisation", "sampling engine"
 
 DEFAULT = "alfworld"
 """The benchmark of conf/base."""
@@ -24,13 +25,25 @@ KNOWN: dict[str, dict[str, str]] = {
     TRUST: {  # config/rewards.py: TrustSchedule
         "trapezoid": "sg_pipeline.rewards.trust:Trapezoid",
         "constant": "sg_pipeline.rewards.trust:Constant",
+        "earned": "sg_pipeline.rewards.trust:Earned",
         "off": "sg_pipeline.rewards.trust:Off",
     },
-    CREDIT: {  # rewards/credit.py: Credit
-        "group": "sg_pipeline.rewards.credit:group",
-        "batch": "sg_pipeline.rewards.credit:batch",
-        "apart": "sg_pipeline.rewards.credit:apart",
-        "none": "sg_pipeline.rewards.credit:none",
+    CREDIT: {  # config/rewards.py: CreditRule
+        "trajectory": "sg_pipeline.rewards.credit:TrajectoryCredit",
+        "turn": "sg_pipeline.rewards.credit:TurnCredit",
+        "gigpo": "sg_pipeline.rewards.credit:GigpoCredit",
+    },
+    TRUTH: {  # config/rewards.py: TruthRule
+        "off": "sg_pipeline.rewards.truth:Off",
+        "outcome": "sg_pipeline.rewards.truth:OutcomeTruth",
+        "brier": "sg_pipeline.rewards.truth:BrierTruth",
+    },
+    NORMALISATION: {  # rewards/normalisation.py: Normalisation
+        "group": "sg_pipeline.rewards.normalisation:group",
+        "batch": "sg_pipeline.rewards.normalisation:batch",
+        "apart": "sg_pipeline.rewards.normalisation:apart",
+        "none": "sg_pipeline.rewards.normalisation:none",
+        "rloo": "sg_pipeline.rewards.normalisation:rloo",
     },
     SAMPLER: {  # sampling/base.py: make_sampler
         "transformers": "sg_pipeline.sampling.transformers_sampler:make_sampler",

@@ -1,15 +1,24 @@
-"""Rewards: the trust schedule, the value of each polarity, the credit rule."""
+"""Rewards: the trust schedule, the value of each polarity, normalisation, credit by turn, pay for true verdicts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
-from sg_pipeline.config.extensions import CREDIT, KNOWN, TRUST, check, load
+from sg_pipeline.config.extensions import CREDIT, KNOWN, NORMALISATION, TRUST, TRUTH, check, load
 from sg_pipeline.config.section import Section
 
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from sg_pipeline.rewards.evidence import Evidence
+
 PHASES = ("phase_1_warmup", "phase_2_activation", "phase_3_full", "phase_4_annealing")
+
+OF_A_KIND = {"schedule": TRUST, "credit": CREDIT, "truth": TRUTH}
+"""Sections of `aggregate` whose fields are those of the class that their `kind` names -> its extension point."""
 
 
 class TrustSchedule(Section, ABC):
@@ -22,8 +31,12 @@ class TrustSchedule(Section, ABC):
     kind: str
 
     @abstractmethod
-    def trust(self, step: int, steps: int) -> float:
-        """Return lambda at `step` (from 0) of `steps`."""
+    def trust(self, step: int, steps: int, evidence: "Evidence | None" = None) -> float:
+        """Return lambda at `step` (from 0) of `steps`; `evidence` of the steps before, where the schedule earns it."""
+
+    def planned(self, step: int, steps: int) -> float | None:
+        """Return lambda at `step` if it is known before the run; None where it depends on what happens."""
+        return self.trust(step, steps)
 
     @abstractmethod
     def borders(self) -> tuple[float, float, float]:
@@ -32,6 +45,68 @@ class TrustSchedule(Section, ABC):
     def phase(self, step: int, steps: int) -> str:
         """Return the name of the phase of `step` of `steps`."""
         return PHASES[sum(step >= fraction * steps for fraction in self.borders())]
+
+
+class CreditRule(Section, ABC):
+    """Which tokens get which part of the rewards. See `rewards/credit.py`.
+
+    Attributes:
+        kind: its name in `config/extensions.py`.
+    """
+
+    kind: str
+
+    @property
+    def in_return(self) -> bool:
+        """Whether lambda R_sg is part of the trajectory's return R, and so of the advantage of all its tokens."""
+        return True
+
+    @property
+    def reads_states(self) -> bool:
+        """Whether `by_turn` needs `anchor`, which the benchmark names."""
+        return False
+
+    @property
+    def reads_oracle(self) -> bool:
+        """Whether `by_turn` needs `oracle`, the benchmark's own verdict on each action."""
+        return False
+
+    @abstractmethod
+    def by_turn(self, turns: "pl.DataFrame", trust: float) -> "tuple[np.ndarray, np.ndarray] | None":
+        """Return what the tokens of each turn get besides their trajectory's advantage; None: nothing.
+
+        Args:
+            turns: one row a turn, sorted by (step, group, item, turn): see `rewards.credit.Turns`.
+            trust: lambda(u).
+
+        Returns:
+            (T,) for the action tokens and (T,) for the guidance tokens of each turn.
+        """
+
+
+class TruthRule(Section, ABC):
+    """What guidance tokens are paid for verdicts that come true. See `rewards/truth.py`.
+
+    Attributes:
+        kind: its name in `config/extensions.py`.
+    """
+
+    kind: str
+
+    @property
+    def reads_evidence(self) -> bool:
+        """Whether `pay` needs what earlier steps say of the verdicts."""
+        return False
+
+    @abstractmethod
+    def pay(self, turns: "pl.DataFrame", evidence: "Evidence | None", step: int, steps: int) -> "np.ndarray | None":
+        """Return the advantage of the guidance tokens of each turn, (T,); None: nothing.
+
+        Args:
+            turns: as for `CreditRule.by_turn`.
+            evidence: of the steps before this one.
+            step, steps: u and N.
+        """
 
 
 class PolarityValues(Section):
@@ -46,37 +121,46 @@ class RewardConfig(Section):
     """Rewards of a trajectory.
 
     Attributes:
-        schedule: the trust schedule; its fields are those of the class that `kind` names, see `tree.tree_of`.
+        schedule: the trust schedule.
+        credit: the credit rule.
+        truth: the pay for true verdicts.
         polarity: the step reward of each polarity.
         environment_scale: factor of R_env.
-        normalisation: the credit rule, see `rewards/credit.py`.
+        normalisation: of the trajectories' advantage, see `rewards/normalisation.py`.
     """
 
     schedule: SerializeAsAny[TrustSchedule]
+    credit: SerializeAsAny[CreditRule]
+    truth: SerializeAsAny[TruthRule]
     polarity: PolarityValues
     environment_scale: float = Field(gt=0.0, allow_inf_nan=False)
     normalisation: str
 
-    @field_validator("schedule", mode="before")
+    @property
+    def reads_evidence(self) -> bool:
+        """Whether a step's rewards depend on the steps before it."""
+        return self.truth.reads_evidence or self.schedule.planned(1, 2) is None
+
+    @field_validator(*OF_A_KIND, mode="before")
     @classmethod
-    def _of_one_kind(cls, schedule: Any) -> Any:
+    def _of_one_kind(cls, values: Any, info: ValidationInfo) -> Any:
         """Drop fields of other kinds: `--params aggregate.schedule.kind=off` is enough over a trapezoid."""
-        if not isinstance(schedule, dict):
-            return schedule
-        kind = kind_of(schedule)
-        own = set(load(TRUST, kind).model_fields)
-        others = {field for name in KNOWN[TRUST] for field in load(TRUST, name).model_fields} - own
-        return {name: value for name, value in {**schedule, "kind": kind}.items() if name not in others}
+        if not isinstance(values, dict):
+            return values
+        point, kind = OF_A_KIND[str(info.field_name)], kind_of(values)
+        own = set(load(point, kind).model_fields)
+        others = {field for name in KNOWN[point] for field in load(point, name).model_fields} - own
+        return {name: value for name, value in {**values, "kind": kind}.items() if name not in others}
 
     @field_validator("normalisation")
     @classmethod
     def _known(cls, name: str) -> str:
-        return check(CREDIT, name)
+        return check(NORMALISATION, name)
 
 
-def kind_of(schedule: Mapping[str, Any] | TrustSchedule) -> str:
-    """Return the kind of a schedule or of its section; YAML reads a bare `off` as false."""
-    kind = schedule.kind if isinstance(schedule, TrustSchedule) else schedule.get("kind")
+def kind_of(section: Mapping[str, Any] | Section) -> str:
+    """Return the kind of a section of `OF_A_KIND`; YAML reads a bare `off` as false."""
+    kind = section.get("kind") if isinstance(section, Mapping) else getattr(section, "kind", None)
     return "off" if kind is False else str(kind)
 
 

@@ -5,7 +5,7 @@ One section per file `conf/<env>/parameters_<section>.yml`. An unknown key is an
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any, get_args
 
@@ -16,8 +16,8 @@ from sg_pipeline.config.checkpoints import CheckpointsConfig
 from sg_pipeline.config.distill import DistillConfig
 from sg_pipeline.config.environment import EnvironmentConfig
 from sg_pipeline.config.evaluation import CrossCheckpointConfig, EvaluationConfig, PromptingConfig, ValidationConfig
-from sg_pipeline.config.extensions import DEFAULT, TRUST, load, load_benchmark_class
-from sg_pipeline.config.rewards import RewardConfig, TrustSchedule, kind_of
+from sg_pipeline.config.extensions import DEFAULT, KNOWN, load, load_benchmark_class
+from sg_pipeline.config.rewards import OF_A_KIND, RewardConfig, kind_of
 from sg_pipeline.config.rollout import GateConfig, RolloutConfig
 from sg_pipeline.config.run import CoevolveConfig, DistributedConfig, PlanConfig, PublishConfig, RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
@@ -57,17 +57,19 @@ class Parameters(Section):
 
 
 @cache
-def tree_of(environment: str, schedule: str) -> type[Parameters]:
-    """Return the tree with the sections that depend on a name: `tasks` and `aggregate.schedule`.
+def tree_of(environment: str, *kinds: str) -> type[Parameters]:
+    """Return the tree with the sections that depend on a name: `tasks`, and those of `aggregate` that have a kind.
 
     Args:
         environment: name of the benchmark.
-        schedule: kind of the trust schedule.
+        kinds: of the sections in `rewards.OF_A_KIND`, in its order.
 
     Raises:
-        ConfigurationError: either is unknown or cannot be imported.
+        ConfigurationError: one is unknown or cannot be imported.
     """
-    aggregate = create_model("RewardConfig", __base__=RewardConfig, schedule=(load(TRUST, schedule), ...))
+    classes = {name: load(point, kind) for (name, point), kind in zip(OF_A_KIND.items(), kinds, strict=True)}
+    fields: dict[str, Any] = {name: (found, ...) for name, found in classes.items()}
+    aggregate = create_model("RewardConfig", __base__=RewardConfig, **fields)
     tasks = load_benchmark_class(environment)().tasks_config
     tree: type[Parameters] = create_model(
         "Parameters", __base__=Parameters, tasks=(tasks, ...), aggregate=(aggregate, ...)
@@ -111,19 +113,21 @@ def value_of(raw: Mapping[str, Any], section: str, key: str) -> Any:
 
 
 def tree_for(raw: Mapping[str, Any]) -> type[Parameters]:
-    """Return the tree of the environment and the trust schedule that `raw` names."""
+    """Return the tree of the environment and the kinds that `raw` names."""
     environment = str(value_of(raw, "environment", "name") or DEFAULT)
-    schedule = value_of(raw, "aggregate", "schedule")
-    kind = kind_of(schedule) if isinstance(schedule, Mapping | TrustSchedule) else "off"
-    for parameter, name, load_class in (
-        ("environment.name", environment, load_benchmark_class),
-        ("aggregate.schedule.kind", kind, partial(load, TRUST)),
-    ):
+    sections = {name: value_of(raw, "aggregate", name) for name in OF_A_KIND}
+    kinds = {
+        name: kind_of(found) if isinstance(found, Mapping | Section) else next(reversed(KNOWN[OF_A_KIND[name]]))
+        for name, found in sections.items()
+    }
+    named: list[tuple[str, str, Callable[[str], Any]]] = [("environment.name", environment, load_benchmark_class)]
+    named += [(f"aggregate.{name}.kind", kind, partial(load, OF_A_KIND[name])) for name, kind in kinds.items()]
+    for parameter, name, load_class in named:
         try:
             load_class(name)
         except ConfigurationError as error:
             raise ConfigurationError(f"parameter {parameter}: {error}") from error
-    return tree_of(environment, kind)
+    return tree_of(environment, *kinds.values())
 
 
 def _contradictions(parameters: Parameters) -> Iterator[str]:
@@ -155,6 +159,8 @@ def _contradictions(parameters: Parameters) -> Iterator[str]:
             f"sampling.engine is '{engine}', whose log-probabilities differ a little from the trainer's, but "
             f"train.sampler_correction is 'none': set it to token_truncate, which weighs that difference"
         )
+    if not rollout.guidance:
+        yield from _needs_guidance(parameters.aggregate)
     size = rollout.group_size * rollout.tasks_per_step
     if train.minibatch > size:
         yield (
@@ -162,6 +168,20 @@ def _contradictions(parameters: Parameters) -> Iterator[str]:
             f"(rollout.tasks_per_step {rollout.tasks_per_step} x rollout.group_size {rollout.group_size}): set it to "
             f"{size} or less"
         )
+
+
+def _needs_guidance(rewards: RewardConfig) -> Iterator[str]:
+    """Yield what reads verdicts in a run that has none."""
+    for name, section, without in (
+        ("schedule", rewards.schedule, "off"),
+        ("credit", rewards.credit, "trajectory"),
+        ("truth", rewards.truth, "off"),
+    ):
+        if section.kind in ("earned", "turn", "outcome", "brier"):
+            yield (
+                f"aggregate.{name}.kind is '{section.kind}', which reads verdicts, but rollout.guidance is false, so "
+                f"there are none: set it to {without} or turn guidance on"
+            )
 
 
 def _sentence(detail: Any, tree: type[Parameters]) -> str:

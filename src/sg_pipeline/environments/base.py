@@ -8,7 +8,7 @@ A new benchmark is a subclass of `Benchmark` that names a class as `Environment`
 `config/extensions.py`. `kedro --help` imports a benchmark's module: import heavy packages where they are used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +193,27 @@ class Benchmark:
     def vocabulary(self) -> "Vocabulary":
         """Return the words of a word-level policy that is warm-started here."""
         raise self._cannot_warm_start("vocabulary")
+
+    def anchors(self, observations: Sequence[str], actions: Sequence[str]) -> list[str]:
+        """Return what identifies the state before each action: turns of a group that share it are compared.
+
+        Args:
+            observations, actions: texts of an episode, one of each a turn.
+
+        Returns:
+            One string a turn; here the observation, as in GiGPO. A benchmark whose observations do not tell the state
+            (such as "Nothing happens.") returns something better.
+        """
+        return list(observations)
+
+    def verdicts(self, observations: Sequence[str], actions: Sequence[str], *, won: bool) -> list[Polarity]:
+        """Judge each action by what the benchmark knows of progress: an upper bound of what a policy's verdict can say.
+
+        Args:
+            observations, actions: as for `anchors`.
+            won: the last action reached the goal.
+        """
+        raise ConfigurationError(f"{self.name} has no judge of progress: set aggregate.credit.verdicts to 'own'")
 
     def _cannot_warm_start(self, lacking: str) -> ConfigurationError:
         return ConfigurationError(

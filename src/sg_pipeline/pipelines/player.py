@@ -52,9 +52,18 @@ def player_of(
         ) from error
 
 
-def in_namespace(nodes: Pipeline, namespace: str, policy: str, outputs: dict[str, str] | None = None) -> Pipeline:
-    """Return the nodes in a namespace; their inputs and parameters stay outside of it, and `policy` is their policy."""
+def in_namespace(
+    nodes: Pipeline,
+    namespace: str,
+    policy: str,
+    outputs: dict[str, str] | None = None,
+    inputs: dict[str, str] | None = None,
+) -> Pipeline:
+    """Return the nodes in a namespace; their inputs and parameters stay outside of it, and `policy` is their policy.
+
+    `inputs` and `outputs` name others outside: name in the nodes -> name of the dataset.
+    """
     shared = nodes.inputs() - {"policy"}
     parameters = {name for name in shared if name.startswith("params:")}
-    inputs = {"policy": policy, **{name: name for name in shared - parameters}}
-    return pipeline(nodes, namespace=namespace, inputs=inputs, outputs=outputs, parameters=parameters)
+    outside = {"policy": policy, **{name: name for name in shared - parameters}, **(inputs or {})}
+    return pipeline(nodes, namespace=namespace, inputs=outside, outputs=outputs, parameters=parameters)

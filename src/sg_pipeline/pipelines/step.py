@@ -7,13 +7,14 @@ from typing import Any
 import polars as pl
 from kedro.pipeline import Node, Pipeline
 
-from sg_pipeline.config.rewards import RewardConfig, TrustSchedule
+from sg_pipeline.config.rewards import RewardConfig
 from sg_pipeline.config.rollout import GateConfig, RolloutConfig
 from sg_pipeline.config.run import CoevolveConfig, RunConfig
 from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.environments.pool import shared_pids
+from sg_pipeline.environments.registry import load_benchmark
 from sg_pipeline.pipelines.player import PLAYER, in_namespace, player_of
 from sg_pipeline.rewards.aggregate import aggregate_step
 from sg_pipeline.rollouts.play import TRAIN, panel_tasks
@@ -26,21 +27,25 @@ from sg_pipeline.trajectories.quarantine import gate
 from sg_pipeline.trajectories.types import Segment
 
 
-def coevolve(config: CoevolveConfig, schedule: TrustSchedule, guided: bool = False) -> Pipeline:
+def coevolve(config: CoevolveConfig, rewards: RewardConfig, guided: bool = False) -> Pipeline:
     """Return 4 * steps nodes from `base_policy` to `final_policy`, namespaced `phase_k_name.step_NNN`.
 
     Args:
         config: number of steps, and how often the policy is written down.
-        schedule: gives the phases their borders.
+        rewards: its schedule gives the phases their borders. Where a step's rewards depend on the steps before, such as
+            trust that is earned, `aggregate` reads the metrics of the last one.
         guided: a frozen guide writes the guidance.
     """
-    nodes = _nodes(guided)
-    return Pipeline(
-        [
-            in_namespace(nodes, place.namespace, place.policy_in, {"trained_policy": place.policy_out})
-            for place in unroll(config, schedule)
-        ]
-    )
+    first = _nodes(guided)
+    later = _nodes(guided, earlier=True) if rewards.reads_evidence else first
+    pipelines, before = [], ""
+    for place in unroll(config, rewards.schedule):
+        nodes = later if before else first
+        inputs = {"earlier_metrics": f"{before}.metrics"} if nodes is not first else None
+        outputs = {"trained_policy": place.policy_out}
+        pipelines.append(in_namespace(nodes, place.namespace, place.policy_in, outputs, inputs))
+        before = place.namespace
+    return Pipeline(pipelines)
 
 
 def single_step(guided: bool = False) -> Pipeline:
@@ -48,9 +53,10 @@ def single_step(guided: bool = False) -> Pipeline:
     return in_namespace(_nodes(guided), "step.single", BASE_POLICY)
 
 
-def _nodes(guided: bool) -> Pipeline:
+def _nodes(guided: bool, earlier: bool = False) -> Pipeline:
     trained = ["policy", "validated", "rewards", "dials", "rollout_report", "base_policy_folder"]
     parameters = [f"params:{name}" for name in ("train", "rollout", "sampling", "run")]
+    rewarded = ["validated", "quarantined", "params:aggregate", "params:rollout", "params:coevolve"]
     return Pipeline(
         [
             Node(rollout, [*PLAYER, GUIDE] if guided else PLAYER, ["trajectories", "rollout_report"], name="rollout"),
@@ -62,7 +68,7 @@ def _nodes(guided: bool) -> Pipeline:
             ),
             Node(
                 aggregate,
-                ["validated", "quarantined", "params:aggregate", "params:rollout", "params:coevolve"],
+                [*rewarded, "earlier_metrics"] if earlier else rewarded,
                 ["rewards", "dials"],
                 name="aggregate",
             ),
@@ -112,17 +118,31 @@ def aggregate(
     config: RewardConfig,
     rollout_config: RolloutConfig,
     coevolve: CoevolveConfig,
+    earlier: dict[str, Any] | None = None,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Turn polarities into internal rewards, weigh them by lambda(u), and compare within groups.
 
     With dynamic sampling, groups without variance in R_env are not trained on.
 
+    Args:
+        validated, quarantined: turns.
+        config, rollout_config, coevolve: parameters.
+        earlier: metrics of the step before, where rewards depend on them.
+
     Returns:
         (rewards, one row a trajectory; the step's dials, with the number of quarantined trajectories).
     """
     step = int(pl.concat([validated["step"], quarantined["step"]]).max())  # type: ignore[arg-type]
+    reads = (config.credit.reads_states or config.credit.reads_oracle) and not validated.is_empty()
     rewards, dials = aggregate_step(
-        validated, config, step, coevolve.steps, drop_flat_groups=rollout_config.dynamic_sampling > 0
+        validated,
+        config,
+        step,
+        coevolve.steps,
+        max_turns=rollout_config.max_turns,
+        drop_flat_groups=rollout_config.dynamic_sampling > 0,
+        earlier=earlier,
+        benchmark=load_benchmark(validated["environment"][0]) if reads else None,
     )
     return rewards, {**dials, "quarantined": quarantined.select("group", "item").n_unique()}
 

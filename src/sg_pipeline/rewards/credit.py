@@ -1,54 +1,173 @@
-"""Credit: the advantage of each trajectory, and how R_env and lambda R_sg are normalised together.
+"""Credit: which tokens of an episode get which part of the rewards.
 
-The choice has a large effect. In a group in which every episode fails (or every one succeeds) R_env has no
-variance, so dividing by the group's deviation scales lambda * R_sg to unit variance *however small lambda is*:
-guidance alone then drives a full-strength update. `group` is the paper's form; the others keep the meaning of lambda.
+The paper sums the internal reward over the trajectory and gives all its tokens one advantage, so a verdict pays for
+itself, and what it said about one action is lost in the sum. The rules here are ours, but for the first and the last.
+With A the trajectory's advantage (`normalisation`), r_t^env the environment's reward of turn t, and v_t the value of
+the verdict in guidance z_t, which judges action a_{t-1}:
 
-A rule is a `Credit` function, named in `config/extensions.py`. With mean_g, std_g over the trajectories of one task's
-group (sample deviation, as in TRL) and std_b over all trajectories of the step:
+    trajectory   all tokens: A of R = scale R_env + lambda R_sg                                      the paper's form
+    turn         all tokens: A of R = scale R_env, and further
+                 action tokens of turn t:     lambda(u) S(G_t^sg) + omega S(G_t^env)
+                 guidance tokens of turn t:   omega S(G_t^env)
+    gigpo        all tokens: A of R = scale R_env + lambda R_sg, and further omega S(G_t^env)     arXiv 2505.10978
 
-    group   A = (R - mean_g R) / (std_g R + eps)                                              the paper's form
-    batch   A = (R - mean_g R) / (std_b (R - mean_g R) + eps)                                 one scale for the step
-    apart   A = (E - mean_g E) / (std_g E + eps) + lambda (S - mean_g S) / (std_g S + eps)    E = R_env, S = R_sg
-    none    A = R - mean_g R                                                                  Dr. GRPO
+    G_t^env = r_t^env + gamma G_{t+1}^env
+    G_t^sg  = r_t^sg + gamma trace G_{t+1}^sg
+    r_t^sg  = v_{t+1}                        reward: verdict     (last turn: the value of positive if won, else 0)
+            = gamma v_{t+1} - v_t            reward: potential   (v_0 is that of the first guidance, v_T = 0)
+    S(G)    = (G - mean of G where the state was the same) / deviation
+
+The verdict that judges an action is written after it, by the policy itself: its own tokens get nothing from it. The
+state is the baseline's: `anchor` is what the benchmark says identifies it (`environments.base.Benchmark.anchors`),
+within the episodes of one group; a state met once has S = 0. With `reward: potential` and trace 1 the sum telescopes to
+-v_t, which says nothing about the action; a trace of 0 asks whether the action changed the verdict for the better. No
+length of an episode pays: constant praise earns (gamma - 1) v each turn, at most 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Literal
 
+import numpy as np
 import polars as pl
+from pydantic import Field
 
-EPSILON = 1e-4
-"""Added to every deviation, as TRL does; a group without variance gets advantage 0."""
+from sg_pipeline.config.rewards import CreditRule
+from sg_pipeline.rewards.dials import FLAT
+from sg_pipeline.rewards.normalisation import EPSILON
+from sg_pipeline.trajectories.types import GROUP_KEY, TRAJECTORY_KEY
 
-_GROUP = ["step", "group"]
-
-Credit = Callable[[float], pl.Expr]
-"""Factor of R_env within R -> the advantage as an expression of the columns `r_env`, `r_sg`, `trust` and `r_total` (one
-row per trajectory, see `returns.trajectory_returns`)."""
-
-
-def group(environment_scale: float) -> pl.Expr:
-    """One scale per group."""
-    return _standardised(pl.col("r_total"))
+Turns = pl.DataFrame
+"""One row a turn, sorted by (step, group, item, turn): these, `won`, `reward` (the environment's), `verdict` (value of
+the turn's own verdict, 0 without guidance), `polarity`, `praise` (value of positive); if a rule asks for them `anchor`
+(what identifies the state before the action) and `oracle` (value of the benchmark's verdict on the action)."""
 
 
-def batch(environment_scale: float) -> pl.Expr:
-    """One scale for the step."""
-    centred = none(environment_scale)
-    return centred / (centred.std().fill_null(0.0) + EPSILON)
+Scale = Literal["batch", "own", "none"]
 
 
-def apart(environment_scale: float) -> pl.Expr:
-    """Environment and internal reward each on their own scale."""
-    return environment_scale * _standardised(pl.col("r_env")) + pl.col("trust") * _standardised(pl.col("r_sg"))
+class TrajectoryCredit(CreditRule):
+    """The paper's form: one advantage for all tokens of a trajectory."""
+
+    kind: Literal["trajectory"] = "trajectory"
+
+    def by_turn(self, turns: Turns, trust: float) -> None:
+        """Return None: the trajectory's advantage is all."""
+        return None
 
 
-def none(environment_scale: float) -> pl.Expr:
-    """No scale."""
-    total = pl.col("r_total")
-    return total - total.mean().over(_GROUP)
+class TurnCredit(CreditRule):
+    """Credit by turn: the next verdict belongs to the action that it judges (see the module).
+
+    Attributes:
+        reward: "verdict", or "potential" for the difference of two verdicts.
+        gamma: discount of a turn.
+        trace: how far back a verdict reaches: 1 the whole episode, 0 the action before it.
+        baseline: compares turns of a group in the same state ("anchor"), of the same number ("turn"), or all ("group").
+        scale: "batch": one deviation for the step, over turns that have something to be compared with; "own": of each
+            set of compared turns, where any difference counts as much as a win; "none".
+        omega: weight of R_env's discounted return.
+        verdicts: "own", or "oracle": the benchmark's judge in place of the policy's verdicts, an upper bound for
+            diagnosis that no method may use.
+    """
+
+    kind: Literal["turn"] = "turn"
+    reward: Literal["verdict", "potential"] = "verdict"
+    gamma: float = Field(0.95, ge=0.0, le=1.0)
+    trace: float = Field(1.0, ge=0.0, le=1.0)
+    baseline: Literal["anchor", "turn", "group"] = "anchor"
+    scale: Scale = "batch"
+    omega: float = Field(0.0, ge=0.0, allow_inf_nan=False)
+    verdicts: Literal["own", "oracle"] = "own"
+
+    @property
+    def in_return(self) -> bool:
+        """False: R_sg is credited turn by turn instead."""
+        return False
+
+    @property
+    def reads_states(self) -> bool:
+        """Whether states are compared."""
+        return self.baseline == "anchor"
+
+    @property
+    def reads_oracle(self) -> bool:
+        """Whether the benchmark judges."""
+        return self.verdicts == "oracle"
+
+    def by_turn(self, turns: Turns, trust: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the credit of action and guidance tokens."""
+        key = {"anchor": ["anchor"], "turn": ["turn"], "group": []}[self.baseline]
+        environment = np.zeros(turns.height)
+        if self.omega:
+            returns = return_to_go(turns, turns["reward"].to_numpy(), self.gamma)
+            environment = self.omega * compared(turns, returns, key, self.scale)
+        if not trust:
+            return environment, environment
+        internal = return_to_go(turns, self._rewards(turns), self.gamma * self.trace)
+        return trust * compared(turns, internal, key, self.scale) + environment, environment
+
+    def _rewards(self, turns: Turns) -> np.ndarray:
+        """Return r_t^sg of each turn."""
+        key = TRAJECTORY_KEY
+        if self.verdicts == "oracle":
+            after, before = pl.col("oracle"), pl.col("oracle").shift(1).over(key).fill_null(0.0)
+        else:
+            at_the_end = pl.when("won").then("praise").otherwise(0.0)
+            after, before = pl.col("verdict").shift(-1).over(key).fill_null(at_the_end), pl.col("verdict")
+        if self.reward == "potential":
+            last = pl.col("turn") == pl.col("turn").max().over(key)
+            after = self.gamma * pl.when(last).then(0.0).otherwise(after) - before
+        return turns.select(after.cast(pl.Float64))[:, 0].to_numpy()
 
 
-def _standardised(value: pl.Expr) -> pl.Expr:
-    """(x - mean_g x) / (std_g x + eps); 0 in a group of one."""
-    return (value - value.mean().over(_GROUP)) / (value.std().over(_GROUP).fill_null(0.0) + EPSILON)
+class GigpoCredit(CreditRule):
+    """GiGPO: the trajectory's advantage, and for all tokens of a turn its lead over turns in the same state.
+
+    Attributes:
+        omega: weight of the turns' part; 1 in the paper.
+        gamma: discount; 0.95 in the paper.
+        scale: as for `TurnCredit`; "own" is the paper's main form, "none" its form without deviation.
+    """
+
+    kind: Literal["gigpo"] = "gigpo"
+    omega: float = Field(1.0, ge=0.0, allow_inf_nan=False)
+    gamma: float = Field(0.95, ge=0.0, le=1.0)
+    scale: Scale = "own"
+
+    @property
+    def reads_states(self) -> bool:
+        """True."""
+        return True
+
+    def by_turn(self, turns: Turns, trust: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same credit for action and guidance tokens."""
+        returns = return_to_go(turns, turns["reward"].to_numpy(), self.gamma)
+        credit = self.omega * compared(turns, returns, ["anchor"], self.scale)
+        return credit, credit
+
+
+def return_to_go(turns: Turns, rewards: np.ndarray, discount: float) -> np.ndarray:
+    """Return G_t = r_t + discount G_{t+1} within each episode; `rewards` (T,) are those of the turns."""
+    returns = np.zeros(len(rewards))
+    first = turns["turn"].to_numpy() == 0
+    behind = 0.0
+    for index in range(len(rewards) - 1, -1, -1):
+        behind = rewards[index] + discount * behind
+        returns[index] = behind
+        if first[index]:
+            behind = 0.0
+    return returns
+
+
+def compared(turns: Turns, values: np.ndarray, state: Sequence[str], scale: Scale) -> np.ndarray:
+    """Return S(values): each turn's value less the mean of its group's turns with the same `state` columns, scaled."""
+    key = [*GROUP_KEY, *state]
+    value, alone = pl.col("value"), pl.len().over(key) == 1
+    centred = value - value.mean().over(key)
+    table = turns.with_columns(value=pl.Series(values, dtype=pl.Float64)).with_columns(
+        centred=pl.when(centred.abs() > FLAT).then(centred).otherwise(0.0), alone=alone
+    )
+    if scale == "none":
+        return table["centred"].to_numpy()
+    deviation = pl.col("centred").filter(~pl.col("alone")).std() if scale == "batch" else value.std().over(key)
+    return table.select(pl.col("centred") / (deviation.fill_null(0.0) + EPSILON))[:, 0].to_numpy()

@@ -15,6 +15,9 @@ import polars as pl
 
 from sg_pipeline.trajectories.types import Polarity
 
+CREDITS = ("action_credit", "guidance_credit")
+"""Columns with what the tokens of each turn get besides the trajectory's advantage."""
+
 FLAT = 1e-9
 """A deviation below this is rounding, not variance."""
 
@@ -28,9 +31,11 @@ def step_dials(returns: pl.DataFrame) -> dict[str, Any]:
     won = returns["won"].cast(pl.Float64)
     labels = {p.value: int(returns[p.value].sum()) for p in Polarity}
     labelled = sum(labels.values())
+    credit = [pl.col(name).list.eval(pl.element().abs()).list.max() for name in CREDITS if name in returns.columns]
+    credited = pl.max_horizontal(*credit, pl.lit(0.0)).fill_null(0.0) > FLAT
     groups = returns.group_by("step", "group").agg(
         flat_env=(pl.col("r_env").std().fill_null(0.0) <= FLAT),
-        flat_total=(pl.col("r_total").std().fill_null(0.0) <= FLAT),
+        flat_total=(pl.col("r_total").std().fill_null(0.0) <= FLAT) & ~credited.any(),
         selected=pl.col("selected").any(),
     )
     flat_env, teaches = groups["flat_env"], groups["selected"] & ~groups["flat_total"]

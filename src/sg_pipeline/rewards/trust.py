@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from sg_pipeline.config.rewards import TrustSchedule
+from sg_pipeline.rewards.evidence import VETOES, Evidence
 
 
 class Trapezoid(TrustSchedule):
@@ -47,7 +48,7 @@ class Trapezoid(TrustSchedule):
             )
         return self
 
-    def trust(self, step: int, steps: int) -> float:
+    def trust(self, step: int, steps: int, evidence: Evidence | None = None) -> float:
         """Return lambda at `step` of `steps`."""
         begin, full, annealing = (fraction * steps for fraction in (self.activation, self.full, self.annealing))
         if step < begin:
@@ -74,7 +75,7 @@ class Constant(TrustSchedule):
     kind: Literal["constant"] = "constant"
     value: float = Field(1.0, ge=0.0, allow_inf_nan=False)
 
-    def trust(self, step: int, steps: int) -> float:
+    def trust(self, step: int, steps: int, evidence: Evidence | None = None) -> float:
         """Return lambda at `step` of `steps`."""
         return self.value
 
@@ -88,10 +89,66 @@ class Off(TrustSchedule):
 
     kind: Literal["off"] = "off"
 
-    def trust(self, step: int, steps: int) -> float:
+    def trust(self, step: int, steps: int, evidence: Evidence | None = None) -> float:
         """Return lambda at `step` of `steps`."""
         return 0.0
 
     def borders(self) -> tuple[float, float, float]:
         """Return the paper's borders, as for `Constant`."""
         return Trapezoid().borders()
+
+
+class Earned(TrustSchedule):
+    """Trust by evidence: lambda(u) follows how well verdicts have told wins from losses (ours).
+
+        lambda(u) = peak * clip(c_u / full, 0, 1) * a(u)
+
+    c_u is the lower bound of the concordance d within groups (see `evidence`) over the steps before u, `deviations`
+    standard errors below its fading mean. lambda is 0 in the first step, without evidence, and while a dial says that
+    verdicts are being gamed (fading means): `negative_share` below `least_negative`, `corr_r_sg_turns` above
+    `most_length` (praise by length), `r_sg_gap` not above 0. a(u) is 1 until `annealing` and falls to 0 at N.
+
+    Attributes:
+        peak: the largest lambda.
+        full: concordance at which trust is full; d = 0.4 is an AUC of 0.7.
+        deviations: of the lower bound; 1.64 is a one-sided 95 %.
+        least_negative, most_length: borders of the dials.
+        annealing: fraction of training at which the last phase begins.
+    """
+
+    kind: Literal["earned"] = "earned"
+    peak: float = Field(0.5, ge=0.0, allow_inf_nan=False)
+    full: float = Field(0.4, gt=0.0, le=1.0)
+    deviations: float = Field(1.64, ge=0.0, allow_inf_nan=False)
+    least_negative: float = Field(0.02, ge=0.0, le=1.0)
+    most_length: float = Field(0.0, ge=-1.0, le=1.0)
+    annealing: float = Field(0.875, ge=0.0, le=1.0)
+
+    def trust(self, step: int, steps: int, evidence: Evidence | None = None) -> float:
+        """Return lambda at `step` of `steps`."""
+        if evidence is None or step >= steps or self.veto(evidence):
+            return 0.0
+        earned = min(1.0, max(0.0, (evidence.bound(self.deviations) or 0.0) / self.full))
+        begin = self.annealing * steps
+        left = 1.0 if step < begin else (steps - step) / (steps - begin)
+        return self.peak * earned * left
+
+    def veto(self, evidence: Evidence) -> str | None:
+        """Return why there is no trust, in words; None where no dial objects."""
+        negative, length, gap = (evidence.dial(name) for name in VETOES)
+        if negative is not None and negative < self.least_negative:
+            return f"only {100 * negative:.1f} % of the verdicts are negative"
+        if length is not None and length > self.most_length:
+            return f"R_sg grows with the length of an episode (correlation {length:.2f})"
+        if gap is not None and gap <= 0:
+            return f"won episodes have no more R_sg than lost ones (gap {gap:.3f})"
+        return None
+
+    def planned(self, step: int, steps: int) -> float | None:
+        """Return 0 for the first step, which has no evidence, and where peak is 0; else None."""
+        return 0.0 if step == 0 or step >= steps or self.peak == 0 else None
+
+    def borders(self) -> tuple[float, float, float]:
+        """Return the paper's borders but for the last: trust is not planned, but runs are compared by phase."""
+        activation, full, _ = Trapezoid().borders()
+        return min(activation, self.annealing), min(full, self.annealing), self.annealing

@@ -108,8 +108,12 @@ def common_steps(own: Recorded, other: Recorded) -> int:
     if not _same(own, other, _NOT_IN_A_STEP):
         return 0
     (mine, n), (theirs, m) = ((recorded_schedule(run), int(run["coevolve.steps"])) for run in (own, other))
+    same = mine == theirs and n == m
     for step in range(min(n, m)):
-        if (mine.trust(step, n), mine.phase(step, n)) != (theirs.trust(step, m), theirs.phase(step, m)):
+        planned = mine.planned(step, n)
+        # Trust that is earned is the same only where the schedules are.
+        unknown = planned is None and not same
+        if unknown or (planned, mine.phase(step, n)) != (theirs.planned(step, m), theirs.phase(step, m)):
             return step
     return min(n, m)
 
@@ -121,8 +125,8 @@ def recorded_schedule(recorded: Recorded) -> TrustSchedule:
 
 
 def first_trust(schedule: TrustSchedule, steps: int) -> int:
-    """Return the first step at which lambda is above 0; `steps` where it never is."""
-    return next((step for step in range(steps) if schedule.trust(step, steps) > 0), steps)
+    """Return the first step at which lambda is, or may be, above 0; `steps` where it never is."""
+    return next((step for step in range(steps) if schedule.planned(step, steps) != 0.0), steps)
 
 
 def _donors(data: Path, name: str) -> Iterator[tuple[str, Recorded]]:

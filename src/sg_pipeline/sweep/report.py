@@ -196,7 +196,7 @@ def _draw_schedules(figure: "Figure", found: Found) -> None:
     ax = figure.subplots()
     for trial, preset, colour, width in shown:
         schedule = recorded_schedule(trial["parameters"])
-        trust = [schedule.trust(step, steps) for step in range(steps + 1)]
+        trust = [schedule.planned(step, steps) or 0.0 for step in range(steps + 1)]
         name = preset or f"trial {trial['number']}"
         success = f": {percent(trial['validations'][-1][1])}" if trial["validations"] else ""
         ax.plot(range(steps + 1), trust, color=colour, linewidth=width, linestyle=_PRESET_DASHES.get(preset, "-"),

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from sg_pipeline.errors import DataError
+from sg_pipeline.rewards.dials import CREDITS
 from sg_pipeline.training.batching import group_by_length, group_with_least_padding
 from sg_pipeline.trajectories.types import TRAJECTORY_KEY, Segment
 
@@ -64,7 +65,7 @@ class ExperienceRow:
     @property
     def idle(self) -> bool:
         """Whether the policy gradient of this row is zero: it has no advantage or no token of the policy."""
-        return not np.any(self.advantage) or not any(self.loss_mask)
+        return not np.any(np.multiply(self.advantage, self.loss_mask))
 
     @property
     def trained_tokens(self) -> int:
@@ -83,8 +84,8 @@ def experience_table(
 
     Args:
         turns: a table that satisfies `trajectories.schema.ValidTable`; its tokens are taken over untouched.
-        rewards: one row a trajectory with `step`, `group`, `item`, `selected` and `advantage`: a number, or a list with
-            one for each token that follows the first turn's context.
+        rewards: one row a trajectory with `step`, `group`, `item`, `selected` and `advantage`; where tokens of a turn
+            get something besides, also `action_credit` and `guidance_credit`, lists with one number a turn.
         own: segments that the policy wrote; no other token carries loss.
 
     Returns:
@@ -93,10 +94,12 @@ def experience_table(
     Raises:
         DataError: a trajectory has no advantage, or an advantage no trajectory.
     """
-    advantages: dict[tuple[int, int, int], float | list[float]] = {}
+    advantages: dict[tuple[int, int, int], tuple[float, list[float] | None, list[float] | None]] = {}
     chosen: set[tuple[int, int, int]] = set()
-    for step, group, item, selected, value in rewards.select(*TRAJECTORY_KEY, "selected", "advantage").iter_rows():
-        advantages[step, group, item] = value
+    credits = [name if name in rewards.columns else pl.lit(None).alias(name) for name in CREDITS]
+    wanted = rewards.select(*TRAJECTORY_KEY, "selected", "advantage", *credits)
+    for step, group, item, selected, *value in wanted.iter_rows():
+        advantages[step, group, item] = (value[0], value[1], value[2])
         if selected:
             chosen.add((step, group, item))
     played: dict[tuple[int, int, int], list[tuple[list[int], list[int], list[float], list[int]]]] = {}
@@ -114,20 +117,26 @@ def experience_table(
 def _experience_row(
     key: tuple[int, int, int],
     turns: Sequence[tuple[list[int], list[int], list[float], list[int]]],
-    advantage: float | list[float],
+    reward: tuple[float, list[float] | None, list[float] | None],
     own: Collection[Segment],
 ) -> ExperienceRow:
+    whole, action, guidance = reward
     ids: list[int] = []
     logprobs: list[float] = []
     mask: list[int] = []
+    advantages: list[float] = []
     spans: list[tuple[int, int]] = []
-    for context, completion, recorded, segments in turns:
+    for number, (context, completion, recorded, segments) in enumerate(turns):
         written = [segment in own for segment in segments]
         ids += context + completion
         logprobs += [0.0] * len(context) + [p if w else 0.0 for p, w in zip(recorded, written, strict=True)]
         mask += [0] * len(context) + [int(w) for w in written]
         spans.append((len(ids) - len(completion), len(ids)))
+        if action is not None and guidance is not None:
+            of = {Segment.ACTION: whole + action[number], Segment.GUIDANCE: whole + guidance[number]}
+            advantages += [0.0] * len(context) + [of[Segment(segment)] for segment in segments]
     prompt = len(turns[0][0])
+    advantage = advantages[prompt:] if advantages else whole
     return ExperienceRow(ids[:prompt], ids[prompt:], logprobs[prompt:], mask[prompt:], advantage, key, tuple(spans))
 
 

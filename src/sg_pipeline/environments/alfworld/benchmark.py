@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeInt
 from sg_pipeline.environments.alfworld.generation.sampler import Difficulty
 from sg_pipeline.environments.base import Benchmark, Demonstrator
 from sg_pipeline.environments.panels import SourcedTasks, find_panel, prepared
+from sg_pipeline.trajectories.types import Polarity
 
 if TYPE_CHECKING:
     from sg_pipeline.environments.alfworld.generation.panel import Panel
@@ -75,6 +76,36 @@ class AlfworldBenchmark(Benchmark):
 
             return {"tasks.data": official_files(config.data_folder(root))}
         return {"tasks.panel": _panel_file(config, root)} if config.source == "panel" else {}
+
+    def anchors(self, observations: Sequence[str], actions: Sequence[str]) -> list[str]:
+        """Return the last answer to a possible command, what is held, and what the player has moved and treated.
+
+        Impossible commands change nothing, so the state after them is the one before.
+        """
+        from sg_pipeline.environments.alfworld.memory import Memory
+        from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS
+
+        memory, answer, moved = Memory(observations[0]), observations[0], set[str]()
+        found = []
+        for turn, observation in enumerate(observations):
+            if turn and not observation.startswith(NOTHING_HAPPENS):
+                memory.read(actions[turn - 1], observation)
+                answer = observation
+            if memory.held is not None:
+                moved.add(memory.held)
+            places = sorted((item, memory.where.get(item)) for item in moved)
+            treated = sorted((verb, *sorted(items)) for verb, items in memory.state.items())
+            found.append(f"{answer}|{memory.at}|{memory.held}|{places}|{treated}")
+        return found
+
+    def verdicts(self, observations: Sequence[str], actions: Sequence[str], *, won: bool) -> list[Polarity]:
+        """Return the verdicts of `progress.Progress`: milestones, as far as the player can know."""
+        from sg_pipeline.environments.alfworld.progress import Progress
+
+        progress = Progress(observations[0])
+        verdicts = [progress.judge(*turn) for turn in zip(actions[:-1], observations[1:], strict=True)]
+        # What the last action of a lost episode did is not known: its answer is in no table.
+        return [*verdicts, Polarity.POSITIVE if won else Polarity.NEUTRAL]
 
     def demonstrator(self, config: TasksConfig, games: Path, compiled: Path, root: Path) -> Demonstrator:
         """Return the expert on rooms as difficult as the panel's; nothing is written for it.

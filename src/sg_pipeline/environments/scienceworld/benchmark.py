@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,21 @@ class ScienceWorldBenchmark(Benchmark):
         kinds = {task.task_type for task in read_panel(config.panel, root).tasks()["train"]}
         solutions = {key: path for key, path in read_solutions().items() if key.split("/")[0] in kinds}
         return ScienceWorldDemonstrator(solutions, compiled)
+
+    def anchors(self, observations: Sequence[str], actions: Sequence[str]) -> list[str]:
+        """Return the room that was last seen, the things here, and the question that the simulator asks, if any.
+
+        The answer itself is left out: different actions lead to the same state with different answers.
+        """
+        from sg_pipeline.environments.scienceworld.environment import QUESTION, ROOM, THINGS
+
+        room, found = "", []
+        for observation in observations:
+            if shown := ROOM.search(observation):
+                room = shown[1]
+            answer, _, things = observation.rpartition(THINGS)
+            found.append(f"{room}|{things or observation}|{answer if answer.startswith(QUESTION) else ''}")
+        return found
 
     def vocabulary(self) -> "Vocabulary":
         """Return every word of the simulator; see `Benchmark`."""

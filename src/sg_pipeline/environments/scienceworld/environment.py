@@ -23,6 +23,12 @@ CANCELLED = re.compile(r"ERROR: (?:Unknown response|Value out of range) \(.*\)\.
 QUESTION = "Ambiguous request:"
 """How it asks for a number; the next action answers, and an empty one cancels."""
 
+THINGS = "Things here: "
+"""Begins the line that lists what is in sight."""
+
+ROOM = re.compile(r"^This (?:room is called|outside location is called) the ([^.\n]+)", re.MULTILINE)
+"""How the simulator describes a place."""
+
 _MOVED = re.compile(r"You (?:move|teleport) to the [^.\n]+\.")
 # "reset task" would allow a second try, and no other command begins so. "help" and "objects" belong to the published
 # wrapper, which answers them itself.
@@ -154,7 +160,7 @@ class ScienceWorldEnvironment:
     def _objects(self, world: World) -> list[str]:
         if not self._show_objects:
             return []
-        return [f"Things here: {', '.join(world.visible_objects()) or 'none'}."]
+        return [f"{THINGS}{', '.join(world.visible_objects()) or 'none'}."]
 
 
 def clean_action(action: str) -> str | None:

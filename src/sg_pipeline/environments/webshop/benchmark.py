@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -90,6 +90,17 @@ class WebshopBenchmark(Benchmark):
         if config.source == "generate":
             return GeneratedShopDemonstrator(config.catalogue)
         return GeneratedShopDemonstrator(Panel.read(_panel_file(config, root)).catalogue)
+
+    def anchors(self, observations: Sequence[str], actions: Sequence[str]) -> list[str]:
+        """Return the page and what has been clicked since the last search: selected options do not show in its text."""
+        from sg_pipeline.environments.webshop.session import parse_action
+
+        clicked, found = set[str](), []
+        for turn, observation in enumerate(observations):
+            if turn and (call := parse_action(actions[turn - 1])) is not None:
+                clicked = {*clicked, call[1]} if call[0] == "click" else set()
+            found.append(f"{observation}|{sorted(clicked)}")
+        return found
 
     def vocabulary(self) -> "Vocabulary":
         """Return the words of generated shops and of their demonstrations."""
