@@ -29,7 +29,7 @@ def training(method: str, seed: int, step: int, groups: int = 3, items: int = 2)
         for group in range(groups)
         for item in range(items)
     )  # fmt: skip
-    rewards, _ = aggregate_step(table, REWARDS, step, 4)
+    rewards, _ = aggregate_step(table, REWARDS, step, 4, max_turns=4)
     gaps = pl.DataFrame({"group": [0], "item": [0], "turn": [2], "gap_max": [4.7683716e-06]})
     return ViewerSource(
         method=method, seed=seed, run=f"{method}-seed{seed}", origin="training", phase=STEPS[step], step=step,

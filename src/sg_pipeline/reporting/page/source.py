@@ -27,6 +27,7 @@ import polars as pl
 
 from sg_pipeline.config.rewards import PolarityValues
 from sg_pipeline.randomness import derive_seed
+from sg_pipeline.rewards.dials import CREDITS
 from sg_pipeline.rewards.returns import step_reward
 from sg_pipeline.trajectories.types import Polarity, Segment
 
@@ -66,7 +67,8 @@ class ViewerSource:
         values: reward of each polarity.
         table: trajectories (`trajectories.schema.RolloutTable`), at least `TABLE_COLUMNS`; may include rows in
             quarantine.
-        rewards: one row per trajectory with `group`, `item`, `r_total`, `advantage` (`rewards.aggregate`), or None.
+        rewards: one row per trajectory with `group`, `item`, `r_total`, `advantage` and, with credit by turn, `CREDITS`
+            (`rewards.aggregate`), or None.
             A trajectory without a row was not used for training.
         gaps: |trainer - sampler| log-probability where it was measured: `group`, `item`, `turn`, `gap_max`; or None.
     """
@@ -111,7 +113,8 @@ class ViewerSource:
 
     @cached_property
     def turns(self) -> pl.DataFrame:
-        """The table sorted by `EPISODE` and turn, tokens replaced by `guidance_logprob`, `action_logprob`, `gap_max`.
+        """The table sorted by `EPISODE` and turn, tokens replaced by `guidance_logprob`, `action_logprob`, `gap_max`, and
+        with `action_credit` and `guidance_credit` (None where all tokens have the trajectory's advantage).
 
         The log-probabilities are means over the turn's guidance and action tokens, as sampled; None without such a
         token, or where the lists differ in length (a quarantined row).
@@ -125,6 +128,12 @@ class ViewerSource:
             action_logprob=logprobs.filter(segments=int(Segment.ACTION)).mean(),
         )
         turns = turns.join(means, on="row", how="left", maintain_order="left").drop("logprobs", "segments")
+        if self.rewards is not None and set(CREDITS) <= set(self.rewards.columns):
+            by_turn = self.rewards.select("group", "item", *CREDITS).explode(*CREDITS)
+            by_turn = by_turn.with_columns(turn=pl.int_range(pl.len()).over("group", "item"))
+            turns = turns.join(by_turn, on=["group", "item", "turn"], how="left", maintain_order="left")
+        else:
+            turns = turns.with_columns(**dict.fromkeys(CREDITS, pl.lit(None, dtype=pl.Float64)))
         if self.gaps is None:
             return turns.with_columns(gap_max=pl.lit(None, dtype=pl.Float64))
         gaps = self.gaps.select("group", "item", "turn", pl.col("gap_max").cast(pl.Float64))
@@ -299,7 +308,7 @@ def _turn_columns(rows: pl.DataFrame, strings: dict[str, int]) -> dict[str, list
         "polarity": [-1 if value is None else order.get(value, -1) for value in rows["polarity"]],
         "flags": flags.to_series().to_list(),
         "reward": [_rounded(value, 4) for value in rows["reward"]],
-        **{name: [_rounded(value, 3) for value in rows[name]] for name in ("guidance_logprob", "action_logprob")},
+        **{name: [_rounded(value, 3) for value in rows[name]] for name in ("guidance_logprob", "action_logprob", *CREDITS)},
         "gap": [_significant(value) for value in rows["gap_max"]],
     }
 

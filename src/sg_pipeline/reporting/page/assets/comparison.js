@@ -32,7 +32,7 @@ function readTwo(pinned, other, query) {
 }
 
 function side(episode, turns, number, query) {
-  if (number < turns.length) return turnElement(turns[number], { measured: largestGap(episode) !== null, query });
+  if (number < turns.length) return turnElement(turns[number], { known: knownOf(episode), query });
   return make("div", { class: "turn over" }, number === turns.length ? `(over: ${outcomeOf(episode)})` : "");
 }
 

@@ -76,6 +76,8 @@ function turnOf(episode, number) {
     guidanceLogprob: turns.guidance_logprob[at],
     actionLogprob: turns.action_logprob[at],
     gap: turns.gap[at],
+    guidanceCredit: turns.guidance_credit[at],
+    actionCredit: turns.action_credit[at],
   };
 }
 

@@ -37,7 +37,8 @@ function episodeHead(episode, letter) {
       source.trust === null ? null : fact("λ", figure(source.trust), "trust in R_sg at this step"),
       !episode.training ? null : [
         fact("R", figure(episode.rTotal), "scale · R_env + λ R_sg: normalised within the group"),
-        fact("advantage", advantage, episode.heldBack ? "in quarantine: not trained on" : "of every policy token"),
+        fact("advantage", advantage, episode.heldBack ? "in quarantine: not trained on"
+          : knownOf(episode).credit ? "of every policy token, before what its turn adds" : "of every policy token"),
       ],
       episode.score !== null && episode.score !== Number(episode.won) ? fact("score", figure(episode.score)) : null,
       fact("log-prob gap", gapText(largestGap(episode)), "largest |trainer − sampler| log-probability of a token")),
@@ -77,18 +78,29 @@ function largestGap(episode) {
   return measured.length ? Math.max(...measured) : null;
 }
 
-/* All turns, with the running sum of R_sg. */
+/* What the page has of an episode besides its texts and rewards. */
+function knownOf(episode) {
+  return { gap: largestGap(episode) !== null, credit: episode.data.turns.action_credit[episode.first] !== null };
+}
+
+/* All turns, with the running sum of R_sg and the advantage of the turn's tokens. */
 function turnsOf(episode) {
   let running = 0;
   return Array.from({ length: episode.turns }, (_, number) => {
     const turn = turnOf(episode, number);
     running += turn.rSg ?? 0;
-    return { ...turn, running: episode.rSg === null ? null : running };
+    const advantage = (credit) => (credit === null ? null : episode.advantage + credit);
+    return {
+      ...turn,
+      running: episode.rSg === null ? null : running,
+      guidanceAdvantage: advantage(turn.guidanceCredit),
+      actionAdvantage: advantage(turn.actionCredit),
+    };
   });
 }
 
-/* `measured`: the episode has gaps to show; `query`: words to mark. */
-function turnElement(turn, { measured, query }) {
+/* `known`: of the episode, see `knownOf`; `query`: words to mark. */
+function turnElement(turn, { known, query }) {
   const verdict = verdictOf(turn);
   return make("div", { class: `turn ${verdict}`, "data-turn": String(turn.number) },
     make("div", { class: "number" }, String(turn.number)),
@@ -102,7 +114,7 @@ function turnElement(turn, { measured, query }) {
         make("span", { class: "prompt" }, ">"), " ", make("code", {}, marked(turn.action, query)),
         turn.actionParsed ? null : make("span", { class: "flag" }, "? no action tag"),
         turn.actionValid ? null : make("span", { class: "flag" }, "✗ invalid"))),
-    numbers(turn, measured));
+    numbers(turn, known));
 }
 
 /* The guidance without its leading verdict, which is already shown. */
@@ -117,28 +129,31 @@ const NUMBERS = [
   ["Σ r_sg", "R_sg so far", (turn) => signed(turn.running)],
   ["log π(z)", "mean log-probability of the guidance tokens, as sampled", (turn) => figure(turn.guidanceLogprob, 3)],
   ["log π(a)", "mean log-probability of the action tokens, as sampled", (turn) => figure(turn.actionLogprob, 3)],
+  ["A(z)", "advantage of the guidance tokens: the episode's, and what this turn adds", (turn) => signed(turn.guidanceAdvantage)],
+  ["A(a)", "advantage of the action tokens: the episode's, and what this turn adds", (turn) => signed(turn.actionAdvantage)],
   ["gap", "largest |trainer − sampler| log-probability of the turn's tokens", (turn) => gapText(turn.gap)],
 ];
 
-/* Without any measured gap the column is left out; the head of the episode says so. */
-function numbersShown(measured) {
-  return measured ? NUMBERS : NUMBERS.slice(0, -1);
+/* A column without any value is left out; the head of the episode has the gap and the advantage of all tokens. */
+function numbersShown(known) {
+  return NUMBERS.filter(([name]) => (name === "gap" ? known.gap : !name.startsWith("A(") || known.credit));
 }
 
-function numbers(turn, measured) {
-  return make("dl", { class: "numbers" }, numbersShown(measured).map(([name, title, text]) =>
+function numbers(turn, known) {
+  return make("dl", { class: "numbers" }, numbersShown(known).map(([name, title, text]) =>
     make("div", { title, class: text(turn).length > 8 ? "long" : null }, make("dt", {}, name), make("dd", {}, text(turn)))));
 }
 
 function readOne(episode, query) {
-  const measured = largestGap(episode) !== null;
+  const known = knownOf(episode);
+  const kinds = `${known.gap ? " measured" : ""}${known.credit ? " credited" : ""}`;
   return [
     episodeHead(episode),
-    make("div", { class: `turns single${measured ? " measured" : ""}` },
+    make("div", { class: `turns single${kinds}` },
       make("div", { class: "column-names", "aria-hidden": "true" },
         make("div", {}), make("div", {}, "observation, guidance, action"),
-        make("div", { class: "names" }, numbersShown(measured).map(([name, title]) => make("span", { title }, name)))),
-      turnsOf(episode).map((turn) => turnElement(turn, { measured, query })), ending(episode)),
+        make("div", { class: "names" }, numbersShown(known).map(([name, title]) => make("span", { title }, name)))),
+      turnsOf(episode).map((turn) => turnElement(turn, { known, query })), ending(episode)),
   ];
 }
 
