@@ -113,8 +113,9 @@ class ViewerSource:
 
     @cached_property
     def turns(self) -> pl.DataFrame:
-        """The table sorted by `EPISODE` and turn, tokens replaced by `guidance_logprob`, `action_logprob`, `gap_max`, and
-        with `action_credit` and `guidance_credit` (None where all tokens have the trajectory's advantage).
+        """The table sorted by `EPISODE` and turn, tokens replaced by `guidance_logprob`, `action_logprob`, `gap_max`.
+
+        Further `action_credit` and `guidance_credit`, None where all tokens have the trajectory's advantage.
 
         The log-probabilities are means over the turn's guidance and action tokens, as sampled; None without such a
         token, or where the lists differ in length (a quarantined row).
@@ -308,7 +309,8 @@ def _turn_columns(rows: pl.DataFrame, strings: dict[str, int]) -> dict[str, list
         "polarity": [-1 if value is None else order.get(value, -1) for value in rows["polarity"]],
         "flags": flags.to_series().to_list(),
         "reward": [_rounded(value, 4) for value in rows["reward"]],
-        **{name: [_rounded(value, 3) for value in rows[name]] for name in ("guidance_logprob", "action_logprob", *CREDITS)},
+        **{name: [_rounded(value, 3) for value in rows[name]]
+           for name in ("guidance_logprob", "action_logprob", *CREDITS)},
         "gap": [_significant(value) for value in rows["gap_max"]],
     }
 
