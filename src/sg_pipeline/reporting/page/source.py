@@ -309,8 +309,10 @@ def _turn_columns(rows: pl.DataFrame, strings: dict[str, int]) -> dict[str, list
         "polarity": [-1 if value is None else order.get(value, -1) for value in rows["polarity"]],
         "flags": flags.to_series().to_list(),
         "reward": [_rounded(value, 4) for value in rows["reward"]],
-        **{name: [_rounded(value, 3) for value in rows[name]]
-           for name in ("guidance_logprob", "action_logprob", *CREDITS)},
+        **{
+            name: [_rounded(value, 3) for value in rows[name]]
+            for name in ("guidance_logprob", "action_logprob", *CREDITS)
+        },
         "gap": [_significant(value) for value in rows["gap_max"]],
     }
 
