@@ -49,6 +49,8 @@ def test_report_verdict_distinguishes_noise_improvement_and_deterioration(report
     same = report_markdown(summary(final=evaluation(11, 12)), metrics())
     assert "which is **within the noise**: these games do not show a difference." in same
     assert "outside the noise" not in same
+    few = report_markdown(summary(base=evaluation(10, 12), final=evaluation(15, 12)), metrics())
+    assert "but only 5 games came out differently, which chance alone does in 6.2 % of cases (sign test)" in few
     worse = report_markdown(summary(base=evaluation(30, 12), final=evaluation(11, 12)), metrics())
     assert "which is **outside the noise**: a deterioration." in worse
 

@@ -67,6 +67,12 @@ def verdicts(summary: Mapping[str, Any]) -> list[str]:
             apart = "do not overlap" if change["intervals_apart"] else "still overlap"
             direction = "an improvement" if change["difference"] > 0 else "a deterioration"
             sentence += f"which is **outside the noise**: {direction}. The two policies' own intervals {apart}."
+        elif (p_value := change.get("p_value")) is not None and change["ci95"][0] * change["ci95"][1] > 0:
+            differing = change["better"] + change["worse"]
+            sentence += (
+                f"but only {differing} games came out differently, which chance alone does in {percent(p_value)} of "
+                "cases (sign test): **within the noise**."
+            )
         else:
             sentence += "which is **within the noise**: these games do not show a difference."
         if graded := change.get("score"):
