@@ -55,6 +55,18 @@ def test_point_parameters_set_only_the_dimensions_of_the_space() -> None:
     assert more["aggregate.polarity.negative"] == -0.2
 
 
+def test_a_sweep_may_search_how_trust_is_earned() -> None:
+    planned = {"activation": 0.0, "ramp": 0.0, "shape": "linear"}
+    space = {**planned, "annealing": {"low": 0.0, "high": 0.5}, "peak": {"low": 0.1, "high": 1.0}, "earned": 0.4}
+    parameters = load(space=space)
+    check_sweep(parameters.sweep, parameters)
+    point = {**planned, "annealing": 0.25, "peak": 0.5, "earned": 0.4}
+    found = point_parameters(point)
+    assert (found["aggregate.schedule.kind"], found["aggregate.schedule.full"]) == ("earned", 0.4)
+    assert (found["aggregate.schedule.peak"], found["aggregate.schedule.annealing"]) == (0.5, 0.75)
+    assert preset_point(parameters.sweep.space, "paper", parameters) is None
+
+
 def test_cosine_ramps_are_softer_and_trust_as_much() -> None:
     linear, cosine = (Trapezoid(activation=0, full=0.5, annealing=0.5, shape=shape) for shape in ("linear", "cosine"))
     ramps = [[schedule.trust(u, 40) for u in range(41)] for schedule in (linear, cosine)]
@@ -75,6 +87,7 @@ FIXED = {"activation": 0.5, "ramp": 0.25, "annealing": 0.3, "peak": 1.0, "shape"
         ({"space": {"peak": 0.0}}, "peak is 0, so that trust is 0 throughout"),
         ({"space": {"peek": 1.0}}, "sweep.space.peek .found 1.0.: did you mean sweep.space.peak"),
         ({"space": {"learning_rate": {"low": 0.0, "high": 0.1, "log": True}}}, "must begin above 0"),
+        ({"space": {"earned": 0.4}}, "activation, ramp, shape are searched: fix them, or leave earned out"),
         ({"second": "calibration"}, "set pruner to none"),
         ({"presets": ["paper", "paper"]}, "paper is named twice"),
         ({"confirm_seeds": [0, 1]}, "sweep.confirm_seeds has 0, which is the seed of the search"),

@@ -37,6 +37,7 @@ SHARES = ("activation", "ramp", "annealing")
 _LIMITS = {
     **dict.fromkeys(SHARES, (0.0, 1.0)),
     "peak": (0.0, 100.0),
+    "earned": (1e-3, 1.0),
     "positive": (0.0, 100.0),
     "negative": (-100.0, 0.0),
     "learning_rate": (1e-12, 1.0),
@@ -52,6 +53,8 @@ class SpaceConfig(Section):
         annealing: share of the steps left then during which it falls.
         peak: lambda in between.
         shape: of the ramps.
+        earned: concordance at which trust that is earned is full (`rewards.trust.Earned.full`); activation, ramp and
+            shape have no part in it. None: trust follows a plan.
         positive, negative: rewards of these verdicts; None: not searched.
         learning_rate, group_size: of training and rollouts; None: not searched.
     """
@@ -61,6 +64,7 @@ class SpaceConfig(Section):
     annealing: Range
     peak: Range
     shape: Annotated[tuple[Literal["linear", "cosine"], ...], DISTINCT] = Field(min_length=1)
+    earned: Range | None = None
     positive: Range | None = None
     negative: Range | None = None
     learning_rate: Range | None = None
@@ -80,6 +84,12 @@ class SpaceConfig(Section):
                 raise ValueError(f"{name} must lie between {least:g} and {most:g}, found {found}")
         if not self.searched:
             raise ValueError("nothing is searched: every dimension has a single value; give one of them a range")
+        planned = {"activation", "ramp", "shape"} & set(self.searched)
+        if self.earned is not None and planned:
+            raise ValueError(
+                f"earned is given, so that trust follows evidence and not a plan, but {', '.join(sorted(planned))} are "
+                f"searched: fix them, or leave earned out"
+            )
         if self.peak.high == 0 and set(self.searched) <= {*SHARES, "shape"}:
             raise ValueError(
                 f"peak is 0, so that trust is 0 throughout and {', '.join(self.searched)} have no effect: search "

@@ -1,6 +1,7 @@
 """What a sweep leaves to read and to use: sweep.md, its figures, and the winner as a method (best.yml)."""
 
 import io
+import math
 import textwrap
 import warnings
 from collections.abc import Mapping
@@ -72,6 +73,8 @@ def describe(parameters: Mapping[str, Any]) -> str:
     if schedule == "trapezoid":
         borders = " / ".join(f"{own[name]:g}" for name in ("activation", "full", "annealing"))
         schedule += f" {borders}, peak {own['peak']:g}, {own['shape']}"
+    if schedule == "earned":
+        schedule += f", full from {own['full']:g}, peak {own['peak']:g}, annealing from {own['annealing']:g}"
     if schedule == "constant":
         schedule += f" {own['value']:g}"
     return "; ".join([schedule, *others])
@@ -196,7 +199,8 @@ def _draw_schedules(figure: "Figure", found: Found) -> None:
     ax = figure.subplots()
     for trial, preset, colour, width in shown:
         schedule = recorded_schedule(trial["parameters"])
-        trust = [schedule.planned(step, steps) or 0.0 for step in range(steps + 1)]
+        planned = [schedule.planned(step, steps) for step in range(steps + 1)]
+        trust = [math.nan if value is None else value for value in planned]  # what is earned is not known beforehand
         name = preset or f"trial {trial['number']}"
         success = f": {percent(trial['validations'][-1][1])}" if trial["validations"] else ""
         ax.plot(range(steps + 1), trust, color=colour, linewidth=width, linestyle=_PRESET_DASHES.get(preset, "-"),

@@ -15,7 +15,7 @@ from sg_pipeline.config.rewards import TrustSchedule
 from sg_pipeline.config.sweep import Range, SpaceConfig, SweepConfig
 from sg_pipeline.config.tree import Parameters, flat
 from sg_pipeline.errors import ConfigurationError
-from sg_pipeline.rewards.trust import Constant, Off, Trapezoid
+from sg_pipeline.rewards.trust import Constant, Earned, Off, Trapezoid
 from sg_pipeline.runs.shared_steps import SCHEDULE
 
 if TYPE_CHECKING:
@@ -44,8 +44,11 @@ _PARAMETERS = {
 }
 
 
-def schedule_at(point: Point) -> Trapezoid:
+def schedule_at(point: Point) -> TrustSchedule:
     """Return the schedule of a point."""
+    if "earned" in point:
+        full, annealing = round(point["earned"], DIGITS), round(1 - point["annealing"], DIGITS)
+        return Earned(peak=round(point["peak"], DIGITS), full=full, annealing=annealing)
     activation = round(point["activation"], DIGITS)
     full = round(activation + point["ramp"] * (1 - activation), DIGITS)
     annealing = round(1 - point["annealing"] * (1 - full), DIGITS)
@@ -61,6 +64,8 @@ def schedule_at(point: Point) -> Trapezoid:
 
 def preset_point(space: SpaceConfig, preset: str, given: Parameters) -> Point | None:
     """Return a preset's point in the space, other values as in `given`; None where the preset is outside of it."""
+    if space.earned is not None:  # presets follow a plan
+        return None
     values = flat(given.model_dump(by_alias=True))
     everything = {**_PRESET_POINTS[preset], **{name: values[parameter] for name, parameter in _PARAMETERS.items()}}
     point = {name: everything[name] for name in dimensions(space)}
