@@ -51,14 +51,14 @@ def report(turns: pl.DataFrame, state: str) -> str:
         varied=pl.col("action").n_unique().over(key) > 1,
         decided=pl.col("won").n_unique().over(key) > 1,
     )
-    shares = [met[name].mean() for name in ("met", "varied")]
-    shares.append(met.select((pl.col("varied") & pl.col("decided")).mean()).item())
-    varied = met.filter("varied")
-    centred = {n: varied.select(pl.col(n) - pl.col(n).mean().over(key))[:, 0].to_numpy() for n in ("win", "G")}
+    varied = pl.col("varied")
+    shares = [met.select(chosen.mean()).item() for chosen in (pl.col("met"), varied, varied & pl.col("decided"))]
+    compared = met.filter("varied")
+    centred = {n: compared.select(pl.col(n) - pl.col(n).mean().over(key))[:, 0].to_numpy() for n in ("win", "G")}
     found = [f"{state:12}", *(f"{100 * share:5.1f} %" for share in shares)]
     for judge in ("own", "oracle"):
-        if judge in varied.columns:
-            verdict = varied.select(pl.col(judge) - pl.col(judge).mean().over(key))[:, 0].to_numpy()
+        if judge in compared.columns:
+            verdict = compared.select(pl.col(judge) - pl.col(judge).mean().over(key))[:, 0].to_numpy()
             found += [f"{judge} {np.corrcoef(verdict, value)[0, 1]:+.2f} {name}" for name, value in centred.items()]
     return "  ".join(found)
 
@@ -72,7 +72,8 @@ def main() -> None:
     arguments = parser.parse_args()
     turns = turns_of(arguments.folder, arguments.first, arguments.last)
     episodes = turns.select(TRAJECTORY_KEY).n_unique()
-    print(f"{turns.height} turns of {episodes} episodes, {100 * turns['win'].mean():.1f} % of the turns in won ones")  # type: ignore[str-bytes-safe,operator]
+    won = turns.select(100 * pl.col("win").mean()).item()
+    print(f"{turns.height} turns of {episodes} episodes, {won:.1f} % of the turns in won ones")
     print("state         shared by episodes, with other actions, and other outcomes; correlations where actions differ")
     for state in ("observation", "anchor"):
         print(report(turns, state))

@@ -109,10 +109,10 @@ def test_turns_have_their_credit_where_tokens_get_more_than_the_advantage():
     assert source.turns["action_credit"].null_count() == source.turns.height
     lists = [[0.5 + turn for turn in range(length)] for length in source.episodes["turns"]]
     rewards = source.rewards.with_columns(
-        action_credit=pl.Series(lists), guidance_credit=pl.Series([[0.0] * len(one) for one in lists])
+        action_credit=pl.Series(lists), verdict_credit=pl.Series([[0.0] * len(one) for one in lists])
     )
     # The last group is dropped: not trained on, so it has none.
-    kept = [pl.when(pl.col("group") < 2).then(name).alias(name) for name in ("action_credit", "guidance_credit")]
+    kept = [pl.when(pl.col("group") < 2).then(name).alias(name) for name in ("action_credit", "verdict_credit")]
     turns = replace(source, rewards=rewards.with_columns(kept)).turns
     assert turns["action_credit"].to_list()[:7] == [0.5, 1.5, 2.5, 3.5, 0.5, 1.5, 2.5]
-    assert turns["guidance_credit"].to_list() == [0.0] * 14 + [None] * 7
+    assert turns["verdict_credit"].to_list() == [0.0] * 14 + [None] * 7

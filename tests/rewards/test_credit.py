@@ -46,7 +46,7 @@ def column(rewards, name):
 
 def test_the_papers_form_has_no_credit_by_turn(turns):
     rewards, _ = credited(turns, kind="trajectory")
-    assert not {"action_credit", "guidance_credit"} & set(rewards.columns)
+    assert not {"action_credit", "verdict_credit"} & set(rewards.columns)
     assert rewards["r_total"].to_list() == pytest.approx([1.0, -0.1])
 
 
@@ -57,7 +57,7 @@ def test_the_next_verdict_is_credited_to_the_action_that_it_judges(turns):
     won = [0.25 * (0.075 + 0.15), 0.25 * (-0.05 + 0.1), 0.25 * 0.1]
     assert column(rewards, "action_credit")[0] == pytest.approx(won)
     assert column(rewards, "action_credit")[1] == pytest.approx([-x for x in won])
-    assert column(rewards, "guidance_credit") == [[0.0] * 3, [0.0] * 3]  # a verdict never pays for itself
+    assert column(rewards, "verdict_credit") == [[0.0] * 3, [0.0] * 3]  # a verdict never pays for itself
     assert rewards["r_total"].to_list() == [1.0, 0.0]  # and is not in the return
 
 
@@ -91,14 +91,14 @@ def test_lambda_0_leaves_only_the_environment(turns):
     assert dials["groups_without_gradient"] == 0.0
     some, _ = credited(turns, kind="turn", trust=0.0, omega=2.0, gamma=0.5, scale="none")
     assert column(some, "action_credit")[0] == pytest.approx([0.25, 0.5, 1.0])  # half of 2 x (1/4, 1/2, 1)
-    assert column(some, "guidance_credit") == column(some, "action_credit")
+    assert column(some, "verdict_credit") == column(some, "action_credit")
 
 
 def test_gigpo_credits_all_tokens_of_a_turn_within_its_state(turns):
     rewards, _ = credited(turns, kind="gigpo", trust=0.0)
     each = [x / 2 / (x / math.sqrt(2) + EPSILON) for x in (0.95**2, 0.95, 1.0)]
     assert column(rewards, "action_credit")[0] == pytest.approx(each)
-    assert column(rewards, "guidance_credit") == column(rewards, "action_credit")
+    assert column(rewards, "verdict_credit") == column(rewards, "action_credit")
     trusting, _ = credited(turns, kind="gigpo", trust=0.5)
     assert trusting["r_total"].to_list() == pytest.approx([1.0, -0.1])  # verdicts count as in the paper
     assert column(trusting, "action_credit") == column(rewards, "action_credit")

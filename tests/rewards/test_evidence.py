@@ -103,11 +103,11 @@ def test_a_verdict_that_agrees_with_the_outcome_pays_its_guidance_tokens():
     """Scores +1, -1 in the won episode and +1, +1 in the lost one; all in one third. Less the mean of each outcome."""
     rewards = paid("outcome", peak=0.5)
     deviation = math.sqrt(2 / 3)  # of 1, -1, 0, 0
-    won, lost = rewards["guidance_credit"].to_list()
+    won, lost = rewards["verdict_credit"].to_list()
     assert won == pytest.approx([0.5 / (deviation + EPSILON), -0.5 / (deviation + EPSILON)])
     assert lost == [0.0, 0.0]
     assert rewards["action_credit"].to_list() == [[0.0, 0.0], [0.0, 0.0]]
-    assert paid("outcome", peak=0.0)["guidance_credit"].to_list() == [[0.0, 0.0], [0.0, 0.0]]
+    assert paid("outcome", peak=0.0)["verdict_credit"].to_list() == [[0.0, 0.0], [0.0, 0.0]]
 
 
 def test_a_proper_score_reads_a_label_as_what_it_has_come_to_mean():
@@ -115,12 +115,12 @@ def test_a_proper_score_reads_a_label_as_what_it_has_come_to_mean():
     known = Evidence(turns={"0.negative": 8.0, "0.positive": 8.0}, wins={"0.negative": 8.0, "0.positive": 0.0})
     from dataclasses import asdict
 
-    won, _ = paid("brier", {"evidence": asdict(known)}, peak=1.0)["guidance_credit"].to_list()
+    won, _ = paid("brier", {"evidence": asdict(known)}, peak=1.0)["verdict_credit"].to_list()
     good, bad = -((0.9 - 1) ** 2), -((0.1 - 1) ** 2)
     half = (good - bad) / 2
     deviation = math.sqrt(2 * half**2 / 3)
     assert won == pytest.approx([-half / (deviation + EPSILON), half / (deviation + EPSILON)])
-    level, _ = paid("brier", None, peak=1.0)["guidance_credit"].to_list()
+    level, _ = paid("brier", None, peak=1.0)["verdict_credit"].to_list()
     assert level == [0.0, 0.0]  # nothing is known in the first step
 
 
@@ -128,4 +128,4 @@ def test_turns_without_guidance_are_not_paid():
     turns = to_frame([episode(0, 0, (None, None), won=True), episode(0, 1, (None, None))])
     config = section("aggregate", schedule={"kind": "off"}, truth={"kind": "outcome"})
     rewards, _ = aggregate_step(turns, config, 0, 8, max_turns=6)
-    assert rewards["guidance_credit"].to_list() == [[0.0, 0.0], [0.0, 0.0]]
+    assert rewards["verdict_credit"].to_list() == [[0.0, 0.0], [0.0, 0.0]]

@@ -46,6 +46,20 @@ def test_row_holds_the_trajectory_token_by_token():
     assert experience_row([0.0, 0.0, 0.0, 0.0, 1.0]).advantage == [0.0, 0.0, 0.0, 0.0, 1.0]
 
 
+def test_the_verdict_has_its_own_credit_and_plan_and_action_share_another():
+    """Tokens 4 (guidance: the verdict) and 5 (action) in turn 0; token 8 in turn 1."""
+    rewards = pl.DataFrame(
+        {
+            "step": [0], "group": [0], "item": [0], "advantage": [1.0], "selected": [True],
+            "action_credit": [[0.25, -3.0]], "verdict_credit": [[0.5, 7.0]],
+        }
+    )  # fmt: skip
+    (row,) = experience_table(to_frame([trajectory()]), rewards, verdict_length=lambda ids: 1)
+    assert row.advantage == [1.5, 1.25, 0.0, 0.0, -2.0]  # token 8 is action, wherever a verdict might end
+    (plan,) = experience_table(to_frame([trajectory()]), rewards, verdict_length=lambda ids: 0)
+    assert plan.advantage == [1.25, 1.25, 0.0, 0.0, -2.0]
+
+
 def test_what_somebody_else_wrote_carries_no_loss():
     row = experience_row(0.5, own={Segment.ACTION})
     assert row.completion_ids == [4, 5, 6, 7, 8]

@@ -40,6 +40,7 @@ class Handover:
         self._tokenizer = tokenizer
         self._reasoning = reasoning or Reasoning()
         self._may_end: dict[int, bool] = {}
+        self._verdicts: dict[tuple[int, ...], int | None] = {}
 
     def __call__(self, ids: Sequence[int]) -> bool:
         """Return whether a tag that ends the guidance is complete with the last token of `ids`, and was not before.
@@ -61,8 +62,15 @@ class Handover:
 
     def verdict_length(self, ids: Sequence[int]) -> int:
         """Return after how many tokens of a turn the guidance's verdict is complete; 0 if it gives none."""
-        guides = range(1, self.length(ids) + 1)
-        return next((n for n in guides if _VERDICT.match(self._answer(ids[:n]).lstrip())), 0)
+        for count in range(1, len(ids) + 1):
+            begun = tuple(ids[:count])
+            if begun not in self._verdicts:  # many turns begin alike
+                answer = self._answer(begun).lstrip()
+                ended = any(tag in answer for tag in ENDS)
+                self._verdicts[begun] = count if _VERDICT.match(answer) else 0 if ended else None
+            if (found := self._verdicts[begun]) is not None:
+                return found
+        return 0
 
     def _answer(self, ids: Sequence[int]) -> str:
         text = decode(self._tokenizer, ids)

@@ -80,12 +80,12 @@ class CreditRule(Section, ABC):
             trust: lambda(u).
 
         Returns:
-            (T,) for the action tokens and (T,) for the guidance tokens of each turn.
+            (T,) for plan and action, and (T,) for the tokens of the verdict, of each turn.
         """
 
 
 class TruthRule(Section, ABC):
-    """What guidance tokens are paid for verdicts that come true. See `rewards/truth.py`.
+    """What the tokens of a verdict are paid for its coming true. See `rewards/truth.py`.
 
     Attributes:
         kind: its name in `config/extensions.py`.
@@ -100,7 +100,7 @@ class TruthRule(Section, ABC):
 
     @abstractmethod
     def pay(self, turns: "pl.DataFrame", evidence: "Evidence | None", step: int, steps: int) -> "np.ndarray | None":
-        """Return the advantage of the guidance tokens of each turn, (T,); None: nothing.
+        """Return the advantage of each turn's verdict, (T,); None: nothing.
 
         Args:
             turns: as for `CreditRule.by_turn`.

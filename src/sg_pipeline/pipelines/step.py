@@ -174,6 +174,7 @@ def train(
     Returns:
         (all metrics of the step; the gap between sampler and trainer, turn by turn; the updated policy).
     """
+    from sg_pipeline.agents.handover import Handover
     from sg_pipeline.policies.adapters import has_adapter_dropout
     from sg_pipeline.policies.compute import machine
     from sg_pipeline.sampling.base import rest_engines
@@ -185,7 +186,7 @@ def train(
     if policy.step != step:  # the graph passes on one live object
         raise RuntimeError(f"trajectories of step {step} reached a policy at step {policy.step}")
     own = {Segment.ACTION} if rollout_config.guide is not None else POLICY_SEGMENTS
-    experience = experience_table(validated, rewards, own)
+    experience = experience_table(validated, rewards, own, Handover(policy.tokenizer).verdict_length)
     trains = bool(experience) or not rollout_config.dynamic_sampling
     untrained = policy.optimizer_state is None
     resting_s = rest_engines() if trains else 0.0

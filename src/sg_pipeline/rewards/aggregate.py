@@ -41,8 +41,9 @@ def aggregate_step(
 
     Returns:
         (one row per trajectory with `selected` (used for training), `advantage` (of all its tokens; 0 if not selected)
-        and, with credit by turn or pay for truth, `action_credit` and `guidance_credit` (lists: what the tokens of each
-        turn get besides); the step's dials with `step`, `phase`, `lambda` and, where rewards read it, `evidence`).
+        and, with credit by turn or pay for truth, `action_credit` and `verdict_credit` (lists: what plan and action,
+        and the verdict, of each turn get besides); the step's dials with `step`, `phase`, `lambda` and, where rewards read
+        it, `evidence`).
     """
     evidence = None if earlier is None else Evidence(**earlier["evidence"])
     trust = config.schedule.trust(step, steps, evidence)
@@ -63,13 +64,13 @@ def aggregate_step(
     credit, pay = config.credit.by_turn(chosen, trust), config.truth.pay(chosen, evidence, step, steps)
     if credit is not None or pay is not None:
         zero = np.zeros(chosen.height)
-        action, guidance = (zero, zero) if credit is None else credit
+        action, verdict = (zero, zero) if credit is None else credit
         by_turn = chosen.select(
             *TRAJECTORY_KEY,
             action_credit=pl.Series(action, dtype=pl.Float64),
-            guidance_credit=pl.Series(guidance + (zero if pay is None else pay), dtype=pl.Float64),
+            verdict_credit=pl.Series(verdict + (zero if pay is None else pay), dtype=pl.Float64),
         )
-        lists = by_turn.group_by(TRAJECTORY_KEY, maintain_order=True).agg("action_credit", "guidance_credit")
+        lists = by_turn.group_by(TRAJECTORY_KEY, maintain_order=True).agg("action_credit", "verdict_credit")
         rewards = rewards.join(lists, on=TRAJECTORY_KEY, how="left", maintain_order="left")
     dials = {"step": step, "phase": config.schedule.phase(step, steps), "lambda": trust, **step_dials(rewards)}
     dials["verdict_concordance"] = mean_concordance(played)

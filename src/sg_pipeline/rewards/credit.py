@@ -7,8 +7,8 @@ the verdict in guidance z_t, which judges action a_{t-1}:
 
     trajectory   all tokens: A of R = scale R_env + lambda R_sg                                      the paper's form
     turn         all tokens: A of R = scale R_env, and further
-                 action tokens of turn t:     lambda(u) S(G_t^sg) + omega S(G_t^env)
-                 guidance tokens of turn t:   omega S(G_t^env)
+                 plan and action of turn t:   lambda(u) S(G_t^sg) + omega S(G_t^env)
+                 verdict of turn t:           omega S(G_t^env)
     gigpo        all tokens: A of R = scale R_env + lambda R_sg, and further omega S(G_t^env)     arXiv 2505.10978
 
     G_t^env = r_t^env + gamma G_{t+1}^env
@@ -17,7 +17,9 @@ the verdict in guidance z_t, which judges action a_{t-1}:
             = gamma v_{t+1} - v_t            reward: potential   (v_0 is that of the first guidance, v_T = 0)
     S(G)    = (G - mean of G where the state was the same) / deviation
 
-The verdict that judges an action is written after it, by the policy itself: its own tokens get nothing from it. The
+A guidance is a verdict, which judges the last action, and a plan, which decides the next: once "take mug 1" is planned,
+the action's own tokens are all but certain, and credit that reached them alone would teach nothing. So plan and action
+of turn t share the credit of verdict t + 1. Its own tokens get nothing from it: what praises may not pay itself. The
 state is the baseline's: `anchor` is what the benchmark says identifies it (`environments.base.Benchmark.anchors`),
 within the episodes of one group; a state met once has S = 0. With `reward: potential` and trace 1 the sum telescopes to
 -v_t, which says nothing about the action; a trace of 0 asks whether the action changed the verdict for the better. No
@@ -95,7 +97,7 @@ class TurnCredit(CreditRule):
         return self.verdicts == "oracle"
 
     def by_turn(self, turns: Turns, trust: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the credit of action and guidance tokens."""
+        """Return the credit of plan and action, and of the verdict."""
         key = {"anchor": ["anchor"], "turn": ["turn"], "group": []}[self.baseline]
         environment = np.zeros(turns.height)
         if self.omega:
@@ -140,7 +142,7 @@ class GigpoCredit(CreditRule):
         return True
 
     def by_turn(self, turns: Turns, trust: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same credit for action and guidance tokens."""
+        """Return the same credit for all tokens of a turn."""
         returns = return_to_go(turns, turns["reward"].to_numpy(), self.gamma)
         credit = self.omega * compared(turns, returns, ["anchor"], self.scale)
         return credit, credit

@@ -15,7 +15,7 @@ import polars as pl
 
 from sg_pipeline.trajectories.types import Polarity
 
-CREDITS = ("action_credit", "guidance_credit")
+CREDITS = ("action_credit", "verdict_credit")
 """Columns with what the tokens of each turn get besides the trajectory's advantage."""
 
 FLAT = 1e-9

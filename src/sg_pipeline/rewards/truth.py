@@ -2,7 +2,7 @@
 
 An internal reward pays a verdict for being positive, so it drifts there; R_env does not teach the policy to judge,
 since a lost episode that honestly says so is punished as a whole. RefGRPO (arXiv 2606.14211) has a bonus for
-reflections that match their outcome; this is ours for verdicts by turn. Guidance tokens of turn t get mu(u) S(s_t):
+reflections that match their outcome; this is ours for verdicts by turn. The tokens of verdict t get mu(u) S(s_t):
 
     outcome   s_t = verdict (-1, 0, 1) x (1 if won, else -1)
     brier     s_t = -(P(won | label, third) - won)^2       a proper score; P from the steps before, see `evidence`

@@ -5,7 +5,7 @@ validated, rewards ─► ExperienceRow ─► plan_updates ─► micro-batches
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,15 +78,20 @@ POLICY_SEGMENTS = frozenset({Segment.GUIDANCE, Segment.ACTION})
 
 
 def experience_table(
-    turns: pl.DataFrame, rewards: pl.DataFrame, own: Collection[Segment] = POLICY_SEGMENTS
+    turns: pl.DataFrame,
+    rewards: pl.DataFrame,
+    own: Collection[Segment] = POLICY_SEGMENTS,
+    verdict_length: Callable[[Sequence[int]], int] | None = None,
 ) -> list[ExperienceRow]:
     """Join a step's turns with their advantages.
 
     Args:
         turns: a table that satisfies `trajectories.schema.ValidTable`; its tokens are taken over untouched.
         rewards: one row a trajectory with `step`, `group`, `item`, `selected` and `advantage`; where tokens of a turn
-            get something besides, also `action_credit` and `guidance_credit`, lists with one number a turn.
+            get something besides, also `action_credit` and `verdict_credit`, lists with one number a turn.
         own: segments that the policy wrote; no other token carries loss.
+        verdict_length: after how many tokens of a completion its verdict is complete (`Handover.verdict_length`). These
+            tokens, as far as they are guidance, get `verdict_credit`, all others `action_credit`.
 
     Returns:
         One row for each trajectory that is selected, ordered by (step, group, item).
@@ -111,7 +116,7 @@ def experience_table(
             f"The rewards do not belong to these trajectories: {len(played)} trajectories, {rewards.height} "
             f"rewards, {len(set(played) & set(advantages))} in common; aggregate the step again."
         )
-    return [_experience_row(key, played[key], advantages[key], own) for key in played if key in chosen]
+    return [_experience_row(key, played[key], advantages[key], own, verdict_length) for key in played if key in chosen]
 
 
 def _experience_row(
@@ -119,8 +124,9 @@ def _experience_row(
     turns: Sequence[tuple[list[int], list[int], list[float], list[int]]],
     reward: tuple[float, list[float] | None, list[float] | None],
     own: Collection[Segment],
+    verdict_length: Callable[[Sequence[int]], int] | None,
 ) -> ExperienceRow:
-    whole, action, guidance = reward
+    whole, action, verdict = reward
     ids: list[int] = []
     logprobs: list[float] = []
     mask: list[int] = []
@@ -132,9 +138,13 @@ def _experience_row(
         logprobs += [0.0] * len(context) + [p if w else 0.0 for p, w in zip(recorded, written, strict=True)]
         mask += [0] * len(context) + [int(w) for w in written]
         spans.append((len(ids) - len(completion), len(ids)))
-        if action is not None and guidance is not None:
-            of = {Segment.ACTION: whole + action[number], Segment.GUIDANCE: whole + guidance[number]}
-            advantages += [0.0] * len(context) + [of[Segment(segment)] for segment in segments]
+        if action is not None and verdict is not None:
+            judged = 0 if verdict_length is None else verdict_length(completion)
+            credit = [
+                verdict[number] if place < judged and segment == Segment.GUIDANCE else action[number]
+                for place, segment in enumerate(segments)
+            ]
+            advantages += [0.0] * len(context) + [whole + extra for extra in credit]
     prompt = len(turns[0][0])
     advantage = advantages[prompt:] if advantages else whole
     return ExperienceRow(ids[:prompt], ids[prompt:], logprobs[prompt:], mask[prompt:], advantage, key, tuple(spans))

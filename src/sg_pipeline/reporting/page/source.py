@@ -115,7 +115,7 @@ class ViewerSource:
     def turns(self) -> pl.DataFrame:
         """The table sorted by `EPISODE` and turn, tokens replaced by `guidance_logprob`, `action_logprob`, `gap_max`.
 
-        Further `action_credit` and `guidance_credit`, None where all tokens have the trajectory's advantage.
+        Further `action_credit` and `verdict_credit`, None where all tokens have the trajectory's advantage.
 
         The log-probabilities are means over the turn's guidance and action tokens, as sampled; None without such a
         token, or where the lists differ in length (a quarantined row).

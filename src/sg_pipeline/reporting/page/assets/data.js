@@ -76,7 +76,7 @@ function turnOf(episode, number) {
     guidanceLogprob: turns.guidance_logprob[at],
     actionLogprob: turns.action_logprob[at],
     gap: turns.gap[at],
-    guidanceCredit: turns.guidance_credit[at],
+    verdictCredit: turns.verdict_credit[at],
     actionCredit: turns.action_credit[at],
   };
 }

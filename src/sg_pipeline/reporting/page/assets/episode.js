@@ -93,7 +93,7 @@ function turnsOf(episode) {
     return {
       ...turn,
       running: episode.rSg === null ? null : running,
-      guidanceAdvantage: advantage(turn.guidanceCredit),
+      verdictAdvantage: advantage(turn.verdictCredit),
       actionAdvantage: advantage(turn.actionCredit),
     };
   });
@@ -129,8 +129,8 @@ const NUMBERS = [
   ["Σ r_sg", "R_sg so far", (turn) => signed(turn.running)],
   ["log π(z)", "mean log-probability of the guidance tokens, as sampled", (turn) => figure(turn.guidanceLogprob, 3)],
   ["log π(a)", "mean log-probability of the action tokens, as sampled", (turn) => figure(turn.actionLogprob, 3)],
-  ["A(z)", "advantage of the guidance tokens: the episode's, and what this turn adds", (turn) => signed(turn.guidanceAdvantage)],
-  ["A(a)", "advantage of the action tokens: the episode's, and what this turn adds", (turn) => signed(turn.actionAdvantage)],
+  ["A(v)", "advantage of the verdict's tokens: the episode's, and what this turn adds", (turn) => signed(turn.verdictAdvantage)],
+  ["A(a)", "advantage of plan and action: the episode's, and what this turn adds", (turn) => signed(turn.actionAdvantage)],
   ["gap", "largest |trainer − sampler| log-probability of the turn's tokens", (turn) => gapText(turn.gap)],
 ];
 
