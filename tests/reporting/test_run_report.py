@@ -43,6 +43,14 @@ def test_report_comparison_shows_the_values_of_the_summary(report):
         assert len({line.count("|") for line in block.splitlines()}) == 1, block
 
 
+def test_report_says_why_trust_was_what_it_was():
+    assert "why λ" not in report_markdown(summary(), metrics())
+    earned = [{**step, "trust_reason": f"reason {step['step']}"} for step in metrics()]
+    text = report_markdown(summary(), earned)
+    assert "## Trust: why λ is what it is" in text
+    assert row(text, "0") == ["0", "0.00", "reason 0"]
+
+
 def test_report_verdict_distinguishes_noise_improvement_and_deterioration(report):
     assert "**valid_seen**: the final policy solves 60.0 % of 40 episodes, the base 25.0 %" in report
     assert "which is **outside the noise**: an improvement." in report
@@ -57,7 +65,7 @@ def test_report_verdict_distinguishes_noise_improvement_and_deterioration(report
 
 def test_report_dials_are_means_per_phase(report):
     assert row(report, "1 warmup") == [
-        "1 warmup", "2", "0.00", "26.6 %", "0.10", "50.0 %", "25.0 %", "25.0 %", "0.38", "-0.50", "12.5 %", NONE
+        "1 warmup", "2", "0.00", "26.6 %", "0.10", "50.0 %", "25.0 %", "25.0 %", "0.38", "-0.50", NONE, "12.5 %", NONE
     ]  # fmt: skip
     assert row(report, "3 full")[1:3] == ["2", "0.50"]
 
@@ -101,7 +109,7 @@ def test_report_undefined_values_are_dashes():
     steps = [{"step": 0, "phase": "phase_1_warmup", "lambda": None, "training": None, "seconds": None}]
     found = summary(metrics=steps, base={}, final={}, wall_seconds=None, panel_sha256=None)
     report = report_markdown(found, steps)
-    assert row(report, "1 warmup")[1:] == ["1", *[NONE] * 10]
+    assert row(report, "1 warmup")[1:] == ["1", *[NONE] * 11]
     assert "None" not in report.replace("`None`", "")
     anchors = [section.anchor for section in run_sections(found, steps, PNG)]
     assert anchors == ["result", "dials", "task-types", "time", "identity"]

@@ -61,7 +61,7 @@ def test_the_bound_lies_standard_errors_below_the_mean():
 
 
 def test_trust_is_earned_by_the_bound_and_taken_back_at_the_end():
-    earned = Earned(peak=0.5, full=0.4, annealing=0.5, deviations=0.0)
+    earned = Earned(peak=0.5, full_at=0.4, annealing=0.5, deviations=0.0)
     assert earned.trust(0, 8) == 0.0
     assert earned.trust(1, 8, evidence(0.2, 0.2)) == pytest.approx(0.25)
     assert earned.trust(1, 8, evidence(0.9, 0.9)) == 0.5
@@ -88,6 +88,8 @@ def test_earned_trust_depends_on_the_metrics_that_lie_on_the_disk_alone():
     stored = json.loads(json.dumps(first))
     rewards, second = aggregate_step(step, config, 1, 8, max_turns=3, earlier=stored)
     assert (first["lambda"], second["lambda"]) == (0.0, 0.5)  # all three groups agree: the spread is 0
+    assert first["trust_reason"] == "the first step has no evidence"
+    assert second["trust_reason"] == "verdicts in the right order 1.00, at least 1.00 (full trust from 0.4)"
     assert rewards["r_total"].to_list() == pytest.approx([1.1, -0.1] * 3)
     assert second["verdict_concordance"] == 1.0
 

@@ -62,7 +62,7 @@ def test_a_sweep_may_search_how_trust_is_earned() -> None:
     check_sweep(parameters.sweep, parameters)
     point = {**planned, "annealing": 0.25, "peak": 0.5, "earned": 0.4}
     found = point_parameters(point)
-    assert (found["aggregate.schedule.kind"], found["aggregate.schedule.full"]) == ("earned", 0.4)
+    assert (found["aggregate.schedule.kind"], found["aggregate.schedule.full_at"]) == ("earned", 0.4)
     assert (found["aggregate.schedule.peak"], found["aggregate.schedule.annealing"]) == (0.5, 0.75)
     assert preset_point(parameters.sweep.space, "paper", parameters) is None
 

@@ -38,6 +38,10 @@ class TrustSchedule(Section, ABC):
         """Return lambda at `step` if it is known before the run; None where it depends on what happens."""
         return self.trust(step, steps)
 
+    def reason(self, step: int, steps: int, evidence: "Evidence | None") -> str | None:
+        """Return in words why lambda is what it is; None where a plan says so."""
+        return None
+
     @abstractmethod
     def borders(self) -> tuple[float, float, float]:
         """Return the fractions of training at which phases 2, 3 and 4 begin."""

@@ -53,7 +53,7 @@ class SpaceConfig(Section):
         annealing: share of the steps left then during which it falls.
         peak: lambda in between.
         shape: of the ramps.
-        earned: concordance at which trust that is earned is full (`rewards.trust.Earned.full`); activation, ramp and
+        earned: concordance at which trust that is earned is full (`rewards.trust.Earned.full_at`); activation, ramp and
             shape have no part in it. None: trust follows a plan.
         positive, negative: rewards of these verdicts; None: not searched.
         learning_rate, group_size: of training and rollouts; None: not searched.

@@ -155,6 +155,7 @@ _DIALS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
     ("negative", "negative_share", percent),
     ("R_sg gap", "r_sg_gap", number),
     ("corr(R_sg, T)", "corr_r_sg_turns", number),
+    ("right order", "verdict_concordance", number),
     ("guidance-only groups", "guidance_only_groups", percent),
     ("invalid", "invalid_action_share", percent),
 )
@@ -172,10 +173,23 @@ def dials(metrics: Sequence[Mapping[str, Any]]) -> ReportTable:
     ]
     note = (
         "Means per phase. Signs of reward hacking: negative labels vanish, the gap of R_sg between won and lost "
-        "episodes falls to 0 or below, corr(R_sg, T) approaches 1 (long episodes are rewarded), the gradient of many "
+        "episodes falls to 0 or below, corr(R_sg, T) approaches 1 (long episodes are rewarded), verdicts no longer rank won episodes of a group above lost ones (right "
+        "order 0), the gradient of many "
         "groups comes from guidance alone."
     )
     return ReportTable(["phase", "steps", *(title for title, _, _ in _DIALS)], rows, note, empty="No step was made.")
+
+
+def earned_trust(metrics: Sequence[Mapping[str, Any]]) -> ReportTable:
+    """Why lambda was what it was, at most eight steps; without rows where trust followed a plan."""
+    steps = [step for step in sorted(metrics, key=lambda step: step["step"]) if step.get("trust_reason")]
+    chosen = sorted({round(place * (len(steps) - 1) / 7) for place in range(8)}) if steps else []
+    rows = [[str(steps[i]["step"]), number(steps[i]["lambda"], 2), steps[i]["trust_reason"]] for i in chosen]
+    note = (
+        "Verdicts in the right order: within groups, pairs of a won and a lost episode whose mean verdict (first two "
+        "thirds) ranks the won one higher, minus those ranked lower; 0 is chance, 1 perfect."
+    )
+    return ReportTable(["step", "λ", "because"], rows, note)
 
 
 def calibration(summary: Mapping[str, Any]) -> ReportTable:

@@ -42,8 +42,8 @@ def aggregate_step(
     Returns:
         (one row per trajectory with `selected` (used for training), `advantage` (of all its tokens; 0 if not selected)
         and, with credit by turn or pay for truth, `action_credit` and `verdict_credit` (lists: what plan and action,
-        and the verdict, of each turn get besides); the step's dials with `step`, `phase`, `lambda` and, where rewards read
-        it, `evidence`).
+        and the verdict, of each turn get besides); the step's dials with `step`, `phase`, `lambda` and, where trust or
+        pay read it, `evidence`).
     """
     evidence = None if earlier is None else Evidence(**earlier["evidence"])
     trust = config.schedule.trust(step, steps, evidence)
@@ -73,6 +73,8 @@ def aggregate_step(
         lists = by_turn.group_by(TRAJECTORY_KEY, maintain_order=True).agg("action_credit", "verdict_credit")
         rewards = rewards.join(lists, on=TRAJECTORY_KEY, how="left", maintain_order="left")
     dials = {"step": step, "phase": config.schedule.phase(step, steps), "lambda": trust, **step_dials(rewards)}
+    if (reason := config.schedule.reason(step, steps, evidence)) is not None:
+        dials["trust_reason"] = reason
     dials["verdict_concordance"] = mean_concordance(played)
     if config.reads_evidence:
         dials["evidence"] = asdict((evidence or Evidence()).after(step_evidence(played, dials)))

@@ -101,7 +101,7 @@ class Off(TrustSchedule):
 class Earned(TrustSchedule):
     """Trust by evidence: lambda(u) follows how well verdicts have told wins from losses (ours).
 
-        lambda(u) = peak * clip(c_u / full, 0, 1) * a(u)
+        lambda(u) = peak * clip(c_u / full_at, 0, 1) * a(u)
 
     c_u is the lower bound of the concordance d within groups (see `evidence`) over the steps before u, `deviations`
     standard errors below its fading mean. lambda is 0 in the first step, without evidence, and while a dial says that
@@ -110,7 +110,7 @@ class Earned(TrustSchedule):
 
     Attributes:
         peak: the largest lambda.
-        full: concordance at which trust is full; d = 0.4 is an AUC of 0.7.
+        full_at: concordance at which trust is full; d = 0.4 is an AUC of 0.7.
         deviations: of the lower bound; 1.64 is a one-sided 95 %.
         least_negative, most_length: borders of the dials.
         annealing: fraction of training at which the last phase begins.
@@ -118,7 +118,7 @@ class Earned(TrustSchedule):
 
     kind: Literal["earned"] = "earned"
     peak: float = Field(0.5, ge=0.0, allow_inf_nan=False)
-    full: float = Field(0.4, gt=0.0, le=1.0)
+    full_at: float = Field(0.4, gt=0.0, le=1.0)
     deviations: float = Field(1.64, ge=0.0, allow_inf_nan=False)
     least_negative: float = Field(0.02, ge=0.0, le=1.0)
     most_length: float = Field(0.0, ge=-1.0, le=1.0)
@@ -128,10 +128,23 @@ class Earned(TrustSchedule):
         """Return lambda at `step` of `steps`."""
         if evidence is None or step >= steps or self.veto(evidence):
             return 0.0
-        earned = min(1.0, max(0.0, (evidence.bound(self.deviations) or 0.0) / self.full))
+        earned = min(1.0, max(0.0, (evidence.bound(self.deviations) or 0.0) / self.full_at))
         begin = self.annealing * steps
         left = 1.0 if step < begin else (steps - step) / (steps - begin)
         return self.peak * earned * left
+
+    def reason(self, step: int, steps: int, evidence: Evidence | None) -> str:
+        """Return the veto, or the bound that trust was earned by."""
+        if evidence is None:
+            return "the first step has no evidence"
+        if objection := self.veto(evidence):
+            return objection
+        bound = evidence.bound(self.deviations)
+        if bound is None:
+            return "too few groups with wins and losses so far"
+        annealed = ", annealing" if step >= self.annealing * steps else ""
+        mean = evidence.concordance / evidence.groups
+        return f"verdicts in the right order {mean:.2f}, at least {bound:.2f} (full trust from {self.full_at:g}){annealed}"
 
     def veto(self, evidence: Evidence) -> str | None:
         """Return why there is no trust, in words; None where no dial objects."""

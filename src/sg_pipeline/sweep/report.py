@@ -74,7 +74,7 @@ def describe(parameters: Mapping[str, Any]) -> str:
         borders = " / ".join(f"{own[name]:g}" for name in ("activation", "full", "annealing"))
         schedule += f" {borders}, peak {own['peak']:g}, {own['shape']}"
     if schedule == "earned":
-        schedule += f", full from {own['full']:g}, peak {own['peak']:g}, annealing from {own['annealing']:g}"
+        schedule += f", full from {own['full_at']:g}, peak {own['peak']:g}, annealing from {own['annealing']:g}"
     if schedule == "constant":
         schedule += f" {own['value']:g}"
     return "; ".join([schedule, *others])

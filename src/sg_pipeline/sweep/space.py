@@ -47,8 +47,8 @@ _PARAMETERS = {
 def schedule_at(point: Point) -> TrustSchedule:
     """Return the schedule of a point."""
     if "earned" in point:
-        full, annealing = round(point["earned"], DIGITS), round(1 - point["annealing"], DIGITS)
-        return Earned(peak=round(point["peak"], DIGITS), full=full, annealing=annealing)
+        full_at, annealing = round(point["earned"], DIGITS), round(1 - point["annealing"], DIGITS)
+        return Earned(peak=round(point["peak"], DIGITS), full_at=full_at, annealing=annealing)
     activation = round(point["activation"], DIGITS)
     full = round(activation + point["ramp"] * (1 - activation), DIGITS)
     annealing = round(1 - point["annealing"] * (1 - full), DIGITS)
