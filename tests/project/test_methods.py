@@ -25,14 +25,15 @@ def methods() -> dict[str, Parameters]:
     return {name: load_method(name) for name in METHODS}
 
 
-def test_study_includes_every_method(methods) -> None:
-    study = load().study
-    assert sorted(study.all_methods) == METHODS
-    assert study.titles == {name: method_title(CONF, name) for name in study.all_methods}
-    assert len(set(study.titles.values())) == len(METHODS)
+def test_studies_include_every_method(methods) -> None:
+    studies = [load(env).study for env in ("base", "credit")]
+    assert sorted({name for study in studies for name in study.all_methods}) == METHODS
+    titles = {name: title for study in studies for name, title in study.titles.items()}
+    assert titles == {name: method_title(CONF, name) for name in METHODS}
+    assert len(set(titles.values())) == len(METHODS)
 
 
-@pytest.mark.parametrize("env", ["base", "quick"])
+@pytest.mark.parametrize("env", ["base", "quick", "credit"])
 def test_study_of_every_environment_can_be_planned(env) -> None:
     study = load(env).study
     runs = plan_runs(study, {name: load_method(name, env) for name in study.all_methods})
