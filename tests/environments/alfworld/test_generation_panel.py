@@ -159,7 +159,7 @@ def test_created_panels_are_proven_on_the_engine(tmp_path: Path) -> None:
 
 def test_committed_panels_rebuild_to_the_byte(tmp_path: Path) -> None:
     signatures = {}
-    for name in ("default", "small", "validation", "validation_small"):
+    for name in ("default", "small", "pairs", "validation", "validation_small"):
         path = PANELS / f"{name}.json"
         panel = Panel.read(path)
         panel.save(tmp_path / path.name)
@@ -168,4 +168,4 @@ def test_committed_panels_rebuild_to_the_byte(tmp_path: Path) -> None:
         signatures[name] = {signature(scene) for split in panel.splits for scene in panel_scenes(panel, split)}
     assert (len(signatures["validation"]), len(signatures["validation_small"])) == (192, 96)
     for name in ("validation", "validation_small"):
-        assert not signatures[name] & (signatures["default"] | signatures["small"])
+        assert not signatures[name] & (signatures["default"] | signatures["small"] | signatures["pairs"])
