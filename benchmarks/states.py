@@ -18,7 +18,6 @@ import polars as pl
 
 from sg_pipeline.config.loader import section
 from sg_pipeline.environments.registry import load_benchmark
-from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.rewards.aggregate import turn_table
 from sg_pipeline.rewards.credit import return_to_go
 from sg_pipeline.trajectories.types import GROUP_KEY, TRAJECTORY_KEY
@@ -30,13 +29,8 @@ def turns_of(folder: Path, first: int, last: int) -> pl.DataFrame:
     for path in sorted(folder.glob("step_*"))[first : last + 1]:
         played = pl.read_parquet(path / "trajectories.parquet")
         benchmark = load_benchmark(played["environment"][0])
-        for verdicts in ("oracle", "own"):
-            config = section("aggregate", credit={"kind": "turn", "verdicts": verdicts})
-            try:
-                table = turn_table(played, config, 30, benchmark)
-                break
-            except ConfigurationError:  # no judge
-                continue
+        config = section("aggregate", credit={"kind": "turn", "verdicts": "oracle" if benchmark.judges else "own"})
+        table = turn_table(played, config, 30, benchmark)
         own = pl.col("verdict").shift(-1).over(TRAJECTORY_KEY).fill_null(pl.when("won").then("praise").otherwise(0.0))
         returns = return_to_go(table, table["reward"].to_numpy(), 0.95)
         tables.append(table.with_columns(own=own, G=pl.Series(returns), win=pl.col("won").cast(pl.Float64)))

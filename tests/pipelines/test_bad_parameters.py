@@ -19,6 +19,16 @@ TRAIN, CATALOG = "smoke/parameters_train.yml", "base/catalog.yml"
         ({"coevolve.steps": "many"}, "parameter coevolve.steps: input should be a valid integer"),
         ({"run.name": "../x"}, "parameter run.name: a run's name may have letters"),
         ({"rollout.group_size": 1}, "rollout.group_size is 1, but advantages compare"),
+        ({"aggregate.credit.reward": "potential"}, "reward is a field of kind turn, but kind is 'trajectory'"),
+        ({"aggregate.credit.kind": "gigp"}, "unknown credit rule 'gigp': did you mean 'gigpo'?"),
+        (
+            {"aggregate.schedule.kind": "earned", "rollout.guidance": False},
+            "'earned', which reads verdicts, but rollout.",
+        ),
+        (
+            {"aggregate.truth.kind": "brier", "rollout.guidance": False},
+            "there are none: set it to off or turn guidance on",
+        ),
         ({"rollout.temperature": 0}, "rollout.temperature is 0, but a group without chance"),
         ({"rollout.tasks_per_step": 9}, "rollout.tasks_per_step is 9, but tasks.limit leaves only 4 games"),
         ({"train.minibatch": 999}, "train.minibatch is 999, but a step has only 8 trajectories"),

@@ -148,12 +148,19 @@ class RewardConfig(Section):
     @field_validator(*OF_A_KIND, mode="before")
     @classmethod
     def _of_one_kind(cls, values: Any, info: ValidationInfo) -> Any:
-        """Drop fields of other kinds: `--params aggregate.schedule.kind=off` is enough over a trapezoid."""
+        """Drop fields of other schedules: `--params aggregate.schedule.kind=off` is enough over a trapezoid.
+
+        conf/base has a schedule, but no other credit and truth than the paper's: there such a field is somebody's wish.
+        """
         if not isinstance(values, dict):
             return values
         point, kind = OF_A_KIND[str(info.field_name)], kind_of(values)
         own = set(load(point, kind).model_fields)
-        others = {field for name in KNOWN[point] for field in load(point, name).model_fields} - own
+        kinds = {name: set(load(point, name).model_fields) for name in KNOWN[point]}
+        others = set[str]().union(*kinds.values()) - own
+        if point != TRUST and (foreign := sorted(others & set(values))):
+            of = " or ".join(name for name, fields in kinds.items() if foreign[0] in fields)
+            raise ValueError(f"{foreign[0]} is a field of kind {of}, but kind is '{kind}': change the one or the other")
         return {name: value for name, value in {**values, "kind": kind}.items() if name not in others}
 
     @field_validator("normalisation")

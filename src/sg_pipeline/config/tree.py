@@ -159,6 +159,9 @@ def _contradictions(parameters: Parameters) -> Iterator[str]:
             f"sampling.engine is '{engine}', whose log-probabilities differ a little from the trainer's, but "
             f"train.sampler_correction is 'none': set it to token_truncate, which weighs that difference"
         )
+    benchmark = parameters.environment.name
+    if parameters.aggregate.credit.reads_oracle and not getattr(load_benchmark_class(benchmark), "judges", False):
+        yield f"aggregate.credit.verdicts is 'oracle', but {benchmark} has no judge of progress: set it to own"
     if not rollout.guidance:
         yield from _needs_guidance(parameters.aggregate)
     size = rollout.group_size * rollout.tasks_per_step

@@ -146,6 +146,7 @@ class Benchmark:
     Attributes:
         name: as in `environment.name` and in `Task.environment`.
         environment: the environment's class, "module:Class".
+        judges: it has `verdicts`.
         tasks_config: the section `tasks`. It has the fields of `PanelTasks`; if it has a `source`, "panel" is one of
             its values. An optional method `unused` names the fields without effect next to the values of the others,
             such as the seed of a panel that is not generated.
@@ -154,6 +155,7 @@ class Benchmark:
     name: str
     environment: str
     tasks_config: type[BaseModel] = PanelTasks
+    judges: bool = False
 
     def prepare(self, config: Any, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
         """Check the panel's tasks, and write and compile what is needed to play them.
@@ -213,7 +215,7 @@ class Benchmark:
             observations, actions: as for `anchors`.
             won: the last action reached the goal.
         """
-        raise ConfigurationError(f"{self.name} has no judge of progress: set aggregate.credit.verdicts to 'own'")
+        raise NotImplementedError
 
     def _cannot_warm_start(self, lacking: str) -> ConfigurationError:
         return ConfigurationError(

@@ -144,7 +144,9 @@ class Earned(TrustSchedule):
             return "too few groups with wins and losses so far"
         annealed = ", annealing" if step >= self.annealing * steps else ""
         mean = evidence.concordance / evidence.groups
-        return f"verdicts in the right order {mean:.2f}, at least {bound:.2f} (full trust from {self.full_at:g}){annealed}"
+        return (
+            f"verdicts in the right order {mean:.2f}, at least {bound:.2f} (full trust from {self.full_at:g}){annealed}"
+        )
 
     def veto(self, evidence: Evidence) -> str | None:
         """Return why there is no trust, in words; None where no dial objects."""

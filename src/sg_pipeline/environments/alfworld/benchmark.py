@@ -43,6 +43,7 @@ class AlfworldBenchmark(Benchmark):
     name = "alfworld"
     environment = "sg_pipeline.environments.alfworld.environment:AlfworldEnvironment"
     tasks_config = TasksConfig
+    judges = True
 
     def prepare(self, config: TasksConfig, games: Path, compiled: Path, root: Path) -> dict[str, Any]:
         """Write, check and compile the panel's games, or find and compile the official ones; see `base.Benchmark`."""
