@@ -173,8 +173,9 @@ def dials(metrics: Sequence[Mapping[str, Any]]) -> ReportTable:
     ]
     note = (
         "Means per phase. Signs of reward hacking: negative labels vanish, the gap of R_sg between won and lost "
-        "episodes falls to 0 or below, corr(R_sg, T) approaches 1 (long episodes are rewarded), verdicts no longer rank "
-        "won episodes of a group above lost ones (right order 0), the gradient of many groups comes from guidance alone."
+        "episodes falls to 0 or below, corr(R_sg, T) approaches 1 (long episodes are rewarded), verdicts no longer "
+        "rank won episodes of a group above lost ones (right order 0), the gradient of many groups comes from guidance "
+        "alone."
     )
     return ReportTable(["phase", "steps", *(title for title, _, _ in _DIALS)], rows, note, empty="No step was made.")
 
