@@ -63,11 +63,12 @@ def test_the_bound_lies_standard_errors_below_the_mean():
 def test_trust_is_earned_by_the_bound_and_taken_back_at_the_end():
     earned = Earned(peak=0.5, full_at=0.4, annealing=0.5, deviations=0.0)
     assert earned.trust(0, 8) == 0.0
-    assert earned.trust(1, 8, evidence(0.2, 0.2)) == pytest.approx(0.25)
-    assert earned.trust(1, 8, evidence(0.9, 0.9)) == 0.5
-    assert earned.trust(1, 8, evidence(-0.2, -0.2)) == 0.0
-    assert earned.trust(6, 8, evidence(0.9, 0.9)) == pytest.approx(0.25)
-    assert earned.trust(8, 8, evidence(0.9, 0.9)) == 0.0
+    assert earned.trust(1, 8) is None
+    assert earned.earn(1, 8, evidence(0.2, 0.2)) == pytest.approx(0.25)
+    assert earned.earn(1, 8, evidence(0.9, 0.9)) == 0.5
+    assert earned.earn(1, 8, evidence(-0.2, -0.2)) == 0.0
+    assert earned.earn(6, 8, evidence(0.9, 0.9)) == pytest.approx(0.25)
+    assert earned.earn(8, 8, evidence(0.9, 0.9)) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_trust_is_earned_by_the_bound_and_taken_back_at_the_end():
 )
 def test_a_dial_that_shows_gaming_takes_all_trust(dial, value, word):
     seen = evidence(0.9, 0.9, dials={**GOOD, dial: value})
-    assert Earned().trust(1, 8, seen) == 0.0
+    assert Earned().earn(1, 8, seen) == 0.0
     assert word in Earned().veto(seen)
     assert Earned().veto(evidence(0.9, 0.9)) is None
 

@@ -30,13 +30,18 @@ class TrustSchedule(Section, ABC):
 
     kind: str
 
-    @abstractmethod
-    def trust(self, step: int, steps: int, evidence: "Evidence | None" = None) -> float:
-        """Return lambda at `step` (from 0) of `steps`; `evidence` of the steps before, where the schedule earns it."""
+    @property
+    def reads_evidence(self) -> bool:
+        """Whether lambda depends on the steps before; then `earn` says what it is."""
+        return False
 
-    def planned(self, step: int, steps: int) -> float | None:
-        """Return lambda at `step` if it is known before the run; None where it depends on what happens."""
-        return self.trust(step, steps)
+    @abstractmethod
+    def trust(self, step: int, steps: int) -> float | None:
+        """Return lambda at `step` (from 0) of `steps`; None where it is not known before the run."""
+
+    def earn(self, step: int, steps: int, evidence: "Evidence | None") -> float:
+        """Return lambda where `trust` does not know it; `evidence` is that of the steps before."""
+        raise NotImplementedError
 
     def reason(self, step: int, steps: int, evidence: "Evidence | None") -> str | None:
         """Return in words why lambda is what it is; None where a plan says so."""
@@ -143,7 +148,7 @@ class RewardConfig(Section):
     @property
     def reads_evidence(self) -> bool:
         """Whether a step's rewards depend on the steps before it."""
-        return self.truth.reads_evidence or self.schedule.planned(1, 2) is None
+        return self.truth.reads_evidence or self.schedule.reads_evidence
 
     @field_validator(*OF_A_KIND, mode="before")
     @classmethod

@@ -46,7 +46,8 @@ def aggregate_step(
         pay read it, `evidence`).
     """
     evidence = None if earlier is None else Evidence(**earlier["evidence"])
-    trust = config.schedule.trust(step, steps, evidence)
+    planned = config.schedule.trust(step, steps)
+    trust = config.schedule.earn(step, steps, evidence) if planned is None else planned
     normalise: Normalisation = load(NORMALISATION, config.normalisation)
     in_return = trust if config.credit.in_return else 0.0
     returns = trajectory_returns(turns, config.polarity, in_return, config.environment_scale)

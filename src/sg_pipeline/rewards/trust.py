@@ -48,7 +48,7 @@ class Trapezoid(TrustSchedule):
             )
         return self
 
-    def trust(self, step: int, steps: int, evidence: Evidence | None = None) -> float:
+    def trust(self, step: int, steps: int) -> float:
         """Return lambda at `step` of `steps`."""
         begin, full, annealing = (fraction * steps for fraction in (self.activation, self.full, self.annealing))
         if step < begin:
@@ -75,7 +75,7 @@ class Constant(TrustSchedule):
     kind: Literal["constant"] = "constant"
     value: float = Field(1.0, ge=0.0, allow_inf_nan=False)
 
-    def trust(self, step: int, steps: int, evidence: Evidence | None = None) -> float:
+    def trust(self, step: int, steps: int) -> float:
         """Return lambda at `step` of `steps`."""
         return self.value
 
@@ -89,7 +89,7 @@ class Off(TrustSchedule):
 
     kind: Literal["off"] = "off"
 
-    def trust(self, step: int, steps: int, evidence: Evidence | None = None) -> float:
+    def trust(self, step: int, steps: int) -> float:
         """Return lambda at `step` of `steps`."""
         return 0.0
 
@@ -124,7 +124,16 @@ class Earned(TrustSchedule):
     most_length: float = Field(0.0, ge=-1.0, le=1.0)
     annealing: float = Field(0.875, ge=0.0, le=1.0)
 
-    def trust(self, step: int, steps: int, evidence: Evidence | None = None) -> float:
+    @property
+    def reads_evidence(self) -> bool:
+        """True."""
+        return True
+
+    def trust(self, step: int, steps: int) -> float | None:
+        """Return 0 for the first step, which has no evidence, and where peak is 0; else None."""
+        return 0.0 if step == 0 or step >= steps or self.peak == 0 else None
+
+    def earn(self, step: int, steps: int, evidence: Evidence | None) -> float:
         """Return lambda at `step` of `steps`."""
         if evidence is None or step >= steps or self.veto(evidence):
             return 0.0
@@ -158,10 +167,6 @@ class Earned(TrustSchedule):
         if gap is not None and gap <= 0:
             return f"won episodes have no more R_sg than lost ones (gap {gap:.3f})"
         return None
-
-    def planned(self, step: int, steps: int) -> float | None:
-        """Return 0 for the first step, which has no evidence, and where peak is 0; else None."""
-        return 0.0 if step == 0 or step >= steps or self.peak == 0 else None
 
     def borders(self) -> tuple[float, float, float]:
         """Return the paper's borders but for the last: trust is not planned, but runs are compared by phase."""

@@ -110,10 +110,10 @@ def common_steps(own: Recorded, other: Recorded) -> int:
     (mine, n), (theirs, m) = ((recorded_schedule(run), int(run["coevolve.steps"])) for run in (own, other))
     same = mine == theirs and n == m
     for step in range(min(n, m)):
-        planned = mine.planned(step, n)
+        planned = mine.trust(step, n)
         # Trust that is earned is the same only where the schedules are.
         unknown = planned is None and not same
-        if unknown or (planned, mine.phase(step, n)) != (theirs.planned(step, m), theirs.phase(step, m)):
+        if unknown or (planned, mine.phase(step, n)) != (theirs.trust(step, m), theirs.phase(step, m)):
             return step
     return min(n, m)
 
@@ -126,7 +126,7 @@ def recorded_schedule(recorded: Recorded) -> TrustSchedule:
 
 def first_trust(schedule: TrustSchedule, steps: int) -> int:
     """Return the first step at which lambda is, or may be, above 0; `steps` where it never is."""
-    return next((step for step in range(steps) if schedule.planned(step, steps) != 0.0), steps)
+    return next((step for step in range(steps) if schedule.trust(step, steps) != 0.0), steps)
 
 
 def _donors(data: Path, name: str) -> Iterator[tuple[str, Recorded]]:

@@ -199,7 +199,7 @@ def _draw_schedules(figure: "Figure", found: Found) -> None:
     ax = figure.subplots()
     for trial, preset, colour, width in shown:
         schedule = recorded_schedule(trial["parameters"])
-        planned = [schedule.planned(step, steps) for step in range(steps + 1)]
+        planned = [schedule.trust(step, steps) for step in range(steps + 1)]
         trust = [math.nan if value is None else value for value in planned]  # what is earned is not known beforehand
         name = preset or f"trial {trial['number']}"
         success = f": {percent(trial['validations'][-1][1])}" if trial["validations"] else ""
