@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from sg_pipeline.rewards.evidence import Evidence
-
 PHASES = ("phase_1_warmup", "phase_2_activation", "phase_3_full", "phase_4_annealing")
 
 OF_A_KIND = {"schedule": TRUST, "credit": CREDIT, "truth": TRUTH}
@@ -39,11 +37,11 @@ class TrustSchedule(Section, ABC):
     def trust(self, step: int, steps: int) -> float | None:
         """Return lambda at `step` (from 0) of `steps`; None where it is not known before the run."""
 
-    def earn(self, step: int, steps: int, evidence: "Evidence | None") -> float:
-        """Return lambda where `trust` does not know it; `evidence` is that of the steps before."""
+    def earn(self, step: int, steps: int, evidence: Any) -> float:
+        """Return lambda where `trust` does not know it; `evidence`: of the steps before (`rewards.evidence`), or None."""
         raise NotImplementedError
 
-    def reason(self, step: int, steps: int, evidence: "Evidence | None") -> str | None:
+    def reason(self, step: int, steps: int, evidence: Any) -> str | None:
         """Return in words why lambda is what it is; None where a plan says so."""
         return None
 
@@ -108,12 +106,12 @@ class TruthRule(Section, ABC):
         return False
 
     @abstractmethod
-    def pay(self, turns: "pl.DataFrame", evidence: "Evidence | None", step: int, steps: int) -> "np.ndarray | None":
+    def pay(self, turns: "pl.DataFrame", evidence: Any, step: int, steps: int) -> "np.ndarray | None":
         """Return the advantage of each turn's verdict, (T,); None: nothing.
 
         Args:
             turns: as for `CreditRule.by_turn`.
-            evidence: of the steps before this one.
+            evidence: of the steps before this one (`rewards.evidence`), or None.
             step, steps: u and N.
         """
 
