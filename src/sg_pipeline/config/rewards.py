@@ -38,7 +38,7 @@ class TrustSchedule(Section, ABC):
         """Return lambda at `step` (from 0) of `steps`; None where it is not known before the run."""
 
     def earn(self, step: int, steps: int, evidence: Any) -> float:
-        """Return lambda where `trust` does not know it; `evidence` of the steps before (`rewards.evidence`), or None."""
+        """Return lambda where `trust` does not know it; `evidence` is that of the steps before, or None."""
         raise NotImplementedError
 
     def reason(self, step: int, steps: int, evidence: Any) -> str | None:
