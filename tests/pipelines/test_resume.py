@@ -12,7 +12,9 @@ from sg_pipeline.errors import ConfigurationError
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # six processes, one after the other, on a busy machine
 
 DRIVER = str(Path(__file__).with_name("self_killing_run.py"))
-LONGER = {"coevolve.steps": 5}
+# Trust and pay depend on the steps before: what a step hands on must lie on the disk.
+REWARDS = {"aggregate.schedule.kind": "earned", "aggregate.credit.kind": "turn", "aggregate.truth.kind": "brier"}
+LONGER = {"coevolve.steps": 5, **REWARDS}
 
 
 @pytest.fixture(scope="module")

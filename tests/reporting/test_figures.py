@@ -30,7 +30,11 @@ def test_learning_curve_ignores_row_order_and_user_style():
 
 @pytest.mark.parametrize(
     ("steps", "changes"),
-    [(0, {}), (1, {"phase": None, "training": None}), (2, {"success_rate": None, "lambda": None})],
+    [
+        (0, {}),
+        (1, {"phase": None, "training": None}),
+        (2, {"success_rate": None, "lambda": None, "trust_reason": "words"}),
+    ],
 )
 def test_learning_curve_of_a_short_or_sparse_run_leaves_panels_without_values_out(full_size, steps, changes):
     width, height = size(learning_curve(metrics(steps, **changes), summary()["base"]))

@@ -51,7 +51,7 @@ def learning_curve(
     curves = {
         name: np.array([np.nan if v is None else v for v in values], dtype=np.float64)
         for name, values in step_curves(metrics).items()
-        if name != "phase"
+        if name not in ("phase", "trust_reason")
     }
     steps = len(metrics)
     phases = _phases(metrics)
@@ -139,8 +139,13 @@ def _trust(ax: "Axes", curves: Curves) -> None:
     if _any(curves, "guidance_only_groups"):
         name = "share of groups whose gradient is guidance alone"
         _line(ax, curves, curves["guidance_only_groups"], color=ORANGE, linewidth=1.2, label=name)
+    lowest = 0.0
+    if _any(curves, "verdict_concordance"):
+        order = curves["verdict_concordance"]
+        _line(ax, curves, order, color=BLUE, linewidth=1.2, label="verdicts in the right order (1: all, 0: chance)")
+        lowest = min(0.0, float(np.nanmin(order)))
     ax.set_ylabel("trust λ")
-    ax.set_ylim(-0.05, max(1.05, 1.05 * float(np.nanmax(curves["lambda"]))))
+    ax.set_ylim(lowest - 0.05, max(1.05, 1.05 * float(np.nanmax(curves["lambda"]))))
     ax.legend()
 
 

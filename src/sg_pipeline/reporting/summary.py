@@ -88,8 +88,11 @@ def build_summary(
 
 
 def step_curves(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return one list per metric of the steps, nested ones as "training.loss"; None where a step lacks it."""
-    flat = [_flat(step) for step in metrics]
+    """Return one list per metric of the steps, nested ones as "training.loss"; None where a step lacks it.
+
+    Left out is what a step hands on to the next, `evidence`.
+    """
+    flat = [_flat({name: value for name, value in step.items() if name != "evidence"}) for step in metrics]
     names = dict.fromkeys(name for step in flat for name in step if name != "machine")
     return {name: [json_ready(step.get(name)) for step in flat] for name in names}
 
