@@ -189,7 +189,7 @@ def earned_trust(metrics: Sequence[Mapping[str, Any]]) -> ReportTable:
         "Verdicts in the right order: within groups, pairs of a won and a lost episode whose mean verdict (first two "
         "thirds) ranks the won one higher, minus those ranked lower; 0 is chance, 1 perfect."
     )
-    return ReportTable(["step", "λ", "because"], rows, note)
+    return ReportTable(["step", "λ", "because"], rows, note, text_columns=3)
 
 
 def calibration(summary: Mapping[str, Any]) -> ReportTable:
