@@ -113,6 +113,20 @@ def test_a_verdict_that_agrees_with_the_outcome_pays_its_guidance_tokens():
     assert paid("outcome", peak=0.0)["verdict_credit"].to_list() == [[0.0, 0.0], [0.0, 0.0]]
 
 
+def test_where_nearly_all_is_lost_saying_so_every_time_does_not_pay():
+    """One win in four: wins and losses weigh the same, and a group without any win has no say."""
+    group = [episode(0, 0, (P, N), won=True), *(episode(0, item, (P, N)) for item in (1, 2, 3))]
+    flat = [episode(1, item, (N, N)) for item in range(2)] + [episode(1, 2, (P, P))]
+    config = section("aggregate", schedule={"kind": "off"}, truth={"kind": "outcome", "weight": {"peak": 1.0}})
+    rewards, _ = aggregate_step(to_frame([*group, *flat]), config, 0, 8, max_turns=6)
+    paid = rewards["verdict_credit"].to_list()
+    negative = [turns[1] for turns in paid[:4]]
+    assert negative[0] == pytest.approx(-sum(negative[1:]))  # three losses pay it what one win takes
+    assert paid[4:] == [[0.0, 0.0]] * 3
+    alone, _ = aggregate_step(to_frame(flat), config, 0, 8, max_turns=6)
+    assert alone["verdict_credit"].to_list() == [[0.0, 0.0]] * 3
+
+
 def test_a_proper_score_reads_a_label_as_what_it_has_come_to_mean():
     """Where negative verdicts used to precede wins, negative is the right thing to say before one."""
     known = Evidence(turns={"0.negative": 8.0, "0.positive": 8.0}, wins={"0.negative": 8.0, "0.positive": 0.0})

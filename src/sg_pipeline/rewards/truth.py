@@ -6,7 +6,11 @@ reflections that match their outcome; this is ours for verdicts by turn. The tok
 
     outcome   s_t = verdict (-1, 0, 1) x (1 if won, else -1)
     brier     s_t = -(P(won | label, third) - won)^2       a proper score; P from the steps before, see `evidence`
-    S(s)      = (s - mean of s in the same third with the same outcome) / deviation over the step
+    S(s)      = w (s - mean of s in the same third with the same outcome) / deviation over the step
+
+Only groups with wins and losses count, and w gives wins and losses half of the weight each. Otherwise the truest
+verdict where success is rare is "negative", always: in a first form without either nearly all verdicts were negative
+after twenty steps, and no episode was won any more.
 
 Outcome and third are out of a verdict's reach, so the mean changes no expected gradient; it takes away the luck of
 the episode. Thirds are those of `rollout.max_turns`: a verdict is written before the length of its episode is known.
@@ -23,6 +27,7 @@ from sg_pipeline.rewards.credit import Turns
 from sg_pipeline.rewards.evidence import VERDICT, Evidence
 from sg_pipeline.rewards.normalisation import EPSILON
 from sg_pipeline.rewards.trust import Trapezoid
+from sg_pipeline.trajectories.types import GROUP_KEY
 
 
 class Weight(Trapezoid):
@@ -56,9 +61,11 @@ class OutcomeTruth(TruthRule):
     def pay(self, turns: Turns, evidence: Evidence | None, step: int, steps: int) -> np.ndarray:
         """Return mu(u) S(s_t); 0 without guidance."""
         weight = self.weight.trust(step, steps)
-        table = turns.select("third", "won", "polarity", score=self._scores(turns, evidence))
-        score = pl.col("score")
-        centred = (score - score.mean().over("third", "won")).fill_null(0.0)
+        mixed = pl.col("won").n_unique().over(GROUP_KEY) == 2
+        table = turns.with_columns(score=pl.when(mixed).then(self._scores(turns, evidence)))
+        score, known = pl.col("score"), pl.col("score").count()
+        half = known / (2 * known.over("won"))
+        centred = (half * (score - score.mean().over("third", "won"))).fill_null(0.0)
         return table.select(weight * centred / (centred.std().fill_null(0.0) + EPSILON))[:, 0].to_numpy()
 
     def _scores(self, turns: Turns, evidence: Evidence | None) -> pl.Series:
