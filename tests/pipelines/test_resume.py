@@ -12,8 +12,11 @@ from sg_pipeline.errors import ConfigurationError
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # six processes, one after the other, on a busy machine
 
 DRIVER = str(Path(__file__).with_name("self_killing_run.py"))
-# Trust and pay depend on the steps before: what a step hands on must lie on the disk.
-REWARDS = {"aggregate.schedule.kind": "earned", "aggregate.credit.kind": "turn", "aggregate.truth.kind": "brier"}
+# Where no episode is won, verdicts alone teach; and what a step hands on to the next must lie on the disk.
+REWARDS = {
+    "aggregate.schedule.kind": "constant", "aggregate.schedule.value": 0.5,
+    "aggregate.credit.kind": "turn", "aggregate.truth.kind": "brier",
+}  # fmt: skip
 LONGER = {"coevolve.steps": 5, **REWARDS}
 
 
