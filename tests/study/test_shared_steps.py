@@ -33,11 +33,19 @@ def recorded(schedule: dict | None = None, **values) -> dict:
         ({"kind": "constant", "value": 1.0}, {}, 0),
         *((TRAPEZOID, {name: 7}, 0) for name in ("run.seed", "train.learning_rate", "rollout.guidance", "tasks.panel")),
         (TRAPEZOID, {"rollout.prompts content": "f0"}, 0),
+        ({"kind": "earned"}, {}, 0),  # lambda is 0 in the first step of both, but only one hands on its evidence
     ],
 )
 def test_common_steps_end_where_the_runs_part(schedule, changes, steps) -> None:
     assert common_steps(recorded(), recorded(schedule, **changes)) == steps
     assert common_steps(recorded(schedule, **changes), recorded()) == steps
+
+
+def test_runs_whose_trust_or_pay_depends_on_their_length_or_past_share_all_or_nothing() -> None:
+    earned, truth = recorded({"kind": "earned"}), recorded(**{"aggregate.truth.kind": "outcome"})
+    assert common_steps(earned, earned) == common_steps(truth, truth) == 80
+    assert common_steps(earned, {**earned, "coevolve.steps": 40}) == 0
+    assert common_steps(truth, {**truth, "coevolve.steps": 40}) == 0
 
 
 def write_identity(data: Path, parameters: Parameters, **inputs: str) -> None:

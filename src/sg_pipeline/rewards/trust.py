@@ -99,7 +99,7 @@ class Off(TrustSchedule):
 
 
 class Earned(TrustSchedule):
-    """Trust by evidence: lambda(u) follows how well verdicts have told wins from losses (ours).
+    """Trust by evidence: lambda(u) follows how well verdicts have separated wins from losses (ours).
 
         lambda(u) = peak * clip(c_u / full_at, 0, 1) * a(u)
 

@@ -108,12 +108,12 @@ def common_steps(own: Recorded, other: Recorded) -> int:
     if not _same(own, other, _NOT_IN_A_STEP):
         return 0
     (mine, n), (theirs, m) = ((recorded_schedule(run), int(run["coevolve.steps"])) for run in (own, other))
-    same = mine == theirs and n == m
+    if mine.reads_evidence or theirs.reads_evidence:  # each step reads the metrics of the one before
+        return n if mine == theirs and n == m else 0
+    if n != m and own.get("aggregate.truth.kind", "off") != "off":  # its weight depends on the length
+        return 0
     for step in range(min(n, m)):
-        planned = mine.trust(step, n)
-        # Trust that is earned is the same only where the schedules are.
-        unknown = planned is None and not same
-        if unknown or (planned, mine.phase(step, n)) != (theirs.trust(step, m), theirs.phase(step, m)):
+        if (mine.trust(step, n), mine.phase(step, n)) != (theirs.trust(step, m), theirs.phase(step, m)):
             return step
     return min(n, m)
 
