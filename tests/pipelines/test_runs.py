@@ -89,3 +89,15 @@ def _results(summary):
     """What must repeat: everything but names and the clock."""
     curve = {key: value for key, value in summary["curve"].items() if not key.startswith(("seconds.", "memory."))}
     return {**summary, "curve": curve, "run": None, "wall_seconds": None, "seconds": None}
+
+
+def test_a_run_is_sent_to_a_tracker_and_is_the_same_run(project, finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    project.run("coevolve", "tracked", {"tracking.to": "tensorboard"})
+    read = EventAccumulator(str(project.data("08", "tracked") / "tensorboard"))
+    read.Reload()
+    assert [scalar.step for scalar in read.Scalars("trust/lambda")] == [*range(STEPS)]
+    assert [scalar.step for scalar in read.Scalars("eval/with_guidance/valid_seen/success_rate")] == [0, STEPS]
+    assert [image.step for image in read.Images("learning_curve")] == [STEPS]
+    assert project.weights("tracked") == project.weights(finished)

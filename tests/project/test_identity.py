@@ -31,7 +31,7 @@ NOT_INPUTS = {
     "environment.name", "aggregate.normalisation", "sampling.engine",  # code: the package version is recorded
     "evaluate.splits", "validation.split", "checkpoints.max_shard_size",
     "base_model.revision",  # of base_model.path, and digested with it
-    "publish.repo_id", "sweep.name", "sweep.storage",
+    "publish.repo_id", "sweep.name", "sweep.storage", "tracking.project",
 }  # fmt: skip
 # Sections on which no result of a run depends.
 FREE = ("study.", "sampling.server.")

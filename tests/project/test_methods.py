@@ -126,7 +126,7 @@ def test_dvc_stages_name_existing_pipelines_parameters_and_outputs(monkeypatch: 
 def test_dvc_training_stage_depends_on_the_parameters_of_training() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     # Stages or pipelines of their own, and what changes no result.
-    own = {"study", "distill", "cross_checkpoint", "plan", "prompting", "sweep", "validation", "publish"}
+    own = {"study", "distill", "cross_checkpoint", "plan", "prompting", "sweep", "validation", "publish", "tracking"}
     own |= {"checkpoints", "distributed"}
     sections = {path.name for path in (CONF / "base").glob("parameters_*.yml")}
     sections -= {f"parameters_{name}.yml" for name in own}

@@ -24,6 +24,7 @@ from sg_pipeline.config.sampling import SamplingConfig
 from sg_pipeline.config.section import Section
 from sg_pipeline.config.study import StudyConfig
 from sg_pipeline.config.sweep import SweepConfig
+from sg_pipeline.config.tracking import TrackingConfig
 from sg_pipeline.config.train import TrainConfig
 from sg_pipeline.errors import ConfigurationError
 
@@ -54,6 +55,7 @@ class Parameters(Section):
     plan: PlanConfig
     distributed: DistributedConfig
     publish: PublishConfig
+    tracking: TrackingConfig
 
 
 @cache

@@ -57,6 +57,7 @@ _FREE = (
     "rollout.cache_gib",
     "checkpoints",  # which policies stay on disk
     "publish",
+    "tracking",
     "cross_checkpoint",  # its table and files name the checkpoints
     "study",  # which runs are compared
     "sweep",  # which runs are started
