@@ -1,11 +1,13 @@
 """Rank and size of a process; exchange and common termination of processes without TRL."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from launcher import torchrun
 
+from sg_pipeline.distributed.cores import usable_cores
 from sg_pipeline.distributed.start import check_world, unused_gpus
 from sg_pipeline.distributed.strategy import settle_strategy
 from sg_pipeline.distributed.world import read_world, world
@@ -50,9 +52,24 @@ def test_read_world_one_process_started_for_several_raises():
 
 def test_check_world_other_number_of_processes_raises():
     assert world().alone
-    check_world(1, starts_runs=True)
+    check_world(1, None, starts_runs=True)
     with pytest.raises(RankError, match=r"distributed.ranks is 4, but 1 process shares"):
-        check_world(4, starts_runs=False)
+        check_world(4, None, starts_runs=False)
+
+
+def test_check_world_processes_that_nobody_can_start_raise():
+    check_world(None, 1, starts_runs=False)
+    check_world(None, 2, starts_runs=True)  # of its runs
+    with pytest.raises(RankError, match=r"run.processes is 2, but only the command `kedro run`"):
+        check_world(None, 2, starts_runs=False)
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("max 100000", 3), ("200000 100000", 2), ("50000 100000", 1), ("", 3)])
+def test_usable_cores_is_the_affinity_or_the_containers_quota(quota, cores, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5})
+    (tmp_path / "cpu.max").write_text(quota)
+    assert usable_cores(tmp_path / "cpu.max") == cores
+    assert usable_cores(tmp_path / "none") == 3
 
 
 @pytest.mark.timeout(300)

@@ -1,6 +1,7 @@
 """Several processes share a run: it is the run of one; a killed rank ends it; another number of processes goes on."""
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,23 @@ def test_a_killed_rank_ends_the_run_and_another_number_of_ranks_goes_on(project,
         "trajectories were rolled out twice"
     )
     assert_same_run(project, finished, "several")
+
+
+def test_kedro_run_starts_further_processes_and_ends_them_when_interrupted(project, finished):
+    """The first Ctrl-C comes in the training of step 1; one process goes on."""
+    process = project.process(*project.arguments("coevolve", "cores", {"run.processes": 2}))
+    wait_for(lambda: written(project, "cores", "03", "trajectories.parquet"), 300)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "shared by 2 processes" in output
+    assert [line.split(";")[0] for line in output.splitlines() if "Error" in line] == ["Error: interrupted"], output
+    wait_for(lambda: not project.orphans())
+    process = project.process(*project.arguments("coevolve", "cores", {"run.processes": 2}, "--only-missing-outputs"))
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    assert_same_run(project, finished, "cores")
+    assert ", processes: 2," in project.json("08", "cores", "steps/step_003.json")["machine"]
 
 
 def test_fewer_processes_than_asked_for_are_refused(project, monkeypatch):

@@ -10,6 +10,7 @@ from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.utils import find_kedro_project
 
 from sg_pipeline.cli.explain import explain
+from sg_pipeline.distributed.cores import offer
 from sg_pipeline.distributed.failures import leave_together, release_others
 from sg_pipeline.errors import GO_ON
 
@@ -22,9 +23,10 @@ def cli() -> None:
 class _Command(click.Command):
     """A command that reports a wrong option like any other mistake: one sentence, exit code 1."""
 
-    def make_context(self, *arguments: Any, **named: Any) -> click.Context:
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **named: Any) -> click.Context:
+        offer([self.name or "run", *args])
         try:
-            return super().make_context(*arguments, **named)
+            return super().make_context(info_name, args, *rest, **named)
         except click.exceptions.Exit:  # of --help
             raise
         except click.ClickException as error:

@@ -17,6 +17,8 @@ class RunConfig(Section):
         name: of the run's folders; letters, digits, '.', '_' and '-'; GROUP/NAME is in a group's folder.
         seed: of all random numbers in the run.
         threads: torch threads on CPU. Another number may change the last bits of a result.
+        processes: that share the run's work on this machine; None: as many as there are cores for `threads` each, on a
+            CPU. Another number may change the last bits as well.
         method: a file of conf/methods whose parameters override those of conf/; None: none.
         share: copy first steps that another run made with the same parameters (see `runs.shared_steps`); no result
             depends on it.
@@ -27,6 +29,7 @@ class RunConfig(Section):
     name: str
     seed: int = Field(ge=0)
     threads: int = Field(ge=1)
+    processes: int | None = Field(ge=1)
     method: str | None = None
     share: bool = False
     when_changed: Literal["stop", "start_over"] = "stop"

@@ -8,6 +8,7 @@ are closed, and the run resumes from its last checkpoint when it is started agai
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import signal
 import sys
@@ -15,6 +16,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from sg_pipeline.distributed.cores import STARTED
 from sg_pipeline.distributed.world import World, printed_elsewhere, world
 from sg_pipeline.errors import GO_ON, RankError, chain_of
 
@@ -78,6 +80,8 @@ def leave_together(error: BaseException, sentence: str | None = None) -> None:
     if here.alone:
         return
     here.failing = True
+    if STARTED in os.environ and any(isinstance(link, RankError) or is_lost(link) for link in chain_of(error)):
+        sys.exit(1)  # rank 0 has been interrupted, or tells
     if not here.opened:
         if here.local_rank > 0:
             sys.exit(1)

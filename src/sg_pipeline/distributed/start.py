@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     import torch
 
 
-def check_world(ranks: int | None, starts_runs: bool) -> None:
+def check_world(ranks: int | None, processes: int | None, starts_runs: bool) -> None:
     """Check the world size: `accelerate launch --cpu --num_processes 2`, for one, starts only one process.
 
     Args:
         ranks: value of `distributed.ranks`.
+        processes: value of `run.processes`, which a launcher overrides.
         starts_runs: the pipeline starts runs in separate processes.
 
     Raises:
@@ -23,6 +24,11 @@ def check_world(ranks: int | None, starts_runs: bool) -> None:
         ConfigurationError: the pipeline must run in one process.
     """
     size = world().size
+    if processes is not None and processes > size == 1 and not starts_runs:
+        raise RankError(
+            f"run.processes is {processes}, but only the command `kedro run` can start further processes: set it to 1, "
+            f"or use torchrun --nproc_per_node {processes}"
+        )
     if ranks is not None and ranks != size:
         raise RankError(
             f"distributed.ranks is {ranks}, but {size} {'process shares' if size == 1 else 'processes share'} this "

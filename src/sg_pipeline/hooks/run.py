@@ -10,6 +10,7 @@ from typing import Any
 from kedro.framework.hooks import hook_impl
 
 from sg_pipeline.config import session
+from sg_pipeline.distributed.cores import can_start, start_ranks, usable_cores
 from sg_pipeline.distributed.failures import end_with_the_others
 from sg_pipeline.distributed.start import check_world
 from sg_pipeline.distributed.strategy import settle_strategy, strategy
@@ -49,8 +50,12 @@ class RunHook:
         """
         given, makes = session.parameters(), pipeline.all_outputs()
         starts, only_missing = _starts(pipeline), run_params["only_missing_outputs"]
+        if not starts and can_start():
+            settled = only_missing and catalog.exists(BASE_POLICY)
+            if (processes := _processes(given, pipeline, settled)) > 1:
+                start_ranks(processes)
         # One process plans a run of several.
-        check_world(None if PLAN in makes else given.distributed.ranks, starts)
+        check_world(None if PLAN in makes else given.distributed.ranks, given.run.processes, starts)
         settle_strategy(given.distributed.strategy)
         world().open(given.distributed.timeout_s)
         end_with_the_others(world())
@@ -191,6 +196,18 @@ def _starts(pipeline: Any) -> bool:
 def _trains(pipeline: Any) -> bool:
     """Whether a pipeline has steps of the co-evolution, which have names of phases."""
     return any(node.name.endswith(".train") and node.name.startswith("phase_") for node in pipeline.nodes)
+
+
+def _processes(given: Any, pipeline: Any, settled: bool) -> int:
+    """Return how many processes share the work of a pipeline; `settled`: its base policy need not be made."""
+    if given.run.processes is not None:
+        return int(given.run.processes)
+    names = {node.name.rpartition(".")[2] for node in pipeline.nodes}
+    alone = {"distill_guide"} if settled else {"distill_guide", "imitate"}
+    long = _trains(pipeline) or any(name.startswith(("play_", "validation_")) for name in names)
+    if not long or names & alone or given.base_model.device != "cpu" or given.sampling.engine != "transformers":
+        return 1
+    return max(1, min(usable_cores() // given.run.threads, given.rollout.tasks_per_step))
 
 
 def _forget_other_checkpoints(table: Any, parameters: Any) -> None:

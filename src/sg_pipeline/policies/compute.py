@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.config.base_model import Compute
+from sg_pipeline.distributed.world import world
 from sg_pipeline.policies.policy import causal_model
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def machine(device: torch.device) -> str:
         if device.type == "cuda"
         else f"CPU with {torch.backends.cpu.get_cpu_capability()}, threads: {torch.get_num_threads()}"
     )
-    return f"{unit}, torch {torch.__version__}"
+    shared = "" if world().alone else f", processes: {world().size}"
+    return f"{unit}{shared}, torch {torch.__version__}"
 
 
 def shorten_frozen(model: PreTrainedModel) -> None:

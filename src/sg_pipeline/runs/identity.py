@@ -43,6 +43,7 @@ _UNSET = "unset"
 # of a section adds those without effect for its other values.
 _FREE = (
     "run.name",
+    "run.processes",  # recorded in each step; a run may continue with another number
     "run.method",  # the parameters that it sets are compared
     "run.share",
     "run.when_changed",
