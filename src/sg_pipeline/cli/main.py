@@ -10,9 +10,10 @@ from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.utils import find_kedro_project
 
 from sg_pipeline.cli.explain import explain
-from sg_pipeline.distributed.cores import offer
+from sg_pipeline.distributed.cores import offer, usable_cores
 from sg_pipeline.distributed.failures import leave_together, release_others
 from sg_pipeline.errors import GO_ON
+from sg_pipeline.runs.child import several_at_once
 
 
 @click.group(context_settings=CONTEXT_SETTINGS, name="sg_pipeline")
@@ -63,6 +64,7 @@ def _run(**arguments: Any) -> Any:
             f"environments: only the SequentialRunner can run them (environment.pool.workers sets the processes); "
             f"the study, whose runs are separate processes, can also use the ThreadRunner"
         )
+    several_at_once(_workers(arguments) if pipelines == ["study"] else 1)
     try:
         return kedro_run.callback(**arguments)  # type: ignore[misc]
     except KeyboardInterrupt:
@@ -77,6 +79,13 @@ def _run(**arguments: Any) -> Any:
         if sentence is None:
             raise
         raise _Sentence(sentence) from None
+
+
+def _workers(arguments: dict[str, Any]) -> int:
+    """Return how many nodes the ThreadRunner runs at the same time, by its own default if nothing is said."""
+    if arguments.get("runner") != "ThreadRunner":
+        return 1
+    return int((arguments.get("runner_params") or {}).get("max_workers") or usable_cores())
 
 
 cli.add_command(

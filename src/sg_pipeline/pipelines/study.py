@@ -11,7 +11,7 @@ from kedro.pipeline import Node, Pipeline
 from sg_pipeline.config.run import RunConfig
 from sg_pipeline.config.study import StudyConfig
 from sg_pipeline.config.tree import Parameters
-from sg_pipeline.runs.child import run_child
+from sg_pipeline.runs.child import processes_of_a_run, run_child
 from sg_pipeline.runs.command_line import CommandLine
 from sg_pipeline.runs.identity import is_same_run
 from sg_pipeline.runs.outputs import LOG, RUN_JSON
@@ -99,6 +99,8 @@ def make_run(
         )
         if not finished:
             own = {**given, "run.name": name, "run.seed": seed, "run.share": True}
+            if planned is not None and planned.run.processes is None:
+                own["run.processes"] = processes_of_a_run()
             logger.info("run '%s': %s starts; its log is %s", name, pipeline, reports / LOG)
             run_child(pipeline, own, decided=_DECIDED, command_line=command_line, project=project)
             logger.info("run '%s': %s is done", name, pipeline)

@@ -13,11 +13,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sg_pipeline.distributed.cores import usable_cores
 from sg_pipeline.errors import RunFailedError, RunKilledError
 from sg_pipeline.runs.command_line import CommandLine
 from sg_pipeline.runs.outputs import LOG
 
 _PR_SET_PDEATHSIG = 1
+
+
+_at_once = 1
+
+
+def several_at_once(runs: int) -> None:
+    """Note how many runs of this process are under way at the same time: they divide the cores."""
+    global _at_once  # noqa: PLW0603 - one process runs one pipeline at a time
+    _at_once = runs
+
+
+def processes_of_a_run() -> int | None:
+    """Return `run.processes` of a run that has to share the cores with others; None: it has all of them."""
+    return None if _at_once == 1 else max(1, usable_cores() // _at_once)
 
 
 def run_child(

@@ -74,7 +74,13 @@ class Runner:
     def _start(self, pipeline: str, run: SweepRun, *options: str) -> None:
         run_child(
             pipeline,
-            {**run.parameters, "run.name": run.name, "run.share": True},
+            # A core for each worker of the sweep: they do not know of each other.
+            {
+                **run.parameters,
+                "run.name": run.name,
+                "run.share": True,
+                "run.processes": self._given.run.processes or 1,
+            },
             decided=_DECIDED,
             command_line=self._command_line,
             project=self._project,
