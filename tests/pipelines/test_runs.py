@@ -2,7 +2,10 @@
 
 import polars as pl
 import pytest
-from project_copy import SMALL
+from project_copy import SMALL, written
+
+from sg_pipeline.runs.lock import RunLock
+from sg_pipeline.runs.outputs import LOCK
 
 pytestmark = pytest.mark.slow
 
@@ -101,3 +104,23 @@ def test_a_run_is_sent_to_a_tracker_and_is_the_same_run(project, finished):
     assert [scalar.step for scalar in read.Scalars("eval/with_guidance/valid_seen/success_rate")] == [0, STEPS]
     assert [image.step for image in read.Images("learning_curve")] == [STEPS]
     assert project.weights("tracked") == project.weights(finished)
+
+
+def test_a_run_under_way_is_reported_beside_it(project, finished):
+    name = project.copied(finished, "under_way")
+    reports = project.data("08", name)
+    for file in ("steps/step_002.json", "steps/step_003.json", "evaluation_final.json", "report.html"):
+        (reports / file).unlink()
+    there = written(project, name)
+    lock = RunLock()
+    lock.take(reports / LOCK, name)  # as the process that works on it
+    try:
+        project.run("live", name, {"rollout.temperature": 0.5})  # of other parameters no word: none is read
+    finally:
+        lock.release()
+    page = (reports / "live.html").read_text(encoding="utf-8")
+    assert f"2 of {STEPS} steps" in page
+    assert (reports / "live.png").stat().st_size > 1000
+    made = {f"08_reporting/{name}/live.{kind}" for kind in ("html", "png")}
+    assert {file: time for file, time in written(project, name).items() if file not in made} == there
+    assert "run 'nothing' has finished no step" in project.refuse("live", "nothing")

@@ -21,7 +21,7 @@ from sg_pipeline.hooks.checkpoints import CROSS_CHECKPOINT, Checkpoints
 from sg_pipeline.runs import clock
 from sg_pipeline.runs.lineage import parameters_read
 from sg_pipeline.runs.lock import RunLock
-from sg_pipeline.runs.outputs import CLOCK, LOCK, OF_TRAINING, data_folder, delete_outputs
+from sg_pipeline.runs.outputs import CLOCK, LIVE, LOCK, OF_TRAINING, data_folder, delete_outputs
 from sg_pipeline.runs.stale import DECIDED, OF_RUNS, earlier_outputs, forget_stale_reports, starts_runs
 from sg_pipeline.runs.steps import BASE_POLICY, FINAL_POLICY
 from sg_pipeline.sampling.base import close_engines
@@ -49,6 +49,10 @@ class RunHook:
         A run's name belongs to one fingerprint and to one process at a time.
         """
         given, makes = session.parameters(), pipeline.all_outputs()
+        self._delete_earlier = self._clock = None
+        if makes == set(LIVE):  # it reads what a run has finished, whoever works on it
+            self._nodes = 1
+            return
         starts, only_missing = _starts(pipeline), run_params["only_missing_outputs"]
         if not starts and can_start():
             settled = only_missing and catalog.exists(BASE_POLICY)
@@ -70,7 +74,7 @@ class RunHook:
         except BaseException:
             self._lock.release()
             raise
-        self._nodes, self._clock = 0, None
+        self._nodes = 0
         if starts:
             return
         if world().first:

@@ -26,10 +26,15 @@ def elapsed() -> float:
 def go_on_from(path: Path) -> None:
     """Add the seconds that earlier processes spent, as saved in `path`; nothing if it cannot be read."""
     global _began  # noqa: PLW0603
+    _began -= noted(path)
+
+
+def noted(path: Path) -> float:
+    """Return the seconds saved in `path`; 0 if it cannot be read."""
     try:
-        _began -= float(json.loads(path.read_text(encoding="utf-8"))["wall_seconds"])
+        return float(json.loads(path.read_text(encoding="utf-8"))["wall_seconds"])
     except (OSError, ValueError, KeyError, TypeError):
-        return
+        return 0.0
 
 
 def note(path: Path) -> None:

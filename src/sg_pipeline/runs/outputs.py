@@ -11,6 +11,9 @@ RUN_JSON, LOCK, CLOCK, LOG = "run.json", ".lock", "clock.json", "log.txt"
 PLAN = ("plan.json", "plan.md")
 """The plan of the run; not an output either, because it is made before the run and does not bind it."""
 
+LIVE = ("live.page", "live.curve")
+"""Datasets of a report on a run that is under way: it needs neither the run's lock nor its parameters."""
+
 EVERYTHING = ("*/{}/*",)
 """Every output of a run."""
 
