@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from sg_pipeline.config.base_model import TinyConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
@@ -12,6 +13,7 @@ from sg_pipeline.errors import CheckpointError
 from sg_pipeline.policies import checkpoint
 from sg_pipeline.policies.checkpoint import checkpoint_exists, load_policy, read_manifest, save_policy
 from sg_pipeline.policies.optimizer_files import OPTIMIZER
+from sg_pipeline.policies.pretrained import load_pretrained
 from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 
@@ -50,6 +52,16 @@ def test_checkpoint_round_trip_is_exact(policy, tmp_path):
     assert loaded.tokenizer.chat_template == policy.tokenizer.chat_template
     assert read_manifest(tmp_path / "a" / "policy")["notes"] == {"tokens": 5}
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["policy"]
+
+
+@pytest.mark.parametrize("comment", ["", "x" * 8, "x" * 24])
+def test_weights_lie_where_torch_puts_them_whatever_the_length_of_the_files_header(policy, tmp_path, comment):
+    save_policy(policy, tmp_path / "policy")
+    file = tmp_path / "policy" / "model.safetensors"
+    save_file(load_file(file), file, {"format": "pt", "comment": comment})
+    loaded = load_pretrained(str(tmp_path / "policy"))
+    assert {weight.data_ptr() % 64 for weight in loaded.model.parameters()} == {0}
+    assert_same_tensors(policy.model.state_dict(), loaded.model.state_dict())
 
 
 def test_checkpoint_of_half_precision_and_tied_embeddings_is_exact(tokenizer, tmp_path):

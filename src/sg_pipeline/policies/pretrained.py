@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
+ALIGNMENT = 64
+"""Bytes: where torch begins a tensor on CPU."""
+
 
 def load_pretrained(
     path_or_id: str,
@@ -58,6 +61,7 @@ def load_pretrained(
                 f"the model '{name}' has {ends!r} as eos_token_id (generation_config.json or config.json), but "
                 "it must be a token id or a list of them."
             )
+    align(model)
     try:
         model.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -68,6 +72,17 @@ def load_pretrained(
             f"{model.get_input_embeddings().weight.shape[0]} embeddings; they do not belong together."
         )
     return Policy(model=model, tokenizer=tokenizer, name=name)
+
+
+def align(model: torch.nn.Module) -> None:
+    """Move weights to where torch would have put them: the last bits of a product depend on it.
+
+    Safetensors maps them from the file, at whatever address the length of its header gives; once trained by several
+    processes they are elsewhere, and a resumed run would differ from an uninterrupted one.
+    """
+    for weight in model.parameters():
+        if weight.data_ptr() % ALIGNMENT:
+            weight.data = weight.data.clone()
 
 
 def _dtype(name: str) -> torch.dtype | str:

@@ -15,7 +15,7 @@ at any time, and keeps it busy while slow environments work.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -78,6 +78,7 @@ def collect(
     policy_step: int | None = None,
     purpose: str = "rollout",
     worlds: str | None = None,
+    ended: Callable[[int], object] = lambda episodes: None,
 ) -> RolloutResult:
     """Play one episode for each attempt.
 
@@ -90,6 +91,7 @@ def collect(
         policy_step: how many steps the policy has been trained for; None: `step`.
         purpose: separates the random streams of a rollout from those of, say, an evaluation at the same step.
         worlds: names the environments' seeds in place of `purpose`, so that several rollouts may share their worlds.
+        ended: is told how many episodes have just ended.
 
     Raises:
         ConfigurationError: an opening does not fit into `max_length`.
@@ -100,7 +102,7 @@ def collect(
     streams = [stream(seed, step, purpose, attempt.group, attempt.item) for attempt in attempts]
     # One seed per group: its episodes start from the same world and differ only by what the policy samples.
     seeds = [derive_seed(seed, step, worlds or purpose, "environment", attempt.group, bits=31) for attempt in attempts]
-    batch = _Batch(attempts, config, agent_format, sampler.open(streams, config.max_length), pool)
+    batch = _Batch(attempts, config, agent_format, sampler.open(streams, config.max_length), pool, ended)
     if isinstance(batch.session, StreamingSession):
         batch.play_streaming(batch.session, seeds)
     else:
@@ -147,6 +149,7 @@ class _Batch:
         agent_format: "AgentFormat",
         session: Session,
         pool: EnvironmentPool,
+        ended: Callable[[int], object],
     ) -> None:
         self.episodes = [_Episode(attempt) for attempt in attempts]
         self._tasks, self._groups = [one.task for one in attempts], [one.group for one in attempts]
@@ -156,6 +159,7 @@ class _Batch:
         self._config = config
         self._format = agent_format
         self._pool = pool
+        self._ended = ended
         self._clock = time.perf_counter()
 
     def play_in_step(self, seeds: Sequence[int]) -> None:
@@ -165,7 +169,9 @@ class _Batch:
         results = self._pool.reset(self._tasks, seeds, self._groups)
         while True:
             self._tick("env_s")
-            active = [row for row, result in zip(active, results, strict=True) if self._observe(row, result)]
+            going_on = [row for row, result in zip(active, results, strict=True) if self._observe(row, result)]
+            self._ended(len(active) - len(going_on))
+            active = going_on
             contexts = [self.episodes[row].context for row in active]
             self._tick("format_s")
             if not active:
@@ -190,6 +196,7 @@ class _Batch:
             self._tick("env_s")
             going_on = [row for row, result in answers if self._observe(row, result)]
             playing -= len(answers) - len(going_on)
+            self._ended(len(answers) - len(going_on))
             self._tick("format_s")
             for row in going_on:
                 session.submit(row, self.episodes[row].context, stop_ids, limit)

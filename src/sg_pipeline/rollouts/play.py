@@ -20,6 +20,7 @@ from sg_pipeline.distributed.world import World, world
 from sg_pipeline.environments.pool import open_pool
 from sg_pipeline.environments.registry import load_benchmark
 from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.progress_bar import ProgressBar
 from sg_pipeline.rollouts.collect import Attempt, collect
 from sg_pipeline.rollouts.result import RolloutResult, in_parallel, in_sequence
 from sg_pipeline.trajectories.types import Task
@@ -124,10 +125,11 @@ class Player:
             counters = two.counters
         pool = open_pool(self.environment, self.data_root, self.cache_dir)
         names = {**names, "seed": self.seed, "policy_step": self.policy.step}
-        result = in_sequence(
-            collect(wave, self.config, sampler, agent_format, pool, **names)
-            for wave in waves(attempts, rows_at_once(self.config, sampler))
-        )
+        with ProgressBar(names["purpose"], len(attempts), "episodes") as bar:
+            result = in_sequence(
+                collect(wave, self.config, sampler, agent_format, pool, ended=bar.update, **names)
+                for wave in waves(attempts, rows_at_once(self.config, sampler))
+            )
         timings = {**result.timings, "sync_s": sync_s, "total_s": result.timings["total_s"] + sync_s}
         return replace(result, timings=timings, counters={**result.counters, **counters})
 

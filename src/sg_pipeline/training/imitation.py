@@ -30,6 +30,7 @@ from sg_pipeline.config.base_model import WarmStartConfig
 from sg_pipeline.distributed.world import world
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.compute import computing, without_noise
+from sg_pipeline.progress_bar import ProgressBar
 from sg_pipeline.training.batching import group_by_length
 from sg_pipeline.training.demonstrations import Batch, EncodedDemonstration, StreamPosition, pad, stream_batches
 from sg_pipeline.training.trainer_support import broken_weights, diverged, export_state, import_state, on_one_gpu
@@ -171,6 +172,9 @@ def _build_trainer(
     def refuse(what: str) -> None:
         raise ConfigurationError(diverged(f"{policy.describe()} by imitation", what, config.learning_rate))
 
+    bar = ProgressBar("imitation", config.total_tokens, "tokens")
+    bar.update(progress.tokens)
+
     class Report(TrainerCallback):
         """Counts, reports and ends the training."""
 
@@ -188,6 +192,7 @@ def _build_trainer(
             progress.step += 1
             progress.learning_rate = config.rate(previous)
             progress.tokens += batch.tokens
+            bar.update(batch.tokens)
             progress.imitated += imitated
             progress.position = batch.after
             self.loss_sum += loss * imitated
@@ -200,6 +205,7 @@ def _build_trainer(
             return control
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            bar.close()
             if self.imitated:
                 self.report()
             policy.optimizer_state = export_state(trainer.optimizer, policy.model)

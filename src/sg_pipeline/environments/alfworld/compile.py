@@ -6,7 +6,6 @@ queries, and the names that alfworld's demangler gives to the objects.
 """
 
 import gc
-import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,8 +21,7 @@ from sg_pipeline.environments.alfworld.gamefile import GameFile, loading, read_g
 from sg_pipeline.environments.alfworld.grammar import ParsedGrammar, nested, parse_symbols, read_grammar
 from sg_pipeline.environments.alfworld.library import give_back_library, take_library
 from sg_pipeline.errors import DataError, EnvironmentFailure
-
-logger = logging.getLogger(__name__)
+from sg_pipeline.progress_bar import ProgressBar
 
 INTRO = "#intro#"
 
@@ -53,12 +51,12 @@ def compile_games(games: Mapping[str, Path], cache_dir: Path, workers: int = 1) 
     """
     todo = sorted((path, sha256, cache_dir) for sha256, path in games.items())
     translated, failures = 0, []
-    for done, outcome in enumerate(in_processes(_compile_one, todo, workers), start=1):
-        translated += outcome is True
-        if isinstance(outcome, str):
-            failures.append(outcome)
-        if translated and done % 100 == 0:  # It takes a minute or two.
-            logger.info("compiling ALFWorld games, once for all runs: %d of %d", done, len(todo))
+    with ProgressBar("compiling ALFWorld games, once for all runs", len(todo), "games") as bar:
+        for outcome in in_processes(_compile_one, todo, workers):
+            translated += outcome is True
+            if isinstance(outcome, str):
+                failures.append(outcome)
+            bar.update()
     if failures:
         raise DataError(failures[0] if len(failures) == 1 else f"{failures[0][:-1]} ({len(failures)} games in all).")
     return translated
