@@ -1,8 +1,11 @@
 """Whole runs, small ones, on the real engine; and the pipelines on their own, as a reader of the README tries them."""
 
+import re
+from typing import Any
+
 import polars as pl
 import pytest
-from project_copy import SMALL, written
+from project_copy import REPOSITORY, SMALL, written
 
 from sg_pipeline.runs.lock import RunLock
 from sg_pipeline.runs.outputs import LOCK
@@ -124,3 +127,18 @@ def test_a_run_under_way_is_reported_beside_it(project, finished):
     made = {f"08_reporting/{name}/live.{kind}" for kind in ("html", "png")}
     assert {file: time for file, time in written(project, name).items() if file not in made} == there
     assert "run 'nothing' has finished no step" in project.refuse("live", "nothing")
+
+
+def test_the_notebook_page_loads_a_run_by_the_catalog(project, finished, monkeypatch, capsys):
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (REPOSITORY / "docs/notebook.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert code.count('"smoke"') == code.count("step_006") == 1
+    monkeypatch.chdir(project.root)
+    found: dict[str, Any] = {}
+    exec(code.replace('"smoke"', f'"{finished}"').replace("step_006", "step_002"), found)
+    assert len(found["plt"].gca().lines) == 2
+    found["plt"].close()
+    assert found["turns"]["step"].unique().to_list() == [2]
+    assert found["policy"].step == STEPS
+    assert "r_sg" in capsys.readouterr().out
