@@ -58,3 +58,9 @@ def test_plan_runs_contradictory_study_raises(study, methods, changes, message) 
 def test_study_config_duplicate_name_raises() -> None:
     with pytest.raises(ValueError, match="grpo is named twice"):
         section("study", methods=("grpo", "grpo_sg", "grpo"))
+
+
+def test_seeds_may_be_counted():
+    assert section("study", seeds=3).seeds == (0, 1, 2)
+    with pytest.raises(ValueError, match="at least 1"):
+        section("study", seeds=0)

@@ -1,8 +1,8 @@
 """The runs of a study."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from sg_pipeline.config.section import DISTINCT, FolderName, Section
 
@@ -14,6 +14,10 @@ class GuideConfig(Section):
     seed: int = Field(ge=0)
 
 
+def _first_seeds(value: Any) -> Any:
+    return tuple(range(value)) if isinstance(value, int) else value
+
+
 class StudyConfig(Section):
     """Methods x seeds.
 
@@ -22,7 +26,7 @@ class StudyConfig(Section):
         methods: files of conf/methods, in the order of the tables.
         offline: further methods, whose guidance is written by a frozen guide.
         guide: the run that the guide is distilled from; None where `offline` is empty.
-        seeds: every method is run with each.
+        seeds: every method is run with each; a number n, as `--params study.seeds=3`, means 0 to n - 1.
         cross_checkpoint: methods that are also evaluated with guidance of earlier and later checkpoints.
         titles: method -> its name in tables; read from the methods' own files.
     """
@@ -31,7 +35,7 @@ class StudyConfig(Section):
     methods: Annotated[tuple[str, ...], DISTINCT] = Field(min_length=1)
     offline: Annotated[tuple[str, ...], DISTINCT]
     guide: GuideConfig | None
-    seeds: Annotated[tuple[int, ...], DISTINCT] = Field(min_length=1)
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_first_seeds), DISTINCT] = Field(min_length=1)
     cross_checkpoint: Annotated[tuple[str, ...], DISTINCT]
     titles: dict[str, str] = Field(default_factory=dict)
 
