@@ -244,9 +244,7 @@ def coevolve(settings: Settings) -> Results:
     start_trial(given, given.coevolve.steps, CommandLine(settings.env, None, values), project)
     steps = read_steps(project / "data", trial_name(RUN), given.coevolve.steps)
     delete_trial(RUN, project / "data")
-    # The formula reads the model's configuration, which a checkpoint of adapters does not have.
-    base = given.base_model.model_copy(update={"source": "pretrained", "path": settings.folder})
-    needed = needed_memory(given.model_copy(update={"base_model": base}), project)
+    needed = needed_memory(given, project)
     predicted = {
         "sampling": needed["training_gib"] - needed["gib"]["gradients"] + needed["gib"][CACHE],
         "training": needed["training_gib"],

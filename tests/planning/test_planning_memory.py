@@ -10,6 +10,7 @@ from sg_pipeline.config.loader import section
 from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import CheckpointError, ConfigurationError
 from sg_pipeline.planning.memory import CACHE, GIB, empty_model, free_memory, needed_memory
+from sg_pipeline.policies.checkpoint import FORMAT_VERSION, MANIFEST
 
 QWEN3_1_7B = {
     "model_type": "qwen3", "head_dim": 128, "num_key_value_heads": 8, "vocab_size": 151_936, "hidden_size": 2048,
@@ -101,6 +102,19 @@ def test_guide_and_shards_are_counted(tmp_path) -> None:
 def test_cache_is_of_whole_groups_within_the_limit(tmp_path, limit, episodes) -> None:
     folder = model_folder(tmp_path / "small", SMALL)
     assert needed_memory(parameters(folder, rollout=limit), tmp_path)["cached_episodes"] == episodes
+
+
+def test_a_checkpoint_of_adapters_is_planned_by_the_configuration_of_its_base(tmp_path) -> None:
+    base = model_folder(tmp_path / "small", SMALL)
+    (tmp_path / "adapters").mkdir()
+    said = {"path": "../small", "revision": None, "dtype": "bfloat16"}
+    own = {"step": 0, "name": "of a test", "parameters": 1, "files": {}, "notes": {}}
+    manifest = {"format_version": FORMAT_VERSION, **own, "adapter": said}
+    (tmp_path / "adapters" / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    read = empty_model(section("base_model", source="checkpoint", path="adapters"), tmp_path)
+    whole = empty_model(section("base_model", source="pretrained", path=str(base), dtype="bfloat16"), tmp_path)
+    assert read.num_parameters() == whole.num_parameters()
+    assert read.dtype == whole.dtype
 
 
 def test_free_memory_of_cpu_is_positive_and_unknown_without_gpu(monkeypatch) -> None:

@@ -107,20 +107,35 @@ def empty_model(config: BaseModelConfig, project: Path) -> PreTrainedModel:
             "first with --pipeline=base_model, then plan with base_model.source=checkpoint and its folder as "
             "base_model.path"
         )
-    folder = project / config.path
-    if config.source == "checkpoint" and not (folder / "config.json").is_file():
-        raise CheckpointError(f"base_model.path is '{config.path}', but that folder has no config.json")
-    path, revision = (str(folder), None) if folder.is_dir() else (config.path, config.revision)
+    path, revision, wanted = _source(config, project)
     try:
         read = AutoConfig.from_pretrained(path, revision=revision, local_files_only=config.local_only)
-        auto = config.source == "checkpoint" or config.dtype == "auto"
-        dtype = (read.dtype or torch.float32) if auto else getattr(torch, config.dtype)
+        dtype = (read.dtype or torch.float32) if wanted == "auto" else getattr(torch, wanted)
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(read, dtype=dtype)
     except Exception as error:  # transformers and huggingface_hub raise every kind
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise CheckpointError(f"the configuration of the model '{config.path}' cannot be read: {reason}") from error
     return model
+
+
+def _source(config: BaseModelConfig, project: Path) -> tuple[str, str | None, str]:
+    """Return (folder or hub id that has the configuration, revision, type of the weights)."""
+    from sg_pipeline.policies.checkpoint import base_of_adapters, checkpoint_exists, read_manifest
+    from sg_pipeline.policies.gguf import dequantised, gguf_file
+
+    folder, path, revision, dtype = project / config.path, config.path, config.revision, config.dtype
+    if config.source == "checkpoint":
+        said = read_manifest(folder).get("adapter") if checkpoint_exists(folder) else None
+        if said is None and not (folder / "config.json").is_file():
+            raise CheckpointError(f"base_model.path is '{config.path}', but that folder has no config.json")
+        if said is None:
+            return str(folder), None, "auto"
+        path, revision, dtype = base_of_adapters(folder, said), said["revision"], said["dtype"]
+    if (file := gguf_file(path)) is not None:
+        return str(dequantised(project / file)), None, dtype
+    folder = project / path
+    return (str(folder), None, dtype) if folder.is_dir() else (path, revision, dtype)
 
 
 def _frozen_bytes(model: PreTrainedModel, compute: Compute) -> int:

@@ -236,10 +236,18 @@ def checkpoint_exists(folder: Path | str) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def _load_adapters(folder: Path, said: dict[str, Any], device: str) -> Policy:
-    """Load the adapters in `folder` and their base, which may have been moved together with them."""
+def base_of_adapters(folder: Path, said: dict[str, Any]) -> str:
+    """Return the path of the base of the adapters in `folder`, which may have been moved together with them.
+
+    `said` is the manifest's entry `adapter`.
+    """
     near = (folder / said["path"]).resolve()
-    path = str(near) if near.exists() else said["path"]
+    return str(near) if near.exists() else str(said["path"])
+
+
+def _load_adapters(folder: Path, said: dict[str, Any], device: str) -> Policy:
+    """Load the adapters in `folder` and their base."""
+    path = base_of_adapters(folder, said)
     try:
         if checkpoint_exists(path):
             base = load_policy(path, device=device)
