@@ -29,8 +29,7 @@ def test_answer_names_what_was_not_run_and_counts_mixed_verdicts():
     assert found[TRAINING]["answer"] == "not run"
     assert [row["verdict"] for row in found[TRAINING]["rows"]] == ["GRPO not run"]
     assert found["Does the internal reward add to that?"]["answer"] == "within the noise in 2 of 2"
-    distilled = found["Is guidance distilled from a stronger policy better than one's own?"]
-    assert (distilled["answer"], distilled["rows"]) == ("not run", [])
+    assert "Is guidance distilled from a stronger policy better than one's own?" not in found  # of methods it has not
     assert found["Does a policy solve more with the guidance of a later checkpoint?"]["answer"] == "not run"
     titles = {**TITLES, "entry_15": "entry at 15", "no_annealing": "no annealing"}
     found = answers(records({"grpo_sg_gr": 34, "immediate": 16, "no_annealing": 34}), titles)

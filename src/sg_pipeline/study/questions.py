@@ -67,7 +67,7 @@ def answer_questions(found: Found) -> list[dict[str, Any]]:
     ]  # fmt: skip
     return [
         _answer("Does guidance help at inference?", inference),
-        *(_answer(question, _compared(found, chosen)) for question, chosen in QUESTIONS),
+        *(_answer(question, rows) for question, chosen in QUESTIONS if (rows := _compared(found, chosen))),
         _answer("Does the guidance predict the outcome better after training?", calibrated),
         _hacking(found),
         _answer("Does a policy solve more with the guidance of a later checkpoint?", crossed),
