@@ -53,7 +53,7 @@ def test_validate_runs_a_segment_once(started, tmp_path) -> None:
     ((pipeline, parameters, env, options),) = started
     assert (pipeline, env, options) == ("validation", "smoke", ["--to-outputs=validation.after_010"])
     assert parameters == {
-        "train.beta": 0.0, "run.name": "sweep/trial-0000", "run.share": True, "run.seed": 0,
+        "train.beta": 0.0, "run.name": "sweep/trial-0000", "run.share": True, "run.processes": 1, "run.seed": 0,
         "coevolve.steps": 20, "coevolve.checkpoint_every": 5, "aggregate.schedule.kind": "off",
     }  # fmt: skip
     runner.validate(other, 10)  # does not take the outputs of another sweep; the run itself refuses then
