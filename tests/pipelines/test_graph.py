@@ -9,7 +9,7 @@ from sg_pipeline.rewards.trust import Constant, Off, Trapezoid
 from sg_pipeline.runs.steps import unroll
 
 SINGLE = ("tasks", "base_model", "rollout", "validate", "aggregate", "train", "evaluate", "report", "prompting")
-OTHERS = ("cross_checkpoint", "distill", "plan", "publish", "study", "sweep", "validation")
+OTHERS = ("cross_checkpoint", "distill", "live", "plan", "publish", "study", "sweep", "validation")
 
 
 def test_every_pipeline_is_registered_and_the_main_job_is_the_default(registered):
