@@ -45,7 +45,7 @@ def create_pipeline(study: StudyConfig, methods: Mapping[str, Parameters]) -> Pi
         before = [*([f"{_namespace(run.after)}.summary"] if run.after else []), *([GUIDE] if run.guided else [])]
         own = methods[run.method].run.model_copy(update={"name": run.name, "seed": run.seed})
         planned = methods[run.method].model_copy(update={"run": own})
-        given = {"run.method": run.method}
+        given = {"run.method": run.method, "run.processes": own.processes or processes_of_a_run()}
         train_and_evaluate = make_run("coevolve", run.name, run.seed, given, "summary.json", planned)
         start(train_and_evaluate, before, summary, "train_and_evaluate", namespace)
         made[f"summary_{name}"] = summary
@@ -99,8 +99,6 @@ def make_run(
         )
         if not finished:
             own = {**given, "run.name": name, "run.seed": seed, "run.share": True}
-            if planned is not None and planned.run.processes is None:
-                own["run.processes"] = processes_of_a_run()
             logger.info("run '%s': %s starts; its log is %s", name, pipeline, reports / LOG)
             run_child(pipeline, own, decided=_DECIDED, command_line=command_line, project=project)
             logger.info("run '%s': %s is done", name, pipeline)
