@@ -13,15 +13,15 @@ from sg_pipeline.reporting.tracking import Trackers, evaluation_values, step_val
 PARAMETERS = {"base_model.device": "cpu", "run.seed": 3, "rollout.guide": None}
 
 
-def trackers(folder: Path, *names: str) -> Trackers:
+def trackers(folder: Path, *names: str, resumes: bool = True) -> Trackers:
     (folder / "08_reporting" / "study" / "one").mkdir(parents=True, exist_ok=True)
-    return Trackers(TrackingConfig(to=names, project="tests"), "study/one", folder, PARAMETERS)
+    return Trackers(TrackingConfig(to=names, project="tests"), "study/one", folder, PARAMETERS, resumes=resumes)
 
 
 def send(folder: Path, name: str) -> None:
-    """Send four steps, and as a run that continues the last of them once more."""
-    for steps in (metrics(8)[:4], metrics(8)[3:6]):
-        there = trackers(folder, name)
+    """Send a whole run; then, made again, four of its steps; then, resumed, the last of these once more and two."""
+    for steps, resumes in ((metrics(8), False), (metrics(8)[:4], False), (metrics(8)[3:6], True)):
+        there = trackers(folder, name, resumes=resumes)
         for step in steps:
             there.log(step_values(step), step["step"])
         there.log(evaluation_values(evaluation(10, 12)), 8)
@@ -64,11 +64,12 @@ def test_tensorboard_has_curves_parameters_and_the_learning_curve(tmp_path):
     assert b"| run.seed | 3 |" in table
 
 
-def test_mlflow_continues_a_run(tmp_path, monkeypatch):
+def test_mlflow_resumes_the_latest_run(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     send(tmp_path, "mlflow")
-    (run,) = mlflow.search_runs(experiment_names=["tests"], output_format="list")
+    run, first = mlflow.search_runs(experiment_names=["tests"], output_format="list")
+    assert first.data.metrics["episodes/success"] == pytest.approx(0.25 + 7 / 32)
     assert run.info.run_name == "study/one"
     assert run.data.params["run.seed"] == "3"
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "episodes/success")
@@ -79,8 +80,9 @@ def test_wandb_writes_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     send(tmp_path, "wandb")
-    written = list((tmp_path / "08_reporting/study/one/wandb").glob("offline-run-*/run-study-one.wandb"))
-    assert len(written) == 2
+    written = list((tmp_path / "08_reporting/study/one/wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(written) == 3
+    assert len({path.name for path in written}) == 2, "the third start resumes the second run"
     assert b"episodes/success" in written[0].read_bytes()
 
 
@@ -90,12 +92,14 @@ def test_trackio_writes_locally(tmp_path, monkeypatch):
 
     monkeypatch.setattr("trackio.sqlite_storage.TRACKIO_DIR", tmp_path / "trackio")
     send(tmp_path, "trackio")
-    logs = SQLiteStorage.get_logs("tests", "study/one")
+    first, run = sorted(SQLiteStorage.get_runs("tests"), key=len)
+    assert first == "study/one"
+    logs = SQLiteStorage.get_logs("tests", run)
     success = {log["step"]: log["episodes/success"] for log in logs if "episodes/success" in log}
     assert success == {step: pytest.approx(0.25 + step / 32) for step in range(6)}
 
 
-def test_a_tracker_that_is_missing_or_fails_is_told_once_and_left_out(tmp_path, monkeypatch, caplog):
+def test_a_tracker_that_is_missing_or_fails_is_reported_once_and_dropped(tmp_path, monkeypatch, caplog):
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, TensorBoardTracker
 
     class Missing(TensorBoardTracker):
@@ -118,7 +122,7 @@ def test_a_tracker_that_is_missing_or_fails_is_told_once_and_left_out(tmp_path, 
             there.log({"loss": 1.0}, step)
         there.finish()
     assert [record.getMessage() for record in caplog.records] == [
-        "tracker wandb is not installed (pip install wandb): the run goes on without it",
-        "tracker tensorboard failed (OSError: no space left on device): the run goes on without it",
+        "tracker wandb is not installed (pip install wandb); the run continues without it",
+        "tracker tensorboard failed (OSError: no space left on device); the run continues without it",
     ]
     assert Full.sent == 1

@@ -1,4 +1,4 @@
-"""Where a run's metrics are sent besides its own files."""
+"""Experiment trackers that get a run's metrics."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,8 +17,8 @@ class TrackingConfig(Section):
     """Experiment trackers.
 
     Attributes:
-        to: their names; one name may stand alone, as in `--params tracking.to=tensorboard`.
-        project: what they file the run under.
+        to: names of the trackers; or one name, as in `--params tracking.to=tensorboard`.
+        project: the project of the run in the trackers.
     """
 
     to: Annotated[tuple[TrackerName, ...], BeforeValidator(_several), DISTINCT]

@@ -10,22 +10,24 @@ from sg_pipeline.config.tree import flat
 from sg_pipeline.distributed.world import world
 from sg_pipeline.runs.outputs import data_folder
 from sg_pipeline.runs.stale import OF_RUNS
-from sg_pipeline.runs.steps import VALIDATION
+from sg_pipeline.runs.steps import BASE_POLICY, VALIDATION
 
 
 class TrackingHook:
-    """The trackers of the run in force, started with the first thing that they are sent."""
+    """The trackers of the current run, started with the first values that are sent."""
 
     def __init__(self) -> None:
         self._identity: Path | None = None
+        self._resumes = False
         self._trackers: Any = None
 
     @hook_impl
-    def before_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
-        """Note where the run's files are; None: nothing is sent."""
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Note where the files of the run are (None: nothing is sent), and whether it is resumed or made again."""
         wanted = session.parameters().tracking.to and world().first
-        starts_runs = any(OF_RUNS in node.tags for node in pipeline.nodes)  # these send for themselves
+        starts_runs = any(OF_RUNS in node.tags for node in pipeline.nodes)  # each run sends its own values
         self._identity = Path(catalog.get("run_identity").path) if wanted and not starts_runs else None
+        self._resumes = run_params["only_missing_outputs"] or BASE_POLICY not in pipeline.all_outputs()
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -48,12 +50,12 @@ class TrackingHook:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Let the trackers write what they hold back."""
+        """Let the trackers write what is buffered."""
         self._finish()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """The same, of a run that ends with an error."""
+        """Do the same after an error."""
         self._finish()
 
     def _of_the_run(self) -> Any:
@@ -63,7 +65,8 @@ class TrackingHook:
             given, identity = session.parameters(), self._identity
             assert identity is not None
             read = flat(given.model_dump(mode="json", by_alias=True))
-            self._trackers = Trackers(given.tracking, given.run.name, data_folder(identity, given.run.name), read)
+            data = data_folder(identity, given.run.name)
+            self._trackers = Trackers(given.tracking, given.run.name, data, read, resumes=self._resumes)
         return self._trackers
 
     def _finish(self) -> None:

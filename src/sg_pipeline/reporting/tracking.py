@@ -1,12 +1,13 @@
 """Experiment trackers: TensorBoard, Weights & Biases, MLflow, trackio, by accelerate's interface.
 
-A tracker gets what is on disk anyway. One that is missing or fails is left out for the rest of the run, after one
-warning. Step metrics have the names that TRL's trainers use where those have one, so that curves of both lie in one
-chart; ours are in groups: `episodes/`, `guidance/`, `trust/`, `seconds/`, `eval/`.
+A tracker gets values that are on disk as well. One that is missing or fails is dropped for the rest of the run, after
+one warning. Step metrics have the names of TRL's trainers where those have one, so that the curves of both are in one
+chart; the others are in groups: `episodes/`, `guidance/`, `trust/`, `seconds/`, `eval/`.
 """
 
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sg_pipeline.config.tracking import TrackerName, TrackingConfig
+from sg_pipeline.files import remove
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,9 @@ NAMES = {
 }
 """Metric of a step -> its name in a tracker."""
 
+_WANDB_RUN = re.compile(r"run-\d{8}_\d{6}-([^/]+)$")
+"""Folder of a run of wandb: its time and id."""
+
 EVALUATED = ("success_rate", "score", "mean_turns", "invalid_action_share")
 
 
@@ -81,14 +86,17 @@ class Trackers:
 
     Args:
         config: which.
-        run: the run's name; a run that continues is continued in the trackers.
-        data: the data folder; files of trackers that write locally go below `08_reporting` of the run, MLflow's to
-            `data/mlflow.db` unless MLFLOW_TRACKING_URI is set.
+        run: the run's name.
+        data: the data folder; trackers that write locally do so in the reports of the run, MLflow in `data/mlflow.db`
+            unless MLFLOW_TRACKING_URI is set.
         parameters: the run's parameters by dotted name.
+        resumes: continue the latest run of this name; False: start another one.
     """
 
-    def __init__(self, config: TrackingConfig, run: str, data: Path, parameters: Mapping[str, Any]) -> None:
-        self._config, self._run, self._data = config, run, data
+    def __init__(
+        self, config: TrackingConfig, run: str, data: Path, parameters: Mapping[str, Any], *, resumes: bool
+    ) -> None:
+        self._config, self._run, self._data, self._resumes = config, run, data, resumes
         self._parameters = {name: _plain(value) for name, value in parameters.items()}
         self._started: dict[TrackerName, Any] = {}
         for name in config.to:
@@ -122,7 +130,7 @@ class Trackers:
         self._each(send)
 
     def finish(self) -> None:
-        """End all: what they hold back is written."""
+        """End all trackers; what is buffered is written."""
         self._each(lambda name, tracker: tracker.finish())
         self._started.clear()
 
@@ -134,31 +142,35 @@ class Trackers:
         tracker = LOGGER_TYPE_TO_CLASS[name](**self._arguments(name))
         tracker.main_process_only = False  # only rank 0 comes here
         tracker.start()
-        if name == "tensorboard":  # its hyperparameters would be another run in another folder, each time
+        if name == "tensorboard":  # its hyperparameters would be a separate run in another folder
             table = "\n".join(f"| {key} | {value} |" for key, value in self._parameters.items())
             tracker.writer.add_text("parameters", f"| parameter | value |\n|---|---|\n{table}")
-        elif name != "mlflow" or not tracker.run_id:  # MLflow keeps the parameters of a run that is continued
+        elif name != "mlflow" or not tracker.run_id:  # MLflow keeps the parameters of a resumed run
             tracker.store_init_configuration(self._parameters)
         self._started[name] = tracker
 
     def _arguments(self, name: TrackerName) -> dict[str, Any]:
-        reports, key = self._data / "08_reporting" / self._run, self._run.replace("/", "-")
-        if name == "tensorboard":
+        reports, project = self._data / "08_reporting" / self._run, self._config.project
+        if name == "tensorboard":  # reads all event files of a folder as one run
+            if not self._resumes:
+                remove(reports / "tensorboard")
             return {"run_name": "tensorboard", "logging_dir": reports}
         if name == "wandb":
-            return {"run_name": self._config.project, "name": self._run, "id": key, "resume": "allow", "dir": reports}
+            latest = _WANDB_RUN.search(os.path.realpath(reports / "wandb" / "latest-run"))
+            known = {"id": latest[1], "resume": "allow"} if latest and self._resumes else {}
+            return {"run_name": project, "name": self._run, "dir": reports, **known}
         if name == "trackio":
-            return {"run_name": self._config.project, "name": self._run, "resume": "allow"}
+            return {"run_name": project, "name": self._run, "resume": "allow" if self._resumes else "never"}
         import mlflow
 
-        project, artifacts = self._config.project, None
+        artifacts = None
         if "MLFLOW_TRACKING_URI" not in os.environ:
             mlflow.set_tracking_uri(f"sqlite:///{(self._data / 'mlflow.db').absolute()}")
             artifacts = (self._data / "mlflow_artifacts").absolute().as_uri()
         own, found = f"attributes.run_name = '{self._run}'", []
-        if mlflow.search_experiments(filter_string=f"name = '{project}'"):
+        if self._resumes and mlflow.search_experiments(filter_string=f"name = '{project}'"):
             found = mlflow.search_runs(experiment_names=[project], filter_string=own, output_format="list")
-        earlier = found[0].info.run_id if found else None
+        earlier = found[0].info.run_id if found else None  # the latest
         return {"experiment_name": project, "logging_dir": artifacts, "run_name": self._run, "run_id": earlier}
 
     def _each(self, send: Callable[[TrackerName, Any], None]) -> None:
@@ -166,14 +178,14 @@ class Trackers:
             self._guard(name, partial(send, name, tracker))
 
     def _guard(self, name: TrackerName, act: Callable[[], None]) -> None:
-        """Act; a tracker that fails is left out from then on. No tracker may end a run."""
+        """Act; drop a tracker that fails. No tracker may end a run."""
         try:
             act()
         except Exception as error:
             self._started.pop(name, None)
             missing = isinstance(error, ModuleNotFoundError)
             what = f"is not installed (pip install {name})" if missing else f"failed ({_line(error)})"
-            logger.warning("tracker %s %s: the run goes on without it", name, what)
+            logger.warning("tracker %s %s; the run continues without it", name, what)
 
 
 def _plain(value: Any) -> bool | int | float | str:
