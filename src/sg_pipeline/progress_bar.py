@@ -1,7 +1,6 @@
-"""How far a long phase has come, how fast, and how long it still takes: a line that a terminal updates in place.
+"""Progress of a long phase, with its rate and the time left: one line that a terminal updates in place.
 
-Where the output is no terminal it is a line of the log, one a minute. tqdm counts; it is not used as it is, since what
-it writes between two lines of a log cannot be read there.
+Without a terminal it is one log line a minute: tqdm's own output is not readable in a log.
 """
 
 import logging
@@ -16,26 +15,29 @@ _SOON_S, _MINUTE_S = 2.0, 60.0
 
 
 class ProgressBar(tqdm):  # type: ignore[type-arg]
-    """A context manager; `update(n)` counts. Phases of less than two seconds (in a log, a minute) show nothing.
+    """A context manager; `update(n)` counts. Phases shorter than two seconds (in a log, a minute) show nothing.
 
-    Without log lines of the level INFO there is none. Of several processes the first alone has them: it shows its part.
+    Nothing is shown where INFO messages are not logged. Of several processes only the first logs them, and shows its
+    own part.
     """
 
-    monitor_interval = 0  # no thread beside the environments' processes
+    monitor_interval = 0  # without tqdm's thread
 
-    def __init__(self, what: str, total: float | None, unit: str) -> None:
+    def __init__(self, what: str, total: int, unit: str, done: int = 0) -> None:
         """Begin a phase.
 
         Args:
-            what: is done, such as "compiling games".
-            total: of `unit`; None: unknown.
+            what: the activity, such as "compiling games".
+            total: amount of `unit`.
             unit: in the plural.
+            done: amount that an earlier start has done.
         """
         self._in_place = sys.stdout.isatty()
         wait = _SOON_S if self._in_place else _MINUTE_S
         super().__init__(
             desc=what,
             total=total,
+            initial=done,
             unit=f" {unit}",
             unit_scale=True,
             leave=False,

@@ -91,7 +91,7 @@ def collect(
         policy_step: how many steps the policy has been trained for; None: `step`.
         purpose: separates the random streams of a rollout from those of, say, an evaluation at the same step.
         worlds: names the environments' seeds in place of `purpose`, so that several rollouts may share their worlds.
-        ended: is told how many episodes have just ended.
+        ended: called with the number of episodes that have just ended.
 
     Raises:
         ConfigurationError: an opening does not fit into `max_length`.

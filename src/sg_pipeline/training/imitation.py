@@ -172,8 +172,7 @@ def _build_trainer(
     def refuse(what: str) -> None:
         raise ConfigurationError(diverged(f"{policy.describe()} by imitation", what, config.learning_rate))
 
-    bar = ProgressBar("imitation", config.total_tokens, "tokens")
-    bar.update(progress.tokens)
+    bar = ProgressBar("imitation", config.total_tokens, "tokens", done=progress.tokens)
 
     class Report(TrainerCallback):
         """Counts, reports and ends the training."""
