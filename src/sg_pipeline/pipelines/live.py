@@ -1,4 +1,4 @@
-"""A report on a run that is under way, made beside it of the steps that are finished."""
+"""A report on a run in progress, made from its finished steps."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from sg_pipeline.config.run import RunConfig
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.reporting.figures import learning_curve
 from sg_pipeline.reporting.page import ViewerSource, build_page, paragraph
-from sg_pipeline.reporting.page.source import spread_steps
+from sg_pipeline.reporting.page.source import spread_steps, training_source
 from sg_pipeline.reporting.run_report import run_sections
 from sg_pipeline.reporting.summary import build_summary
 from sg_pipeline.runs.clock import noted
@@ -23,11 +23,11 @@ from sg_pipeline.runs.outputs import CLOCK, LIVE, RUN_JSON
 logger = logging.getLogger(__name__)
 
 STEPS_SHOWN = 7
-"""Steps of which the page shows trajectories: the page is made again and again."""
+"""Steps of which the page shows trajectories: few, because the page is made often."""
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; what it reads is looked for on disk, since no graph knows how far a run has come."""
+    """Return the pipeline; its node looks for finished steps on disk, because the graph does not know them."""
     return Pipeline([Node(report_so_far, ["params:run", "data_folder"], list(LIVE), name="report_so_far")])
 
 
@@ -35,7 +35,7 @@ def report_so_far(run: RunConfig, data: Path) -> tuple[str, bytes]:
     """Return the page and the learning curve of the steps of a run that are finished.
 
     Args:
-        run: names the run; all else is read from its `run.json`.
+        run: names the run; its parameters are read from its `run.json`.
         data: the data folder.
 
     Raises:
@@ -46,8 +46,8 @@ def report_so_far(run: RunConfig, data: Path) -> tuple[str, bytes]:
     steps = sorted((reports / "steps").glob("step_*.json"))
     if identity is None or not steps:
         raise ConfigurationError(
-            f"run '{run.name}' has finished no step ({reports / 'steps'} holds none): wait, or name a run that has "
-            f"with --params run.name=NAME"
+            f"run '{run.name}' has finished no step ({reports / 'steps'} is empty): wait, or name another run with "
+            f"--params run.name=NAME"
         )
     given = identity["parameters"]
     metrics = [_json(path) for path in steps]
@@ -68,12 +68,10 @@ def report_so_far(run: RunConfig, data: Path) -> tuple[str, bytes]:
     )
     so_far = f"{len(metrics)} of {given['coevolve.steps']} steps"
     curve = learning_curve(metrics, base.get(summary["mode"]), title=f"Run {run.name}: {so_far}")
-    last = metrics[-1]
-    logger.info("run '%s': %s, success %.1f %%", run.name, so_far, 100 * last["success_rate"])
-    lead = paragraph(f"**{so_far}** are finished; figures and trajectories are of these.")
+    logger.info("run '%s': %s, success %.1f %%", run.name, so_far, 100 * metrics[-1]["success_rate"])
     page = build_page(
-        f"Self-Guide: run “{run.name}”, under way",
-        lead,
+        f"Self-Guide: run “{run.name}”, in progress",
+        paragraph(f"**{so_far}** are finished; values and trajectories are from these."),
         run_sections(summary, metrics, curve),
         _sources(run.name, given, data, {path.stem: step for path, step in zip(steps, metrics, strict=True)}),
         seed=given["run.seed"],
@@ -82,36 +80,19 @@ def report_so_far(run: RunConfig, data: Path) -> tuple[str, bytes]:
 
 
 def _sources(name: str, given: dict[str, Any], data: Path, metrics: dict[str, Any]) -> list[ViewerSource]:
-    """Return the trajectories of some finished steps, the last among them; `metrics` by the name of a step's folder."""
+    """Return the trajectories of some finished steps, including the last; `metrics`: step's folder -> its metrics."""
     polarity = PolarityValues(**{label: given[f"aggregate.polarity.{label}"] for label in PolarityValues.model_fields})
+    common = {"method": given.get("run.method") or name, "seed": given["run.seed"], "run": name, "values": polarity}
     shown = spread_steps([step["step"] for step in metrics.values()], STEPS_SHOWN)
     sources = []
     for folder, step in metrics.items():
-        tables = {
-            part: data / layer / name / folder / f"{file}.parquet"
-            for part, layer, file in (
-                ("table", "03_primary", "trajectories"),
-                ("rewards", "04_feature", "rewards"),
-                ("gaps", "04_feature", "logprob_gaps"),
-            )
-        }
-        if step["step"] in shown and all(path.exists() for path in tables.values()):
-            sources.append(
-                ViewerSource(
-                    method=given.get("run.method") or name,
-                    seed=given["run.seed"],
-                    run=name,
-                    values=polarity,
-                    origin="training",
-                    phase=step["phase"],
-                    step=step["step"],
-                    trust=step["lambda"],
-                    **{part: pl.read_parquet(path) for part, path in tables.items()},
-                )
-            )
+        played, feature = data / "03_primary" / name / folder, data / "04_feature" / name / folder
+        files = [played / "trajectories.parquet", feature / "rewards.parquet", feature / "logprob_gaps.parquet"]
+        if step["step"] in shown and all(file.exists() for file in files):
+            sources.append(training_source(step, *map(pl.read_parquet, files), **common))
     return sources
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """Return the content of a file; {} where there is none yet."""
+    """Return the content of a file; {} if it does not exist yet."""
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}

@@ -20,7 +20,7 @@ from sg_pipeline.files import atomic_write
 from sg_pipeline.pipelines.evaluate import EVALUATED
 from sg_pipeline.reporting.figures import learning_curve
 from sg_pipeline.reporting.page import ViewerSource, build_page, paragraph
-from sg_pipeline.reporting.page.source import spread_steps
+from sg_pipeline.reporting.page.source import spread_steps, training_source
 from sg_pipeline.reporting.progress import result_lines
 from sg_pipeline.reporting.run_report import pick_trajectories, report_markdown, run_sections
 from sg_pipeline.reporting.run_tables import verdicts
@@ -192,15 +192,8 @@ def write_page(run: RunConfig, aggregate: RewardConfig, summary: dict[str, Any],
         for policy, _, mode in [name.removeprefix("evaluated_").partition("_")]
     ]
     sources += [
-        ViewerSource(
-            **common,
-            origin="training",
-            phase=step["phase"],
-            step=number,
-            trust=step["lambda"],
-            table=shown[f"trajectories_{number}"],
-            rewards=shown[f"rewards_{number}"],
-            gaps=shown[f"gaps_{number}"],
+        training_source(
+            step, shown[f"trajectories_{number}"], shown[f"rewards_{number}"], shown[f"gaps_{number}"], **common
         )
         for number, step in sorted(metrics.items())
         if f"trajectories_{number}" in shown

@@ -18,7 +18,7 @@ import gzip
 import json
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -139,6 +139,14 @@ class ViewerSource:
             return turns.with_columns(gap_max=pl.lit(None, dtype=pl.Float64))
         gaps = self.gaps.select("group", "item", "turn", pl.col("gap_max").cast(pl.Float64))
         return turns.join(gaps, on=["group", "item", "turn"], how="left", maintain_order="left")
+
+
+def training_source(
+    step: Mapping[str, Any], table: pl.DataFrame, rewards: pl.DataFrame, gaps: pl.DataFrame, **run: Any
+) -> ViewerSource:
+    """Return the episodes of a training step from its metrics and tables; `run`: method, seed, run and values."""
+    place = {"origin": TRAINING, "phase": step["phase"], "step": step["step"], "trust": step["lambda"]}
+    return ViewerSource(**run, **place, table=table, rewards=rewards, gaps=gaps)
 
 
 def spread_steps(steps: Sequence[int], count: int) -> list[int]:
