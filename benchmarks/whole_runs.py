@@ -4,7 +4,7 @@
     python benchmarks/whole_runs.py episodes parameters   # 16, 64, 256 episodes a step; 0.5, 1, 4 M parameters
     python benchmarks/whole_runs.py memory --steps 80     # resident memory of the main process from step to step
 
-Each is `kedro run --pipeline=coevolve` up to a step, without evaluation, in a folder of its own below `data/`, which is
+Each is `kedro run --pipeline=coevolve` up to a step, without evaluation, in a separate folder of `data/`, which is
 deleted. Runs are repeated `--times` times, the variants in turn, so that what else the machine does meets all; medians
 count. "start" is what the command took besides its steps; "80 steps" is start + 80 x the median step. `taskset` gives
 a run of n processes n cores. Policies of other sizes have random weights, so that their episodes are as long as may be.

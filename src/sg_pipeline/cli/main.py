@@ -82,7 +82,7 @@ def _run(**arguments: Any) -> Any:
 
 
 def _workers(arguments: dict[str, Any]) -> int:
-    """Return how many nodes the ThreadRunner runs at the same time, by its own default if nothing is said."""
+    """Return how many nodes run at the same time; for a ThreadRunner without `max_workers`, up to one a core."""
     if arguments.get("runner") != "ThreadRunner":
         return 1
     return int((arguments.get("runner_params") or {}).get("max_workers") or usable_cores())

@@ -17,8 +17,8 @@ class RunConfig(Section):
         name: of the run's folders; letters, digits, '.', '_' and '-'; GROUP/NAME is in a group's folder.
         seed: of all random numbers in the run.
         threads: torch threads on CPU. Another number may change the last bits of a result.
-        processes: that share the run's work on this machine; None: as many as there are cores for `threads` each, on a
-            CPU. Another number may change the last bits as well.
+        processes: number of processes that share the run on this machine; None: on a CPU, the number of cores divided
+            by `threads`. Another number may change the last bits of a result.
         method: a file of conf/methods whose parameters override those of conf/; None: none.
         share: copy first steps that another run made with the same parameters (see `runs.shared_steps`); no result
             depends on it.

@@ -1,8 +1,8 @@
 """All cores of a machine without a launcher: `kedro run` starts further ranks of its own run.
 
-The process that was started becomes rank 0. Each other rank is a new interpreter with the same command line, which ends
-when rank 0 ends, however it ends; Ctrl-C reaches rank 0 alone. Only `kedro run` can do this: a session in a script or a
-notebook has no command line that could be started again.
+The process of the command becomes rank 0. Each other rank is a new interpreter with the same command line, which ends
+together with rank 0; Ctrl-C reaches rank 0 only. Only `kedro run` can do this: a session in a script or a notebook has
+no command line to start again.
 """
 
 import atexit
@@ -26,7 +26,7 @@ _ranks: list[subprocess.Popen[bytes]] = []
 
 
 def offer(arguments: Sequence[str]) -> None:
-    """Note how this process can be started again: `arguments` stand behind `kedro` on the command line."""
+    """Store the `arguments` of `kedro`, so that further ranks can be started with them."""
     global _command  # noqa: PLW0603 - one process runs one pipeline at a time
     _command = list(arguments)
 
@@ -57,7 +57,7 @@ def start_ranks(processes: int) -> None:
     boot = [sys.executable, "-m", "sg_pipeline.runs.child", str(os.getpid()), *_command]
     for rank in range(1, processes):
         own = {"RANK": str(rank), "LOCAL_RANK": str(rank), STARTED: "1"}
-        # A group of its own: Ctrl-C goes to rank 0, whose end the others then see.
+        # A separate process group: Ctrl-C reaches rank 0 only, and the others end with it.
         _ranks.append(subprocess.Popen(boot, env={**os.environ, **shared, **own}, start_new_session=True))
     os.environ.update(shared | {"RANK": "0", "LOCAL_RANK": "0"})
     here.rank, here.local_rank, here.size = 0, 0, processes
@@ -65,7 +65,7 @@ def start_ranks(processes: int) -> None:
 
 
 def _wait_for_ranks() -> None:
-    """Wait for the ranks that were started here; end those that wait for something that will not come."""
+    """Wait for the ranks that were started here; terminate, then kill those that do not end."""
     for end in (subprocess.Popen.terminate, subprocess.Popen.kill):
         for rank in _ranks:
             try:

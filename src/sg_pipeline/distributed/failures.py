@@ -81,7 +81,7 @@ def leave_together(error: BaseException, sentence: str | None = None) -> None:
         return
     here.failing = True
     if STARTED in os.environ and any(isinstance(link, RankError) or is_lost(link) for link in chain_of(error)):
-        sys.exit(1)  # rank 0 has been interrupted, or tells
+        sys.exit(1)  # rank 0 was interrupted, or reports the error
     if not here.opened:
         if here.local_rank > 0:
             sys.exit(1)

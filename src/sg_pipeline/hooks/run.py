@@ -50,7 +50,7 @@ class RunHook:
         """
         given, makes = session.parameters(), pipeline.all_outputs()
         self._delete_earlier = self._clock = None
-        if makes == set(LIVE):  # it reads what a run has finished, whoever works on it
+        if makes == set(LIVE):  # reads finished steps only, also while another process runs the others
             self._nodes = 1
             return
         starts, only_missing = _starts(pipeline), run_params["only_missing_outputs"]

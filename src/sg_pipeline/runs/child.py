@@ -20,18 +20,17 @@ from sg_pipeline.runs.outputs import LOG
 
 _PR_SET_PDEATHSIG = 1
 
-
 _at_once = 1
 
 
 def several_at_once(runs: int) -> None:
-    """Note how many runs of this process are under way at the same time: they divide the cores."""
+    """Store how many runs this process starts at the same time: they share the cores."""
     global _at_once  # noqa: PLW0603 - one process runs one pipeline at a time
     _at_once = runs
 
 
 def processes_of_a_run() -> int | None:
-    """Return `run.processes` of a run that has to share the cores with others; None: it has all of them."""
+    """Return `run.processes` of a run that shares the cores with others; None: it uses all of them."""
     return None if _at_once == 1 else max(1, usable_cores() // _at_once)
 
 

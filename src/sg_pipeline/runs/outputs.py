@@ -12,7 +12,7 @@ PLAN = ("plan.json", "plan.md")
 """The plan of the run; not an output either, because it is made before the run and does not bind it."""
 
 LIVE = ("live.page", "live.curve")
-"""Datasets of a report on a run that is under way: it needs neither the run's lock nor its parameters."""
+"""Datasets of a report on a run in progress, which needs neither the run's lock nor its parameters."""
 
 EVERYTHING = ("*/{}/*",)
 """Every output of a run."""

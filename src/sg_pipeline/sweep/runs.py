@@ -74,7 +74,7 @@ class Runner:
     def _start(self, pipeline: str, run: SweepRun, *options: str) -> None:
         run_child(
             pipeline,
-            # A core for each worker of the sweep: they do not know of each other.
+            # One core for each worker: the number of workers is not known here.
             {
                 **run.parameters,
                 "run.name": run.name,
