@@ -6,7 +6,7 @@ from sg_pipeline.agents.prompts import load_prompts, warn_of_foreign_commands
 from sg_pipeline.errors import ConfigurationError
 
 
-@pytest.mark.parametrize("benchmark", ["alfworld", "scienceworld", "webshop"])
+@pytest.mark.parametrize("benchmark", ["alfworld", "scienceworld", "textarena", "webshop"])
 def test_prompting_methods_differ_only_in_their_reasoning(benchmark):
     methods = ("react", "react_self_guide", "reflact", "reflexion", "self_guide")
     react, guided, reflact, reflexion, plain = (load_prompts(name, benchmark) for name in methods)

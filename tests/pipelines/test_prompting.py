@@ -14,24 +14,6 @@ PLAYED = (("trial", "parquet"), ("thoughts", "parquet"), ("report", "json"))
 METHODS = ("react", "react_self_guide", "reflexion", "reflact")
 
 
-@pytest.fixture(scope="module")
-def language_model(tmp_path_factory):
-    """Return the folder of a randomly initialised Qwen3."""
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    folder = tmp_path_factory.mktemp("models") / "Qwen3-nano"
-    tokenizer = bpe_tokenizer("qwen3")
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=2, head_dim=16, num_attention_heads=2,
-        num_key_value_heads=1, vocab_size=len(tokenizer), max_position_embeddings=8192,
-    )  # fmt: skip
-    Qwen3ForCausalLM(config).save_pretrained(folder)
-    return folder
-
-
 def parameters(folder, **more):
     return {
         "base_model.source": "pretrained",

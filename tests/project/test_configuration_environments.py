@@ -101,3 +101,13 @@ def test_smollm_environment_begins_with_the_shipped_adapter_or_a_warm_start(name
     prompts = load_prompts(parameters.rollout.prompts, name)
     assert prompts.guided
     assert prompts.plain
+
+
+@pytest.mark.parametrize("env", ["base", "smoke", "quick", "smollm", "paper"])
+def test_every_environment_has_textarena_with_a_language_model(env: str) -> None:
+    parameters = load(env, environment={"name": "textarena"}, tasks={"seeds": {"train": 5}})
+    assert parameters.run.name == {"base": "textarena", "quick": "textarena-quick_run"}.get(env, f"textarena-{env}")
+    assert (parameters.base_model.source, parameters.rollout.prompts) == ("pretrained", "self_guide")
+    assert (parameters.tasks.games, parameters.tasks.seeds["train"]) == (("FrozenLake-v0",), 5)
+    assert parameters.validation.split in parameters.tasks.seeds
+    assert set(parameters.evaluate.splits) == {"valid_seen", "valid_unseen"}

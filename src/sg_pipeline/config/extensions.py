@@ -20,6 +20,7 @@ KNOWN: dict[str, dict[str, str]] = {
     ENVIRONMENT: {  # environments/base.py: Benchmark
         DEFAULT: "sg_pipeline.environments.alfworld.benchmark:AlfworldBenchmark",
         "scienceworld": "sg_pipeline.environments.scienceworld.benchmark:ScienceWorldBenchmark",
+        "textarena": "sg_pipeline.environments.textarena.benchmark:TextArenaBenchmark",
         "webshop": "sg_pipeline.environments.webshop.benchmark:WebshopBenchmark",
     },
     TRUST: {  # config/rewards.py: TrustSchedule
