@@ -61,6 +61,13 @@ def test_the_next_verdict_is_credited_to_the_action_that_it_judges(turns):
     assert rewards["r_total"].to_list() == [1.0, 0.0]  # and is not in the return
 
 
+def test_verdicts_that_do_not_learn_have_no_advantage_whatever_the_episode_earned(turns):
+    kept, learned = (credited(turns, kind="turn", omega=0.5, verdicts_learn=learns)[0] for learns in (False, True))
+    assert column(kept, "action_credit") == column(learned, "action_credit")
+    assert min(map(abs, kept["advantage"])) > 0
+    assert column(kept, "verdict_credit") == [[-one] * 3 for one in column(kept, "advantage")]
+
+
 def test_without_a_trace_only_the_action_before_a_verdict_is_credited(turns):
     rewards, _ = credited(turns, kind="turn", scale="none", trace=0.0)
     assert column(rewards, "action_credit")[0] == pytest.approx([0.25 * 0.2, 0.0, 0.25 * 0.1])

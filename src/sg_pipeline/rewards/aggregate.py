@@ -61,7 +61,8 @@ def aggregate_step(
         ]
     ).sort(TRAJECTORY_KEY)
     played = turn_table(turns, config, max_turns, benchmark)
-    chosen = played.join(rewards.filter("selected"), on=TRAJECTORY_KEY, how="semi", maintain_order="left")
+    whole = rewards.filter("selected").select(*TRAJECTORY_KEY, "advantage")
+    chosen = played.join(whole, on=TRAJECTORY_KEY, how="inner", maintain_order="left")
     credit, pay = config.credit.by_turn(chosen, trust), config.truth.pay(chosen, evidence, step, steps)
     if credit is not None or pay is not None:
         zero = np.zeros(chosen.height)

@@ -40,8 +40,9 @@ from sg_pipeline.trajectories.types import GROUP_KEY, TRAJECTORY_KEY
 
 Turns = pl.DataFrame
 """One row a turn, sorted by (step, group, item, turn): these, `won`, `reward` (the environment's), `verdict` (value of
-the turn's own verdict, 0 without guidance), `polarity`, `praise` (value of positive); if a rule asks for them `anchor`
-(what identifies the state before the action) and `oracle` (value of the benchmark's verdict on the action)."""
+the turn's own verdict, 0 without guidance), `polarity`, `praise` (value of positive), `advantage` (the trajectory's); if
+a rule asks for them `anchor` (what identifies the state before the action) and `oracle` (value of the benchmark's
+verdict on the action)."""
 
 
 Scale = Literal["batch", "own", "none"]
@@ -70,6 +71,8 @@ class TurnCredit(CreditRule):
         omega: weight of R_env's discounted return.
         verdicts: "own", or "oracle": the benchmark's judge in place of the policy's verdicts, an upper bound for
             diagnosis that no method may use.
+        verdicts_learn: whether R_env teaches the tokens of a verdict; False: they get no advantage at all, but for
+            `truth`'s, so that what verdicts say changes with the rest of the policy alone.
     """
 
     kind: Literal["turn"] = "turn"
@@ -80,6 +83,7 @@ class TurnCredit(CreditRule):
     scale: Scale = "batch"
     omega: float = Field(0.0, ge=0.0, allow_inf_nan=False)
     verdicts: Literal["own", "oracle"] = "own"
+    verdicts_learn: bool = True
 
     @property
     def in_return(self) -> bool:
@@ -103,10 +107,11 @@ class TurnCredit(CreditRule):
         if self.omega:
             returns = return_to_go(turns, turns["reward"].to_numpy(), self.gamma)
             environment = self.omega * compared(turns, returns, key, self.scale)
+        verdict = environment if self.verdicts_learn else -turns["advantage"].to_numpy()
         if not trust:
-            return environment, environment
+            return environment, verdict
         internal = return_to_go(turns, self._rewards(turns), self.gamma * self.trace)
-        return trust * compared(turns, internal, key, self.scale) + environment, environment
+        return trust * compared(turns, internal, key, self.scale) + environment, verdict
 
     def _rewards(self, turns: Turns) -> np.ndarray:
         """Return r_t^sg of each turn."""
