@@ -40,8 +40,8 @@ from sg_pipeline.trajectories.types import GROUP_KEY, TRAJECTORY_KEY
 
 Turns = pl.DataFrame
 """One row a turn, sorted by (step, group, item, turn): these, `won`, `reward` (the environment's), `verdict` (value of
-the turn's own verdict, 0 without guidance), `polarity`, `praise` (value of positive), `advantage` (the trajectory's); if
-a rule asks for them `anchor` (what identifies the state before the action) and `oracle` (value of the benchmark's
+the turn's own verdict, 0 without guidance), `polarity`, `praise` (value of positive), `advantage` (the trajectory's);
+if a rule asks for them `anchor` (what identifies the state before the action) and `oracle` (value of the benchmark's
 verdict on the action)."""
 
 
