@@ -10,6 +10,7 @@ import torch
 from learning_tools import same, weights
 
 from sg_pipeline.agents.format import AgentFormat
+from sg_pipeline.agents.handover import Handover
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
@@ -48,7 +49,7 @@ class SomeDemonstration:
 DEMONSTRATION = SomeDemonstration(
     (
         SomeTurn("You see a cabinet 1.", "find mug", Polarity.NEUTRAL, "go to cabinet 1", False),
-        SomeTurn("On the cabinet 1, you see a mug 1.", "take mug 1", Polarity.POSITIVE, "go to shelf 1", True),
+        SomeTurn("On the cabinet 1, you see a mug 1.", "find mug in shelf 1", Polarity.POSITIVE, "go to shelf 1", True),
         SomeTurn("On the shelf 1, you see nothing.", "go to cabinet 1", Polarity.NEGATIVE, "go to cabinet 1", False),
     )
 )
@@ -66,7 +67,7 @@ def endless(start=0):
 @pytest.mark.parametrize("guidance", [True, False])
 def test_replies_are_imitated_and_contexts_are_not(tokenizer, guidance):
     form = AgentFormat(tokenizer, load_prompts("tiny"), guidance=guidance)
-    demo = encode_demonstration(DEMONSTRATION, form, loss_on_noise=True)
+    demo = encode_demonstration(DEMONSTRATION, form, Handover(tokenizer).verdict_length, loss_on_noise=True)
     imitated = [token for token, wanted in zip(demo.input_ids, demo.loss_mask, strict=True) if wanted]
     replies = [
         form.encode_reply(turn.polarity if guidance else None, turn.guidance_text, turn.action)
@@ -78,19 +79,22 @@ def test_replies_are_imitated_and_contexts_are_not(tokenizer, guidance):
     assert not any(demo.loss_mask[: len(opening)])
 
 
-def test_actions_that_are_noise_are_not_imitated_but_their_guidance_is(tokenizer):
-    form = AgentFormat(tokenizer, load_prompts("tiny"), guidance=True)
-    full = encode_demonstration(DEMONSTRATION, form, loss_on_noise=True)
-    part = encode_demonstration(DEMONSTRATION, form)
+def test_of_a_mistake_only_the_verdict_before_it_is_imitated(tokenizer):
+    form, verdict_length = (
+        AgentFormat(tokenizer, load_prompts("tiny"), guidance=True),
+        Handover(tokenizer).verdict_length,
+    )
+    full = encode_demonstration(DEMONSTRATION, form, verdict_length, loss_on_noise=True)
+    part = encode_demonstration(DEMONSTRATION, form, verdict_length)
     assert full.input_ids == part.input_ids
-    left_out = [
-        token for token, a, b in zip(full.input_ids, full.loss_mask, part.loss_mask, strict=True) if a and not b
-    ]
-    assert "go to shelf 1" in tokenizer.decode(left_out)
-    assert "take" not in tokenizer.decode(left_out)
+    changed = zip(full.input_ids, full.loss_mask, part.loss_mask, strict=True)
+    left_out = [token for token, before, now in changed if before and not now]
+    reply = form.encode_reply(Polarity.POSITIVE, "find mug in shelf 1", "go to shelf 1")
+    assert left_out == reply[verdict_length(reply) :]
+    assert tokenizer.decode(reply[: verdict_length(reply)]).split() == ["<guidance>", "positive"]
     plain = AgentFormat(tokenizer, load_prompts("tiny"), guidance=False)
-    assert sum(encode_demonstration(DEMONSTRATION, plain).loss_mask) < sum(
-        encode_demonstration(DEMONSTRATION, plain, loss_on_noise=True).loss_mask
+    assert sum(encode_demonstration(DEMONSTRATION, plain, verdict_length).loss_mask) == sum(
+        len(plain.encode_reply(None, "", turn.action)) for turn in DEMONSTRATION.turns if not turn.is_noise
     )
 
 

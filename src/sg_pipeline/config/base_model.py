@@ -70,7 +70,7 @@ class WarmStartConfig(Section):
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
     adam_beta2: float = Field(0.98, ge=0, lt=1)
     max_grad_norm: float = Field(1.0, gt=0)
-    loss_on_noise: bool = Field(False, description="also imitate the actions that are wrong on purpose")
+    loss_on_noise: bool = Field(False, description="also imitate mistakes that are made on purpose")
     guided_share: float = Field(0.5, ge=0, le=1, description="share of demonstrations with guidance")
     report_tokens: int = Field(200_000, gt=0, description="tokens between two calls of the callback")
     seed: int = 0

@@ -8,7 +8,7 @@ A new benchmark is a subclass of `Benchmark` that names a class as `Environment`
 `config/extensions.py`. `kedro --help` imports a benchmark's module: import heavy packages where they are used.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +74,10 @@ class DemoTurn:
 
     Attributes:
         observation: the text that precedes the decision; the first one describes the situation and the task.
-        guidance_text: the sub-goal, without the polarity; on a noise turn still the expert's.
+        guidance_text: the sub-goal, without the polarity; on a noise turn the mistaken one.
         polarity: what the previous action did for the task; neutral on the first turn.
         action: the command that is played.
-        is_noise: the action is a mistake; a trainer may mask its loss.
+        is_noise: sub-goal and action are a mistake; a trainer may mask their loss.
     """
 
     observation: str
@@ -104,6 +104,31 @@ class Demonstration:
     last_observation: str
     last_polarity: Polarity
     forms: tuple[str, ...] = ()
+
+
+INSISTENCE = 0.5
+"""Probability that a mistake is made once more: what fails again and again has to be left, and that must be shown."""
+
+
+def lapse(
+    turns: Sequence[DemoTurn], noise: float, rng: np.random.Generator, make: Callable[[], tuple[str, str]]
+) -> tuple[str, str] | None:
+    """Return the mistake of a demonstration's next turn; None: the expert decides.
+
+    A mistake is wrong as a whole. Were its sub-goal the expert's, each negative verdict would be followed by the
+    sub-goal of the turn before once more, and a policy would learn from that to insist on what has failed.
+
+    Args:
+        turns: so far.
+        noise: the share of turns that are mistakes, in the mean.
+        rng: of the demonstration.
+        make: draws a mistake: its sub-goal and action.
+    """
+    if not noise:
+        return None
+    if turns and turns[-1].is_noise and rng.random() < INSISTENCE:
+        return turns[-1].guidance_text, turns[-1].action
+    return make() if rng.random() < noise * (1 - INSISTENCE) / (1 - noise) else None
 
 
 class Demonstrator(Protocol):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg_pipeline.agents.format import AgentFormat
+from sg_pipeline.agents.handover import Handover
 from sg_pipeline.agents.prompts import load_prompts
 from sg_pipeline.config.base_model import BaseModelConfig, WarmStartStage
 from sg_pipeline.config.rollout import RolloutConfig
@@ -155,6 +156,7 @@ class _Course:
         rollout: RolloutConfig,
     ) -> None:
         prompts = load_prompts(rollout.prompts, benchmark.name)
+        self._verdict_length = Handover(policy.tokenizer).verdict_length
         self._formats = {
             guided: AgentFormat(policy.tokenizer, prompts, guided, policy.stop_ids, rollout.date)
             for guided in (True, False)
@@ -183,7 +185,10 @@ class _Course:
             if stage.mixed_wording and chance.random() < 0.5:
                 demonstration = self._demonstrator.reword(demonstration, rng)  # type: ignore[attr-defined]
             encoded = encode_demonstration(
-                demonstration, self._formats.get(guided) or self._formats[not guided], stage.loss_on_noise
+                demonstration,
+                self._formats.get(guided) or self._formats[not guided],
+                self._verdict_length,
+                stage.loss_on_noise,
             )
             if len(encoded.input_ids) <= self._longest:
                 yield encoded

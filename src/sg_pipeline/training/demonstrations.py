@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from sg_pipeline.environments.base import Demonstration
 from sg_pipeline.randomness import stream
 from sg_pipeline.training.batching import group_by_length
-from sg_pipeline.trajectories.types import Segment
 
 if TYPE_CHECKING:
     import torch
@@ -64,17 +63,20 @@ class Batch:
 
 
 def encode_demonstration(
-    demonstration: Demonstration, format: AgentFormat, loss_on_noise: bool = False
+    demonstration: Demonstration,
+    format: AgentFormat,
+    verdict_length: Callable[[Sequence[int]], int],
+    loss_on_noise: bool = False,
 ) -> EncodedDemonstration:
     """Return the token sequence that a rollout of `demonstration` would have made.
 
-    Contexts carry no loss, replies do; of a reply whose action is noise only the guidance does, unless
-    `loss_on_noise`.
+    Contexts carry no loss, replies do; of a reply that is noise only the verdict does, unless `loss_on_noise`.
 
     Args:
         demonstration: see `Demonstration`.
         format: of the policy's tokenizer; with `format.guidance` off the guidance is left out.
-        loss_on_noise: imitate noise actions, too.
+        verdict_length: after how many tokens of a reply its verdict is complete (`Handover.verdict_length`).
+        loss_on_noise: imitate mistakes, too.
     """
     ids: list[int] = []
     mask: list[int] = []
@@ -85,12 +87,9 @@ def encode_demonstration(
         else:
             context = format.opening(turn.observation, forms=demonstration.forms)
         reply = format.encode_reply(turn.polarity if format.guidance else None, turn.guidance_text, turn.action)
-        if turn.is_noise and not loss_on_noise:
-            wanted = [int(segment == Segment.GUIDANCE) for segment in format.parse(reply).segments]
-        else:
-            wanted = [1] * len(reply)
+        wanted = verdict_length(reply) if turn.is_noise and not loss_on_noise else len(reply)
         ids += context + reply
-        mask += [0] * len(context) + wanted
+        mask += [0] * len(context) + [1] * wanted + [0] * (len(reply) - wanted)
     return EncodedDemonstration(ids, mask)
 
 

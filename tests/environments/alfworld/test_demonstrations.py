@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from alfworld_games import WHOLE_FLOOR_PLAN, sampled
+from demonstrated import insistence
 
 from sg_pipeline.environments.alfworld import expert
 from sg_pipeline.environments.alfworld.benchmark import AlfworldBenchmark, TasksConfig
-from sg_pipeline.environments.alfworld.expert import Expert, GeneratedRoomsDemonstrator, demonstrate, mistake
+from sg_pipeline.environments.alfworld.expert import Expert, GeneratedRoomsDemonstrator, demonstrate, mistake, mistaken
 from sg_pipeline.environments.alfworld.generation.panel import make_panel, panel_scenes
 from sg_pipeline.environments.alfworld.memory import Memory
 from sg_pipeline.environments.alfworld.rulebook import NOTHING_HAPPENS, TASK_TYPES
@@ -24,7 +25,7 @@ def test_expert_solves_small_scenes_also_after_mistakes(task_type, noise):
     games = [demonstrate(sampled(task_type, n), stream(11, n), noise) for n in range(60)]
     assert sum(game.won for game in games) >= 57
     turns = [turn for game in games for turn in game.turns]
-    assert noise * 0.6 <= sum(turn.is_noise for turn in turns) / len(turns) <= noise * 1.2
+    assert noise * 0.6 <= sum(turn.is_noise for turn in turns) / len(turns) <= noise * 1.4
     after = [[], []]
     for game in games:
         for early, late in zip(game.turns, game.turns[1:], strict=False):
@@ -50,7 +51,7 @@ def test_demonstrations_stay_what_they_are():
     turns = [
         (turn.observation, turn.guidance_text, turn.polarity.value, turn.action) for g in games for turn in g.turns
     ]
-    assert digest_of(turns).startswith("d8666a8245b0b3cf")
+    assert digest_of(turns).startswith("a968db62e5a690a7")
 
 
 def test_evaluation_games_are_never_demonstrated(monkeypatch):
@@ -60,7 +61,7 @@ def test_evaluation_games_are_never_demonstrated(monkeypatch):
     assert demonstrator.demonstrate(0, stream(11), 0.0).turns[0].observation == RulesModel(free).reset()
 
 
-def test_the_guidance_is_the_experts_own_also_where_a_mistake_is_played(monkeypatch):
+def test_a_mistake_is_wrong_as_a_whole_and_the_expert_goes_on_from_there(monkeypatch):
     monkeypatch.setattr(expert, "WHIM", 0.0)
     scene = sampled(TASK_TYPES[5], 1)
     game = demonstrate(scene, stream(5, "own"), noise=0.4)
@@ -71,12 +72,19 @@ def test_the_guidance_is_the_experts_own_also_where_a_mistake_is_played(monkeypa
     for turn in game.turns:
         assert turn.observation == observation
         decision = player.decide(memory)
-        assert turn.guidance_text == decision.subgoal
         assert turn.is_noise == (turn.action != decision.action)
+        wrong = mistaken(memory, turn.action).subgoal
+        assert turn.guidance_text == (wrong if turn.is_noise else decision.subgoal)
         observation, won, _ = model.step(turn.action)
         if observation != NOTHING_HAPPENS:
             memory.read(turn.action, observation)
     assert (won, observation) == (game.won, game.last_observation)
+
+
+def test_a_negative_verdict_is_followed_by_another_sub_goal():
+    """What a policy learns from sub-goals that are kept after a negative verdict is to insist on what has failed."""
+    games = [demonstrate(sampled(task_type, n), stream(11, n), 0.35) for task_type in TASK_TYPES for n in range(20)]
+    assert insistence(games) < 0.1
 
 
 def test_a_lost_demonstration_stops_at_its_limit():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from demonstrated import insistence
 from scienceworld_worlds import FIND_ANIMAL
 
 from sg_pipeline.agents.format import AgentFormat
@@ -64,7 +65,7 @@ def test_every_kind_of_task_is_demonstrated_to_its_end(environment, tokenizer, t
     assert shown.last_polarity is Polarity.POSITIVE
     assert not any(turn.is_noise for turn in shown.turns)
     format = AgentFormat(tokenizer, load_prompts("tiny"), guidance=True)
-    assert len(encode_demonstration(shown, format).input_ids) < MAX_TOKENS / 4
+    assert len(encode_demonstration(shown, format, lambda _: 0).input_ids) < MAX_TOKENS / 4
     for turn in shown.turns:
         for text in (turn.observation, turn.guidance_text, turn.action):
             assert tokenizer.unk_token_id not in tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -81,6 +82,7 @@ def test_demonstrate_mistakes_are_judged_and_corrected(environment):
     verdicts = [*(turn.polarity for turn in shown.turns[1:]), shown.last_polarity]
     assert Polarity.NEGATIVE in [verdicts[number] for number in mistakes]
     assert Polarity.NEGATIVE not in [verdict for number, verdict in enumerate(verdicts) if number not in mistakes]
+    assert insistence([shown]) < 0.1
 
 
 def test_a_plan_knows_where_each_step_is_made():

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from demonstrated import insistence
 from webshop_shops import product_of
 
 from sg_pipeline.environments.webshop.catalogue import Catalogue
@@ -45,6 +46,7 @@ def test_mistakes_are_marked_judged_and_recovered_from(demonstrator) -> None:
         if turn.is_noise
     )
     assert verdicts[Polarity.NEGATIVE] > verdicts[Polarity.POSITIVE]
+    assert insistence(played) < 0.1
     assert sum(demo.won for demo in played if any(turn.is_noise for turn in demo.turns)) >= 20
 
 

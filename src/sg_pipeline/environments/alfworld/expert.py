@@ -12,8 +12,8 @@ from the sub-goal and the last observation alone, which a small policy can learn
     wrong thing held   move pan 1 to shelf 2        as above
 
 A demonstration turn is what the policy is to write after an observation: `POLARITY: sub-goal`, then the action. Some
-turns play a mistake instead of the expert's action, to teach recovery: the guidance after it is negative (unless the
-mistake happened to help), and the expert continues from there.
+turns make a mistake instead, to teach recovery (`environments.base.lapse`): the guidance after it is negative, unless
+the mistake happened to help, and the expert continues from there.
 """
 
 import json
@@ -35,7 +35,7 @@ from sg_pipeline.environments.alfworld.progress import Progress
 from sg_pipeline.environments.alfworld.rulebook import OPENABLE, TASK_TYPES, can_contain
 from sg_pipeline.environments.alfworld.rules import RulesModel
 from sg_pipeline.environments.alfworld.wording import older_wording
-from sg_pipeline.environments.base import Demonstration, DemoTurn
+from sg_pipeline.environments.base import Demonstration, DemoTurn, lapse
 from sg_pipeline.trajectories.types import Polarity
 
 # Looking into one of these costs two turns, so open places are searched first.
@@ -44,7 +44,7 @@ _OPENABLE = frozenset(kind.lower() for kind in OPENABLE)
 MAX_TURNS = 30
 """A demonstration that has not solved the game by then ends there."""
 
-IMPOSSIBLE_SHARE = 0.25
+IMPOSSIBLE_SHARE = 0.5
 """Share of mistakes that are plausible but impossible commands; the others are possible and useless."""
 
 WHIM = 0.1
@@ -164,16 +164,17 @@ def _reach(memory: Memory, place: str, command: str, subgoal: str | None = None,
 def demonstrate(
     scene: Scene, rng: np.random.Generator, noise: float = 0.0, max_turns: int = MAX_TURNS
 ) -> Demonstration:
-    """Play `scene` with the scripted expert; each turn's action is a mistake with the probability `noise`."""
+    """Play `scene` with the scripted expert; `noise` is the expected share of turns that are a mistake."""
     model = RulesModel(scene)
     observation = model.reset()
     progress, expert = Progress(observation), Expert(rng)
     polarity, won = Polarity.NEUTRAL, False
     turns: list[DemoTurn] = []
     while len(turns) < max_turns and not won:
-        subgoal, wanted = expert.decide(progress.memory)
-        action = mistake(model, rng) if noise > 0 and rng.random() < noise else wanted
-        turns.append(DemoTurn(observation, subgoal, polarity, action, action != wanted))
+        wanted = expert.decide(progress.memory)
+        subgoal, action = lapse(turns, noise, rng, lambda: mistaken(progress.memory, mistake(model, rng))) or wanted
+        is_noise = action != wanted.action
+        turns.append(DemoTurn(observation, subgoal if is_noise else wanted.subgoal, polarity, action, is_noise))
         observation, won, _ = model.step(action)
         polarity = progress.judge(action, observation, won)
     return Demonstration(tuple(turns), won, observation, polarity)
@@ -182,15 +183,26 @@ def demonstrate(
 def mistake(model: RulesModel, rng: np.random.Generator) -> str:
     """Return a random command: mostly a possible one, else one that only looks possible.
 
-    The impossible ones are like those of a policy under training: things that are not here, places that are not in the
-    room, doors that are elsewhere.
+    The impossible ones are like those of a policy under training: things that are not here, half of them what the task
+    asks for, places that are not in the room, doors that are elsewhere.
     """
     if rng.random() >= IMPOSSIBLE_SHARE:
         return pick(rng, [command for command in model.admissible_commands() if " " in command])
-    item, place = pick(rng, model.scene.items).name, pick(rng, model.scene.receptacles)
+    items = model.scene.items
+    wanted = [item for item in items if item.kind == model.scene.goal.item_kind]
+    item = pick(rng, wanted if wanted and rng.random() < 0.5 else items).name
+    place = pick(rng, model.scene.receptacles)
     absent = f"{place.kind.lower()} {1 + sum(other.kind == place.kind for other in model.scene.receptacles)}"
     forms = (f"take {item} from {place.name}", f"move {item} to {place.name}", f"open {place.name}", f"go to {absent}")
     return pick(rng, forms)
+
+
+def mistaken(memory: Memory, command: str) -> Decision:
+    """Return the decision of a player that wants this command: going to or opening a place is to search it."""
+    for verb in ("go to ", "open "):
+        if command.startswith(verb):
+            return Decision(f"find {memory.wish.item_kind} in {command.removeprefix(verb)}", command)
+    return Decision(command, command)
 
 
 class GeneratedRoomsDemonstrator:

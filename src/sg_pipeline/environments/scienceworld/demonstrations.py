@@ -1,8 +1,9 @@
 """Guided demonstrations: proven solutions played in the simulator, with a judged sub-goal before every action.
 
-A mistake may replace an action: a look around, a room that is not needed, or a later step tried too early, where its
-thing is not. None of them changes what the solution needs, so the expert continues from there: back to its room, then
-the next step. The verdict on an action, the polarity of the guidance after it, is the simulator's if it has one:
+A mistake may replace a turn: a look around, a room that is not needed, or a later step tried too early, where its thing
+is not, with a sub-goal as wrong as the action (`environments.base.lapse`). None of them changes what the solution
+needs, so the expert continues from there: back to its room, then the next step. The verdict on an action, the polarity
+of the guidance after it, is the simulator's if it has one:
 
     positive   the official score rose
     negative   it fell, the action was not understood, or the rest of the solution got no shorter
@@ -19,6 +20,7 @@ import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from sg_pipeline.environments.base import Demonstration, DemoTurn, StepResult
+from sg_pipeline.environments.base import Demonstration, DemoTurn, StepResult, lapse
 from sg_pipeline.environments.scienceworld.environment import ScienceWorldEnvironment
 from sg_pipeline.environments.scienceworld.panel import make_task, parse_path, simulator_digest
 from sg_pipeline.errors import DataError
@@ -46,7 +48,7 @@ _MOVE = re.compile(r"move (.+?)(?: in inventory)? to (.+ box)")
 VARIANTS = 6
 """Different draws of mistakes for a task and a share of mistakes."""
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when demonstrations are played differently."""
 
 _SAVED = TypeAdapter(Demonstration)
@@ -110,15 +112,14 @@ def demonstrate(
     polarity = Polarity.NEUTRAL
     turns: list[DemoTurn] = []
     while plan and not result.done and len(turns) < max_turns:
-        wanted = _next_action(plan, here)
-        action = wanted
-        if noise > 0 and rng.random() < noise:
-            action = mistake(plan, here, rng)
-        turns.append(DemoTurn(result.observation, subgoal(plan, here), polarity, action, action != wanted))
+        wanted = subgoal(plan, here), _next_action(plan, here)
+        aim, action = lapse(turns, noise, rng, partial(_mistaken, plan, here, rng)) or wanted
+        is_noise = action != wanted[1]
+        turns.append(DemoTurn(result.observation, aim if is_noise else wanted[0], polarity, action, is_noise))
         before, left = result.score, _left(plan, here)
         result = environment.step(action)
         here = room_shown(result.observation) or here
-        if action == wanted == plan[0].action:
+        if not is_noise and action == plan[0].action:
             plan = plan[1:]
         polarity = _judge(result, before, _left(plan, here) < left)
     return Demonstration(tuple(turns), result.won, result.observation, polarity, forms)
@@ -145,6 +146,13 @@ def mistake(plan: Sequence[Move], here: str, rng: np.random.Generator) -> str:
         rooms = [room for room in ROOMS if room not in (here, plan[0].room)]
         return f"teleport to {rooms[int(rng.integers(len(rooms)))]}"
     return IDLE[int(rng.integers(len(IDLE)))]
+
+
+def _mistaken(plan: Sequence[Move], here: str, rng: np.random.Generator) -> tuple[str, str]:
+    """Return the sub-goal and the action of a mistake."""
+    action = mistake(plan, here, rng)
+    teleport = _TELEPORT.fullmatch(action)
+    return (f"search {teleport[1]}" if teleport else subgoal([Move(here, action)], here)), action
 
 
 def _next_action(plan: Sequence[Move], here: str) -> str:

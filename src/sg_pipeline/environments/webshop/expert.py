@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sg_pipeline.environments.base import Demonstration, DemoTurn
+from sg_pipeline.environments.base import Demonstration, DemoTurn, lapse
 from sg_pipeline.environments.webshop.catalogue import Catalogue, prepare_catalogue
 from sg_pipeline.environments.webshop.generation.catalogue import CatalogueRecipe, write_catalogue
 from sg_pipeline.environments.webshop.goals import Goal
 from sg_pipeline.environments.webshop.official import find_files
-from sg_pipeline.environments.webshop.pages import BUY, SUB_PAGES
+from sg_pipeline.environments.webshop.pages import BACK, BUY, NEXT, PREVIOUS, SUB_PAGES
 from sg_pipeline.environments.webshop.products import Product
 from sg_pipeline.environments.webshop.progress import Progress, untold, wanted_options
 from sg_pipeline.environments.webshop.session import FORMS, Session
@@ -123,11 +123,10 @@ def demonstrate(
     observation = session.page.text()
     turns: list[DemoTurn] = []
     while len(turns) < max_turns and not session.done:
-        subgoal, wanted = expert.decide()
-        action = wanted
-        if noise > 0 and rng.random() < noise:
-            action = mistake(session, rng)
-        turns.append(DemoTurn(observation, subgoal, polarity, action, action != wanted))
+        wanted = expert.decide()
+        subgoal, action = lapse(turns, noise, rng, lambda: mistaken(session, mistake(session, rng))) or wanted
+        is_noise = action != wanted[1]
+        turns.append(DemoTurn(observation, subgoal if is_noise else wanted[0], polarity, action, is_noise))
         outcome = session.act(action)
         polarity = progress.judge(action, outcome)
         won = outcome.reward is not None and outcome.reward.total == 1.0
@@ -147,6 +146,19 @@ def mistake(session: Session, rng: np.random.Generator) -> str:
         words = [goal.query, *goal.attributes, *goal.option_values()]
         return f"search[{words[int(rng.integers(len(words)))]}]"
     return f"click[{possible[int(rng.integers(len(possible)))]}]"
+
+
+def mistaken(session: Session, action: str) -> tuple[str, str]:
+    """Return the sub-goal, in the expert's words, of a customer who wants this action, and the action."""
+    name = action.partition("[")[2].removesuffix("]")
+    goal = session.goal
+    if action.startswith("search"):
+        return f"search {name}", action
+    if product := session.page.products.get(name):
+        return f"open {goal.query} by {product.title.lower().split()[0]}", action
+    aims = {BACK: f"search {goal.query}", PREVIOUS: f"back to {goal.query}", NEXT: "look at next page", BUY: "buy"}
+    aims |= {page: f"check {page}" for page in SUB_PAGES} | {goal.asin.lower(): f"open {goal.query}"}
+    return aims.get(name, f"choose {name}"), action
 
 
 class GeneratedShopDemonstrator:
