@@ -30,7 +30,7 @@ PREFILL_TOKENS = 8192
 PREFILL_POSITIONS = 2**18
 """And of at most this many rows x cached positions: where a query is longer than one token, transformers repeats a
 layer's keys and values for every query head as soon as there is a mask (`use_gqa_in_sdpa`)."""
-SHARED_TOKENS = 128
+SHARED_TOKENS = 16
 """Rows that begin with the same context, such as those of a group, read it once if it has at least this many tokens."""
 COMPACT_BELOW = 0.75
 """Unfinished rows are moved to the front when they are fewer than this share of the batch, because moving is a copy."""
