@@ -111,6 +111,22 @@ def test_gigpo_credits_all_tokens_of_a_turn_within_its_state(turns):
     assert column(trusting, "action_credit") == column(rewards, "action_credit")
 
 
+@pytest.mark.parametrize(
+    ("revisits", "worth"),
+    [
+        ("paid", (0.1, 0.1, 0.0, 0.1)),
+        ("unpaid", (0.1, 0.0, 0.0, 0.1)),
+        ("blamed", (0.1, -0.1, -0.1, 0.1)),
+    ],
+)
+def test_praise_for_going_in_circles(revisits, worth):
+    """States a, b, a, a: the second action leads back, the third does not move; the win has no state."""
+    turns = turn_table(to_frame([episode(0, 0, (Z, P, P, Z), won=True)]), section("aggregate"), 4).with_columns(
+        anchor=pl.Series(["a", "b", "a", "a"])
+    )
+    assert TurnCredit(revisits=revisits)._rewards(turns).tolist() == pytest.approx(list(worth))
+
+
 def test_an_oracle_may_judge_in_place_of_the_policy(turns):
     rewards, _ = credited(turns, kind="turn", verdicts="oracle", baseline="group", scale="none", trace=0.0)
     assert column(rewards, "action_credit") == [[0.0] * 3, [0.0] * 3]  # it judges every action alike

@@ -92,6 +92,7 @@ def turn_table(
         *("turn", "won", "reward", "polarity", "observation", "action"),
         verdict=step_reward(config.polarity),
         praise=pl.lit(config.polarity.positive),
+        blame=pl.lit(config.polarity.negative),
         third=(pl.col("turn") * 3 // max_turns).clip(0, 2),
     )
     if benchmark is None:

@@ -14,6 +14,7 @@ the verdict in guidance z_t, which judges action a_{t-1}:
     G_t^env = r_t^env + gamma G_{t+1}^env
     G_t^sg  = r_t^sg + gamma trace G_{t+1}^sg
     r_t^sg  = v_{t+1}                        reward: verdict     (last turn: the value of positive if won, else 0)
+            = min(v_{t+1}, b)                the same, where the episode has been in state t + 1 before, see `revisits`
             = gamma v_{t+1} - v_t            reward: potential   (v_0 is that of the first guidance, v_T = 0)
     S(G)    = (G - mean of G where the state was the same) / deviation
 
@@ -40,9 +41,9 @@ from sg_pipeline.trajectories.types import GROUP_KEY, TRAJECTORY_KEY
 
 Turns = pl.DataFrame
 """One row a turn, sorted by (step, group, item, turn): these, `won`, `reward` (the environment's), `verdict` (value of
-the turn's own verdict, 0 without guidance), `polarity`, `praise` (value of positive), `advantage` (the trajectory's);
-if a rule asks for them `anchor` (what identifies the state before the action) and `oracle` (value of the benchmark's
-verdict on the action)."""
+the turn's own verdict, 0 without guidance), `polarity`, `praise` and `blame` (values of positive and negative),
+`advantage` (the trajectory's); if a rule asks for them `anchor` (what identifies the state before the action) and
+`oracle` (value of the benchmark's verdict on the action)."""
 
 
 Scale = Literal["batch", "own", "none"]
@@ -71,6 +72,9 @@ class TurnCredit(CreditRule):
         omega: weight of R_env's discounted return.
         verdicts: "own", or "oracle": the benchmark's judge in place of the policy's verdicts, an upper bound for
             diagnosis that no method may use.
+        revisits: what praise is worth for an action that leads back to a state of its episode: "paid" all, "unpaid"
+            nothing (b = 0), "blamed": it counts as negative whatever the verdict (b is the value of negative). A policy
+            that may be praised again for the same finds the two places between which it is, and stays there.
         verdicts_learn: whether R_env teaches the tokens of a verdict; False: they get no advantage at all, but for
             `truth`'s, so that what verdicts say changes with the rest of the policy alone.
     """
@@ -83,6 +87,7 @@ class TurnCredit(CreditRule):
     scale: Scale = "batch"
     omega: float = Field(0.0, ge=0.0, allow_inf_nan=False)
     verdicts: Literal["own", "oracle"] = "own"
+    revisits: Literal["paid", "unpaid", "blamed"] = "paid"
     verdicts_learn: bool = True
 
     @property
@@ -92,8 +97,8 @@ class TurnCredit(CreditRule):
 
     @property
     def reads_states(self) -> bool:
-        """Whether states are compared."""
-        return self.baseline == "anchor"
+        """Whether states are compared or recognised."""
+        return self.baseline == "anchor" or self.revisits != "paid"
 
     @property
     def reads_oracle(self) -> bool:
@@ -121,10 +126,19 @@ class TurnCredit(CreditRule):
         else:
             at_the_end = pl.when("won").then("praise").otherwise(0.0)
             after, before = pl.col("verdict").shift(-1).over(key).fill_null(at_the_end), pl.col("verdict")
+        if self.revisits != "paid":
+            most = pl.lit(0.0) if self.revisits == "unpaid" else pl.col("blame")
+            after = pl.when(_returns()).then(pl.min_horizontal(after, most)).otherwise(after)
         if self.reward == "potential":
             last = pl.col("turn") == pl.col("turn").max().over(key)
             after = self.gamma * pl.when(last).then(0.0).otherwise(after) - before
         return turns.select(after.cast(pl.Float64))[:, 0].to_numpy()
+
+
+def _returns() -> pl.Expr:
+    """Return whether a turn's action leads to a state that its episode has been in, this turn's included."""
+    first = pl.col("turn").min().over(*TRAJECTORY_KEY, "anchor")
+    return (first.shift(-1).over(TRAJECTORY_KEY) <= pl.col("turn")).fill_null(value=False)
 
 
 class GigpoCredit(CreditRule):
