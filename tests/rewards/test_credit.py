@@ -11,6 +11,7 @@ from sg_pipeline.config.loader import section
 from sg_pipeline.environments.alfworld.benchmark import AlfworldBenchmark
 from sg_pipeline.rewards.aggregate import aggregate_step, turn_table
 from sg_pipeline.rewards.credit import TurnCredit
+from sg_pipeline.rewards.evidence import Evidence
 from sg_pipeline.rewards.normalisation import EPSILON
 from sg_pipeline.trajectories.frame import to_frame
 
@@ -125,6 +126,24 @@ def test_praise_for_going_in_circles(revisits, worth):
         anchor=pl.Series(["a", "b", "a", "a"])
     )
     assert TurnCredit(revisits=revisits)._rewards(turns).tolist() == pytest.approx(list(worth))
+
+
+def test_a_label_is_worth_what_it_has_been_worth(turns):
+    """12 turns in the first third, 6 of them won: praise in 4 of 4, blame in none of 4, two imaginary turns each."""
+    labels = {"0.positive": (4.0, 4.0), "0.neutral": (4.0, 2.0), "0.negative": (4.0, 0.0)}
+    known = Evidence(
+        turns={cell: seen for cell, (seen, _) in labels.items()}, wins={cell: won for cell, (_, won) in labels.items()}
+    )
+    assert known.worth(0, "positive") == pytest.approx(5 / 6 - 1 / 2)
+    assert known.worth(0, "negative") == pytest.approx(1 / 6 - 1 / 2)
+    assert (known.worth(0, "neutral"), known.worth(1, "positive")) == (0.0, 0.0)
+    table = turn_table(turns, section("aggregate"), 9).with_columns(anchor=pl.col("turn").cast(pl.String))
+    action, verdict = TurnCredit(reward="worth", trace=0.0).by_turn(table, 2.0, known)
+    # Verdicts after the actions, won: P, N, praise for the win; lost: N, N, nothing. Half the difference, times lambda.
+    assert action[:3] == pytest.approx([2 / 3, 0.0, 1 / 3])
+    assert action[3:] == pytest.approx(-action[:3])
+    assert not verdict.any()
+    assert not TurnCredit(reward="worth").by_turn(table, 2.0, None)[0].any()
 
 
 def test_an_oracle_may_judge_in_place_of_the_policy(turns):

@@ -78,13 +78,21 @@ class CreditRule(Section, ABC):
         """Whether `by_turn` needs `oracle`, the benchmark's own verdict on each action."""
         return False
 
+    @property
+    def reads_evidence(self) -> bool:
+        """Whether `by_turn` needs what earlier steps say of the verdicts."""
+        return False
+
     @abstractmethod
-    def by_turn(self, turns: "pl.DataFrame", trust: float) -> "tuple[np.ndarray, np.ndarray] | None":
+    def by_turn(
+        self, turns: "pl.DataFrame", trust: float, evidence: Any = None
+    ) -> "tuple[np.ndarray, np.ndarray] | None":
         """Return what the tokens of each turn get besides their trajectory's advantage; None: nothing.
 
         Args:
             turns: one row a turn, sorted by (step, group, item, turn): see `rewards.credit.Turns`.
             trust: lambda(u).
+            evidence: of the steps before this one (`rewards.evidence`), or None.
 
         Returns:
             (T,) for plan and action, and (T,) for the tokens of the verdict, of each turn.
@@ -146,7 +154,7 @@ class RewardConfig(Section):
     @property
     def reads_evidence(self) -> bool:
         """Whether a step's rewards depend on the steps before it."""
-        return self.truth.reads_evidence or self.schedule.reads_evidence
+        return any(rule.reads_evidence for rule in (self.schedule, self.credit, self.truth))
 
     @field_validator(*OF_A_KIND, mode="before")
     @classmethod

@@ -63,7 +63,8 @@ def aggregate_step(
     played = turn_table(turns, config, max_turns, benchmark)
     whole = rewards.filter("selected").select(*TRAJECTORY_KEY, "advantage")
     chosen = played.join(whole, on=TRAJECTORY_KEY, how="inner", maintain_order="left")
-    credit, pay = config.credit.by_turn(chosen, trust), config.truth.pay(chosen, evidence, step, steps)
+    credit = config.credit.by_turn(chosen, trust, evidence)
+    pay = config.truth.pay(chosen, evidence, step, steps)
     if credit is not None or pay is not None:
         zero = np.zeros(chosen.height)
         action, verdict = (zero, zero) if credit is None else credit

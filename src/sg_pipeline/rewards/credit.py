@@ -16,6 +16,7 @@ the verdict in guidance z_t, which judges action a_{t-1}:
     r_t^sg  = v_{t+1}                        reward: verdict     (last turn: the value of positive if won, else 0)
             = min(v_{t+1}, b)                the same, where the episode has been in state t + 1 before, see `revisits`
             = gamma v_{t+1} - v_t            reward: potential   (v_0 is that of the first guidance, v_T = 0)
+            = w_{t+1}                        reward: worth       w = P(won | label, third) - P(won | third), by evidence
     S(G)    = (G - mean of G where the state was the same) / deviation
 
 A guidance is a verdict, which judges the last action, and a plan, which decides the next: once "take mug 1" is planned,
@@ -36,8 +37,9 @@ from pydantic import Field
 
 from sg_pipeline.config.rewards import CreditRule
 from sg_pipeline.rewards.dials import FLAT
+from sg_pipeline.rewards.evidence import Evidence
 from sg_pipeline.rewards.normalisation import EPSILON
-from sg_pipeline.trajectories.types import GROUP_KEY, TRAJECTORY_KEY
+from sg_pipeline.trajectories.types import GROUP_KEY, TRAJECTORY_KEY, Polarity
 
 Turns = pl.DataFrame
 """One row a turn, sorted by (step, group, item, turn): these, `won`, `reward` (the environment's), `verdict` (value of
@@ -54,7 +56,7 @@ class TrajectoryCredit(CreditRule):
 
     kind: Literal["trajectory"] = "trajectory"
 
-    def by_turn(self, turns: Turns, trust: float) -> None:
+    def by_turn(self, turns: Turns, trust: float, evidence: Evidence | None = None) -> None:
         """Return None: the trajectory's advantage is all."""
         return None
 
@@ -63,7 +65,9 @@ class TurnCredit(CreditRule):
     """Credit by turn: the next verdict belongs to the action that it judges (see the module).
 
     Attributes:
-        reward: "verdict", or "potential" for the difference of two verdicts.
+        reward: "verdict"; "potential" for the difference of two verdicts; "worth" for what the label has been worth in
+            the steps before, in probability of winning: praise that comes as often in lost episodes is worth nothing.
+            It is only centred, since a `scale` would make as much of little.
         gamma: discount of a turn.
         trace: how far back a verdict reaches: 1 the whole episode, 0 the action before it.
         baseline: compares turns of a group in the same state ("anchor"), of the same number ("turn"), or all ("group").
@@ -80,7 +84,7 @@ class TurnCredit(CreditRule):
     """
 
     kind: Literal["turn"] = "turn"
-    reward: Literal["verdict", "potential"] = "verdict"
+    reward: Literal["verdict", "potential", "worth"] = "verdict"
     gamma: float = Field(0.95, ge=0.0, le=1.0)
     trace: float = Field(1.0, ge=0.0, le=1.0)
     baseline: Literal["anchor", "turn", "group"] = "anchor"
@@ -105,7 +109,12 @@ class TurnCredit(CreditRule):
         """Whether the benchmark judges."""
         return self.verdicts == "oracle"
 
-    def by_turn(self, turns: Turns, trust: float) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def reads_evidence(self) -> bool:
+        """Whether labels are worth what they have been worth."""
+        return self.reward == "worth"
+
+    def by_turn(self, turns: Turns, trust: float, evidence: Evidence | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the credit of plan and action, and of the verdict."""
         key = {"anchor": ["anchor"], "turn": ["turn"], "group": []}[self.baseline]
         environment = np.zeros(turns.height)
@@ -115,8 +124,11 @@ class TurnCredit(CreditRule):
         verdict = environment if self.verdicts_learn else -turns["advantage"].to_numpy()
         if not trust:
             return environment, verdict
+        if self.reward == "worth":
+            turns = valued(turns, evidence or Evidence())
         internal = return_to_go(turns, self._rewards(turns), self.gamma * self.trace)
-        return trust * compared(turns, internal, key, self.scale) + environment, verdict
+        scale = "none" if self.reward == "worth" else self.scale
+        return trust * compared(turns, internal, key, scale) + environment, verdict
 
     def _rewards(self, turns: Turns) -> np.ndarray:
         """Return r_t^sg of each turn."""
@@ -160,11 +172,24 @@ class GigpoCredit(CreditRule):
         """True."""
         return True
 
-    def by_turn(self, turns: Turns, trust: float) -> tuple[np.ndarray, np.ndarray]:
+    def by_turn(self, turns: Turns, trust: float, evidence: Evidence | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the same credit for all tokens of a turn."""
         returns = return_to_go(turns, turns["reward"].to_numpy(), self.gamma)
         credit = self.omega * compared(turns, returns, ["anchor"], self.scale)
         return credit, credit
+
+
+def valued(turns: Turns, evidence: Evidence) -> Turns:
+    """Return the turns with what their labels have been worth as `verdict`, `praise` and `blame`."""
+    labels = (Polarity.POSITIVE.value, Polarity.NEUTRAL.value, Polarity.NEGATIVE.value)
+    worth = {(third, label): evidence.worth(third, label) for third in range(3) for label in labels}
+    cells = turns.select("third", "polarity").rows()
+    columns = {
+        "verdict": [worth.get(cell, 0.0) for cell in cells],
+        "praise": [worth[third, labels[0]] for third, _ in cells],
+        "blame": [worth[third, labels[2]] for third, _ in cells],
+    }
+    return turns.with_columns(**{name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()})
 
 
 def return_to_go(turns: Turns, rewards: np.ndarray, discount: float) -> np.ndarray:

@@ -70,6 +70,17 @@ class Evidence:
         cell = f"{third}.{label}"
         return (self.wins.get(cell, 0.0) + 1) / (self.turns.get(cell, 0.0) + 2)
 
+    def worth(self, third: int, label: str) -> float:
+        """Return P(won | label in this third) - P(won | this third), by turns; 0 where there are none."""
+        cells = [f"{third}.{name}" for name in VERDICT]
+        turns = sum(self.turns.get(cell, 0.0) for cell in cells)
+        if not turns:
+            return 0.0
+        mean = sum(self.wins.get(cell, 0.0) for cell in cells) / turns
+        cell = f"{third}.{label}"
+        # As if two turns of the mean had been seen besides: a label that is rare is worth little.
+        return (self.wins.get(cell, 0.0) + 2 * mean) / (self.turns.get(cell, 0.0) + 2) - mean
+
     def after(self, now: "Evidence") -> "Evidence":
         """Return the evidence after a step whose own is `now`."""
 

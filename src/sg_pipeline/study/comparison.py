@@ -42,9 +42,15 @@ QUESTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
     ("Does distilled guidance help training?", (("offline_sg", "grpo"),)),
     ("Does rewarding distilled guidance add to that?", (("offline_sg_gr", "offline_sg"),)),
-    ("Is credit by turn better than plain training?", (("sg_turn_truth", "grpo"), ("sg_turn", "grpo"))),
-    ("Is it better than the paper's form?", (("sg_turn_truth", "grpo_sg_gr"), ("sg_turn", "grpo_sg_gr"))),
-    ("Is it better than GiGPO?", (("sg_turn_truth", "gigpo"), ("sg_turn", "gigpo"))),
+    (
+        "Is credit by turn better than plain training?",
+        (("sg_worth", "grpo"), ("sg_turn_truth", "grpo"), ("sg_turn", "grpo")),
+    ),
+    (
+        "Is it better than the paper's form?",
+        (("sg_worth", "grpo_sg_gr"), ("sg_turn_truth", "grpo_sg_gr"), ("sg_turn", "grpo_sg_gr")),
+    ),
+    ("Is it better than GiGPO?", (("sg_worth", "gigpo"), ("sg_turn_truth", "gigpo"), ("sg_turn", "gigpo"))),
     ("What do the verdicts add to credit by turn?", (("sg_turn", "sg_states"),)),
     ("What does pay for true verdicts add?", (("sg_turn_truth", "sg_turn"), ("sg_truth", "grpo_sg"))),
 )
