@@ -29,6 +29,7 @@ MODES = (WITH_GUIDANCE, WITHOUT_GUIDANCE)
 SUCCESS, SCORES = "per_game", "score_per_game"
 
 SCHEDULE_VARIANTS = ("immediate", "entry_15", "entry_25", "no_annealing")
+CREDIT_BY_TURN = ("sg_worth", "sg_turn_truth", "sg_turn")
 
 QUESTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Does guidance help training?", (("grpo_sg", "grpo"), ("dapo_sg", "dapo"))),
@@ -42,16 +43,10 @@ QUESTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
     ("Does distilled guidance help training?", (("offline_sg", "grpo"),)),
     ("Does rewarding distilled guidance add to that?", (("offline_sg_gr", "offline_sg"),)),
-    (
-        "Is credit by turn better than plain training?",
-        (("sg_worth", "grpo"), ("sg_turn_truth", "grpo"), ("sg_turn", "grpo")),
-    ),
-    (
-        "Is it better than the paper's form?",
-        (("sg_worth", "grpo_sg_gr"), ("sg_turn_truth", "grpo_sg_gr"), ("sg_turn", "grpo_sg_gr")),
-    ),
-    ("Is it better than GiGPO?", (("sg_worth", "gigpo"), ("sg_turn_truth", "gigpo"), ("sg_turn", "gigpo"))),
-    ("What do the verdicts add to credit by turn?", (("sg_turn", "sg_states"),)),
+    ("Is credit by turn better than plain training?", tuple((ours, "grpo") for ours in CREDIT_BY_TURN)),
+    ("Is it better than the paper's form?", tuple((ours, "grpo_sg_gr") for ours in CREDIT_BY_TURN)),
+    ("Is it better than GiGPO?", tuple((ours, "gigpo") for ours in CREDIT_BY_TURN)),
+    ("What do the verdicts add to credit by turn?", (("sg_worth", "sg_states"), ("sg_turn", "sg_states"))),
     ("What does pay for true verdicts add?", (("sg_turn_truth", "sg_turn"), ("sg_truth", "grpo_sg"))),
 )
 """Questions answered by comparing methods: (X, Y) asks whether X is better than Y."""
