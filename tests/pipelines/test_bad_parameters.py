@@ -20,6 +20,14 @@ TRAIN, CATALOG = "smoke/parameters_train.yml", "base/catalog.yml"
         ({"run.name": "../x"}, "parameter run.name: a run's name may have letters"),
         ({"rollout.group_size": 1}, "rollout.group_size is 1, but advantages compare"),
         ({"aggregate.credit.reward": "potential"}, "reward is a field of kind turn, but kind is 'trajectory'"),
+        (
+            {
+                "aggregate.credit.kind": "turn",
+                "aggregate.credit.reward": "worth",
+                "aggregate.credit.verdicts": "oracle",
+            },
+            "parameter aggregate.credit: reward: worth is of the policy's own labels",
+        ),
         ({"aggregate.credit.kind": "gigp"}, "unknown credit rule 'gigp': did you mean 'gigpo'?"),
         (
             {"aggregate.schedule.kind": "earned", "rollout.guidance": False},

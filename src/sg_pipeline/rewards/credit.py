@@ -29,11 +29,11 @@ length of an episode pays: constant praise earns (gamma - 1) v each turn, at mos
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sg_pipeline.config.rewards import CreditRule
 from sg_pipeline.rewards.dials import FLAT
@@ -93,6 +93,14 @@ class TurnCredit(CreditRule):
     verdicts: Literal["own", "oracle"] = "own"
     revisits: Literal["paid", "unpaid", "blamed"] = "paid"
     verdicts_learn: bool = True
+
+    @model_validator(mode="after")
+    def _judges_by_labels(self) -> Self:
+        if self.reward == "worth" and self.verdicts == "oracle":
+            raise ValueError(
+                "reward: worth is of the policy's own labels; with verdicts: oracle choose reward: verdict"
+            )
+        return self
 
     @property
     def in_return(self) -> bool:
