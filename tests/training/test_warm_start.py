@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from learning_tools import same, weights
+from pydantic import ValidationError
 
 from sg_pipeline.agents.format import AgentFormat
 from sg_pipeline.agents.handover import Handover
 from sg_pipeline.agents.prompts import load_prompts
+from sg_pipeline.config.base_model import WarmStartStage
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.checkpoint import load_policy, save_policy
 from sg_pipeline.randomness import stream
@@ -224,3 +226,9 @@ def test_says_so_when_it_diverges(make_policy):
     rate = {"learning_rate": 1e39, "warmup_share": 0.0}  # breaks the weights in the only step, not its loss
     with pytest.raises(ConfigurationError, match="diverged: after the last update the weights"):
         warm_start(make_policy(), endless(), WarmStartConfig(total_tokens=100, batch_tokens=200, **rate))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_of_mistakes_that_leaves_nothing_to_imitate_is_refused(share):
+    with pytest.raises(ValidationError, match=r"noise\.1"):
+        WarmStartStage(total_tokens=100, batch_tokens=10, learning_rate=1e-3, noise=(0.0, share))

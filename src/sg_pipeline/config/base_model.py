@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -91,14 +91,15 @@ class WarmStartStage(WarmStartConfig):
     """One stage of a warm start: its training, its demonstrations, and how its progress is measured.
 
     Attributes:
-        noise: probabilities that a mistake replaces the expert's action; each demonstration draws one of them.
+        noise: approximate shares of turns in which a mistake replaces the expert's plan and action; each demonstration
+            draws one of them.
         mixed_wording: half of the demonstrations are in the benchmark's other wording (ALFWorld: data version 2.1.1).
         parts: nodes of the graph, each of which ends with a checkpoint, from which a killed run resumes.
         held_out: demonstrations that are not trained on, for the loss after each part.
         validate_every: parts after which the policy plays the games of the section `validation`; 0: never.
     """
 
-    noise: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.35), min_length=1)
+    noise: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.0, 0.1, 0.2, 0.35), min_length=1)
     mixed_wording: bool = False
     parts: int = Field(1, ge=1)
     held_out: int = Field(64, ge=1)

@@ -120,7 +120,7 @@ def lapse(
 
     Args:
         turns: so far.
-        noise: the share of turns that are mistakes, in the mean.
+        noise: below 1; about the share of turns that are mistakes (0.2 gives 0.20, 0.35 gives 0.40 in ALFWorld).
         rng: of the demonstration.
         make: draws a mistake: its sub-goal and action.
     """

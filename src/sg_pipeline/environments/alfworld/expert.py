@@ -164,7 +164,7 @@ def _reach(memory: Memory, place: str, command: str, subgoal: str | None = None,
 def demonstrate(
     scene: Scene, rng: np.random.Generator, noise: float = 0.0, max_turns: int = MAX_TURNS
 ) -> Demonstration:
-    """Play `scene` with the scripted expert; `noise` is the expected share of turns that are a mistake."""
+    """Play `scene` with the scripted expert; `noise` is the approximate share of mistakes."""
     model = RulesModel(scene)
     observation = model.reset()
     progress, expert = Progress(observation), Expert(rng)
@@ -181,7 +181,7 @@ def demonstrate(
 
 
 def mistake(model: RulesModel, rng: np.random.Generator) -> str:
-    """Return a random command: mostly a possible one, else one that only looks possible.
+    """Return a random command: a possible one, or as often one that only looks possible.
 
     The impossible ones are like those of a policy under training: things that are not here, half of them what the task
     asks for, places that are not in the room, doors that are elsewhere.
