@@ -47,6 +47,10 @@ QUESTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Is it better than the paper's form?", tuple((ours, "grpo_sg_gr") for ours in CREDIT_BY_TURN)),
     ("Is it better than GiGPO?", tuple((ours, "gigpo") for ours in CREDIT_BY_TURN)),
     ("What do the verdicts add to credit by turn?", (("sg_worth", "sg_states"), ("sg_turn", "sg_states"))),
+    (
+        "What do the parts of credit by worth add?",
+        (("sg_worth", "sg_worth_flat"), ("sg_worth", "sg_worth_only")),
+    ),
     ("What does pay for true verdicts add?", (("sg_turn_truth", "sg_turn"), ("sg_truth", "grpo_sg"))),
 )
 """Questions answered by comparing methods: (X, Y) asks whether X is better than Y."""
