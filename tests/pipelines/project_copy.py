@@ -32,8 +32,6 @@ SMALL: dict[str, Any] = {
     "train.minibatch": 4,
     "train.learning_rate": 1e-3,
     "evaluate.games": 2,
-    "aggregate.schedule.activation": 0,  # guidance is rewarded from the first step on: every step has a gradient
-    "aggregate.schedule.full": 0.25,
 }
 """conf/smoke still smaller: a whole run in about five seconds."""
 
@@ -52,6 +50,8 @@ class ProjectCopy:
         for name in ("pyproject.toml", ".telemetry"):
             shutil.copy(REPOSITORY / name, root)
         (root / "src").mkdir()
+        # Guidance is rewarded from the first step on: every step has a gradient.
+        self.configure("aggregate", schedule={"kind": "trapezoid", "activation": 0, "full": 0.25})
         self.configure(
             "base_model",
             path=str(policy),

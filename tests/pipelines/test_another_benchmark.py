@@ -21,6 +21,7 @@ GIVEN = {
     "coevolve.checkpoint_every": 1,
     "rollout.tasks_per_step": 2,
     "train.minibatch": 8,
+    "aggregate.schedule.kind": "trapezoid",
     "aggregate.schedule.activation": 0,
     "aggregate.schedule.full": 0.25,
 }

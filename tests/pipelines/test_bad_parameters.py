@@ -19,7 +19,10 @@ TRAIN, CATALOG = "smoke/parameters_train.yml", "base/catalog.yml"
         ({"coevolve.steps": "many"}, "parameter coevolve.steps: input should be a valid integer"),
         ({"run.name": "../x"}, "parameter run.name: a run's name may have letters"),
         ({"rollout.group_size": 1}, "rollout.group_size is 1, but advantages compare"),
-        ({"aggregate.credit.reward": "potential"}, "reward is a field of kind turn, but kind is 'trajectory'"),
+        (
+            {"aggregate.credit.kind": "trajectory", "aggregate.credit.reward": "potential"},
+            "reward is a field of kind turn, but kind is 'trajectory'",
+        ),
         (
             {
                 "aggregate.credit.kind": "turn",

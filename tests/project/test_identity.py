@@ -23,6 +23,7 @@ from sg_pipeline.runs.inputs import read_inputs
 WARM = {"source": "warm_start"}
 PRETRAINED = {"source": "pretrained"}
 SERVED = {"engine": "vllm", "server": {"url": "http://a"}}
+TRAPEZOID = {"aggregate": {"schedule": {"kind": "trapezoid"}}}
 VLLM = {"sampling": SERVED, "train": {"sampler_correction": "token_truncate"}}
 
 # Text parameters that do not name an input.
@@ -122,7 +123,8 @@ def test_fingerprint_omits_parameters_without_effect(given: dict[str, Any], more
         (VLLM, {"sampling": {"vllm": {"dtype": "bfloat16"}}}),
         ({"train": {"loss_type": "dr_grpo"}}, {"train": {"max_completion_length": 9}}),
         ({}, {"environment": {"arguments": {"admissible": True}}}),
-        ({}, {"aggregate": {"schedule": {"shape": "cosine"}}}),
+        ({}, {"aggregate": {"schedule": {"kind": "constant"}}}),
+        (TRAPEZOID, {"aggregate": {"schedule": {"kind": "trapezoid", "shape": "cosine"}}}),
         ({}, VLLM),
     ],
 )

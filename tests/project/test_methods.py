@@ -15,6 +15,8 @@ from sg_pipeline.config import session
 from sg_pipeline.config.loader import method_parameters, method_title
 from sg_pipeline.config.tree import Parameters
 from sg_pipeline.errors import ConfigurationError
+from sg_pipeline.rewards.credit import GigpoCredit, TurnCredit
+from sg_pipeline.rewards.trust import Constant
 from sg_pipeline.study.plan import plan_runs
 
 METHODS = sorted(path.stem for path in (CONF / "methods").glob("*.yml"))
@@ -74,6 +76,18 @@ def test_loader_command_line_overrides_method_overrides_environment() -> None:
     assert parameters.run.name == "dapo-seed4"
     assert (parameters.train.epsilon_high, parameters.train.loss_type) == (0.3, "dapo")
     assert parameters.train.minibatch == load("smoke").train.minibatch
+
+
+def test_a_layer_that_names_another_kind_starts_its_section_anew() -> None:
+    """Base has a schedule and a credit rule, the method others, and the command line others again."""
+    given = {"schedule": {"kind": "constant"}, "credit": {"kind": "gigpo", "omega": 0.25}}
+    rewards = load_method("sg_worth", aggregate=given).aggregate
+    assert (rewards.schedule, rewards.credit) == (Constant(), GigpoCredit(omega=0.25))
+    assert load_method("sg_worth", aggregate={"credit": {"trace": 0.25}}).aggregate.credit == TurnCredit(
+        reward="worth", trace=0.25, omega=0.5
+    )
+    with pytest.raises(ConfigurationError, match="trace is a field of kind turn, but kind is 'gigpo'"):
+        load_method("gigpo", aggregate={"credit": {"trace": 0.25}})
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from played_episodes import N, P, Z, episode
 
+from sg_pipeline.config.extensions import CREDIT, load
 from sg_pipeline.config.loader import section
 from sg_pipeline.environments.alfworld.benchmark import AlfworldBenchmark
 from sg_pipeline.rewards.aggregate import aggregate_step, turn_table
@@ -35,8 +36,14 @@ def turns():
     return to_frame([episode(0, 0, WON, won=True), episode(0, 1, LOST)])
 
 
+def rules(trust, **credit):
+    """Return the default section with this credit, of whose fields those that are not given have their own defaults."""
+    rule = load(CREDIT, credit["kind"]).model_validate(credit)
+    return section("aggregate", schedule={"kind": "constant", "value": trust}).model_copy(update={"credit": rule})
+
+
 def credited(turns, trust=0.5, **credit):
-    config = section("aggregate", schedule={"kind": "constant", "value": trust}, credit=credit)
+    config = rules(trust, **credit)
     rewards, dials = aggregate_step(turns, config, 0, 8, max_turns=3, benchmark=BENCHMARK)
     return rewards, dials
 
@@ -179,7 +186,7 @@ def test_groups_in_which_all_fail_teach_by_their_verdicts_alone():
 
 def test_a_group_that_is_dropped_has_no_credit():
     turns = to_frame([episode(0, 0, WON, won=True), episode(0, 1, LOST), episode(1, 0, WON), episode(1, 1, LOST)])
-    config = section("aggregate", schedule={"kind": "constant", "value": 1.0}, credit={"kind": "turn"})
+    config = rules(1.0, kind="turn")
     rewards, _ = aggregate_step(turns, config, 0, 8, max_turns=3, benchmark=BENCHMARK, drop_flat_groups=True)
     assert rewards.filter(pl.col("group") == 1)["action_credit"].to_list() == [None, None]
     assert rewards.filter(pl.col("group") == 0)["action_credit"].null_count() == 0

@@ -84,7 +84,7 @@ def test_a_dial_that_shows_gaming_takes_all_trust(dial, value, word):
 
 def test_earned_trust_depends_on_the_metrics_that_lie_on_the_disk_alone():
     step = to_frame([e for g in range(3) for e in (episode(g, 0, (Z, P, P), won=True), episode(g, 1, (Z, N, N)))])
-    config = section("aggregate", schedule={"kind": "earned", "peak": 0.5})
+    config = section("aggregate", credit={"kind": "trajectory"}, schedule={"kind": "earned", "peak": 0.5})
     _, first = aggregate_step(step, config, 0, 8, max_turns=3)
     stored = json.loads(json.dumps(first))
     rewards, second = aggregate_step(step, config, 1, 8, max_turns=3, earlier=stored)
@@ -97,7 +97,9 @@ def test_earned_trust_depends_on_the_metrics_that_lie_on_the_disk_alone():
 
 def paid(kind, earlier=None, **weight):
     turns = to_frame([episode(0, 0, (P, N), won=True), episode(0, 1, (N, N))])
-    config = section("aggregate", schedule={"kind": "off"}, truth={"kind": kind, "weight": weight})
+    config = section(
+        "aggregate", credit={"kind": "trajectory"}, schedule={"kind": "off"}, truth={"kind": kind, "weight": weight}
+    )
     rewards, _ = aggregate_step(turns, config, 0, 8, max_turns=6, earlier=earlier)
     return rewards
 
@@ -117,7 +119,12 @@ def test_where_nearly_all_is_lost_saying_so_every_time_does_not_pay():
     """One win in four: wins and losses weigh the same, and a group without any win has no say."""
     group = [episode(0, 0, (P, N), won=True), *(episode(0, item, (P, N)) for item in (1, 2, 3))]
     flat = [episode(1, item, (N, N)) for item in range(2)] + [episode(1, 2, (P, P))]
-    config = section("aggregate", schedule={"kind": "off"}, truth={"kind": "outcome", "weight": {"peak": 1.0}})
+    config = section(
+        "aggregate",
+        credit={"kind": "trajectory"},
+        schedule={"kind": "off"},
+        truth={"kind": "outcome", "weight": {"peak": 1.0}},
+    )
     rewards, _ = aggregate_step(to_frame([*group, *flat]), config, 0, 8, max_turns=6)
     paid = rewards["verdict_credit"].to_list()
     negative = [turns[1] for turns in paid[:4]]
@@ -143,6 +150,6 @@ def test_a_proper_score_reads_a_label_as_what_it_has_come_to_mean():
 
 def test_turns_without_guidance_are_not_paid():
     turns = to_frame([episode(0, 0, (None, None), won=True), episode(0, 1, (None, None))])
-    config = section("aggregate", schedule={"kind": "off"}, truth={"kind": "outcome"})
+    config = section("aggregate", credit={"kind": "trajectory"}, schedule={"kind": "off"}, truth={"kind": "outcome"})
     rewards, _ = aggregate_step(turns, config, 0, 8, max_turns=6)
     assert rewards["verdict_credit"].to_list() == [[0.0, 0.0], [0.0, 0.0]]

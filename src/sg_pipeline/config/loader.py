@@ -54,8 +54,8 @@ class MethodConfigLoader(OmegaConfigLoader):
         not the default.
         """
         given = runtime_params or {}
-        # Whether a layer itself names a benchmark must be read without that of --params.
-        unnamed = dict(given)
+        # What benchmark a layer itself names, and of what kind its sections are, is read without those of --params.
+        unnamed = _without_kinds(given)
         if isinstance(environment := given.get("environment"), Mapping):
             unnamed["environment"] = {key: value for key, value in environment.items() if key != "name"}
         reader = OmegaConfigLoader(conf_source, env, unnamed, **named)
@@ -165,13 +165,29 @@ def _read_layer(reader: OmegaConfigLoader, env: str) -> dict[str, Any]:
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the layers merged section by section, later ones on top; lists are replaced."""
+    """Return the layers merged section by section, later ones on top; lists are replaced, sections of another kind too.
+
+    So `aggregate.schedule.kind=off` is enough over a trapezoid.
+    """
     result: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-            result[key] = _merged(result[key], value) if both else deepcopy(value)
+            below = result.get(key)
+            if isinstance(value, Mapping) and isinstance(below, Mapping) and not _another_kind(below, value):
+                result[key] = _merged(below, value)
+            else:
+                result[key] = deepcopy(value)
     return result
+
+
+def _another_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    return "kind" in above and above["kind"] != below.get("kind")
+
+
+def _without_kinds(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters without sections that name a kind."""
+    nested = {key: value for key, value in given.items() if not (isinstance(value, Mapping) and "kind" in value)}
+    return {key: _without_kinds(value) if isinstance(value, Mapping) else value for key, value in nested.items()}
 
 
 def _in_force(conf: Path, parameters: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, str]:

@@ -159,9 +159,9 @@ class RewardConfig(Section):
     @field_validator(*OF_A_KIND, mode="before")
     @classmethod
     def _of_one_kind(cls, values: Any, info: ValidationInfo) -> Any:
-        """Drop fields of other schedules: `--params aggregate.schedule.kind=off` is enough over a trapezoid.
+        """Drop fields of other schedules; of credit and truth they are a mistake.
 
-        conf/base has a schedule, but no other credit and truth than the paper's: there such a field is somebody's wish.
+        `--params aggregate.schedule.peak=0.5` is for those methods of a study that have a peak.
         """
         if not isinstance(values, dict):
             return values
