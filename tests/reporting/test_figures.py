@@ -42,6 +42,13 @@ def test_learning_curve_of_a_short_or_sparse_run_leaves_panels_without_values_ou
     assert height < full_size[1]
 
 
+def test_learning_curve_without_guidance_has_no_panel_of_it(full_size):
+    """Its lambda is 0 throughout, its correlation may be defined; success and training are left."""
+    silent = {f"{label}_share": None for label in ("positive", "neutral", "negative")}
+    _, height = size(learning_curve(metrics(3, **silent), summary()["base"]))
+    assert height < 0.8 * full_size[1]
+
+
 def test_moving_average_skips_nan():
     values = np.array([0.0, 3.0, np.nan, 6.0, 9.0])
     assert moving_average(values, 3) == pytest.approx([1.5, 1.5, 4.5, 7.5, 7.5])

@@ -184,6 +184,14 @@ def test_groups_in_which_all_fail_teach_by_their_verdicts_alone():
     assert (without["guidance_only_groups"], without["groups_without_gradient"]) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("credit", [{"kind": "gigpo"}, {"kind": "turn", "omega": 0.5}])
+def test_a_group_in_which_all_win_teaches_by_r_env_where_some_win_earlier(turns, credit):
+    """R_env is the same in both episodes; from the first state, one wins a turn earlier."""
+    won = to_frame([episode(0, 0, WON, won=True), episode(0, 1, (*WON, P), won=True)])
+    _, dials = credited(won, **credit)
+    assert (dials["guidance_only_groups"], dials["groups_without_gradient"]) == (0.0, 0.0)
+
+
 def test_a_group_that_is_dropped_has_no_credit():
     turns = to_frame([episode(0, 0, WON, won=True), episode(0, 1, LOST), episode(1, 0, WON), episode(1, 1, LOST)])
     config = rules(1.0, kind="turn")

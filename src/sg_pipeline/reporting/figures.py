@@ -58,13 +58,15 @@ def learning_curve(
     panels: list[tuple[float, Callable[[Axes], None]]] = [(2.4, lambda ax: _success(ax, curves, steps, base, final))]
     if _graded(curves, base, final):
         panels.append((2.4, lambda ax: _success(ax, curves, steps, base, final, metric="score")))
+    labels = tuple(f"{name}_share" for name in LABELS)
+    guided = _any(curves, *labels)  # without guidance there is nothing to trust
     for height, draw, names in (
         (1.0, _trust, ("lambda",)),
-        (1.4, _label_shares, tuple(f"{name}_share" for name in LABELS)),
+        (1.4, _label_shares, labels),
         (1.4, _hacking, ("r_sg_gap", "corr_r_sg_turns")),
         (1.2, _training, ("training.entropy", "training.kl")),
     ):
-        if _any(curves, *names):
+        if _any(curves, *names) and (guided or draw is _training):
             panels.append((height, partial(draw, curves=curves)))
 
     def draw_panels(figure: "Figure") -> None:

@@ -75,13 +75,21 @@ def aggregate_step(
         )
         lists = by_turn.group_by(TRAJECTORY_KEY, maintain_order=True).agg("action_credit", "verdict_credit")
         rewards = rewards.join(lists, on=TRAJECTORY_KEY, how="left", maintain_order="left")
-    dials = {"step": step, "phase": config.schedule.phase(step, steps), "lambda": trust, **step_dials(rewards)}
+    dials = {"step": step, "phase": config.schedule.phase(step, steps), "lambda": trust}
+    untrusted = config.credit.by_turn(chosen, 0.0, evidence)
+    dials |= step_dials(rewards if untrusted is None else _with_largest(rewards, chosen, untrusted[0]))
     if (reason := config.schedule.reason(step, steps, evidence)) is not None:
         dials["trust_reason"] = reason
     dials["verdict_concordance"] = mean_concordance(played)
     if config.reads_evidence:
         dials["evidence"] = asdict((evidence or Evidence()).after(step_evidence(played, dials)))
     return rewards, dials
+
+
+def _with_largest(rewards: pl.DataFrame, turns: pl.DataFrame, credit: np.ndarray) -> pl.DataFrame:
+    """Add the largest credit by turn of each trajectory, without its sign, as `r_env_credit`."""
+    table = turns.select(*TRAJECTORY_KEY, r_env_credit=pl.Series(np.abs(credit), dtype=pl.Float64))
+    return rewards.join(table.group_by(TRAJECTORY_KEY).max(), on=TRAJECTORY_KEY, how="left")
 
 
 def turn_table(

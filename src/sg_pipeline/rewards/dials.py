@@ -2,7 +2,7 @@
 
 Signs of reward hacking: `corr_r_sg_turns` near 1 (long "positive" episodes are rewarded), `negative_share` near 0,
 `r_sg_gap` (mean R_sg of won minus that of lost episodes) near or below 0, and `guidance_only_groups` (groups whose
-gradient comes from guidance alone: R_env is the same in all episodes).
+gradient comes from guidance alone: R_env is the same in all episodes, and its credit by turn, if there is one, 0).
 
 The outcome is won or lost, even if a benchmark grades its episodes: `r_sg_gap` and `corr_r_sg_won` use the outcome,
 R_env uses the score.
@@ -25,7 +25,8 @@ FLAT = 1e-9
 def step_dials(returns: pl.DataFrame) -> dict[str, Any]:
     """Summarize the trajectories of a step: JSON-ready, an undefined value (a gap without lost episodes) is None.
 
-    `returns` is a table of `returns.trajectory_returns` with `selected`.
+    `returns` is a table of `returns.trajectory_returns` with `selected` and, where R_env is credited by turn,
+    `r_env_credit`: the largest of each trajectory.
     """
     turns = int(returns["turns"].sum())
     won = returns["won"].cast(pl.Float64)
@@ -33,8 +34,9 @@ def step_dials(returns: pl.DataFrame) -> dict[str, Any]:
     labelled = sum(labels.values())
     credit = [pl.col(name).list.eval(pl.element().abs()).list.max() for name in CREDITS if name in returns.columns]
     credited = pl.max_horizontal(*credit, pl.lit(0.0)).fill_null(0.0) > FLAT
+    by_state = pl.col("r_env_credit").fill_null(0.0) > FLAT if "r_env_credit" in returns.columns else pl.lit(False)
     groups = returns.group_by("step", "group").agg(
-        flat_env=(pl.col("r_env").std().fill_null(0.0) <= FLAT),
+        flat_env=(pl.col("r_env").std().fill_null(0.0) <= FLAT) & ~by_state.any(),
         flat_total=(pl.col("r_total").std().fill_null(0.0) <= FLAT) & ~credited.any(),
         selected=pl.col("selected").any(),
     )
