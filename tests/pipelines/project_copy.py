@@ -50,8 +50,12 @@ class ProjectCopy:
         for name in ("pyproject.toml", ".telemetry"):
             shutil.copy(REPOSITORY / name, root)
         (root / "src").mkdir()
-        # Guidance is rewarded from the first step on: every step has a gradient.
-        self.configure("aggregate", schedule={"kind": "trapezoid", "activation": 0, "full": 0.25})
+        # Guidance is rewarded from the first step on, whether anything is won or not: every step has a gradient.
+        self.configure(
+            "aggregate",
+            schedule={"kind": "trapezoid", "activation": 0, "full": 0.25},
+            credit={"kind": "trajectory"},
+        )
         self.configure(
             "base_model",
             path=str(policy),
