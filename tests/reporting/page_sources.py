@@ -10,7 +10,7 @@ from sg_pipeline.reporting.page import ViewerSource
 from sg_pipeline.rewards.aggregate import aggregate_step
 from sg_pipeline.trajectories.frame import to_frame
 
-REWARDS = section("aggregate", schedule={"kind": "trapezoid"})
+REWARDS = section("aggregate", schedule={"kind": "trapezoid"}, credit={"kind": "trajectory"})
 METHODS = {"grpo_sg": 0.0, "grpo_sg_gr": 1.0}
 STEPS = {0: "phase_1_warmup", 3: "phase_4_annealing"}
 KINDS = ("look_at_obj", "pick_two")

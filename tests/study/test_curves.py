@@ -2,7 +2,7 @@ import pytest
 from study_runs import TITLES, record, step_metrics
 
 from sg_pipeline.study.comparison import group_runs
-from sg_pipeline.study.results import costs, learning_curves
+from sg_pipeline.study.results import costs, learning_curves, learning_speed
 
 
 def test_curves_are_means_of_moving_averages_with_the_range_of_the_seeds():
@@ -36,3 +36,17 @@ def test_runs_of_different_length_end_with_the_shortest_and_cost_their_mean():
         "steps": 6.0, "episodes": 24.0, "turns": 72.0, "tokens_sampled": 180.0, "tokens_trained": 144.0,
         "optimizer_steps": 12.0, "step_seconds": 24.0, "wall_seconds": 40.0, "seeds": 2,
     }  # fmt: skip
+
+
+def test_speed_is_the_success_while_learning_paired_with_the_first_methods_seeds():
+    """Seed 0 of both rises from 1/4 by 1/16 a step, seed 1 stays at 1/2."""
+    flat = step_metrics(success_rate=0.5)
+    better = step_metrics(success_rate=0.75)
+    runs = [record("grpo", 0, 20), record("grpo", 1, 20, metrics=flat), record("grpo_sg", 1, 20, metrics=better)]
+    speed = learning_speed(group_runs(runs, TITLES))
+    first, last = speed["grpo"]["quarters"][0], speed["grpo"]["quarters"][-1]
+    assert first == {"mean": pytest.approx((9 / 32 + 1 / 2) / 2), "least": pytest.approx(9 / 32), "most": 0.5}
+    assert last == {"mean": pytest.approx((21 / 32 + 1 / 2) / 2), "least": 0.5, "most": pytest.approx(21 / 32)}
+    assert speed["grpo"]["all"]["least"] == pytest.approx(15 / 32)
+    assert (speed["grpo"]["lead"], speed["grpo_sg"]["lead"]["mean"]) == (None, 0.25)
+    assert not learning_speed(group_runs([record("grpo", 0, 20, metrics=flat[:3])], TITLES))

@@ -11,6 +11,7 @@ from sg_pipeline.config.tree import Parameters
 from sg_pipeline.runs.identity import fingerprint
 from sg_pipeline.runs.shared_steps import _files_of, common_steps, read_shared, take_over, validation_file
 
+PAPERS = {"credit": {"kind": "trajectory"}}
 TRAPEZOID = {"kind": "trapezoid", "activation": 0.5, "full": 0.625, "annealing": 0.875, "peak": 1.0}
 
 
@@ -57,7 +58,7 @@ def write_identity(data: Path, parameters: Parameters, **inputs: str) -> None:
 @pytest.fixture
 def donated(tmp_path) -> Path:
     """Return a data folder in which a run without trust has made 30 steps, with checkpoints and validations."""
-    write_identity(tmp_path, load(run={"name": "donor"}, aggregate={"schedule": {"kind": "off"}}), tasks="f0")
+    write_identity(tmp_path, load(run={"name": "donor"}, aggregate={**PAPERS, "schedule": {"kind": "off"}}), tasks="f0")
     paths = [tmp_path / "08_reporting/donor/evaluation_base.json"]
     for step in range(30):
         *files, checkpoint = _files_of(tmp_path, "donor", step, 80)
@@ -73,8 +74,8 @@ def donated(tmp_path) -> Path:
 
 def late(data: Path, tasks: str | None = "f0", **given) -> Parameters:
     """Return a run that trusts from step 20 on; its phase has another name from there on."""
-    schedule = {"activation": 0.25, "full": 0.9, "annealing": 0.9}
-    parameters = load(run={"name": "group/late"}, aggregate={"schedule": schedule}, **given)
+    schedule = {"kind": "trapezoid", "activation": 0.25, "full": 0.9, "annealing": 0.9}
+    parameters = load(run={"name": "group/late"}, aggregate={**PAPERS, "schedule": schedule}, **given)
     write_identity(data, parameters, **({"tasks": tasks} if tasks else {}))
     return parameters
 

@@ -33,7 +33,7 @@ def study_parts(found: Found) -> list[Part]:
              ("reliability",)),
         Part("results", "Success", (), (tables.main_table(found), tables.inference_table(found)), ("comparison",)),
         Part("pairs", "Methods against each other", (), (tables.pair_table(found),)),
-        Part("curves", "Learning curves", (), (), ("curves",)),
+        Part("curves", "Learning curves", (), (tables.speed_table(found),), ("curves",)),
         Part("schedules", "Schedules", (), (tables.schedule_table(found),), ("schedules",)),
         Part("cross-checkpoint", "Guidance of other checkpoints", (), (tables.cross_table(found),),
              ("cross_checkpoint",)),

@@ -1,7 +1,7 @@
 """study.json: the comparison of a study's runs. Tables, figures and the page are made from it alone.
 
     {setting, methods: {method: {title, mode, writes_guidance, seeds, runs}}, not_run, questions, dials, calibration,
-     scores, pairs, inference, curves, costs, cross_checkpoint}
+     scores, pairs, inference, curves, speed, costs, cross_checkpoint}
 
 `setting` describes what was played, by which policy and how often; the other parts are described where they are made.
 """
@@ -24,6 +24,8 @@ from sg_pipeline.study.records import RunRecord, check_comparable
 CURVES = ("success_rate", "positive_share", "neutral_share", "negative_share", "r_sg_gap",
           "corr_r_sg_turns", "guidance_only_groups", "invalid_action_share")  # fmt: skip
 """The metrics that are drawn over the steps."""
+
+QUARTERS = 4
 
 
 def compare_runs(
@@ -63,6 +65,7 @@ def compare_runs(
         "pairs": pairs(study),
         "inference": guidance_at_inference(study),
         "curves": learning_curves(study),
+        "speed": learning_speed(study),
         "costs": costs(study),
         "cross_checkpoint": cross_checkpoint(study, cross),
     }
@@ -126,6 +129,35 @@ def learning_curves(study: Study) -> dict[str, Any]:
                                for band, found in bands.items()}  # fmt: skip
         result[method] = entry
     return result
+
+
+def learning_speed(study: Study) -> dict[str, Any]:
+    """Return how much was won while learning: method -> {quarters, all, lead}, each {mean, least, most} of the seeds.
+
+    `quarters` is a list for the four quarters of training, `all` the mean of all steps; `lead` is `all` less that of
+    the first method with the same seed, on the same games; None for that method itself, and without a common seed.
+    """
+    result: dict[str, Any] = {}
+    first: dict[int, float] = {}
+    for method, runs in study.runs.items():
+        curves = {run.seed: np.array([step["success_rate"] for step in run.metrics], float) for run in runs}
+        curves = {seed: curve for seed, curve in curves.items() if len(curve) >= QUARTERS}
+        if not curves:
+            continue
+        parts = np.array([[part.mean() for part in np.array_split(curve, QUARTERS)] for curve in curves.values()])
+        whole = {seed: float(curve.mean()) for seed, curve in curves.items()}
+        lead = np.array([value - first[seed] for seed, value in whole.items() if seed in first])
+        result[method] = {
+            "quarters": [_range(part) for part in parts.T],
+            "all": _range(np.array(list(whole.values()))),
+            "lead": _range(lead) if len(lead) else None,
+        }
+        first = first or whole
+    return result
+
+
+def _range(values: np.ndarray) -> dict[str, float]:
+    return {"mean": float(values.mean()), "least": float(values.min()), "most": float(values.max())}
 
 
 def costs(study: Study) -> dict[str, Any]:

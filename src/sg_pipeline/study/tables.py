@@ -212,6 +212,22 @@ def task_type_table(found: Found) -> ReportTable:
     return ReportTable(["method", "split", *kinds], cells, "Success in per cent; few games each.")
 
 
+def speed_table(found: Found) -> ReportTable:
+    """How much was won while learning."""
+    rows = [
+        [title(found, method), *(_with_range(part, percent) for part in (*speed["quarters"], speed["all"])),
+         _with_range(speed["lead"], points)]
+        for method, speed in found["speed"].items()
+    ]  # fmt: skip
+    first = title(found, next(iter(found["speed"]), ""))
+    note = (
+        f"Success of the training episodes in per cent, in brackets the least and the greatest seed. Less {first}: of "
+        f"all steps, paired by seed, since a seed's steps have the same games in all methods."
+    )
+    head = ["method", "first quarter of the steps", "second", "third", "last", "all steps", f"less {first}"]
+    return ReportTable(head, rows, note, empty="No run has four steps.")
+
+
 def cost_table(found: Found) -> ReportTable:
     """What the training of a run took."""
     rows = [
