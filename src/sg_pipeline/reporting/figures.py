@@ -123,10 +123,11 @@ def _success(
             label=f"{split}: {' → '.join(f'{rate:.1f}' for rate in rates)} % (95 % interval)",
         )  # fmt: skip
     label(ax, y=f"{metric.removesuffix('_rate')} (%)")
-    ax.set_ylim(bottom=0)
-    ax.margins(y=0.12)
+    top = 1.2 * ax.get_ylim()[1]  # with room for the legend
+    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 100])
+    ax.set_ylim(0, top)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(ncols=2)
+        ax.legend(loc="upper left", ncols=2)
 
 
 def _graded(curves: Curves, *evaluations: Scores | None) -> bool:
@@ -147,8 +148,8 @@ def _trust(ax: "Axes", curves: Curves) -> None:
         _line(ax, curves, order, color=BLUE, linewidth=1.2, label="verdicts in the right order (1: all, 0: chance)")
         lowest = min(0.0, float(np.nanmin(order)))
     ax.set_ylabel("trust λ")
-    ax.set_ylim(lowest - 0.05, max(1.05, 1.05 * float(np.nanmax(curves["lambda"]))))
-    ax.legend()
+    ax.set_ylim(lowest - 0.05, 1.35 * max(1.05, float(np.nanmax(curves["lambda"]))))  # with room for the legend
+    ax.legend(loc="upper left", ncols=3)
 
 
 def _label_shares(ax: "Axes", curves: Curves) -> None:
