@@ -47,7 +47,7 @@ def test_method_differs_from_the_full_one_only_in_its_ablation(methods) -> None:
         one, two = (methods[m].model_dump(exclude={"run"}) for m in (name, other))
         return {section for section in one if one[section] != two[section]}
 
-    assert load().model_dump(exclude={"run"}) == methods["grpo_sg_gr"].model_dump(exclude={"run"})
+    assert load().model_dump(exclude={"run"}) == methods["sg_worth"].model_dump(exclude={"run"})
     for name in ("grpo_sg", "immediate", "entry_15", "entry_25", "no_annealing"):
         assert changed(name) == {"aggregate"}, name
     assert changed("grpo") == {"aggregate", "rollout"}
