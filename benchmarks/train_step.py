@@ -9,8 +9,9 @@ is downloaded. Trajectories are random tokens of the given lengths, of which the
 warms up, the next `--steps` are measured, each a whole `train_step`: trainer, forward, backward, AdamW; the median
 counts. Two utilisations, relative to the peak of a large matrix product measured on the same device: MFU counts the
 operations that the model needs for tokens that are not padding, the other one what was computed, padding and
-recomputation included. Seconds on a CPU are CPU time, so that a busy machine does not show. `--profile` adds the
-operations that took longest in one more step.
+recomputation included. Seconds on a CPU are CPU time, so that a busy machine does not show. `--parts` says what of
+more such steps is forward, loss, backward, optimizer, and the rest: building the trainer, batches, metrics, copies of
+the optimizer's state. `--profile` adds the operations that took longest in one more step.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
@@ -41,6 +44,7 @@ from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler
 from sg_pipeline.training.experience import ExperienceRow, plan_updates
 from sg_pipeline.training.learner import train_step
+from sg_pipeline.training.trl_trainer import ReplayTrainer
 
 SMALL = {
     "model_type": "qwen3", "head_dim": 64, "num_key_value_heads": 2, "vocab_size": 8192, "hidden_size": 256,
@@ -163,6 +167,32 @@ def sample(policy: Policy, arguments: argparse.Namespace, vocabulary: int) -> No
         session.extend(rows, contexts, [], arguments.new)
 
 
+def parts(run: Callable[[], Any], arguments: argparse.Namespace) -> dict[str, float]:
+    """Return the seconds of a step's parts, and of the rest, in the mean over `--steps` calls of `run`."""
+    spent: dict[str, float] = dict.fromkeys(("forward", "loss", "backward", "optimizer"), 0.0)
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            results: list[Any] = []
+            spent[name] += seconds(lambda: results.append(function(*args, **kwargs)), arguments.device)
+            return results[0]
+
+        return measured
+
+    places = [
+        (ReplayTrainer, "_get_per_token_logps_and_entropies", "forward"),
+        (ReplayTrainer, "_compute_loss", "loss"),
+        (torch.Tensor, "backward", "backward"),
+        (torch.optim.AdamW, "step", "optimizer"),
+    ]
+    with ExitStack() as stack:
+        for place, method, name in places:
+            stack.enter_context(patch.object(place, method, timed(name, getattr(place, method))))
+        whole = seconds(lambda: [run() for _ in range(arguments.steps)], arguments.device)
+    spent["loss"] -= spent["forward"]  # the policy is evaluated inside the loss
+    return {name: value / arguments.steps for name, value in {**spent, "rest": whole - sum(spent.values())}.items()}
+
+
 def profiled(run: Callable[[], Any], arguments: argparse.Namespace) -> str:
     """Return a table of the operations that took longest while `run` ran."""
     from torch.profiler import ProfilerActivity, profile
@@ -195,6 +225,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--context", type=int, default=45, help="tokens before each answer")
     parser.add_argument("--new", type=int, default=20, help="tokens of each answer")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--parts", action="store_true", help="forward, loss, backward, optimizer, rest")
     parser.add_argument("--profile", type=int, nargs="?", const=15, default=0, help="operations to show")
     parser.add_argument("--json", default=None, help="file for the figures")
     return parser.parse_args()
@@ -252,6 +283,10 @@ def main() -> None:
     print(f"sampling  {figures['sampled_tokens_per_second']:.0f} tokens/s, {arguments.sampled_rows} rows")
     where = "of the process" if arguments.device == "cpu" else "of the device's tensors"
     print(f"memory    {training_gib:.2f} GiB in training, {figures['sampling_peak_gib']:.2f} with sampling, {where}")
+    if arguments.parts:
+        figures["parts"] = spent = parts(step, arguments)
+        shares = (f"{name} {value:.3f} s ({value / sum(spent.values()):.1%})" for name, value in spent.items())
+        print(f"parts     {', '.join(shares)}")
     if arguments.profile:
         print("training:\n" + profiled(step, arguments))
         one = argparse.Namespace(**{**vars(arguments), "turns": 1})

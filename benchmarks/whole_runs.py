@@ -58,7 +58,7 @@ def random_policy(size: str) -> str:
 def run(parameters: dict[str, Any], steps: int) -> tuple[float, list[dict[str, Any]]]:
     """Run the first `steps` steps; return the seconds of the whole command, and the metrics of the steps."""
     remove()
-    given = {"run.name": NAME, "coevolve.steps": 400, **parameters}
+    given = {"run.name": NAME, "coevolve.steps": 2 * max(steps, 40), **parameters}  # as large a graph as the default's
     text = ",".join(f"{name}={value}" for name, value in given.items())
     last = f"phase_1_warmup.step_{steps - 1:03d}.train"
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=coevolve", f"--params={text}", f"--to-nodes={last}"]
