@@ -30,10 +30,10 @@ OF_KIND = {
 }  # fmt: skip
 
 
-def make_model(kind="qwen3", attention="sdpa", dtype=torch.float32):
+def make_model(kind="qwen3", attention="sdpa", dtype=torch.float32, **changes):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **OF_KIND.get(kind, SIZES)))
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **OF_KIND.get(kind, SIZES) | changes))
     model.set_attn_implementation(attention)
     return model.to(dtype)
 

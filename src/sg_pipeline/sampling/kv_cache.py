@@ -70,7 +70,7 @@ class RowLayer(CacheLayerMixin):
         self._dtype = dtype
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Allocate for the heads, sizes, type and device of the first states."""
+        """Allocate for the heads, sizes, type and device of the first states, (…, heads, queries or tokens, size)."""
         self.dtype, self.device = self._dtype or key_states.dtype, key_states.device
         self.keys, self.values = self._allocate(key_states), self._allocate(value_states)
         self.is_initialized = True
@@ -79,18 +79,20 @@ class RowLayer(CacheLayerMixin):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Store the new states (batch, heads, queries, size); return views of all states that the batch may see."""
+        place = self._placement
+        return self.store(*(states[place.batch_index, :, place.query_index] for states in (key_states, value_states)))
+
+    def store(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store the states (tokens, heads, size) of the placed tokens; return views of all that the batch may see."""
         if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
+            self.lazy_initialization(keys.transpose(0, 1), values.transpose(0, 1))
         place = self._placement
         if self.keys.shape[2] < place.capacity:
             self._grow()
-        keys = self.keys[place.start : place.stop]
-        values = self.values[place.start : place.stop]
-        for table, states in ((keys, key_states), (values, value_states)):
-            table[place.batch_index, :, place.positions] = states[place.batch_index, :, place.query_index].to(
-                table.dtype
-            )
-        return keys[:, :, : place.span], values[:, :, : place.span]
+        tables = self.keys[place.start : place.stop], self.values[place.start : place.stop]
+        for table, states in zip(tables, (keys, values), strict=True):
+            table[place.batch_index, :, place.positions] = states.to(table.dtype)
+        return tables[0][:, :, : place.span], tables[1][:, :, : place.span]
 
     def move(self, targets: Sequence[int], sources: Sequence[int], length: int) -> None:
         """Copy rows `sources` to rows `targets` up to `length` positions."""
@@ -111,7 +113,7 @@ class RowLayer(CacheLayerMixin):
 
     def _allocate(self, states: torch.Tensor) -> torch.Tensor:
         # Zeros, not `empty`: a masked NaN would still poison the attention (0 * NaN).
-        shape = (self._placement.rows, states.shape[1], self._placement.capacity, states.shape[3])
+        shape = (self._placement.rows, states.shape[-3], self._placement.capacity, states.shape[-1])
         return torch.zeros(shape, dtype=self._dtype or states.dtype, device=states.device)
 
     def _grow(self) -> None:
@@ -133,14 +135,23 @@ class RowCache(Cache):
         """
         self.placement = Placement(rows=rows)
         self._block = block
+        self._make = partial(RowLayer, self.placement, dtype)
         # The base class only calls it, so a function that makes a layer works like a class.
-        super().__init__(layer_class_to_replicate=partial(RowLayer, self.placement, dtype))  # type: ignore[arg-type]
+        super().__init__(layer_class_to_replicate=self._make)  # type: ignore[arg-type]
 
     def reserve(self, positions: int, rows: int) -> None:
         """Make room for `positions` positions in the first `rows` rows; other rows may be dropped."""
         if positions > self.placement.capacity:
             self.placement.capacity = -(-positions // self._block) * self._block
             self.placement.rows = rows
+
+    def layer(self, index: int) -> RowLayer:
+        """Return layer `index`, which is made where it does not exist yet."""
+        while len(self.layers) <= index:
+            self.layers.append(self._make())
+        found = self.layers[index]
+        assert isinstance(found, RowLayer)
+        return found
 
     def move(self, targets: Sequence[int], sources: Sequence[int], length: int) -> None:
         """Permute rows: row `sources[i]` becomes row `targets[i]`."""

@@ -17,6 +17,7 @@ from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.sampling.base import Completion, Limits, Tokens, check_numbers, check_positions, inference
 from sg_pipeline.sampling.kv_cache import BLOCK, RowCache, row_bytes
+from sg_pipeline.sampling.small_qwen3 import small_qwen3
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -93,6 +94,7 @@ class TransformersSession:
         self._model = sampler.model
         self._streams = list(streams)
         self._max_length = max_length
+        self._small = small_qwen3(self._model, sampler.compute)
         shorter = torch.bfloat16 if sampler.compute == "bfloat16" else None
         self._attention_type = shorter or self._model.dtype
         self._cache = RowCache(rows=len(self._streams), block=BLOCK, dtype=shorter)
@@ -248,11 +250,15 @@ class TransformersSession:
         at = torch.from_numpy(positions).to(device)
         hidden = torch.arange(place.span, device=device) > at[:, None, :, None]  # positions after a query's own
         mask = torch.zeros(hidden.shape, dtype=self._attention_type, device=device)
+        mask.masked_fill_(hidden, torch.finfo(mask.dtype).min)
+        if self._small is not None:
+            last = torch.from_numpy(np.cumsum(counts) - 1)
+            return self._small(torch.from_numpy(tokens[stored]), last, mask, self._cache)
         kind = self._model.config.model_type
         try:
             outputs = self._model(
                 input_ids=torch.from_numpy(tokens).to(device),
-                attention_mask=mask.masked_fill_(hidden, torch.finfo(mask.dtype).min),
+                attention_mask=mask,
                 position_ids=at,
                 past_key_values=self._cache,
                 use_cache=True,

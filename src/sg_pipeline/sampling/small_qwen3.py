@@ -1,0 +1,155 @@
+"""The forward pass of a small Qwen3 on a CPU, without its modules: same weights, same result up to rounding.
+
+Decoding with a policy of a million parameters costs more calls than arithmetic: transformers runs some sixty operations
+a layer for a handful of tokens. Here a layer is twenty: queries, keys and values are one matrix product, as are gate
+and up, a norm is one operation, and residual sums are part of the products. And only tokens are computed: padding
+exists in the attention alone, and the output layer runs at the last token of each row. A rollout of the default run
+takes three quarters of the processor time (docs/speed.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+from transformers.activations import SiLUActivation
+from transformers.models.qwen3 import modeling_qwen3 as qwen3
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from sg_pipeline.config.base_model import Compute
+    from sg_pipeline.sampling.kv_cache import RowCache
+
+LARGEST = 20_000_000
+"""Parameters. Weights are copied, and in a larger model the arithmetic costs more than the calls."""
+
+_PARTS = {
+    *(qwen3.Qwen3ForCausalLM, qwen3.Qwen3Model, qwen3.Qwen3DecoderLayer, qwen3.Qwen3Attention, qwen3.Qwen3MLP),
+    *(qwen3.Qwen3RMSNorm, qwen3.Qwen3RotaryEmbedding, torch.nn.Embedding, torch.nn.Linear, torch.nn.ModuleList),
+    *(torch.nn.SiLU, SiLUActivation),
+}
+"""What a model that is computed here consists of; any other part, such as an adapter, does more."""
+
+
+def small_qwen3(model: PreTrainedModel, compute: Compute) -> SmallQwen3 | None:
+    """Return the forward pass of `model` with its weights as they are now, or None where its own code must run.
+
+    Args:
+        model: any causal language model.
+        compute: of the policy; see `policies.compute`.
+    """
+    plain = (
+        {type(part) for part in model.modules()} <= _PARTS
+        and compute == "weights"
+        and model.device.type == "cpu"
+        and model.config._attn_implementation == "sdpa"
+        and not model.config.attention_bias
+        and all(weight.dtype == torch.float32 for weight in model.parameters())
+        and sum(weight.numel() for weight in model.parameters()) <= LARGEST
+    )
+    return SmallQwen3(model) if plain else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Weights of a layer; matrices are (inputs, outputs)."""
+
+    norm: torch.Tensor
+    queries_keys_values: torch.Tensor
+    head_norms: torch.Tensor
+    output: torch.Tensor
+    feed_norm: torch.Tensor
+    gate_up: torch.Tensor
+    down: torch.Tensor
+
+
+class SmallQwen3:
+    """Logits of next tokens; keys and values go to a `RowCache`."""
+
+    def __init__(self, model: Any) -> None:
+        """Copy the weights of `model`."""
+        config = model.config
+        self._heads, self._pairs = config.num_attention_heads, config.num_key_value_heads
+        self._size = model.model.layers[0].self_attn.head_dim
+        self._epsilon = config.rms_norm_eps
+        self._rotary = model.model.rotary_emb
+        self._activation = model.model.layers[0].mlp.act_fn
+        self._embedding = model.model.embed_tokens.weight.detach()
+        self._norm = model.model.norm.weight.detach()
+        self._head = _columns(model.lm_head.weight)
+        self._layers = [self._merged(layer) for layer in model.model.layers]
+
+    def _merged(self, layer: Any) -> _Layer:
+        attention, mlp = layer.self_attn, layer.mlp
+        norms = [attention.q_norm.weight.expand(self._heads, -1), attention.k_norm.weight.expand(self._pairs, -1)]
+        return _Layer(
+            norm=layer.input_layernorm.weight.detach(),
+            queries_keys_values=_columns(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
+            head_norms=torch.cat(norms).detach(),
+            output=_columns(attention.o_proj.weight),
+            feed_norm=layer.post_attention_layernorm.weight.detach(),
+            gate_up=_columns(mlp.gate_proj.weight, mlp.up_proj.weight),
+            down=_columns(mlp.down_proj.weight),
+        )
+
+    def __call__(self, tokens: torch.Tensor, last: torch.Tensor, mask: torch.Tensor, cache: RowCache) -> torch.Tensor:
+        """Run on the tokens that `cache.placement` places, row after row.
+
+        Args:
+            tokens: (N,) ids, without padding.
+            last: (B,) index in `tokens` of each row's last one.
+            mask: (B, 1, W, span), added to the attention's scores; a row's tokens are its last of W queries.
+            cache: gets keys and values.
+
+        Returns:
+            Logits (B, vocabulary) after the last token of each row.
+        """
+        positions, rotated = cache.placement.positions, self._heads + self._pairs
+        assert positions is not None
+        hidden = self._embedding[tokens]
+        cosine, sine = (table[0, :, None] for table in self._rotary(hidden[None], positions[None]))
+        # (-second half, first half) x sine = the halves exchanged x sine with its first half negated
+        sine = torch.cat([-sine[..., : self._size // 2], sine[..., self._size // 2 :]], dim=-1)
+        for index, layer in enumerate(self._layers):
+            mixed = torch.mm(self._normed(hidden, layer.norm), layer.queries_keys_values)
+            turned = mixed[:, : rotated * self._size].view(-1, rotated, self._size)
+            turned = functional.rms_norm(turned, (self._size,), eps=self._epsilon) * layer.head_norms
+            turned = torch.addcmul(turned * cosine, turned.roll(self._size // 2, -1), sine)
+            values = mixed[:, rotated * self._size :].view(-1, self._pairs, self._size)
+            seen = cache.layer(index).store(turned[:, self._heads :], values)
+            attended = self._attend(turned[:, : self._heads], *seen, mask, cache)
+            hidden = torch.addmm(hidden, attended, layer.output)
+            gate, up = torch.mm(self._normed(hidden, layer.feed_norm), layer.gate_up).chunk(2, dim=-1)
+            hidden = torch.addmm(hidden, self._activation(gate) * up, layer.down)
+        return torch.mm(self._normed(hidden[last], self._norm), self._head)
+
+    def _normed(self, hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return functional.rms_norm(hidden, (hidden.shape[-1],), weight, self._epsilon)
+
+    def _attend(
+        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, cache: RowCache
+    ) -> torch.Tensor:
+        """Return the attention's result (N, heads x size)."""
+        place, group, (rows, _, width, _) = cache.placement, self._heads // self._pairs, mask.shape
+        attention = functional.scaled_dot_product_attention
+        if width == 1:  # the query heads of a key head are queries of one head
+            packed = queries.reshape(rows, self._pairs, group, self._size)
+            return attention(packed, keys, values, attn_mask=mask).reshape(rows, -1)
+        padded = queries.new_zeros(rows, width, self._heads, self._size)
+        padded[place.batch_index, place.query_index] = queries
+        padded = padded.transpose(1, 2)
+        parts = []
+        for pair in range(self._pairs):  # a view of keys and values for each query head: SDPA's own option copies them
+            heads, own = slice(pair * group, (pair + 1) * group), slice(pair, pair + 1)
+            keys_of, values_of = (states[:, own].expand(-1, group, -1, -1) for states in (keys, values))
+            parts.append(attention(padded[:, heads], keys_of, values_of, attn_mask=mask))
+        attended = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        return attended[place.batch_index, :, place.query_index].flatten(1)
+
+
+def _columns(*weights: torch.Tensor) -> torch.Tensor:
+    """Return the weights (outputs, inputs) of linear layers with the same inputs as one matrix (inputs, outputs)."""
+    return torch.cat(weights).detach().t().contiguous()
