@@ -40,6 +40,14 @@ TRAIN, CATALOG = "smoke/parameters_train.yml", "base/catalog.yml"
             {"aggregate.truth.kind": "brier", "rollout.guidance": False},
             "there are none: set it to off or turn guidance on",
         ),
+        (
+            {"run.method": "grpo", "run.seed": 0, "evaluate.plain": False},
+            "evaluate.plain is false, but rollout.guidance=false trains a policy without guidance",
+        ),
+        (
+            {"evaluate.guided": False},
+            "evaluate.guided is false, but rollout.guidance=true trains a policy with",
+        ),
         ({"rollout.temperature": 0}, "rollout.temperature is 0, but a group without chance"),
         ({"rollout.tasks_per_step": 9}, "rollout.tasks_per_step is 9, but tasks.limit leaves only 4 games"),
         ({"train.minibatch": 999}, "train.minibatch is 999, but a step has only 8 trajectories"),

@@ -166,6 +166,12 @@ def _contradictions(parameters: Parameters) -> Iterator[str]:
         yield f"aggregate.credit.verdicts is 'oracle', but {benchmark} has no judge of progress: set it to own"
     if not rollout.guidance:
         yield from _needs_guidance(parameters.aggregate)
+    own, how = ("guided", "with") if rollout.guidance else ("plain", "without")
+    if not getattr(parameters.evaluate, own):
+        yield (
+            f"evaluate.{own} is false, but rollout.guidance={str(rollout.guidance).lower()} trains a policy {how} "
+            f"guidance: it would not be evaluated as it was trained; set evaluate.{own} to true"
+        )
     size = rollout.group_size * rollout.tasks_per_step
     if train.minibatch > size:
         yield (
