@@ -7,7 +7,7 @@
 Each is `kedro run --pipeline=coevolve` up to a step, without evaluation, in a separate folder of `data/`, which is
 deleted. Runs are repeated `--times` times, the variants in turn, so that what else the machine does meets all; medians
 count. "start" is what the command took besides its steps; "80 steps" is start + 80 x the median step. `taskset` gives
-a run of n processes n cores. Policies of other sizes have random weights, so that their episodes are as long as may be.
+a run of n processes n cores. Policies of other sizes have random weights: their episodes are as long as may be, and train nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def variants(what: str) -> dict[str, dict[str, Any]]:
     if what == "processes":
         return {f"{n}": {"run.processes": n} for n in range(1, len(os.sched_getaffinity(0)) + 1)}
     if what == "episodes":
-        return {f"{8 * n}": {"rollout.tasks_per_step": n} for n in (2, 8, 32)}
+        # Two optimizer steps each, as in the default run.
+        return {f"{8 * n}": {"rollout.tasks_per_step": n, "train.minibatch": 4 * n} for n in (2, 8, 32)}
     if what == "parameters":
         return {f"{size} M": {"base_model.path": random_policy(size)} for size in SIZES}
     return {"default": {}}
