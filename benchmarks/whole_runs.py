@@ -7,7 +7,7 @@
 Each is `kedro run --pipeline=coevolve` up to a step, without evaluation, in a separate folder of `data/`, which is
 deleted. Runs are repeated `--times` times, the variants in turn, so that what else the machine does meets all; medians
 count. "start" is what the command took besides its steps; "80 steps" is start + 80 x the median step. `taskset` gives
-a run of n processes n cores. Policies of other sizes have random weights: their episodes are as long as may be, and train nothing.
+a run of n processes n cores. Policies of other sizes have random weights: long episodes, and nothing to train on.
 """
 
 from __future__ import annotations
