@@ -51,6 +51,7 @@ TURNS = (
     "<guidance>neutral: go to cabinet 1</action>",  # ends its turn inside the guidance
     "<guidance>positive: find mug <action>go to cabinet 1</action>",  # acts without closing the guidance
     "<guidance>positive: " + "mug 1 " * 25,  # fills the turn
+    "<guidance>negative: " + "shelf 1 " * 25,  # so does this: some do, however the training rounds
 )
 
 
