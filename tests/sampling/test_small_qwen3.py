@@ -12,9 +12,13 @@ from sg_pipeline.sampling.small_qwen3 import LARGEST, small_qwen3
 @pytest.mark.parametrize("pairs", [1, 2, 4])
 def test_tokens_equal_those_of_the_modules(monkeypatch, pairs):
     model = make_model(num_key_value_heads=pairs)
-    assert small_qwen3(model, "weights") is not None
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" in name:  # all ones in a new model
+                weight.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(len(name)))
+    assert small_qwen3(model, "weights", 8) is not None
     tokens, logprobs, _ = play(model, range(8))
-    monkeypatch.setattr(module, "small_qwen3", lambda model, compute: None)
+    monkeypatch.setattr(module, "small_qwen3", lambda *_: None)
     expected_tokens, expected_logprobs, _ = play(model, range(8))
     assert tokens == expected_tokens
     for row, values in expected_logprobs.items():
@@ -39,15 +43,19 @@ def test_weights_are_those_at_the_opening_of_a_session():
         pytest.param(lambda: make_model(attention="eager"), id="other attention"),
         pytest.param(lambda: make_model(dtype=torch.bfloat16), id="other type"),
         pytest.param(lambda: make_model(attention_bias=True), id="biases"),
+        pytest.param(
+            lambda: make_model(rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
+            id="turned by length",
+        ),
         pytest.param(lambda: make_model(vocab_size=LARGEST // 32), id="large"),
     ],
 )
 def test_other_models_run_their_own_code(model):
-    assert small_qwen3(model(), "weights") is None
+    assert small_qwen3(model(), "weights", 8) is None
 
 
 def test_autocast_and_adapters_run_the_models_own_code():
-    assert small_qwen3(make_model(), "bfloat16") is None
+    assert small_qwen3(make_model(), "bfloat16", 8) is None
     peft = pytest.importorskip("peft")
     adapted = peft.get_peft_model(make_model(), peft.LoraConfig(r=2, target_modules=["q_proj"]))
-    assert small_qwen3(adapted.get_base_model(), "weights") is None
+    assert small_qwen3(adapted.get_base_model(), "weights", 8) is None

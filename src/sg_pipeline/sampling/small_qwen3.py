@@ -4,7 +4,7 @@ Decoding with a policy of a million parameters costs more calls than arithmetic:
 a layer for a handful of tokens. Here a layer is twenty: queries, keys and values are one matrix product, as are gate
 and up, a norm is one operation, and residual sums are part of the products. And only tokens are computed: padding
 exists in the attention alone, and the output layer runs at the last token of each row. A rollout of the default run
-takes three quarters of the processor time (docs/speed.md).
+takes two thirds of the processor time (docs/speed.md).
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ _PARTS = {
 """What a model that is computed here consists of; any other part, such as an adapter, does more."""
 
 
-def small_qwen3(model: PreTrainedModel, compute: Compute) -> SmallQwen3 | None:
+def small_qwen3(model: PreTrainedModel, compute: Compute, positions: int) -> SmallQwen3 | None:
     """Return the forward pass of `model` with its weights as they are now, or None where its own code must run.
 
     Args:
         model: any causal language model.
         compute: of the policy; see `policies.compute`.
+        positions: the most that a row has.
     """
     plain = (
         {type(part) for part in model.modules()} <= _PARTS
@@ -47,21 +48,20 @@ def small_qwen3(model: PreTrainedModel, compute: Compute) -> SmallQwen3 | None:
         and model.device.type == "cpu"
         and model.config._attn_implementation == "sdpa"
         and not model.config.attention_bias
+        and model.config.rope_parameters["rope_type"] == "default"
         and all(weight.dtype == torch.float32 for weight in model.parameters())
         and sum(weight.numel() for weight in model.parameters()) <= LARGEST
     )
-    return SmallQwen3(model) if plain else None
+    return SmallQwen3(model, positions) if plain else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """Weights of a layer; matrices are (inputs, outputs)."""
+    """Weights of a layer; matrices are (inputs, outputs), and have the weights of the norm before them in them."""
 
-    norm: torch.Tensor
     queries_keys_values: torch.Tensor
     head_norms: torch.Tensor
     output: torch.Tensor
-    feed_norm: torch.Tensor
     gate_up: torch.Tensor
     down: torch.Tensor
 
@@ -69,30 +69,31 @@ class _Layer:
 class SmallQwen3:
     """Logits of next tokens; keys and values go to a `RowCache`."""
 
-    def __init__(self, model: Any) -> None:
-        """Copy the weights of `model`."""
+    def __init__(self, model: Any, positions: int) -> None:
+        """Copy the weights of `model`; `positions` as for `small_qwen3`."""
         config = model.config
         self._heads, self._pairs = config.num_attention_heads, config.num_key_value_heads
         self._size = model.model.layers[0].self_attn.head_dim
-        self._epsilon = config.rms_norm_eps
-        self._rotary = model.model.rotary_emb
+        self._epsilon = torch.tensor(config.rms_norm_eps)
         self._activation = model.model.layers[0].mlp.act_fn
         self._embedding = model.model.embed_tokens.weight.detach()
-        self._norm = model.model.norm.weight.detach()
-        self._head = _columns(model.lm_head.weight)
+        self._head = _normed_columns(model.model.norm, model.lm_head)
         self._layers = [self._merged(layer) for layer in model.model.layers]
+        every = torch.arange(positions)[None]
+        self._cosine, sine = (table[0, :, None] for table in model.model.rotary_emb(self._embedding, every))
+        # (-second half, first half) x sine = the halves exchanged x sine with its first half negated
+        self._sine = torch.cat([-sine[..., : self._size // 2], sine[..., self._size // 2 :]], dim=-1)
 
     def _merged(self, layer: Any) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         norms = [attention.q_norm.weight.expand(self._heads, -1), attention.k_norm.weight.expand(self._pairs, -1)]
+        read = (attention.q_proj, attention.k_proj, attention.v_proj)
         return _Layer(
-            norm=layer.input_layernorm.weight.detach(),
-            queries_keys_values=_columns(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
-            head_norms=torch.cat(norms).detach(),
-            output=_columns(attention.o_proj.weight),
-            feed_norm=layer.post_attention_layernorm.weight.detach(),
-            gate_up=_columns(mlp.gate_proj.weight, mlp.up_proj.weight),
-            down=_columns(mlp.down_proj.weight),
+            queries_keys_values=_normed_columns(layer.input_layernorm, *read),
+            head_norms=torch.cat(norms).detach() * self._size**0.5,
+            output=_columns(attention.o_proj),
+            gate_up=_normed_columns(layer.post_attention_layernorm, mlp.gate_proj, mlp.up_proj),
+            down=_columns(mlp.down_proj),
         )
 
     def __call__(self, tokens: torch.Tensor, last: torch.Tensor, mask: torch.Tensor, cache: RowCache) -> torch.Tensor:
@@ -107,27 +108,25 @@ class SmallQwen3:
         Returns:
             Logits (B, vocabulary) after the last token of each row.
         """
-        positions, rotated = cache.placement.positions, self._heads + self._pairs
-        assert positions is not None
+        rotated = self._heads + self._pairs
         hidden = self._embedding[tokens]
-        cosine, sine = (table[0, :, None] for table in self._rotary(hidden[None], positions[None]))
-        # (-second half, first half) x sine = the halves exchanged x sine with its first half negated
-        sine = torch.cat([-sine[..., : self._size // 2], sine[..., self._size // 2 :]], dim=-1)
+        cosine, sine = self._cosine[cache.placement.positions], self._sine[cache.placement.positions]
         for index, layer in enumerate(self._layers):
-            mixed = torch.mm(self._normed(hidden, layer.norm), layer.queries_keys_values)
+            mixed = torch.mm(self._direction(hidden), layer.queries_keys_values)
             turned = mixed[:, : rotated * self._size].view(-1, rotated, self._size)
-            turned = functional.rms_norm(turned, (self._size,), eps=self._epsilon) * layer.head_norms
+            turned = self._direction(turned) * layer.head_norms
             turned = torch.addcmul(turned * cosine, turned.roll(self._size // 2, -1), sine)
             values = mixed[:, rotated * self._size :].view(-1, self._pairs, self._size)
             seen = cache.layer(index).store(turned[:, self._heads :], values)
             attended = self._attend(turned[:, : self._heads], *seen, mask, cache)
             hidden = torch.addmm(hidden, attended, layer.output)
-            gate, up = torch.mm(self._normed(hidden, layer.feed_norm), layer.gate_up).chunk(2, dim=-1)
+            gate, up = torch.mm(self._direction(hidden), layer.gate_up).chunk(2, dim=-1)
             hidden = torch.addmm(hidden, self._activation(gate) * up, layer.down)
-        return torch.mm(self._normed(hidden[last], self._norm), self._head)
+        return torch.mm(self._direction(hidden[last]), self._head)
 
-    def _normed(self, hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return functional.rms_norm(hidden, (hidden.shape[-1],), weight, self._epsilon)
+    def _direction(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the RMS norm of `hidden` without its weights, over the square root of its width."""
+        return hidden * torch.addcmul(self._epsilon, hidden, hidden).sum(-1, keepdim=True).rsqrt_()
 
     def _attend(
         self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, cache: RowCache
@@ -150,6 +149,11 @@ class SmallQwen3:
         return attended[place.batch_index, :, place.query_index].flatten(1)
 
 
-def _columns(*weights: torch.Tensor) -> torch.Tensor:
-    """Return the weights (outputs, inputs) of linear layers with the same inputs as one matrix (inputs, outputs)."""
-    return torch.cat(weights).detach().t().contiguous()
+def _columns(*maps: Any) -> torch.Tensor:
+    """Return the weights of linear layers with the same inputs as one matrix (inputs, outputs)."""
+    return torch.cat([one.weight for one in maps]).detach().t().contiguous()
+
+
+def _normed_columns(norm: Any, *maps: Any) -> torch.Tensor:
+    """Return the same, to be multiplied with the `_direction` of what `norm` norms."""
+    return _columns(*maps) * (norm.weight.detach()[:, None] * norm.weight.numel() ** 0.5)
