@@ -4,10 +4,10 @@ r"""How fast is a training step, how far from the device's peak, and how much me
     python benchmarks/train_step.py --model qwen3-1.7b --device cuda --compute bfloat16 --rows 32 \
         --lengths 4096 6144 8192 --micro-batch-tokens 16384 --sampled-rows 128 --turns 10 --new 40 --context 45
 
-The model is small, Qwen3-1.7B, or one whose config.json is in the folder `--model`; its weights are random, so nothing
-is downloaded. Trajectories are random tokens of the given lengths, of which the policy has written `--share`. One step
-warms up, the next `--steps` are measured, each a whole `train_step`: trainer, forward, backward, AdamW; the median
-counts. Two utilisations, relative to the peak of a large matrix product measured on the same device: MFU counts the
+The model is small, Qwen3-1.7B, a tiny policy of `whole_runs.py parameters` (`0.5m`, `1m`, `4m`), or one whose
+config.json is in the folder `--model`; its weights are random, so nothing is downloaded. Trajectories are random tokens
+of the given lengths, of which the policy has written `--share`. One step warms up, the next `--steps` are measured,
+each a whole `train_step`: trainer, forward, backward, AdamW; the median counts. Two utilisations, relative to the peak of a large matrix product measured on the same device: MFU counts the
 operations that the model needs for tokens that are not padding, the other one what was computed, padding and
 recomputation included. Seconds on a CPU are CPU time, so that a busy machine does not show. `--parts` says what of
 more such steps is forward, loss, backward, optimizer, and the rest: building the trainer, batches, metrics, copies of
@@ -31,6 +31,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
+from whole_runs import SIZES
 
 from sg_pipeline.config.base_model import LoraConfig
 from sg_pipeline.config.loader import section
@@ -56,7 +57,14 @@ QWEN3_1_7B = {
     "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16, "tie_word_embeddings": True,
     "max_position_embeddings": 40_960,
 }  # fmt: skip
-MODELS: dict[str, dict[str, Any]] = {"small": SMALL, "qwen3-1.7b": QWEN3_1_7B}
+TINY = {
+    f"{millions}m": {
+        "model_type": "qwen3", "head_dim": 32, "num_key_value_heads": 1, "vocab_size": 1126, "hidden_size": width,
+        "intermediate_size": 3 * width, "num_hidden_layers": layers, "num_attention_heads": width // 32,
+        "tie_word_embeddings": False, "max_position_embeddings": 2048,
+    } for millions, (width, layers) in SIZES.items()
+}  # fmt: skip
+MODELS: dict[str, dict[str, Any]] = {"small": SMALL, "qwen3-1.7b": QWEN3_1_7B, **TINY}
 
 
 def make_policy(arguments: argparse.Namespace) -> Policy:

