@@ -7,11 +7,12 @@ r"""How fast is a training step, how far from the device's peak, and how much me
 The model is small, Qwen3-1.7B, a tiny policy of `whole_runs.py parameters` (`0.5m`, `1m`, `4m`), or one whose
 config.json is in the folder `--model`; its weights are random, so nothing is downloaded. Trajectories are random tokens
 of the given lengths, of which the policy has written `--share`. One step warms up, the next `--steps` are measured,
-each a whole `train_step`: trainer, forward, backward, AdamW; the median counts. Two utilisations, relative to the peak of a large matrix product measured on the same device: MFU counts the
-operations that the model needs for tokens that are not padding, the other one what was computed, padding and
-recomputation included. Seconds on a CPU are CPU time, so that a busy machine does not show. `--parts` says what of
-more such steps is forward, loss, backward, optimizer, and the rest: building the trainer, batches, metrics, copies of
-the optimizer's state. `--profile` adds the operations that took longest in one more step.
+each a whole `train_step`: trainer, forward, backward, AdamW; the median counts. Two utilisations, relative to the peak
+of a large matrix product measured on the same device: MFU counts the operations that the model needs for tokens that
+are not padding, the other one what was computed, padding and recomputation included. Seconds on a CPU are CPU time, so
+that a busy machine does not show. `--parts` says what of more such steps is forward, loss, backward, optimizer, and the
+rest: building the trainer, batches, metrics, copies of the optimizer's state. `--profile` adds the operations that took
+longest in one more step.
 """
 
 from __future__ import annotations
