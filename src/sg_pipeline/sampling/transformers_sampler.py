@@ -7,7 +7,7 @@ its turn stays in the batch, ignored, until enough rows have finished: then the 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +92,7 @@ class TransformersSession:
     def __init__(self, sampler: TransformersSampler, streams: Sequence[np.random.Generator], max_length: int) -> None:
         self._sampler = sampler
         self._model = sampler.model
-        self._numbers = [_numbers(stream) for stream in streams]
+        self._streams = list(streams)
         self._max_length = max_length
         self._small = small_qwen3(self._model, sampler.compute, max_length)
         shorter = torch.bfloat16 if sampler.compute == "bfloat16" else None
@@ -156,7 +156,8 @@ class TransformersSession:
         batch = self._order[: len(limits)]
         active = set(batch)
         while True:
-            chance = [next(self._numbers[row]) if row in active else 0.0 for row in batch]
+            # One number at a time: the guide's session draws from the same stream (`two_call.py`).
+            chance = [self._streams[row].random() if row in active else 0.0 for row in batch]
             chosen, scores = draw(logits, chance, self._sampler.temperature)
             check_numbers(scores, self._sampler.whose)
             for row, token, score in zip(batch, chosen, scores, strict=True):
@@ -293,12 +294,6 @@ class TransformersSession:
         self._cache.move([*leaving, *coming], [*coming, *leaving], length)
         for low, high in zip(leaving, coming, strict=True):
             self._order[low], self._order[high] = self._order[high], self._order[low]
-
-
-def _numbers(stream: np.random.Generator) -> Iterator[float]:
-    """Yield what `stream.random()` would return; a block at once takes a tenth of the time."""
-    while True:
-        yield from stream.random(64).tolist()
 
 
 def draw(logits: torch.Tensor, chance: Sequence[float], temperature: float) -> tuple[list[int], list[float]]:
