@@ -32,7 +32,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
-from whole_runs import SIZES
+from whole_runs import SIZES, random_policy
 
 from sg_pipeline.config.base_model import LoraConfig
 from sg_pipeline.config.loader import section
@@ -58,14 +58,7 @@ QWEN3_1_7B = {
     "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16, "tie_word_embeddings": True,
     "max_position_embeddings": 40_960,
 }  # fmt: skip
-TINY = {
-    f"{millions}m": {
-        "model_type": "qwen3", "head_dim": 32, "num_key_value_heads": 1, "vocab_size": 1126, "hidden_size": width,
-        "intermediate_size": 3 * width, "num_hidden_layers": layers, "num_attention_heads": width // 32,
-        "tie_word_embeddings": False, "max_position_embeddings": 2048,
-    } for millions, (width, layers) in SIZES.items()
-}  # fmt: skip
-MODELS: dict[str, dict[str, Any]] = {"small": SMALL, "qwen3-1.7b": QWEN3_1_7B, **TINY}
+MODELS: dict[str, dict[str, Any]] = {"small": SMALL, "qwen3-1.7b": QWEN3_1_7B}
 
 
 def make_policy(arguments: argparse.Namespace) -> Policy:
@@ -73,6 +66,8 @@ def make_policy(arguments: argparse.Namespace) -> Policy:
     if arguments.model in MODELS:
         values = dict(MODELS[arguments.model])
         config = AutoConfig.for_model(values.pop("model_type"), **values)
+    elif arguments.model in SIZES:
+        config = random_policy(arguments.model).model.config
     else:
         config = AutoConfig.from_pretrained(arguments.model, local_files_only=True)
     torch.manual_seed(0)

@@ -26,13 +26,14 @@ from typing import Any
 from sg_pipeline.config.base_model import TinyConfig
 from sg_pipeline.environments.alfworld.vocabulary import alfworld_vocabulary
 from sg_pipeline.policies.checkpoint import save_policy
+from sg_pipeline.policies.policy import Policy
 from sg_pipeline.policies.tiny import build_tiny
 from sg_pipeline.policies.tokenizer import build_tokenizer
 
 DATA = Path("data")
 NAME = "benchmark"
-SIZES = {"0.5": (96, 3), "1": (128, 4), "4": (256, 4)}
-"""Million parameters -> hidden size, layers."""
+SIZES = {"0.5m": (96, 3), "1m": (128, 4), "4m": (256, 4)}
+"""About so many million parameters -> hidden size, layers."""
 
 
 def variants(what: str) -> dict[str, dict[str, Any]]:
@@ -43,16 +44,21 @@ def variants(what: str) -> dict[str, dict[str, Any]]:
         # Two optimizer steps each, as in the default run.
         return {f"{8 * n}": {"rollout.tasks_per_step": n, "train.minibatch": 4 * n} for n in (2, 8, 32)}
     if what == "parameters":
-        return {f"{size} M": {"base_model.path": random_policy(size)} for size in SIZES}
+        return {size: {"base_model.path": saved_policy(size)} for size in SIZES}
     return {"default": {}}
 
 
-def random_policy(size: str) -> str:
-    """Write a policy of about so many million parameters, and return its folder."""
+def random_policy(size: str) -> Policy:
+    """Return a policy of about so many million parameters with random weights."""
     hidden, layers = SIZES[size]
     shape = TinyConfig(hidden_size=hidden, layers=layers, heads=hidden // 32, head_dim=32, intermediate_size=3 * hidden)
+    return build_tiny(shape, build_tokenizer(alfworld_vocabulary()), 0)
+
+
+def saved_policy(size: str) -> str:
+    """Write such a policy, and return its folder."""
     folder = DATA / "06_models" / f"{NAME}-{size}"
-    save_policy(build_tiny(shape, build_tokenizer(alfworld_vocabulary()), 0), folder)
+    save_policy(random_policy(size), folder)
     return str(folder)
 
 

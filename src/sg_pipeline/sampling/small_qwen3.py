@@ -1,10 +1,10 @@
 """The forward pass of a small Qwen3 on a CPU, without its modules: same weights, same result up to rounding.
 
-Decoding with a policy of a million parameters costs more calls than arithmetic: transformers runs some sixty operations
-a layer for a handful of tokens. Here a layer is twenty: queries, keys and values are one matrix product, as are gate
-and up, a norm is one operation, and residual sums are part of the products. And only tokens are computed: padding
-exists in the attention alone, and the output layer runs at the last token of each row. A rollout of the default run
-takes two thirds of the processor time (docs/speed.md).
+Decoding with a policy of a million parameters costs more calls than arithmetic: transformers runs some sixty
+operations a layer for a handful of tokens. Here a layer is about half as many: queries, keys and values are one matrix
+product, as are gate and up, a norm is four operations without its weights, and residual sums are part of the products.
+And only tokens are computed: padding exists in the attention alone, and the output layer runs at the last token of
+each row. A rollout of the default run takes two thirds of the processor time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def small_qwen3(model: PreTrainedModel, compute: Compute, positions: int) -> Sma
     Args:
         model: any causal language model.
         compute: of the policy; see `policies.compute`.
-        positions: the most that a row has.
+        positions: the most tokens that a row may hold.
     """
     plain = (
         {type(part) for part in model.modules()} <= _PARTS
@@ -58,7 +58,7 @@ def small_qwen3(model: PreTrainedModel, compute: Compute, positions: int) -> Sma
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """Weights of a layer; matrices are (inputs, outputs), and have the weights of the norm before them in them."""
+    """Weights of a layer; matrices are (inputs, outputs), multiplied by the weights of the norm before them."""
 
     queries_keys_values: torch.Tensor
     head_norms: torch.Tensor

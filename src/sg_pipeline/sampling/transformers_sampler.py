@@ -235,10 +235,9 @@ class TransformersSession:
         new = [token for row in batch for token in self._pending[row]]
         counts = np.array([len(self._pending[row]) for row in batch])
         width = int(counts.max())
-        padding = width - counts
         cached = np.array([self._cached[row] for row in batch])
         # Queries of the padding are at position 0: they see one token, and their results are never stored.
-        place_in_row = np.arange(width) - padding[:, None]
+        place_in_row = np.arange(width) - (width - counts)[:, None]
         stored = place_in_row >= 0
         positions = np.where(stored, cached[:, None] + place_in_row, 0)
         batch_index, query_index = np.nonzero(stored)
