@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import sg_pipeline.sampling.transformers_sampler as module
 from sg_pipeline.errors import ConfigurationError, SamplingError
+from sg_pipeline.policies.compute import computing
 from sg_pipeline.randomness import stream
 from sg_pipeline.sampling.transformers_sampler import TransformersSampler, draw
 
@@ -49,9 +50,9 @@ def test_session_with_logits_that_are_not_finite_names_the_policy(broken, temper
         session.extend([0], [[1, 2]], STOPS, 4)
 
 
-def play(model, rows, *, turns=6, temperature=1.0, drop=True):
+def play(model, rows, *, turns=6, temperature=1.0, drop=True, compute="weights"):
     """Ragged contexts, rows that leave, and in each row the same contexts whatever the others are."""
-    session = TransformersSampler(model, temperature).open([stream(0, row) for row in range(8)], 400)
+    session = TransformersSampler(model, temperature, compute).open([stream(0, row) for row in range(8)], 400)
     tokens, logprobs = {row: [] for row in rows}, {row: [] for row in rows}
     completions, alive = [], list(rows)
     for turn in range(turns):
@@ -72,13 +73,13 @@ def play(model, rows, *, turns=6, temperature=1.0, drop=True):
     return tokens, logprobs, completions
 
 
-def gaps(model, temperature=1.0):
+def gaps(model, temperature=1.0, compute="weights"):
     """|sampler - fresh forward| log-probability of each sampled token."""
-    tokens, logprobs, completions = play(model, range(8), temperature=temperature)
+    tokens, logprobs, completions = play(model, range(8), temperature=temperature, compute=compute)
     assert len({len(answer.ids) for answer in completions}) > 3, "completions must be ragged for this to mean anything"
     found = []
     for row, ids in tokens.items():
-        with torch.no_grad():
+        with torch.no_grad(), computing(compute, model.device):
             logits = model.eval()(torch.tensor([ids], device=model.device)).logits[0].float()
         expected = torch.log_softmax(logits / (temperature or 1.0), dim=-1)
         sampled = [(place, logprob) for place, logprob in enumerate(logprobs[row]) if logprob is not None]

@@ -10,7 +10,8 @@ With P parameters of b bytes, T of them trained with t bytes each:
 
 Frozen linear weights (the reference, a guide, the base of adapters) are kept in bfloat16 where the policy computes in
 it; adapters are float32. With FSDP2 each of n processes trains an n-th of weights, gradients and moments ("shards"),
-next to the whole policy, which samples. Activations, logits and libraries come on top: a trial measures them.
+next to the whole policy, which samples. Activations, logits and libraries come on top, and on a CPU the copy of a small
+model's matrices while it samples (`sampling/direct_forward.py`): a trial measures them.
 """
 
 from __future__ import annotations

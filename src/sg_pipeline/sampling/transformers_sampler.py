@@ -16,8 +16,8 @@ import torch
 from sg_pipeline.errors import ConfigurationError
 from sg_pipeline.policies.policy import causal_model
 from sg_pipeline.sampling.base import Completion, Limits, Tokens, check_numbers, check_positions, inference
+from sg_pipeline.sampling.direct_forward import direct_forward
 from sg_pipeline.sampling.kv_cache import BLOCK, RowCache, row_bytes
-from sg_pipeline.sampling.small_qwen3 import small_qwen3
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,7 +94,7 @@ class TransformersSession:
         self._model = sampler.model
         self._streams = list(streams)
         self._max_length = max_length
-        self._small = small_qwen3(self._model, sampler.compute, max_length)
+        self._direct = direct_forward(self._model, sampler.compute, max_length)
         shorter = torch.bfloat16 if sampler.compute == "bfloat16" else None
         self._attention_type = shorter or self._model.dtype
         self._cache = RowCache(rows=len(streams), block=BLOCK, dtype=shorter)
@@ -251,9 +251,9 @@ class TransformersSession:
         hidden = torch.arange(place.span, device=device) > at[:, None, :, None]  # positions after a query's own
         mask = torch.zeros(hidden.shape, dtype=self._attention_type, device=device)
         mask.masked_fill_(hidden, torch.finfo(mask.dtype).min)
-        if self._small is not None:
+        if self._direct is not None:
             last = torch.from_numpy(np.cumsum(counts) - 1)
-            return self._small(torch.tensor(new), last, mask, self._cache)
+            return self._direct(torch.tensor(new), last, mask, self._cache)
         tokens = np.zeros((len(batch), width), dtype=np.int64)
         tokens[stored] = new
         kind = self._model.config.model_type
