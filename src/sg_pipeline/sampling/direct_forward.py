@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from sg_pipeline.sampling.kv_cache import RowCache
 
 LARGEST = 500_000_000
-"""Parameters: weights are copied, and in a larger model the arithmetic costs more than the calls. Sampling took 1.37 times
-less CPU with 1 million, 1.13 with 11 and 1.08 with 34 (float32, 32 rows), with 135 million and adapters 1.29 in float32
-and 1.85 in bfloat16 (8 rows); one core of a Xeon."""
+"""Parameters: weights are copied, and in a larger model the arithmetic costs more than the calls. Sampling took 1.37
+times less CPU with 1 million, 1.13 with 11 and 1.08 with 34 (float32, 32 rows), with 135 million and adapters 1.29 in
+float32 and 1.85 in bfloat16 (8 rows); one core of a Xeon."""
 
 _PARTS = {
     *(qwen3.Qwen3ForCausalLM, qwen3.Qwen3Model, qwen3.Qwen3DecoderLayer, qwen3.Qwen3Attention, qwen3.Qwen3MLP),
