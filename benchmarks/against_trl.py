@@ -23,7 +23,7 @@ What differs in the work: TRL pads all trajectories of an update to the longest,
 token, computes old log-probabilities by another forward pass where an update has several optimizer steps (this project
 takes the sampler's), and computes groups without advantage, whose gradient is 0 ("idle rows"; "/ row computed" leaves
 them out). `--trl-batch` is the number of trajectories that TRL holds at once; 8 of SmolLM2 take over 15 GB. "text" is
-tokens to text and back, and tables; "training" is everything after the rollout.
+tokens to text and back, tables, and this project's copy of the weights; "training" is everything after the rollout.
 
 What this project gives up: a `rollout_func` is any Python that returns tokens, `generate()` has all of transformers'
 options (top-p, penalties, assisted decoding) and runs models whose cache this project's sampler rejects, and TRL has
@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import resource
@@ -153,7 +154,7 @@ def project_side(pipe: Any, arguments: argparse.Namespace, panel: dict[str, Any]
             "episodes": rewards.height, "turns": counts["turns"], "tokens": counts["sampled_tokens"],
             "invalid": counts["invalid_actions"], "won": valid.filter("won").select("group", "item").n_unique(),
             "idle rows": trained["rows_idle"] / trained["rows"], "optimizer steps": trained["optimizer_steps"],
-            "computed": trained["rows"] - trained["rows_idle"], "gap": trained.get("logp_gap_max", 0.0),
+            "computed": trained["rows"] - trained["rows_idle"], "gap": trained.get("logp_gap_max", math.nan),
         }  # fmt: skip
         pipe.send(meter.measures(times["sampling_s"] + times["sync_s"], times["env_s"], played))
 
@@ -363,7 +364,8 @@ def table(found: Mapping[str, list[dict[str, float]]]) -> str:
             ratio = f"{median(signs):.2f} [{min(signs):.2f}, {max(signs):.2f}]"
         values = " | ".join(f"{mean(one[name] for one in rows):.3g}" for rows in (trl, own))
         lines.append(f"| {name} | {values} | {ratio} |")
-    gaps = " | ".join(f"{rows[0]['gap']:.1e}" for rows in found.values())
+    first = (rows[0]["gap"] for rows in found.values())
+    gaps = " | ".join("nothing was trained" if math.isnan(gap) else f"{gap:.1e}" for gap in first)
     return "\n".join([*lines, f"| gap in the first update | {gaps} | |"])
 
 
