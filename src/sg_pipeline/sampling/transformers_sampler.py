@@ -218,7 +218,7 @@ class TransformersSession:
         while drawing:
             # One number at a time: the guide's session draws from the same stream (`two_call.py`).
             chance = [self._streams[row].random() for row in drawing]
-            at = logits[[first[row] + place for row in drawing]]
+            at = logits if len(drawing) == len(logits) else logits[[first[row] + place for row in drawing]]
             chosen, scores = draw(at, chance, self._sampler.temperature)
             check_numbers(scores, self._sampler.whose)
             for row, token, score in zip(drawing, chosen, scores, strict=True):
