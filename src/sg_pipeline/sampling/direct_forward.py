@@ -3,8 +3,8 @@
 Decoding costs more calls than arithmetic: transformers runs some sixty operations a layer for a handful of tokens, and
 several times as many with adapters and autocast. Here a layer is about thirty: queries, keys and values are one matrix
 product, as are gate and up, a norm is three operations without its weights, and adapters are added to the matrices.
-Only tokens are computed: padding exists in the attention alone, and the output layer runs at the last token of each
-row. In bfloat16 the matrices are laid out once as oneDNN multiplies them, which otherwise happens at each product.
+Only tokens are computed: padding exists in the attention alone, and the output layer runs where logits are wanted.
+In bfloat16 the matrices are laid out once as oneDNN multiplies them, which otherwise happens at each product.
 """
 
 from __future__ import annotations
@@ -56,15 +56,20 @@ def direct_forward(model: PreTrainedModel, compute: Compute, positions: int) -> 
         {type(part) for part in parts} <= _PARTS
         and not any(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part) for part in parts)
         and model.device.type == "cpu"
-        and (compute == "weights" or (compute == "bfloat16" and torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+        and (compute == "weights" or (compute == "bfloat16" and _has_bfloat16()))
         and model.config._attn_implementation == "sdpa"
         and not model.config.attention_bias
         and not getattr(model.config, "mlp_bias", False)
         and model.config.rope_parameters["rope_type"] == "default"
         and {weight.dtype for weight in model.parameters()} <= types
-        and sum(weight.numel() for weight in model.parameters()) <= LARGEST
+        and model.num_parameters() <= LARGEST
     )
     return DirectForward(model, compute, positions) if plain else None
+
+
+def _has_bfloat16() -> bool:
+    """Whether this build of torch has oneDNN, and oneDNN multiplies in bfloat16 on this processor."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _parts(model: Any) -> Iterator[torch.nn.Module]:
@@ -134,22 +139,22 @@ class DirectForward:
         """Return the product with linear maps of the same inputs, for the `_direction` of what `norm` norms."""
         return self._product(_weights(*maps) * (norm.weight.detach() * norm.weight.numel() ** 0.5))
 
-    def __call__(self, tokens: torch.Tensor, last: torch.Tensor, mask: torch.Tensor, cache: RowCache) -> torch.Tensor:
+    def __call__(self, tokens: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor, cache: RowCache) -> torch.Tensor:
         """Run on the tokens that `cache.placement` places, row after row.
 
         Args:
             tokens: (N,) ids, without padding.
-            last: (B,) index in `tokens` of each row's last one.
+            wanted: (M,) indices in `tokens`.
             mask: (B, 1, W, span), added to the attention's scores; a row's tokens are its last of W queries.
             cache: gets keys and values.
 
         Returns:
-            Logits (B, vocabulary) after the last token of each row.
+            Logits (M, vocabulary) after the tokens `wanted`.
         """
         with torch.autocast("cpu", enabled=False):  # the products round as it would
-            return self._run(tokens, last, mask, cache)
+            return self._run(tokens, wanted, mask, cache)
 
-    def _run(self, tokens: torch.Tensor, last: torch.Tensor, mask: torch.Tensor, cache: RowCache) -> torch.Tensor:
+    def _run(self, tokens: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor, cache: RowCache) -> torch.Tensor:
         rotated = self._heads + self._pairs
         hidden = self._embedding[tokens]
         cosine, sine = self._cosine[cache.placement.positions], self._sine[cache.placement.positions]
@@ -164,7 +169,7 @@ class DirectForward:
             hidden = layer.output(self._attend(turned[:, : self._heads], *seen, mask, cache), hidden)
             gate, up = layer.gate_up(self._direction(hidden)).chunk(2, dim=-1)
             hidden = layer.down(self._activation(gate) * up, hidden)
-        return self._head(self._direction(hidden[last]))
+        return self._head(self._direction(hidden[wanted]))
 
     def _direction(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the RMS norm of `hidden` without its weights, over the square root of its width."""
@@ -201,7 +206,8 @@ def _weight(one: Any) -> torch.Tensor:
         weight: torch.Tensor = one.weight.detach().float()
         return weight
     base = one.base_layer.weight.detach().float()
-    return sum((one.get_delta_weight(name).detach().float() for name in one.active_adapters), start=base)
+    (adapter,) = one.active_adapters
+    return base + one.get_delta_weight(adapter).detach().float()
 
 
 def _float32_product(weights: torch.Tensor) -> Product:

@@ -2,8 +2,8 @@
 
 Speculative decoding without a second model (prompt lookup decoding, Saxena 2023; vLLM's `ngram`). Agents repeat
 themselves: the names in an observation return in the plan and the command, and the episodes of a group say much the
-same. A draft never changes what is sampled: each token is drawn from the policy's own probabilities by the row's next
-random number, and a draft that differs from it is dropped.
+same. A draft changes what is sampled by rounding alone: each token is drawn from the policy's own probabilities by the
+row's next random number, and a draft that differs from it is dropped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 LONGEST = 5
-"""Draft tokens of a pass: in recorded rollouts of SmolLM2 5 save two of three passes, and 7 hardly more."""
+"""Draft tokens of a pass: of the passes of three recorded rollouts of SmolLM2, 5 save 62 to 65 %, and 7 save 63 to 67."""
 
 
 class Drafts:
