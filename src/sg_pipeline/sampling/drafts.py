@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 LONGEST = 5
-"""Draft tokens of a pass: of the passes of three recorded rollouts of SmolLM2, 5 save 62 to 65 %, and 7 save 63 to 67."""
+"""Draft tokens of a pass: of the passes of three recorded SmolLM2 rollouts 5 save 62 to 65 %, and 7 save 63 to 67."""
 
 
 class Drafts:
